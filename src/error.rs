@@ -1,0 +1,222 @@
+//! The one error of the product: who must act, on what, and the way out.
+
+use std::fmt;
+
+/// Who must act, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The statement must change: syntax, options, types.
+    Input,
+    /// A named thing does not exist.
+    NotFound,
+    /// A thing of that name exists already.
+    Exists,
+    /// The rows do not permit it: duplicates, NaN, too short.
+    Data,
+    /// Retry later or free something: memory, a lock, a device, the disk.
+    Unavailable,
+    /// The statement was cancelled by the user or a deadline.
+    Cancelled,
+    /// A privilege is missing.
+    Denied,
+    /// Stored bytes are not what was written.
+    Corrupt,
+    /// The statement is legal SQL that this engine does not do.
+    Unsupported,
+    /// A bug of ours.
+    Internal,
+}
+
+/// What the error is about; together with [`ErrorKind`] it decides the SQLSTATE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The text of the statement.
+    Syntax,
+    /// A table or view.
+    Table,
+    /// A schema.
+    Schema,
+    /// A column.
+    Column,
+    /// A model or one of its versions.
+    Model,
+    /// A function.
+    Function,
+    /// An option, clause or named argument.
+    Option,
+    /// A data type.
+    Type,
+    /// A value in the rows.
+    Value,
+    /// A constraint of a table.
+    Constraint,
+    /// A file or directory.
+    File,
+    /// Memory.
+    Memory,
+    /// The database directory or its lock.
+    Database,
+    /// The statement as a whole.
+    Statement,
+}
+
+/// Characters `start..end` (byte offsets) of the SQL text that the error points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Inner {
+    kind: ErrorKind,
+    subject: Subject,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    span: Option<Span>,
+}
+
+/// What went wrong, in the user's words: message, optional detail, hint and place in the SQL.
+#[derive(Debug, Clone)]
+pub struct Error(Box<Inner>);
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of this kind about that subject.
+    pub fn new(kind: ErrorKind, subject: Subject, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self(Box::new(Inner { kind, subject, message, detail: None, hint: None, span: None }))
+    }
+
+    /// The statement must change.
+    pub fn input(subject: Subject, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Input, subject, message)
+    }
+
+    /// A named thing does not exist.
+    pub fn not_found(subject: Subject, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, subject, message)
+    }
+
+    /// The rows do not permit it.
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Data, Subject::Value, message)
+    }
+
+    /// Stored bytes are not what was written.
+    pub fn corrupt(subject: Subject, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, subject, message)
+    }
+
+    /// Legal SQL that this engine does not do.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsupported, Subject::Statement, message)
+    }
+
+    /// The statement was cancelled.
+    pub fn cancelled(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Cancelled, Subject::Statement, message)
+    }
+
+    /// A bug of ours.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, Subject::Statement, message)
+    }
+
+    /// An operating system error on the file or directory `path`.
+    pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let kind = match error.kind() {
+            Io::NotFound => ErrorKind::NotFound,
+            Io::AlreadyExists => ErrorKind::Exists,
+            Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::Denied,
+            _ => ErrorKind::Unavailable,
+        };
+        Self::new(kind, Subject::File, format!("{}: {error}", path.display()))
+    }
+
+    /// Adds the way out.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds a sentence that explains the message.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds the place in the SQL text.
+    pub fn with_span(mut self, span: Span) -> Self {
+        self.0.span = Some(span);
+        self
+    }
+
+    /// Who must act.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What it is about.
+    pub fn subject(&self) -> Subject {
+        self.0.subject
+    }
+
+    /// The message, without hint or detail.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The way out, when there is one.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// A sentence that explains the message, when there is one.
+    pub fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    /// The place in the SQL text, when it is known.
+    pub fn span(&self) -> Option<Span> {
+        self.0.span
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// `; did you mean X?` for the candidate closest to `word`, or nothing when none is close.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let word = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|c| (strsim::damerau_levenshtein(&word, &c.to_lowercase()), c))
+        .filter(|(distance, c)| *distance <= 1 + c.len().max(word.len()) / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, c)| format!("; did you mean {c}?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closest_candidate_is_suggested_and_far_ones_are_not() {
+        let clauses = ["HORIZON", "TARGET", "PARTITION"];
+        assert_eq!(did_you_mean("horizons", clauses), "; did you mean HORIZON?");
+        assert_eq!(did_you_mean("zebra", clauses), "");
+    }
+}

@@ -1,0 +1,7 @@
+//! Foretell: the SQL engine that forecasts.
+
+pub mod engine;
+pub mod error;
+pub mod ml;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,185 @@
+//! The wing's door: fit a family of models on a panel, predict, save and load.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::ml::control::Control;
+use crate::ml::series::Panel;
+
+/// A family of models, by the word users write after USING.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// The last season repeated.
+    SeasonalNaive,
+    /// Exponential smoothing, chosen per series by AICc.
+    Ets,
+    /// One global dense encoder-decoder network over all series (Das et al. 2023, TiDE).
+    Tide,
+}
+
+/// Everything a fit needs to know besides the panel; already checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FitOptions {
+    /// Steps to forecast.
+    pub horizon: usize,
+    /// Levels of the quantiles to learn, ascending, each in (0, 1).
+    pub quantile_levels: Vec<f64>,
+    /// Steps at the end of every series held out for early stopping, calibration and the report.
+    pub validation_length: usize,
+    /// Steps of history the model sees; `None` lets the family choose.
+    pub context_length: Option<usize>,
+    /// Upper bound of passes over the training windows; `None` lets the family choose.
+    pub epochs: Option<usize>,
+    /// Windows per optimiser step; `None` lets the family choose.
+    pub batch_size: Option<usize>,
+    /// Peak learning rate; `None` lets the family choose.
+    pub learning_rate: Option<f64>,
+    /// Decoupled weight decay; `None` lets the family choose.
+    pub weight_decay: Option<f64>,
+    /// Dropout probability; `None` lets the family choose.
+    pub dropout: Option<f64>,
+    /// Width of hidden layers; `None` lets the family choose.
+    pub hidden_size: Option<usize>,
+    /// Residual blocks in encoder and decoder; `None` lets the family choose.
+    pub layers: Option<usize>,
+    /// Epochs without improvement before the fit stops; `None` lets the family choose.
+    pub early_stop: Option<usize>,
+    /// Wall-clock budget of the fit in seconds.
+    pub max_seconds: Option<f64>,
+    /// Seed of all randomness.
+    pub seed: u64,
+}
+
+/// One line of the training log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochLog {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Optimiser steps so far.
+    pub step: usize,
+    /// Mean training loss of the epoch.
+    pub train_loss: f64,
+    /// Loss on the validation windows.
+    pub valid_loss: f64,
+    /// Learning rate at the end of the epoch.
+    pub learning_rate: f64,
+    /// Training windows a second.
+    pub rows_per_second: f64,
+    /// Seconds since the fit began.
+    pub seconds: f64,
+}
+
+/// Scores on the validation windows, beside seasonal naive on the same windows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Series that were scored.
+    pub n_series: usize,
+    /// Points that were scored.
+    pub n: usize,
+    /// Mean absolute error.
+    pub mae: Option<f64>,
+    /// Pooled root mean squared error.
+    pub rmse: Option<f64>,
+    /// Sum of absolute errors over sum of absolute actuals.
+    pub wape: Option<f64>,
+    /// M4 variant, 0 to 200.
+    pub smape: Option<f64>,
+    /// Scaled by the in-sample seasonal mean absolute difference.
+    pub mase: Option<f64>,
+    /// M5 variant.
+    pub rmsse: Option<f64>,
+    /// Sum of (forecast - actual) over sum of absolute actuals.
+    pub bias: Option<f64>,
+    /// Mean quantile loss over the model's levels.
+    pub quantile_loss: Option<f64>,
+    /// Share of actuals inside the widest interval of the model's levels.
+    pub coverage: Option<f64>,
+    /// Mean width of that interval.
+    pub interval_width: Option<f64>,
+}
+
+/// What a fit tells besides the model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FitReport {
+    /// Epochs run (0 for families without epochs).
+    pub epochs: usize,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Training windows per epoch.
+    pub windows: usize,
+    /// The log, one line an epoch.
+    pub log: Vec<EpochLog>,
+    /// Scores of the model on the validation windows.
+    pub scores: Scores,
+    /// Scores of seasonal naive on the same windows.
+    pub naive: Scores,
+}
+
+/// What is asked of a fitted model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictOptions {
+    /// Steps to forecast after the history of each series.
+    pub horizon: usize,
+    /// Levels of the quantiles wanted, ascending, each in (0, 1).
+    pub quantile_levels: Vec<f64>,
+}
+
+/// Why a series did not get the model's plain forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Too little history for the model's context.
+    ShortHistory,
+    /// The model failed or went out of bounds; seasonal naive stands in.
+    FallbackNaive,
+    /// The horizon is longer than the one that was trained.
+    Extended,
+    /// Known covariates ended before the horizon; last values were carried.
+    CovariatesCarried,
+    /// All observed values are equal.
+    ConstantSeries,
+    /// The series was not in the training panel.
+    ColdStart,
+}
+
+/// Forecasts of all series of a panel; finite, quantiles ascending.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    /// Steps per series.
+    pub horizon: usize,
+    /// Levels of `quantiles`.
+    pub quantile_levels: Vec<f64>,
+    /// `[series, horizon]`, the point forecast.
+    pub point: Vec<f64>,
+    /// `[series, horizon, level]`.
+    pub quantiles: Vec<f64>,
+    /// `[series]`.
+    pub status: Vec<Option<Status>>,
+}
+
+/// What a fit will need, known before it starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct FitEstimate {
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Training windows per epoch.
+    pub windows: usize,
+    /// Peak bytes besides the panel itself.
+    pub memory_bytes: usize,
+    /// Seconds on this machine.
+    pub seconds: f64,
+}
+
+/// A model that was fitted; immutable, shared between threads.
+pub trait FittedForecaster: fmt::Debug + Send + Sync {
+    /// Forecasts every series of the panel from the end of its history.
+    fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast>;
+
+    /// Steps of history that [`FittedForecaster::predict`] looks at; `None` means all of it.
+    fn context_length(&self) -> Option<usize>;
+
+    /// The model as the bytes of one safetensors file; its configuration rides in the metadata.
+    fn to_bytes(&self) -> Result<Vec<u8>>;
+}
