@@ -1,1 +1,5 @@
-//! x
+//! Everything that names DataFusion: a database, its sessions and their statements.
+
+mod sql;
+
+pub use sql::Statement;
