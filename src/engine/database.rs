@@ -10,6 +10,7 @@ use datafusion::prelude::SessionConfig;
 
 use crate::engine::functions;
 use crate::engine::registry::ModelRegistry;
+use crate::engine::running::RunningTrainings;
 use crate::engine::runtime::Runtimes;
 use crate::engine::session::Session;
 use crate::engine::storage::{Access, Catalog};
@@ -35,6 +36,8 @@ pub struct Engine {
     pub registry: Arc<ModelRegistry>,
     /// Threads.
     pub runtimes: Runtimes,
+    /// Trainings that run now.
+    pub running: RunningTrainings,
     /// Memory pool, object stores and caches of DataFusion.
     pub environment: Arc<RuntimeEnv>,
     /// Threads for queries.
@@ -91,6 +94,7 @@ impl Database {
             catalog,
             registry: Arc::new(registry),
             runtimes: Runtimes::new(threads)?,
+            running: RunningTrainings::default(),
             environment,
             threads,
             path: path.to_owned(),

@@ -79,6 +79,7 @@ pub async fn train(
             return existing_row(job, &name, version);
         }
     }
+    let _running = job.engine.running.enter(&name, &query.control);
     let Prepared { panel, report, roles, schema, fit, memory } = prepare(job, rows, query, pool).await?;
     let family = job.options.family;
     let estimate = models::estimate(family, &panel, &fit);
@@ -197,7 +198,7 @@ async fn prepare(
         .finish(&finish, &query.control)
         .map_err(|e| if keyless { suggest_keys(e, job) } else { e })?;
     memory.try_resize(panel.bytes())?;
-    let roles = settle_roles(job, &schema, &mut panel);
+    let roles = settle_roles(job, &types, &mut panel);
     tell_inference(job, &roles, query);
     let fit = job.options.fit_options(job.options.horizon.unwrap_or_else(|| default_horizon(panel.frequency)));
     check_lengths(&panel, &fit, &table)?;
@@ -268,7 +269,7 @@ fn gaps(statement: &TrainStatement) -> Result<Gaps> {
 }
 
 /// Gives candidates their role from the data: constant per series, filled after the cutoff, or past.
-fn settle_roles(job: &Job, schema: &PanelSchema, panel: &mut Panel) -> Vec<ColumnRole> {
+fn settle_roles(job: &Job, panel: &mut Panel) -> Vec<ColumnRole> {
     let candidates: HashSet<&str> =
         job.columns.iter().filter(|c| c.role == Role::Candidate).map(|c| c.name.as_str()).collect();
     let mut kept = vec![];
@@ -284,7 +285,6 @@ fn settle_roles(job: &Job, schema: &PanelSchema, panel: &mut Panel) -> Vec<Colum
         }
     }
     panel.known = kept;
-    drop(schema);
     job.columns.iter().map(|column| role_of(column, panel)).collect()
 }
 
@@ -427,7 +427,6 @@ pub async fn dry_run(
     query: &Arc<QueryContext>,
     pool: &Arc<dyn MemoryPool>,
 ) -> Result<Vec<ArrayRef>> {
-    let schema: SchemaRef = rows.schema();
     let Prepared { panel, report, roles, schema: panel_schema, fit, .. } = prepare(job, rows, query, pool).await?;
     let estimate = models::estimate(job.options.family, &panel, &fit);
     let mut lines: Vec<(&str, String)> = vec![
@@ -467,7 +466,6 @@ pub async fn dry_run(
         ("memory", format!("about {} MiB", (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20))),
         ("time", format!("about {} s", estimate.seconds.ceil())),
     ]);
-    drop(schema);
     let (names, values): (Vec<&str>, Vec<String>) = lines.into_iter().unzip();
     Ok(vec![Arc::new(StringArray::from(names)), Arc::new(StringArray::from(values))])
 }
