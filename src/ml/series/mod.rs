@@ -3,5 +3,5 @@
 mod frequency;
 mod panel;
 
-pub use frequency::Frequency;
-pub use panel::{Covariate, Panel, Values};
+pub use frequency::{Frequency, TimeKind};
+pub use panel::{Covariate, MISSING, Panel, Values};
