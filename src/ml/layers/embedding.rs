@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
+use crate::ml::layers::gradients::accumulate;
 use crate::ml::layers::storage::{read, slice};
 
 /// Row `indexes[i]` of `table` `[words, size]` at position i: `[indexes, size]`.
@@ -37,14 +38,14 @@ impl CustomOp1 for EmbeddingOp {
 
     fn bwd(&self, table: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let size = table.dims2()?.1;
-        let mut dtable = vec![0.0f32; table.elem_count()];
-        read(gradient, |g| {
-            for (row, &index) in g.chunks_exact(size).zip(&self.indexes) {
-                let start = index as usize * size;
-                dtable[start..start + size].iter_mut().zip(row).for_each(|(d, g)| *d += g);
-            }
-        })?;
-        Ok(Some(Tensor::from_vec(dtable, table.shape(), table.device())?))
+        accumulate(table, |dtable| {
+            read(gradient, |g| {
+                for (row, &index) in g.chunks_exact(size).zip(&self.indexes) {
+                    let start = index as usize * size;
+                    dtable[start..start + size].iter_mut().zip(row).for_each(|(d, g)| *d += g);
+                }
+            })
+        })
     }
 }
 

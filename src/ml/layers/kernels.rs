@@ -26,13 +26,9 @@ pub struct Matrix<'a> {
     pub columns: usize,
 }
 
-/// `output[m, n] = left[m, k] * right[k, n]` on the calling thread.
-pub fn multiply(output: &mut [f32], (m, n, k): (usize, usize, usize), left: Matrix<'_>, right: Matrix<'_>) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        output[..m * n].fill(0.0);
+/// `output[m, n] += left[m, k] * right[k, n]` on the calling thread.
+pub fn multiply_add(output: &mut [f32], (m, n, k): (usize, usize, usize), left: Matrix<'_>, right: Matrix<'_>) {
+    if m == 0 || n == 0 || k == 0 {
         return;
     }
     assert!(output.len() >= m * n, "the product fits its output");
@@ -47,14 +43,14 @@ pub fn multiply(output: &mut [f32], (m, n, k): (usize, usize, usize), left: Matr
             output.as_mut_ptr(),
             1,
             n as isize,
-            false,
+            true,
             left.data.as_ptr(),
             left.columns as isize,
             left.rows as isize,
             right.data.as_ptr(),
             right.columns as isize,
             right.rows as isize,
-            0.0,
+            1.0,
             1.0,
             false,
             false,
@@ -277,7 +273,7 @@ mod tests {
         let mut c = [0.0; 4];
         let left = Matrix { data: &a, rows: 3, columns: 1 };
         let right = Matrix { data: &a, rows: 1, columns: 3 };
-        multiply(&mut c, (2, 2, 3), left, right);
+        multiply_add(&mut c, (2, 2, 3), left, right);
         assert_eq!(c, [14.0, 32.0, 32.0, 77.0]);
     }
 }

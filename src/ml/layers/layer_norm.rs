@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
+use crate::ml::layers::gradients::accumulate;
 use crate::ml::layers::kernels::{normalise, normalise_backward};
 use crate::ml::layers::storage::{read, slice};
 
@@ -66,11 +67,14 @@ impl CustomOp3 for LayerNormOp {
                 read(gradient, |g| normalise_backward(x, gain, moments, g, &mut dx, &mut dgain, &mut dbias))
             })
         })???;
-        let device = x.device();
+        let add = |sums: &mut [f32], new: &[f32]| {
+            sums.iter_mut().zip(new).for_each(|(s, n)| *s += n);
+            Ok(())
+        };
         Ok((
-            Some(Tensor::from_vec(dx, x.shape(), device)?),
-            Some(Tensor::from_vec(dgain, gain.shape(), device)?),
-            Some(Tensor::from_vec(dbias, bias.shape(), device)?),
+            Some(Tensor::from_vec(dx, x.shape(), x.device())?),
+            accumulate(gain, |sums| add(sums, &dgain))?,
+            accumulate(bias, |sums| add(sums, &dbias))?,
         ))
     }
 }

@@ -4,8 +4,9 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
+use crate::ml::layers::gradients::accumulate;
 use crate::ml::layers::kernels::{
-    Activation, Matrix, add_rows, bias_activation, gelu_backward, multiply, relu_backward,
+    Activation, Matrix, add_rows, bias_activation, gelu_backward, multiply_add, relu_backward,
 };
 use crate::ml::layers::storage::{read, slice};
 
@@ -66,7 +67,7 @@ impl CustomOp3 for LinearOp {
         let rows = x.len() / inputs.max(1);
         let mut y = vec![0.0; rows * outputs];
         let right = Matrix { data: w, rows: 1, columns: inputs };
-        multiply(&mut y, (rows, outputs, inputs), Matrix { data: x, rows: inputs, columns: 1 }, right);
+        multiply_add(&mut y, (rows, outputs, inputs), Matrix { data: x, rows: inputs, columns: 1 }, right);
         let mut before = if self.activation == Activation::Gelu { vec![0.0; y.len()] } else { Vec::new() };
         bias_activation(&mut y, b, &mut before, self.activation);
         // The operation is new for every call, so the cell is empty.
@@ -94,20 +95,22 @@ impl CustomOp3 for LinearOp {
         let dx = if x.track_op() {
             let mut dx = vec![0.0; rows * inputs];
             read(weight, |w| {
-                multiply(&mut dx, (rows, inputs, outputs), by_row, Matrix { data: w, rows: inputs, columns: 1 });
+                multiply_add(&mut dx, (rows, inputs, outputs), by_row, Matrix { data: w, rows: inputs, columns: 1 });
             })?;
             Some(Tensor::from_vec(dx, x.shape(), x.device())?)
         } else {
             None
         };
-        let mut dw = vec![0.0; outputs * inputs];
-        read(x, |x| {
-            multiply(&mut dw, (outputs, inputs, rows), by_column, Matrix { data: x, rows: inputs, columns: 1 });
+        let dw = accumulate(weight, |dw| {
+            read(x, |x| {
+                multiply_add(dw, (outputs, inputs, rows), by_column, Matrix { data: x, rows: inputs, columns: 1 });
+            })
         })?;
-        let mut db = vec![0.0; outputs];
-        add_rows(&g, &mut db);
-        let dw = Tensor::from_vec(dw, weight.shape(), x.device())?;
-        Ok((dx, Some(dw), Some(Tensor::from_vec(db, bias.shape(), x.device())?)))
+        let db = accumulate(bias, |db| {
+            add_rows(&g, db);
+            Ok(())
+        })?;
+        Ok((dx, dw, db))
     }
 }
 

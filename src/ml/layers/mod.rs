@@ -4,6 +4,7 @@ mod dropout;
 mod embedding;
 #[cfg(test)]
 pub mod gradcheck;
+mod gradients;
 mod kernels;
 mod layer_norm;
 mod linear;
@@ -13,6 +14,7 @@ mod storage;
 
 pub use dropout::{dropout, keeps};
 pub use embedding::embedding;
+pub use gradients::Gradients;
 pub use kernels::Activation;
 pub use layer_norm::layer_norm;
 pub use linear::linear;

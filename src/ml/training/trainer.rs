@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
 use crate::ml::forecaster::EpochLog;
-use crate::ml::layers::Parameters;
+use crate::ml::layers::{Gradients, Parameters};
 use crate::ml::rng::Rng;
 use crate::ml::training::checkpoint::Checkpoint;
 use crate::ml::training::early_stopping::EarlyStopping;
@@ -29,7 +29,7 @@ pub trait Dataset: Sync {
     fn gather(&self, indexes: &[usize], batch: &mut Self::Batch);
 }
 
-/// The loss of a shard before division by its weight.
+/// The loss of some examples before division by their weight.
 #[derive(Debug)]
 pub struct LossSum {
     /// Weighted sum of the losses, a scalar with its graph.
@@ -46,7 +46,11 @@ pub trait Network: Sync {
     /// The trainable tensors.
     fn parameters(&self) -> &Parameters;
 
-    /// The loss of a shard; randomness from `seed` in training, none without.
+    /// Most examples that one pass should take: few enough to stay in the cache of a core and below the
+    /// size from which Candle's pointwise operations wait for a pool of spinning threads.
+    fn pass_length(&self) -> usize;
+
+    /// The loss of some examples; randomness from `seed` in training, none without.
     fn loss(&self, batch: &Self::Batch, seed: Option<u64>) -> Result<LossSum>;
 }
 
@@ -203,7 +207,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             f64::NAN
         } else {
             self.network.parameters().set_values(&self.average)?;
-            let loss = evaluate(self.network, self.valid, self.config.shard_size, control)?;
+            let loss = evaluate(self.network, self.valid, control)?;
             self.stopping.observe(self.epoch, loss, || Ok::<_, Error>(self.average.clone()))?;
             loss
         };
@@ -255,10 +259,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         let shards: Vec<Shard> = batch
             .par_chunks(self.config.shard_size)
             .enumerate()
-            .map_init(B::default, |buffer, (i, indexes)| {
-                self.train.gather(indexes, buffer);
-                self.shard(buffer, seeds.stream(i as u64).next_u64())
-            })
+            .map_init(B::default, |buffer, (i, indexes)| self.shard(indexes, buffer, seeds.stream(i as u64)))
             .collect::<Result<_>>()?;
         let weight: f64 = shards.iter().map(|s| s.weight).sum();
         let loss: f64 = shards.iter().map(|s| s.loss).sum();
@@ -281,19 +282,27 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         Ok((loss, weight))
     }
 
-    fn shard(&self, batch: &B, seed: u64) -> Result<Shard> {
-        let LossSum { sum, weight } = self.network.loss(batch, Some(seed))?;
-        let mut store = sum.backward()?;
+    /// Loss and gradients of the examples of a shard, pass after pass on this thread.
+    fn shard(&self, indexes: &[usize], buffer: &mut B, mut seeds: Rng) -> Result<Shard> {
+        let (mut loss, mut weight) = (0.0, 0.0);
+        let mut gradients = Gradients::default();
+        for indexes in indexes.chunks(self.network.pass_length().max(1)) {
+            self.train.gather(indexes, buffer);
+            let part = self.network.loss(buffer, Some(seeds.next_u64()))?;
+            gradients.collect(|| part.sum.backward())?;
+            loss += f64::from(part.sum.to_scalar::<f32>()?);
+            weight += part.weight;
+        }
         let gradients = self
             .network
             .parameters()
             .iter()
-            .map(|(name, var, _)| match store.remove(var) {
-                Some(gradient) => Ok(gradient.flatten_all()?.to_vec1::<f32>()?),
-                None => Err(Error::internal(format!("the parameter {name} received no gradient"))),
+            .map(|(name, var, _)| {
+                let missing = || Error::internal(format!("the parameter {name} received no gradient"));
+                gradients.take(var).ok_or_else(missing)
             })
             .collect::<Result<_>>()?;
-        Ok(Shard { loss: f64::from(sum.to_scalar::<f32>()?), weight, gradients })
+        Ok(Shard { loss, weight, gradients })
     }
 }
 
@@ -315,12 +324,11 @@ fn sum_gradients(shards: Vec<Shard>, scale: f32) -> Vec<Vec<f32>> {
 fn evaluate<B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>>(
     network: &N,
     data: &D,
-    shard_size: usize,
     control: &Control,
 ) -> Result<f64> {
     let indexes: Vec<usize> = (0..data.len()).collect();
     let sums: Vec<(f64, f64)> = indexes
-        .par_chunks(shard_size)
+        .par_chunks(network.pass_length().max(1))
         .map_init(B::default, |buffer, indexes| {
             control.check()?;
             data.gather(indexes, buffer);

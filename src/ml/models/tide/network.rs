@@ -12,6 +12,9 @@ use crate::ml::training::{LossSum, Network, Objective, masked_loss};
 /// Share of training windows whose series is treated as unknown.
 const UNKNOWN_SERIES: f64 = 0.1;
 
+/// Elements of the largest activation of a pass; from 64 Ki on Candle's pointwise operations spin.
+const ELEMENTS_MAX: usize = 65_535;
+
 /// Sizes of the network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
@@ -37,6 +40,7 @@ pub struct TideNetwork {
     objective: Objective,
     context: usize,
     horizon: usize,
+    pass_length: usize,
     widths: Widths,
     known_tables: Vec<Tensor>,
     static_tables: Vec<Tensor>,
@@ -97,6 +101,9 @@ impl TideNetwork {
             })
             .collect::<Result<_>>()?;
         let decoded = horizon * shape.decoded;
+        let widest = (horizon * future_row.max(shape.step_hidden + shape.decoded))
+            .max(context * context_row.max(shape.projection * 4))
+            .max(shape.hidden.max(inputs));
         let decoder = ResidualBlock::new(&mut p, "decoder", (shape.hidden, shape.hidden, decoded), false)?;
         let temporal = (shape.step_hidden + shape.decoded, shape.step_hidden, outputs);
         Ok(Self {
@@ -105,6 +112,7 @@ impl TideNetwork {
             context_skip: Linear::with_initializer(&mut p, "skip.context", context, horizon, Initializer::Zeros)?,
             parameters: p,
             objective: Objective::Quantile(levels),
+            pass_length: (ELEMENTS_MAX / widest).clamp(1, 64),
             shape,
             context,
             horizon,
@@ -186,6 +194,10 @@ impl Network for TideNetwork {
 
     fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    fn pass_length(&self) -> usize {
+        self.pass_length
     }
 
     fn loss(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<LossSum> {
