@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::ml::features::{Featurizer, Widths, WindowBatch};
 use crate::ml::layers::{Activation, Initializer, Linear, Parameters, ResidualBlock, embedding, keeps};
-use crate::ml::rng::Rng;
 use crate::ml::training::{LossSum, Network, Objective, masked_loss};
 
 /// Share of training windows whose series is treated as unknown.
@@ -128,6 +127,25 @@ impl TideNetwork {
         })
     }
 
+    /// Multiply-adds of one window's forward pass, about.
+    pub fn operations(&self) -> usize {
+        let per_step = |name: &str| ["step.", "temporal.", "skip.step"].iter().any(|p| name.starts_with(p));
+        self.parameters
+            .iter()
+            .filter(|(name, _, decays)| *decays || name.starts_with("skip"))
+            .map(|(name, var, _)| {
+                let uses = if per_step(name) {
+                    self.horizon
+                } else if name.starts_with("context.") {
+                    self.context
+                } else {
+                    1
+                };
+                uses * var.elem_count()
+            })
+            .sum()
+    }
+
     /// Scaled quantiles `[len, horizon, levels]`; dropout where there is a seed.
     pub fn forward(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<Tensor> {
         let n = batch.len;
@@ -225,11 +243,4 @@ fn with_embeddings(rows: Tensor, known: &[Tensor], from: usize, steps: usize) ->
         parts.push(embedded.narrow(1, from, steps)?);
     }
     Ok(Tensor::cat(&parts, 2)?)
-}
-
-/// Trainable values of a network of this shape, without building one that is used.
-pub fn count_parameters(featurizer: &Featurizer, shape: Shape, outputs: usize) -> Result<usize> {
-    let levels = vec![0.5; outputs];
-    let network = TideNetwork::new(Parameters::seeded(Rng::new(0)), featurizer, shape, levels)?;
-    Ok(network.parameters.count())
 }
