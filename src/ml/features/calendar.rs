@@ -86,7 +86,7 @@ pub fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
 pub fn long_season(frequency: Frequency, season_length: usize) -> Option<usize> {
     let periods = match frequency {
         Frequency::Seconds(n) if n > 0 => 7 * 86_400 / n,
-        Frequency::Days(n) if n % 7 == 0 => 52 * 7 / n,
+        Frequency::Days(n) if n > 0 && n % 7 == 0 => 52 * 7 / n,
         Frequency::Days(n) if n > 0 => 364 / n,
         Frequency::Months(n) if n > 0 => 12 / n,
         _ => season_length as i64,

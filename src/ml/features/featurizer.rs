@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Subject};
 use crate::ml::features::calendar;
 use crate::ml::features::column::ColumnEncoder;
 use crate::ml::features::factors::Factors;
 use crate::ml::features::history;
-use crate::ml::series::{Frequency, Panel};
+use crate::ml::series::{Covariate, Frequency, Panel, Values};
 
 /// Series beyond this number get no embedding of their own.
 const EMBEDDED_SERIES_MAX: usize = 50_000;
@@ -105,7 +106,7 @@ impl Featurizer {
         let order = canonical_order(panel);
         let rows: Vec<Range<usize>> =
             order.iter().map(|&s| panel.offsets[s]..panel.offsets[s] + train[s]).collect();
-        let fit_all = |columns: &[crate::ml::series::Covariate], rows: &[Range<usize>]| {
+        let fit_all = |columns: &[Covariate], rows: &[Range<usize>]| {
             columns.iter().map(|c| ColumnEncoder::fit(c, rows)).collect::<Vec<_>>()
         };
         let known = fit_all(&panel.known, &rows);
@@ -134,6 +135,44 @@ impl Featurizer {
         };
         featurizer.fit_scale(panel, &rows);
         featurizer
+    }
+
+    /// Tells why a state read from a file cannot be one that was fitted.
+    pub fn check(&self) -> Result<(), String> {
+        let columns = self.factors.columns.iter().copied().chain(self.factors.switch.map(|s| s.column));
+        if let Some(column) = columns.into_iter().find(|column| *column >= self.known.len()) {
+            return Err(format!("factor {column} of {} known covariates", self.known.len()));
+        }
+        let layout = &self.layout;
+        if self.factors.columns.len() > 3 || layout.horizon == 0 || layout.lookback == 0 || self.season_length == 0 {
+            return Err(format!("layout {layout:?}"));
+        }
+        Ok(())
+    }
+
+    /// Fails where the columns of a panel are not those that were fitted.
+    pub fn check_columns(&self, panel: &Panel) -> crate::error::Result<()> {
+        let roles = [
+            ("KNOWN", &self.known, &panel.known),
+            ("PAST", &self.past, &panel.past),
+            ("STATIC", &self.statics, &panel.statics),
+        ];
+        for (role, fitted, given) in roles {
+            let matches = |(encoder, column): (&ColumnEncoder, &Covariate)| {
+                let is_number = matches!(column.values, Values::Number(_));
+                encoder.name() == column.name && is_number == encoder.words().is_none()
+            };
+            if fitted.len() != given.len() || !fitted.iter().zip(given).all(matches) {
+                let fitted: Vec<&str> = fitted.iter().map(ColumnEncoder::name).collect();
+                let given: Vec<&str> = given.iter().map(|column| column.name.as_str()).collect();
+                return Err(Error::input(
+                    Subject::Column,
+                    format!("the model was trained with {role} {fitted:?}, the input has {given:?}"),
+                )
+                .with_hint("give the columns of the training, with their types"));
+            }
+        }
+        Ok(())
     }
 
     fn fit_scale(&mut self, panel: &Panel, rows: &[Range<usize>]) {
@@ -231,7 +270,6 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::ml::series::{Covariate, Values};
 
     /// Weekly shaped positive series, one known flag that lifts them, one past and two static columns.
     pub fn panel(series: usize, length: usize) -> Panel {

@@ -98,7 +98,6 @@ macro_rules! vectorised {
         }
     };
 }
-pub(super) use vectorised;
 
 /// e^x without branches, relative error near 1e-7, for |x| up to 87.
 #[inline(always)]

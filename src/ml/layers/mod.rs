@@ -12,11 +12,11 @@ mod parameters;
 mod residual;
 mod storage;
 
-pub use dropout::{dropout, keeps};
+pub use dropout::keeps;
 pub use embedding::embedding;
 pub use gradients::Gradients;
 pub use kernels::Activation;
-pub use layer_norm::layer_norm;
+#[cfg(test)]
 pub use linear::linear;
 pub use parameters::{Initializer, Parameters};
 pub use residual::{Linear, ResidualBlock};

@@ -4,9 +4,12 @@
 //! statistics of the history before the origin; quantiles `[batch, horizon, levels]` come out, in units of
 //! the window's own scale and relative to the mean of matched history.
 
+mod calibration;
 mod forecast;
 mod network;
 mod quantiles;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 use std::collections::{BTreeMap, HashMap};
@@ -132,24 +135,9 @@ pub fn fit(panel: &Panel, options: &FitOptions, control: &Control) -> Result<(Ar
     let mut trainer = Trainer::new(&network, &windows, &valid, config)?;
     trainer.run(control)?;
     let log = trainer.log().to_vec();
-    if let Some(kind) = std::env::var("REFIT").ok() {
-        let all = panel.history.clone();
-        let windows = Windows::train(&featurizer, &encoded, &order, &all);
-        let none = Windows::train(&featurizer, &encoded, &[], &all);
-        let mut config = trainer_config(options, windows.len());
-        config.epochs = trainer.best_epoch();
-        if kind == "scratch" {
-            let parameters = Parameters::seeded(Rng::new(options.seed).fork("parameters"));
-            let fresh = TideNetwork::new(parameters, &featurizer, shape.clone(), levels.clone())?;
-            network.parameters().set_values(&fresh.parameters().values()?)?;
-        } else {
-            config.epochs = config.epochs.div_ceil(3);
-            config.learning_rate *= 0.3;
-        }
-        let mut again = Trainer::new(&network, &windows, &none, config)?;
-        again.run(control)?;
-        println!("refit {kind}");
-    }
+    let mut config = TideConfig { shape, shifts: Vec::new(), levels, featurizer };
+    control.report(|p| p.phase = "calibrate");
+    config.shifts = calibrate(&config, &network, panel, options, control)?;
     let report = FitReport {
         epochs: log.len(),
         parameters: network.parameters().count(),
@@ -157,8 +145,35 @@ pub fn fit(panel: &Panel, options: &FitOptions, control: &Control) -> Result<(Ar
         log,
         ..FitReport::default()
     };
-    let config = TideConfig { shape, shifts: vec![0.0; levels.len()], levels, featurizer };
     Ok((Arc::new(Tide { config, network }), report))
+}
+
+/// Shifts of the quantiles by the forecasts of the validation steps.
+fn calibrate(
+    config: &TideConfig,
+    network: &TideNetwork,
+    panel: &Panel,
+    options: &FitOptions,
+    control: &Control,
+) -> Result<Vec<f64>> {
+    let steps = options.validation_length;
+    if steps == 0 {
+        return Ok(vec![0.0; config.levels.len()]);
+    }
+    let wanted = PredictOptions { horizon: steps, quantile_levels: config.levels.clone() };
+    let forecast = config.forecaster(network).predict(&panel.hold_out(steps), &wanted, control)?;
+    Ok(calibration::shifts(&forecast, &actuals(panel, steps)))
+}
+
+/// Targets of the last steps of every history, `[series, steps]`; NaN where a history is shorter.
+fn actuals(panel: &Panel, steps: usize) -> Vec<f64> {
+    let mut actual = Vec::with_capacity(panel.len() * steps);
+    for history in (0..panel.len()).map(|s| panel.history_of(s)) {
+        let last = &history[history.len().saturating_sub(steps)..];
+        actual.extend_from_slice(last);
+        actual.extend(std::iter::repeat_n(f64::NAN, steps - last.len()));
+    }
+    actual
 }
 
 fn too_short(panel: &Panel, options: &FitOptions) -> Error {
@@ -168,6 +183,41 @@ fn too_short(panel: &Panel, options: &FitOptions) -> Error {
         options.validation_length
     ))
     .with_hint("shorten VALIDATE, or USING seasonal_naive")
+}
+
+/// The model whose configuration and tensors [`FittedForecaster::to_bytes`] wrote.
+pub fn load(config: &str, file: &SafeTensors<'_>) -> Result<Arc<dyn FittedForecaster>> {
+    let corrupt = |why: String| Error::corrupt(Subject::Model, format!("the tide model cannot be read: {why}"));
+    let config: TideConfig = serde_json::from_str(config).map_err(|e| corrupt(e.to_string()))?;
+    config.check().map_err(corrupt)?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        if view.dtype() != Dtype::F32 {
+            return Err(corrupt(format!("the tensor {name} is {:?}", view.dtype())));
+        }
+        let values: Vec<f32> =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        tensors.insert(name, Tensor::from_vec(values, view.shape(), &Device::Cpu)?);
+    }
+    let parameters = Parameters::stored(tensors);
+    let network = TideNetwork::new(parameters, &config.featurizer, config.shape.clone(), config.levels.clone())?;
+    Ok(Arc::new(Tide { config, network }))
+}
+
+impl TideConfig {
+    fn forecaster<'a>(&'a self, network: &'a TideNetwork) -> Forecaster<'a> {
+        Forecaster { featurizer: &self.featurizer, network, levels: &self.levels, shifts: &self.shifts }
+    }
+
+    /// Tells why a configuration from a file cannot be one of ours.
+    fn check(&self) -> std::result::Result<(), String> {
+        let ascending = self.levels.windows(2).all(|pair| pair[0] < pair[1]);
+        let inside = self.levels.iter().all(|u| *u > 0.0 && *u < 1.0);
+        if !ascending || !inside || !self.levels.contains(&MEDIAN) || self.shifts.len() != self.levels.len() {
+            return Err(format!("levels {:?} with {} shifts", self.levels, self.shifts.len()));
+        }
+        self.featurizer.check()
+    }
 }
 
 /// What a fit will need on this machine.
@@ -196,20 +246,9 @@ pub fn estimate(panel: &Panel, options: &FitOptions) -> Result<FitEstimate> {
 /// Multiply-adds times two that one core gets through while training, all overheads included.
 const OPERATIONS_PER_SECOND: f64 = 2e10;
 
-impl Tide {
-    fn forecaster(&self) -> Forecaster<'_> {
-        Forecaster {
-            featurizer: &self.config.featurizer,
-            network: &self.network,
-            levels: &self.config.levels,
-            shifts: &self.config.shifts,
-        }
-    }
-}
-
 impl FittedForecaster for Tide {
     fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {
-        self.forecaster().predict(panel, options, control)
+        self.config.forecaster(&self.network).predict(panel, options, control)
     }
 
     fn context_length(&self) -> Option<usize> {
@@ -217,6 +256,20 @@ impl FittedForecaster for Tide {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        Ok(Vec::new())
+        let internal = |why: String| Error::internal(format!("the model cannot be written: {why}"));
+        let config = serde_json::to_string(&self.config).map_err(|e| internal(e.to_string()))?;
+        let parameters = self.network.parameters();
+        let mut bytes: BTreeMap<&str, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+        for ((name, var, _), values) in parameters.iter().zip(parameters.values()?) {
+            let data = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            bytes.insert(name, (var.dims().to_vec(), data));
+        }
+        let views = bytes
+            .iter()
+            .map(|(name, (shape, data))| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?)))
+            .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
+            .map_err(|e| internal(e.to_string()))?;
+        let metadata = HashMap::from([("family".into(), "tide".into()), ("config".into(), config)]);
+        safetensors::serialize(views, Some(metadata)).map_err(|e| internal(e.to_string()))
     }
 }

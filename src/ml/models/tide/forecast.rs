@@ -40,6 +40,7 @@ impl Forecaster<'_> {
         if options.horizon == 0 {
             return Err(Error::internal("a forecast of 0 steps was asked for"));
         }
+        self.featurizer.check_columns(panel)?;
         let pass = self.network.pass_length();
         let starts: Vec<usize> = (0..panel.len()).step_by(pass).collect();
         let parts: Vec<Raw> = starts
