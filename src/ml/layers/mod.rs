@@ -1,5 +1,6 @@
 //! Layers with gradients: fused on the CPU, plain Candle formulas elsewhere; one thread per call.
 
+mod concat;
 mod dropout;
 mod embedding;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod parameters;
 mod residual;
 mod storage;
 
+pub use concat::concat;
 pub use dropout::keeps;
 pub use embedding::embedding;
 pub use gradients::Gradients;

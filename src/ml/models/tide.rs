@@ -14,6 +14,7 @@ mod windows;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -34,6 +35,9 @@ use crate::ml::training::{AdamWConfig, Dataset, Network, Trainer, TrainerConfig}
 
 /// Most windows an epoch visits; of a larger panel every epoch visits others.
 const EPOCH_LENGTH_MAX: usize = 50_000;
+
+/// Share of the progress when the network is fitted and only its adaptation to the latest steps is left.
+const FIT_SHARE: f64 = 0.8;
 
 /// Everything about a fitted model besides its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,6 +106,7 @@ fn trainer_config(options: &FitOptions, windows: usize) -> TrainerConfig {
             ..AdamWConfig::default()
         },
         average_decay: 0.99,
+        progress: (0.0, FIT_SHARE),
         seconds_max: options.max_seconds,
         seed: options.seed,
     }
@@ -112,57 +117,109 @@ fn training_lengths(panel: &Panel, options: &FitOptions) -> Vec<usize> {
     panel.history.iter().map(|n| n.saturating_sub(options.validation_length)).collect()
 }
 
-/// Fits a network on the training part of the panel; the validation steps stop it and calibrate it.
+/// Fits a network on the training part of the panel; the validation steps stop it, calibrate it and are
+/// learned last.
 pub fn fit(panel: &Panel, options: &FitOptions, control: &Control) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+    let fit = Fit { panel, options, control, train: training_lengths(panel, options), started: Instant::now() };
     control.report(|p| p.phase = "prepare");
-    let train = training_lengths(panel, options);
-    let featurizer = Featurizer::fit(panel, &train, options.horizon, options.context_length);
+    let featurizer = Featurizer::fit(panel, &fit.train, options.horizon, options.context_length);
     control.check()?;
     let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
     control.check()?;
-    let order = canonical_order(panel);
-    let windows = Windows::train(&featurizer, &encoded, &order, &train);
-    let valid = Windows::valid(&featurizer, &encoded, &order, &train);
-    if windows.len() == 0 {
-        return Err(too_short(panel, options));
-    }
+    let (network, best_epoch, report) = fit.learn(&featurizer, &encoded)?;
+    let shape = network.shape().clone();
     let levels = levels_with_median(&options.quantile_levels);
-    let shape = shape(options, windows.len());
-    let parameters = Parameters::seeded(Rng::new(options.seed).fork("parameters"));
-    let network = TideNetwork::new(parameters, &featurizer, shape.clone(), levels.clone())?;
-    let config = trainer_config(options, windows.len());
-    let epoch_length = config.epoch_length.min(windows.len());
-    let mut trainer = Trainer::new(&network, &windows, &valid, config)?;
-    trainer.run(control)?;
-    let log = trainer.log().to_vec();
     let mut config = TideConfig { shape, shifts: Vec::new(), levels, featurizer };
-    control.report(|p| p.phase = "calibrate");
-    config.shifts = calibrate(&config, &network, panel, options, control)?;
-    let report = FitReport {
-        epochs: log.len(),
-        parameters: network.parameters().count(),
-        windows: epoch_length,
-        log,
-        ..FitReport::default()
-    };
+    config.shifts = fit.calibrate(&config, &network)?;
+    fit.adapt(&config.featurizer, &encoded, &network, best_epoch)?;
     Ok((Arc::new(Tide { config, network }), report))
 }
 
-/// Shifts of the quantiles by the forecasts of the validation steps.
-fn calibrate(
-    config: &TideConfig,
-    network: &TideNetwork,
-    panel: &Panel,
-    options: &FitOptions,
-    control: &Control,
-) -> Result<Vec<f64>> {
-    let steps = options.validation_length;
-    if steps == 0 {
-        return Ok(vec![0.0; config.levels.len()]);
+/// One fit under way.
+struct Fit<'a> {
+    panel: &'a Panel,
+    options: &'a FitOptions,
+    control: &'a Control,
+    /// Rows of every series before the validation steps.
+    train: Vec<usize>,
+    started: Instant,
+}
+
+impl Fit<'_> {
+    /// The best network by the validation steps, its epoch and the report.
+    fn learn(&self, featurizer: &Featurizer, encoded: &EncodedPanel) -> Result<(TideNetwork, usize, FitReport)> {
+        let order = canonical_order(self.panel);
+        let windows = Windows::train(featurizer, encoded, &order, &self.train);
+        let valid = Windows::valid(featurizer, encoded, &order, &self.train);
+        if windows.len() == 0 {
+            return Err(self.too_short());
+        }
+        let parameters = Parameters::seeded(Rng::new(self.options.seed).fork("parameters"));
+        let levels = levels_with_median(&self.options.quantile_levels);
+        let network = TideNetwork::new(parameters, featurizer, shape(self.options, windows.len()), levels)?;
+        let config = trainer_config(self.options, windows.len());
+        let epoch_length = config.epoch_length.min(windows.len());
+        let mut trainer = Trainer::new(&network, &windows, &valid, config)?;
+        trainer.run(self.control)?;
+        let report = FitReport {
+            epochs: trainer.log().len(),
+            parameters: network.parameters().count(),
+            windows: epoch_length,
+            log: trainer.log().to_vec(),
+            ..FitReport::default()
+        };
+        let best_epoch = trainer.best_epoch();
+        Ok((network, best_epoch, report))
     }
-    let wanted = PredictOptions { horizon: steps, quantile_levels: config.levels.clone() };
-    let forecast = config.forecaster(network).predict(&panel.hold_out(steps), &wanted, control)?;
-    Ok(calibration::shifts(&forecast, &actuals(panel, steps)))
+
+    /// Shifts of the quantiles by the forecasts of the validation steps.
+    fn calibrate(&self, config: &TideConfig, network: &TideNetwork) -> Result<Vec<f64>> {
+        self.control.report(|p| p.phase = "calibrate");
+        let steps = self.options.validation_length;
+        if steps == 0 {
+            return Ok(vec![0.0; config.levels.len()]);
+        }
+        let wanted = PredictOptions { horizon: steps, quantile_levels: config.levels.clone() };
+        let held = self.panel.hold_out(steps);
+        let forecast = config.forecaster(network).predict(&held, &wanted, self.control)?;
+        Ok(calibration::shifts(&forecast, &actuals(self.panel, steps)))
+    }
+
+    /// Goes on from the best weights with the validation steps among the targets: a third of the epochs
+    /// that were best, at a third of the rate.
+    fn adapt(
+        &self,
+        featurizer: &Featurizer,
+        encoded: &EncodedPanel,
+        network: &TideNetwork,
+        best_epoch: usize,
+    ) -> Result<()> {
+        let seconds_left = self.options.max_seconds.map(|limit| limit - self.started.elapsed().as_secs_f64());
+        if self.options.validation_length == 0 || seconds_left.is_some_and(|left| left <= 0.0) {
+            return Ok(());
+        }
+        let all = &self.panel.history;
+        let windows = Windows::train(featurizer, encoded, &canonical_order(self.panel), all);
+        let none = Windows::train(featurizer, encoded, &[], all);
+        let config = trainer_config(self.options, windows.len());
+        let config = TrainerConfig {
+            epochs: best_epoch.div_ceil(3),
+            learning_rate: config.learning_rate / 3.0,
+            progress: (FIT_SHARE, 1.0),
+            seconds_max: seconds_left,
+            ..config
+        };
+        Trainer::new(network, &windows, &none, config)?.run(self.control)
+    }
+
+    fn too_short(&self) -> Error {
+        let longest = self.panel.history.iter().max().copied().unwrap_or(0);
+        Error::data(format!(
+            "the longest series has {longest} rows; tide needs at least 2 before the {} validation steps",
+            self.options.validation_length
+        ))
+        .with_hint("shorten VALIDATE, or USING seasonal_naive")
+    }
 }
 
 /// Targets of the last steps of every history, `[series, steps]`; NaN where a history is shorter.
@@ -174,15 +231,6 @@ fn actuals(panel: &Panel, steps: usize) -> Vec<f64> {
         actual.extend(std::iter::repeat_n(f64::NAN, steps - last.len()));
     }
     actual
-}
-
-fn too_short(panel: &Panel, options: &FitOptions) -> Error {
-    let longest = panel.history.iter().max().copied().unwrap_or(0);
-    Error::data(format!(
-        "the longest series has {longest} rows; tide needs at least 2 before the {} validation steps",
-        options.validation_length
-    ))
-    .with_hint("shorten VALIDATE, or USING seasonal_naive")
 }
 
 /// The model whose configuration and tensors [`FittedForecaster::to_bytes`] wrote.

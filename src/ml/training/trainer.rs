@@ -73,6 +73,8 @@ pub struct TrainerConfig {
     pub optimizer: AdamWConfig,
     /// Decay of the moving average of the weights, which is what is validated and kept.
     pub average_decay: f64,
+    /// Share of the whole work that is done before and after this training.
+    pub progress: (f64, f64),
     /// Wall-clock budget in seconds.
     pub seconds_max: Option<f64>,
     /// Seed of order and dropout.
@@ -102,7 +104,8 @@ struct Shard {
 }
 
 impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Trainer<'a, N, D> {
-    /// A training from the network's present parameters; without validation examples all epochs run.
+    /// A training from the network's present parameters; without validation examples all epochs run and the
+    /// training loss stands for the validation loss.
     pub fn new(network: &'a N, train: &'a D, valid: &'a D, config: TrainerConfig) -> Result<Self> {
         let values = network.parameters().values()?;
         Ok(Self {
@@ -188,10 +191,11 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             weight += batch_weight;
             seen += batch.len();
             let done = (self.epoch as f64 + seen as f64 / order.len() as f64) / self.config.epochs as f64;
+            let (from, to) = self.config.progress;
             let speed = seen as f64 / epoch_started.elapsed().as_secs_f64().max(1e-9);
             control.report(|p| {
                 (p.phase, p.epoch, p.epochs) = ("fit", self.epoch, self.config.epochs);
-                (p.fraction, p.rows_per_second) = (done, Some(speed));
+                (p.fraction, p.rows_per_second) = (from + (to - from) * done, Some(speed));
             });
             if self.out_of_time() {
                 break;
@@ -204,7 +208,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
     fn end_epoch(&mut self, train_loss: f64, rate: f64, speed: f64, control: &Control) -> Result<()> {
         self.epoch += 1;
         let valid_loss = if self.valid.len() == 0 {
-            f64::NAN
+            train_loss
         } else {
             self.network.parameters().set_values(&self.average)?;
             let loss = evaluate(self.network, self.valid, control)?;
@@ -214,7 +218,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         control.report(|p| {
             p.epoch = self.epoch;
             p.train_loss = Some(train_loss);
-            p.valid_loss = valid_loss.is_finite().then_some(valid_loss);
+            p.valid_loss = (self.valid.len() > 0).then_some(valid_loss);
         });
         self.log.push(EpochLog {
             epoch: self.epoch,
@@ -425,6 +429,7 @@ mod tests {
             patience: 50,
             optimizer: AdamWConfig::default(),
             average_decay: 0.9,
+            progress: (0.0, 1.0),
             seconds_max: None,
             seed: 4,
         }
