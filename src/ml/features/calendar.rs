@@ -64,7 +64,8 @@ pub fn width(frequency: Frequency, season_length: usize) -> usize {
 /// Calendar features of the periods `first..last` of the panel's grid, row after row.
 pub fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
     let cycles = cycles(panel.frequency, panel.season_length);
-    let mut out = Vec::with_capacity((last - first).max(0) as usize * width(panel.frequency, panel.season_length));
+    let mut out =
+        Vec::with_capacity((last - first).max(0) as usize * width(panel.frequency, panel.season_length));
     for period in first..last {
         let time = match panel.frequency {
             Frequency::Integer(_) => None,

@@ -38,10 +38,11 @@ impl Layout {
     pub fn new(panel: &Panel, horizon: usize, longest: usize, limit: Option<usize>) -> Self {
         let season = panel.season_length.max(1);
         let reach = limit.unwrap_or(usize::MAX).min(longest).max(1);
-        let bounded = |steps: usize, least: usize, most: usize| steps.clamp(least, most.max(least)).min(reach);
+        let bounded =
+            |steps: usize, least: usize, most: usize| steps.clamp(least, most.max(least)).min(reach);
         let matched = bounded(26 * season, 26, 200.max(4 * season));
-        let long_season =
-            calendar::long_season(panel.frequency, season).filter(|steps| steps + season < reach && *steps > season);
+        let long_season = calendar::long_season(panel.frequency, season)
+            .filter(|steps| steps + season < reach && *steps > season);
         let recent = 4 * season;
         Self {
             horizon,
@@ -122,7 +123,11 @@ impl Featurizer {
         let mut featurizer = Self {
             frequency: panel.frequency,
             season_length: panel.season_length.max(1),
-            nonnegative: rows.iter().cloned().flatten().all(|row| panel.target[row] >= 0.0 || panel.target[row].is_nan()),
+            nonnegative: rows
+                .iter()
+                .cloned()
+                .flatten()
+                .all(|row| panel.target[row] >= 0.0 || panel.target[row].is_nan()),
             centred: false,
             scale_fallback: 1.0,
             scale_logarithm: (0.0, 1.0),
@@ -144,7 +149,11 @@ impl Featurizer {
             return Err(format!("factor {column} of {} known covariates", self.known.len()));
         }
         let layout = &self.layout;
-        if self.factors.columns.len() > 3 || layout.horizon == 0 || layout.lookback == 0 || self.season_length == 0 {
+        if self.factors.columns.len() > 3
+            || layout.horizon == 0
+            || layout.lookback == 0
+            || self.season_length == 0
+        {
             return Err(format!("layout {layout:?}"));
         }
         Ok(())
@@ -185,7 +194,8 @@ impl Featurizer {
                 history::level_and_spread(&values)
             })
             .collect();
-        let ratios: Vec<f64> = moments.iter().map(|(level, spread)| spread / level.abs().max(1e-12)).collect();
+        let ratios: Vec<f64> =
+            moments.iter().map(|(level, spread)| spread / level.abs().max(1e-12)).collect();
         self.centred = !self.nonnegative || median(ratios).is_some_and(|ratio| ratio < 0.1);
         let scales = moments.iter().map(|(level, spread)| if self.centred { *spread } else { *level });
         let logarithms: Vec<f64> = scales.filter(|s| *s > 0.0).map(f64::ln).collect();
@@ -299,7 +309,10 @@ pub mod tests {
                 values: Values::Number((0..rows).map(|row| (row * 13 % 29) as f32).collect()),
             }],
             statics: vec![
-                Covariate { name: "size".into(), values: Values::Number((0..series).map(|s| s as f32).collect()) },
+                Covariate {
+                    name: "size".into(),
+                    values: Values::Number((0..series).map(|s| s as f32).collect()),
+                },
                 Covariate {
                     name: "kind".into(),
                     values: Values::Category { codes: (0..series).map(|s| (s % 2) as u32).collect(), labels },

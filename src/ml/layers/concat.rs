@@ -62,7 +62,9 @@ impl CustomOp2 for ConcatOp {
                 return Ok(None);
             }
             let mut part = Vec::with_capacity(tensor.elem_count());
-            read(gradient, |g| g.chunks_exact(a + b).for_each(|row| part.extend_from_slice(&row[from..from + width])))?;
+            read(gradient, |g| {
+                g.chunks_exact(a + b).for_each(|row| part.extend_from_slice(&row[from..from + width]))
+            })?;
             Tensor::from_vec(part, tensor.shape(), tensor.device()).map(Some)
         };
         Ok((part(left, 0, a)?, part(right, a, b)?))

@@ -31,7 +31,12 @@ struct LinearOp {
 
 impl LinearOp {
     /// Gives `f` the gradient before the activation.
-    fn with_inner_gradient<R>(&self, result: &Tensor, gradient: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    fn with_inner_gradient<R>(
+        &self,
+        result: &Tensor,
+        gradient: &Tensor,
+        f: impl FnOnce(&[f32]) -> R,
+    ) -> Result<R> {
         if self.activation == Activation::None {
             return read(gradient, f);
         }
@@ -51,7 +56,12 @@ impl LinearOp {
             let mut dx = vec![0.0; rows * inputs];
             let left = Matrix { data: g, rows: outputs, columns: 1 };
             read(weight, |w| {
-                multiply_add(&mut dx, (rows, inputs, outputs), left, Matrix { data: w, rows: inputs, columns: 1 });
+                multiply_add(
+                    &mut dx,
+                    (rows, inputs, outputs),
+                    left,
+                    Matrix { data: w, rows: inputs, columns: 1 },
+                );
             })?;
             Some(Tensor::from_vec(dx, x.shape(), x.device())?)
         } else {

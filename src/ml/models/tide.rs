@@ -119,8 +119,13 @@ fn training_lengths(panel: &Panel, options: &FitOptions) -> Vec<usize> {
 
 /// Fits a network on the training part of the panel; the validation steps stop it, calibrate it and are
 /// learned last.
-pub fn fit(panel: &Panel, options: &FitOptions, control: &Control) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
-    let fit = Fit { panel, options, control, train: training_lengths(panel, options), started: Instant::now() };
+pub fn fit(
+    panel: &Panel,
+    options: &FitOptions,
+    control: &Control,
+) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+    let fit =
+        Fit { panel, options, control, train: training_lengths(panel, options), started: Instant::now() };
     control.report(|p| p.phase = "prepare");
     let featurizer = Featurizer::fit(panel, &fit.train, options.horizon, options.context_length);
     control.check()?;
@@ -147,7 +152,11 @@ struct Fit<'a> {
 
 impl Fit<'_> {
     /// The best network by the validation steps, its epoch and the report.
-    fn learn(&self, featurizer: &Featurizer, encoded: &EncodedPanel) -> Result<(TideNetwork, usize, FitReport)> {
+    fn learn(
+        &self,
+        featurizer: &Featurizer,
+        encoded: &EncodedPanel,
+    ) -> Result<(TideNetwork, usize, FitReport)> {
         let order = canonical_order(self.panel);
         let windows = Windows::train(featurizer, encoded, &order, &self.train);
         let valid = Windows::valid(featurizer, encoded, &order, &self.train);
@@ -235,7 +244,8 @@ fn actuals(panel: &Panel, steps: usize) -> Vec<f64> {
 
 /// The model whose configuration and tensors [`FittedForecaster::to_bytes`] wrote.
 pub fn load(config: &str, file: &SafeTensors<'_>) -> Result<Arc<dyn FittedForecaster>> {
-    let corrupt = |why: String| Error::corrupt(Subject::Model, format!("the tide model cannot be read: {why}"));
+    let corrupt =
+        |why: String| Error::corrupt(Subject::Model, format!("the tide model cannot be read: {why}"));
     let config: TideConfig = serde_json::from_str(config).map_err(|e| corrupt(e.to_string()))?;
     config.check().map_err(corrupt)?;
     let mut tensors = BTreeMap::new();
@@ -248,7 +258,8 @@ pub fn load(config: &str, file: &SafeTensors<'_>) -> Result<Arc<dyn FittedForeca
         tensors.insert(name, Tensor::from_vec(values, view.shape(), &Device::Cpu)?);
     }
     let parameters = Parameters::stored(tensors);
-    let network = TideNetwork::new(parameters, &config.featurizer, config.shape.clone(), config.levels.clone())?;
+    let network =
+        TideNetwork::new(parameters, &config.featurizer, config.shape.clone(), config.levels.clone())?;
     Ok(Arc::new(Tide { config, network }))
 }
 
@@ -273,7 +284,8 @@ pub fn estimate(panel: &Panel, options: &FitOptions) -> Result<FitEstimate> {
     let train = training_lengths(panel, options);
     let featurizer = Featurizer::fit(panel, &train, options.horizon, options.context_length);
     let horizon = options.horizon;
-    let windows: usize = train.iter().map(|n| if *n > horizon { n - horizon } else { n.saturating_sub(1) }).sum();
+    let windows: usize =
+        train.iter().map(|n| if *n > horizon { n - horizon } else { n.saturating_sub(1) }).sum();
     let config = trainer_config(options, windows);
     let parameters = Parameters::seeded(Rng::new(options.seed));
     let levels = levels_with_median(&options.quantile_levels);

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator,
+};
 use rayon::slice::ParallelSlice;
 
 use candle_core::Tensor;
@@ -130,7 +132,8 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         if groups.iter().any(|group| sizes(group) != sizes(&self.values)) {
             return Err(Error::internal("the checkpoint belongs to a network of another shape"));
         }
-        let Checkpoint { epoch, step, best_loss, best_epoch, values, first, second, average, best } = checkpoint;
+        let Checkpoint { epoch, step, best_loss, best_epoch, values, first, second, average, best } =
+            checkpoint;
         self.optimizer = AdamW::restored(self.config.optimizer, step, first, second);
         self.stopping = EarlyStopping::restored(self.config.patience, best_loss, best_epoch, best);
         self.network.parameters().set_values(&values)?;
@@ -166,7 +169,8 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
 
     /// Runs all epochs until the last, the patience or the time is spent, and leaves the best parameters.
     pub fn run(&mut self, control: &Control) -> Result<()> {
-        while self.epoch < self.config.epochs && !self.stopping.stops_after(self.epoch) && !self.out_of_time() {
+        while self.epoch < self.config.epochs && !self.stopping.stops_after(self.epoch) && !self.out_of_time()
+        {
             self.run_epoch(control)?;
         }
         self.finish()
@@ -269,7 +273,9 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         let loss: f64 = shards.iter().map(|s| s.loss).sum();
         if !loss.is_finite() {
             return Err(Error::data(format!("training diverged at step {}: the loss is {loss}", step + 1))
-                .with_hint("lower learning_rate, or look for extreme values in the target and the covariates"));
+                .with_hint(
+                    "lower learning_rate, or look for extreme values in the target and the covariates",
+                ));
         }
         if weight <= 0.0 {
             return Ok((0.0, 0.0));

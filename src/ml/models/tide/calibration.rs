@@ -51,7 +51,8 @@ mod tests {
         };
         let actual: Vec<f64> = (0..n).map(|i| (i as f64 - 499.0) / 100.0).collect();
         let shifts = shifts(&forecast, &actual);
-        let inside = actual.iter().filter(|y| **y >= -1.0 + 2.0 * shifts[0] && **y <= 1.0 + 2.0 * shifts[2]).count();
+        let inside =
+            actual.iter().filter(|y| **y >= -1.0 + 2.0 * shifts[0] && **y <= 1.0 + 2.0 * shifts[2]).count();
         assert!((899..=902).contains(&inside), "{inside}");
         assert_eq!(shifts[1], 0.0);
     }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::ml::features::{Featurizer, Widths, WindowBatch};
-use crate::ml::layers::{Activation, Initializer, Linear, Parameters, ResidualBlock, concat, embedding, keeps};
+use crate::ml::layers::{
+    Activation, Initializer, Linear, Parameters, ResidualBlock, concat, embedding, keeps,
+};
 use crate::ml::training::{LossSum, Network, Objective, masked_loss};
 
 /// Share of training windows whose series is treated as unknown.
@@ -107,8 +109,20 @@ impl TideNetwork {
         let temporal = (shape.step_hidden + shape.decoded, shape.step_hidden, outputs);
         Ok(Self {
             temporal: ResidualBlock::new(&mut p, "temporal", temporal, false)?,
-            step_skip: Linear::with_initializer(&mut p, "skip.step", future_row, outputs, Initializer::Zeros)?,
-            context_skip: Linear::with_initializer(&mut p, "skip.context", context, horizon, Initializer::Zeros)?,
+            step_skip: Linear::with_initializer(
+                &mut p,
+                "skip.step",
+                future_row,
+                outputs,
+                Initializer::Zeros,
+            )?,
+            context_skip: Linear::with_initializer(
+                &mut p,
+                "skip.context",
+                context,
+                horizon,
+                Initializer::Zeros,
+            )?,
             parameters: p,
             objective: Objective::Quantile(levels),
             pass_length: (ELEMENTS_MAX / widest).clamp(1, 64),
@@ -170,7 +184,9 @@ impl TideNetwork {
         for part in self.static_embeddings(batch, seed)? {
             hidden = concat(&hidden, &part)?;
         }
-        let drops = |part: u64| seed.map(|seed| (self.shape.dropout, seed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let drops = |part: u64| {
+            seed.map(|seed| (self.shape.dropout, seed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        };
         for (part, block) in (1..).zip(&self.encoder) {
             hidden = block.forward(&hidden, drops(part))?;
         }

@@ -131,7 +131,9 @@ fn written_and_read_again_it_forecasts_the_same_bits() {
     let again = load(config, &file).unwrap();
     assert_eq!(bits(&forecast(&model, &panel, 7)), bits(&forecast(&again, &panel, 7)));
     assert!(again.to_bytes().unwrap() == bytes);
-    for damaged in [config.replace("\"hidden\":16", "\"hidden\":17"), config.replace("[0.1,", "[0.7,"), "{}".into()] {
+    for damaged in
+        [config.replace("\"hidden\":16", "\"hidden\":17"), config.replace("[0.1,", "[0.7,"), "{}".into()]
+    {
         assert_eq!(load(&damaged, &file).unwrap_err().kind(), crate::error::ErrorKind::Corrupt);
     }
     let mut other = panel.clone();
@@ -167,7 +169,10 @@ fn one_series_and_series_shorter_than_everything_work() {
     let answer = forecast(&model, &tiny, 7);
     assert_sane(&answer);
     let error = fit(&panel(3, 8), &options(7), &Control::default()).unwrap_err();
-    assert_eq!(error.message(), "the longest series has 8 rows; tide needs at least 2 before the 7 validation steps");
+    assert_eq!(
+        error.message(),
+        "the longest series has 8 rows; tide needs at least 2 before the 7 validation steps"
+    );
     let row = tiny.take_last(1);
     assert_eq!(forecast(&model, &row, 7).status, [Some(Status::ConstantSeries); 3]);
 }
@@ -191,7 +196,8 @@ fn one_batch_can_be_learned_by_heart() {
     }
     let options = FitOptions { dropout: Some(0.0), hidden_size: Some(64), ..options(5) };
     let shape = shape(&options, 8);
-    let network = TideNetwork::new(Parameters::seeded(Rng::new(1)), &featurizer, shape, vec![MEDIAN]).unwrap();
+    let network =
+        TideNetwork::new(Parameters::seeded(Rng::new(1)), &featurizer, shape, vec![MEDIAN]).unwrap();
     let (eight, none) = (Few(windows, 8), Few(Windows::train(&featurizer, &encoded, &[], &train), 0));
     let config = TrainerConfig { epochs: 600, learning_rate: 3e-3, ..trainer_config(&options, 8) };
     let mut trainer = Trainer::new(&network, &eight, &none, config).unwrap();
