@@ -8,8 +8,8 @@ pub mod rng;
 pub mod series;
 
 mod evaluation;
-mod features;
-mod layers;
-mod training;
+pub mod features;
+pub mod layers;
+pub mod training;
 
 pub use control::{Control, Progress};

@@ -57,12 +57,12 @@ impl Cycle {
 }
 
 /// Number of calendar features.
-pub fn width(frequency: Frequency, season_length: usize) -> usize {
+pub(super) fn width(frequency: Frequency, season_length: usize) -> usize {
     cycles(frequency, season_length).iter().map(|c| 2 * c.harmonics()).sum()
 }
 
 /// Calendar features of the periods `first..last` of the panel's grid, row after row.
-pub fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
+pub(super) fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
     let cycles = cycles(panel.frequency, panel.season_length);
     let mut out =
         Vec::with_capacity((last - first).max(0) as usize * width(panel.frequency, panel.season_length));
@@ -84,7 +84,7 @@ pub fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
 
 /// Periods after which the season of seasons comes round, on this grid: a year of days in whole weeks,
 /// a week of hours; `None` where the season itself is the longest.
-pub fn long_season(frequency: Frequency, season_length: usize) -> Option<usize> {
+pub(super) fn long_season(frequency: Frequency, season_length: usize) -> Option<usize> {
     let periods = match frequency {
         Frequency::Seconds(n) if n > 0 => 7 * 86_400 / n,
         Frequency::Days(n) if n > 0 && n % 7 == 0 => 52 * 7 / n,

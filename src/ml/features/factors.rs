@@ -10,7 +10,7 @@ use crate::ml::series::{Covariate, Panel};
 /// Most factors that are crossed with the season.
 const FACTORS_MAX: usize = 3;
 /// Codes of a factor: first value, second value, missing.
-pub const CODES: usize = 3;
+pub(super) const CODES: usize = 3;
 /// Most cells of season and factors: more would match too little and cost too much.
 const CELLS_MAX: usize = 1500;
 /// Series that the choice looks at.
@@ -82,7 +82,7 @@ impl Factors {
 }
 
 /// The season that history is matched by: none where it is too long to come back.
-pub fn matching_season(season_length: usize) -> usize {
+pub(super) fn matching_season(season_length: usize) -> usize {
     if season_length <= CELLS_MAX { season_length.max(1) } else { 1 }
 }
 

@@ -36,7 +36,7 @@ impl CustomOp2 for ConcatOp {
     ) -> Result<(CpuStorage, Shape)> {
         let (a, b) = widths(left_layout.dims(), right_layout.dims())?;
         let (left, right) = (slice(left, left_layout)?, slice(right, right_layout)?);
-        let rows = if a > 0 { left.len() / a } else { right.len() / b };
+        let rows = (left.len() + right.len()) / (a + b);
         let mut out = Vec::with_capacity(left.len() + right.len());
         for row in 0..rows {
             out.extend_from_slice(&left[row * a..(row + 1) * a]);

@@ -30,7 +30,10 @@ impl Gradients {
 
 /// Lets `add` add to the gradient of `parameter`: to the collected sum while one is being collected, else
 /// to a new tensor, which backward then returns.
-pub fn accumulate(parameter: &Tensor, add: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Option<Tensor>> {
+pub(super) fn accumulate(
+    parameter: &Tensor,
+    add: impl FnOnce(&mut [f32]) -> Result<()>,
+) -> Result<Option<Tensor>> {
     COLLECTED.with_borrow_mut(|collected| match collected {
         Some(sums) => {
             add(sums.entry(parameter.id()).or_insert_with(|| vec![0.0; parameter.elem_count()]))?;
@@ -47,8 +50,9 @@ pub fn accumulate(parameter: &Tensor, add: impl FnOnce(&mut [f32]) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ml::layers::Activation;
     use crate::ml::layers::gradcheck::variable;
-    use crate::ml::layers::{Activation, linear};
+    use crate::ml::layers::linear::linear;
 
     #[test]
     fn collected_sums_equal_returned_gradients() {

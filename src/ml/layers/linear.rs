@@ -11,7 +11,7 @@ use crate::ml::layers::kernels::{
 use crate::ml::layers::storage::{read, slice};
 
 /// `activation(x * weight^T + bias)` for x `[.., inputs]`, weight `[outputs, inputs]`, bias `[outputs]`.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
+pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op3(weight, bias, LinearOp { activation, before: OnceLock::new() });
     }

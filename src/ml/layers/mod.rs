@@ -18,8 +18,6 @@ pub use dropout::keeps;
 pub use embedding::embedding;
 pub use gradients::Gradients;
 pub use kernels::Activation;
-#[cfg(test)]
-pub use linear::linear;
 pub use parameters::{Initializer, Parameters};
 pub use residual::{Linear, ResidualBlock};
 pub use storage::{read, slice};

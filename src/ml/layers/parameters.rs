@@ -41,14 +41,14 @@ pub struct Parameters {
 
 #[derive(Debug)]
 enum Source {
-    Seeded(Rng),
+    Seeded(Box<Rng>),
     Stored(BTreeMap<String, Tensor>),
 }
 
 impl Parameters {
     /// An empty registry whose parameters start from this generator.
     pub fn seeded(rng: Rng) -> Self {
-        Self { by_name: BTreeMap::new(), source: Source::Seeded(rng) }
+        Self { by_name: BTreeMap::new(), source: Source::Seeded(Box::new(rng)) }
     }
 
     /// An empty registry whose parameters start from stored tensors.

@@ -27,6 +27,11 @@ pub trait Dataset: Sync {
     /// Number of examples.
     fn len(&self) -> usize;
 
+    /// True when there is no example.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Replaces the content of `batch` by these examples.
     fn gather(&self, indexes: &[usize], batch: &mut Self::Batch);
 }
@@ -211,7 +216,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
 
     fn end_epoch(&mut self, train_loss: f64, rate: f64, speed: f64, control: &Control) -> Result<()> {
         self.epoch += 1;
-        let valid_loss = if self.valid.len() == 0 {
+        let valid_loss = if self.valid.is_empty() {
             train_loss
         } else {
             self.network.parameters().set_values(&self.average)?;
@@ -222,7 +227,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         control.report(|p| {
             p.epoch = self.epoch;
             p.train_loss = Some(train_loss);
-            p.valid_loss = (self.valid.len() > 0).then_some(valid_loss);
+            p.valid_loss = (!self.valid.is_empty()).then_some(valid_loss);
         });
         self.log.push(EpochLog {
             epoch: self.epoch,

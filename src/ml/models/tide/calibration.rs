@@ -10,7 +10,7 @@ const POINTS_MIN: usize = 30;
 /// `n + 1` correction away from the median, in units of the spread between the outermost quantiles.
 ///
 /// `actual` is `[series, horizon]`, NaN where there is none. The median keeps its place.
-pub fn shifts(forecast: &Forecast, actual: &[f64]) -> Vec<f64> {
+pub(super) fn shifts(forecast: &Forecast, actual: &[f64]) -> Vec<f64> {
     let width = forecast.quantile_levels.len();
     let mut scores: Vec<Vec<f64>> = vec![Vec::new(); width];
     for (row, y) in forecast.quantiles.chunks_exact(width.max(1)).zip(actual) {

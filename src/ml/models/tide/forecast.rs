@@ -16,15 +16,15 @@ const REACH: f64 = 10.0;
 
 /// What forecasting needs of a fitted model.
 #[derive(Debug, Clone, Copy)]
-pub struct Forecaster<'a> {
+pub(super) struct Forecaster<'a> {
     /// Scalers, vocabularies and layout.
-    pub featurizer: &'a Featurizer,
+    pub(super) featurizer: &'a Featurizer,
     /// The trained network.
-    pub network: &'a TideNetwork,
+    pub(super) network: &'a TideNetwork,
     /// Levels of its head.
-    pub levels: &'a [f64],
+    pub(super) levels: &'a [f64],
     /// Added to the scaled quantiles in units of their spread; empty before calibration.
-    pub shifts: &'a [f64],
+    pub(super) shifts: &'a [f64],
 }
 
 /// Quantiles of the head for some series: `[series, steps, levels]`.
@@ -36,7 +36,12 @@ struct Raw {
 
 impl Forecaster<'_> {
     /// Forecasts every series from the end of its history.
-    pub fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {
+    pub(super) fn predict(
+        &self,
+        panel: &Panel,
+        options: &PredictOptions,
+        control: &Control,
+    ) -> Result<Forecast> {
         if options.horizon == 0 {
             return Err(Error::internal("a forecast of 0 steps was asked for"));
         }

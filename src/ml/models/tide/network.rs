@@ -18,24 +18,24 @@ const ELEMENTS_MAX: usize = 65_535;
 
 /// Sizes of the network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Shape {
+pub(super) struct Shape {
     /// Width of encoder and decoder.
-    pub hidden: usize,
+    pub(super) hidden: usize,
     /// Residual blocks in the encoder.
-    pub layers: usize,
+    pub(super) layers: usize,
     /// Width of the layers that work step by step.
-    pub step_hidden: usize,
+    pub(super) step_hidden: usize,
     /// Features per step between encoder side and decoder.
-    pub projection: usize,
+    pub(super) projection: usize,
     /// Features per step that the decoder hands on.
-    pub decoded: usize,
+    pub(super) decoded: usize,
     /// Dropout probability.
-    pub dropout: f64,
+    pub(super) dropout: f64,
 }
 
 /// TiDE with a quantile head, relative to what matched history suggests.
 #[derive(Debug)]
-pub struct TideNetwork {
+pub(super) struct TideNetwork {
     parameters: Parameters,
     shape: Shape,
     objective: Objective,
@@ -63,7 +63,12 @@ fn embedding_size(words: usize) -> usize {
 
 impl TideNetwork {
     /// Builds the layers; parameters start as the registry says.
-    pub fn new(mut p: Parameters, featurizer: &Featurizer, shape: Shape, levels: Vec<f64>) -> Result<Self> {
+    pub(super) fn new(
+        mut p: Parameters,
+        featurizer: &Featurizer,
+        shape: Shape,
+        levels: Vec<f64>,
+    ) -> Result<Self> {
         let widths = featurizer.widths();
         let (context, horizon) = (featurizer.layout.context, featurizer.layout.horizon);
         let outputs = levels.len();
@@ -142,12 +147,12 @@ impl TideNetwork {
     }
 
     /// Sizes of the layers.
-    pub fn shape(&self) -> &Shape {
+    pub(super) fn shape(&self) -> &Shape {
         &self.shape
     }
 
     /// Multiply-adds of one window's forward pass, about.
-    pub fn operations(&self) -> usize {
+    pub(super) fn operations(&self) -> usize {
         let per_step = |name: &str| ["step.", "temporal.", "skip.step"].iter().any(|p| name.starts_with(p));
         self.parameters
             .iter()
@@ -166,7 +171,7 @@ impl TideNetwork {
     }
 
     /// Scaled quantiles `[len, horizon, levels]`; dropout where there is a seed.
-    pub fn forward(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<Tensor> {
+    pub(super) fn forward(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<Tensor> {
         let n = batch.len;
         let device = Device::Cpu;
         let values = Tensor::from_slice(&batch.values, (n, self.context), &device)?;

@@ -16,7 +16,7 @@ struct Origins {
 
 /// All windows of a panel between two bounds per series.
 #[derive(Debug)]
-pub struct Windows<'a> {
+pub(super) struct Windows<'a> {
     featurizer: &'a Featurizer,
     panel: &'a EncodedPanel,
     origins: Vec<Origins>,
@@ -26,7 +26,7 @@ pub struct Windows<'a> {
 impl<'a> Windows<'a> {
     /// Every origin whose target steps lie before `train[series]`; series too short for a whole horizon
     /// give the windows they have.
-    pub fn train(
+    pub(super) fn train(
         featurizer: &'a Featurizer,
         panel: &'a EncodedPanel,
         order: &[usize],
@@ -44,7 +44,7 @@ impl<'a> Windows<'a> {
     }
 
     /// Origins at `train[series]` and every horizon after it, up to the end of the history.
-    pub fn valid(
+    pub(super) fn valid(
         featurizer: &'a Featurizer,
         panel: &'a EncodedPanel,
         order: &[usize],
