@@ -64,7 +64,8 @@ pub fn width(frequency: Frequency, season_length: usize) -> usize {
 /// Calendar features of the periods `first..last` of the panel's grid, row after row.
 pub fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
     let cycles = cycles(panel.frequency, panel.season_length);
-    let mut out = Vec::with_capacity((last - first).max(0) as usize * width(panel.frequency, panel.season_length));
+    let mut out =
+        Vec::with_capacity((last - first).max(0) as usize * width(panel.frequency, panel.season_length));
     for period in first..last {
         let time = match panel.frequency {
             Frequency::Integer(_) => None,
@@ -86,7 +87,7 @@ pub fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
 pub fn long_season(frequency: Frequency, season_length: usize) -> Option<usize> {
     let periods = match frequency {
         Frequency::Seconds(n) if n > 0 => 7 * 86_400 / n,
-        Frequency::Days(n) if n % 7 == 0 => 52 * 7 / n,
+        Frequency::Days(n) if n > 0 && n % 7 == 0 => 52 * 7 / n,
         Frequency::Days(n) if n > 0 => 364 / n,
         Frequency::Months(n) if n > 0 => 12 / n,
         _ => season_length as i64,

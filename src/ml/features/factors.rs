@@ -65,6 +65,7 @@ impl Factors {
     pub fn encode(&self, encoders: &[ColumnEncoder], known: &[Covariate]) -> (Option<Vec<bool>>, Vec<u8>) {
         let codes = |column: usize| encoders[column].two_way(&known[column].values).unwrap_or_default();
         let active = self.switch.map(|s| codes(s.column).iter().map(|code| *code != s.off).collect());
+        let active = active.filter(|active: &Vec<bool>| !active.is_empty());
         let mut crossed: Vec<u8> = Vec::new();
         for &column in &self.columns {
             let codes = codes(column);
@@ -156,6 +157,7 @@ fn squared_error(sample: &[Scaled], codes: &[Option<Vec<u8>>], factors: &[usize]
 mod tests {
     use super::*;
     use crate::ml::features::featurizer::tests::panel;
+    use crate::ml::rng::Rng;
     use crate::ml::series::Values;
 
     fn fit(panel: &Panel) -> Factors {
@@ -169,7 +171,10 @@ mod tests {
     fn finds_the_switch_and_the_telling_factor_but_not_noise() {
         let mut panel = panel(5, 200);
         let n = panel.target.len();
-        let bits = |salt: usize| (0..n).map(|i| ((i * 7919 + salt) / 3 % 5 < 2) as u8 as f32).collect::<Vec<_>>();
+        let bits = |seed: u64| {
+            let mut rng = Rng::new(seed);
+            (0..n).map(|_| f32::from(u8::from(rng.chance(0.4)))).collect::<Vec<_>>()
+        };
         let (open, promo, noise) = (bits(1), bits(5), bits(9));
         for row in 0..n {
             panel.target[row] = f64::from(open[row] * (10.0 + 8.0 * promo[row]));

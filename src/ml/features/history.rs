@@ -191,7 +191,8 @@ impl<'a> History<'a> {
             let found = level_and_spread(&values);
             let n = values.len() as f64;
             let mean = values.iter().sum::<f64>() / n.max(1.0);
-            self.deviation = (values.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n.max(1.0)).sqrt();
+            self.deviation =
+                (values.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n.max(1.0)).sqrt();
             self.values = values;
             if let Some((level, spread)) = found {
                 self.center = if centred { mean } else { 0.0 };
@@ -236,7 +237,8 @@ impl<'a> History<'a> {
         let recent = self.before(8 * season.max(2))..self.origin;
         let n = recent.len().max(1) as f32;
         let zeros = recent.clone().filter(|row| self.usable(*row) == Some(0.0)).count() as f32;
-        let missing = recent.clone().filter(|row| self.is_active(*row) && self.usable(*row).is_none()).count() as f32;
+        let missing =
+            recent.clone().filter(|row| self.is_active(*row) && self.usable(*row).is_none()).count() as f32;
         let (mean, deviation) = self.featurizer.scale_logarithm;
         let length = (self.origin - self.first) as f32;
         out.extend([
@@ -338,7 +340,9 @@ impl<'a> History<'a> {
         let growth = if back == steps { self.growth } else { self.growth_since(back) };
         let near = then.map(|then| {
             let rows = [then.checked_sub(season), Some(then), Some(then + season)];
-            rows.into_iter().flatten().filter(|r| *r >= self.first && *r < self.origin && self.crossed(*r) == crossed)
+            rows.into_iter()
+                .flatten()
+                .filter(|r| *r >= self.first && *r < self.origin && self.crossed(*r) == crossed)
         });
         let (n, sum) = near
             .into_iter()

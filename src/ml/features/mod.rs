@@ -11,5 +11,7 @@ mod window;
 
 pub use batch::WindowBatch;
 pub use encoded::EncodedPanel;
-pub use featurizer::{Featurizer, Layout, Widths, canonical_order};
+#[cfg(test)]
+pub use featurizer::tests::panel as test_panel;
+pub use featurizer::{Featurizer, Widths, canonical_order};
 pub use window::Gatherer;

@@ -34,7 +34,11 @@ struct DropoutOp {
 impl DropoutOp {
     fn new(probability: f64, seed: u64) -> Self {
         let threshold = (probability * 4_294_967_296.0) as u32;
-        Self { seed: (seed as u32, (seed >> 32) as u32), threshold, scale: (1.0 / (1.0 - probability)) as f32 }
+        Self {
+            seed: (seed as u32, (seed >> 32) as u32),
+            threshold,
+            scale: (1.0 / (1.0 - probability)) as f32,
+        }
     }
 
     fn apply(&self, x: &[f32], y: &mut [f32]) {

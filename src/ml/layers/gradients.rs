@@ -54,7 +54,8 @@ mod tests {
     fn collected_sums_equal_returned_gradients() {
         let (x, w, b) = (variable(&[5, 3], 1), variable(&[4, 3], 2), variable(&[4], 3));
         let loss = || linear(&x, &w, &b, Activation::Gelu).unwrap().sum_all().unwrap();
-        let returned = loss().backward().unwrap().get(&w).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let returned =
+            loss().backward().unwrap().get(&w).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let mut gradients = Gradients::default();
         for _ in 0..2 {
             gradients.collect(|| loss().backward()).unwrap();

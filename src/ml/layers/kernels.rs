@@ -27,7 +27,12 @@ pub struct Matrix<'a> {
 }
 
 /// `output[m, n] += left[m, k] * right[k, n]` on the calling thread.
-pub fn multiply_add(output: &mut [f32], (m, n, k): (usize, usize, usize), left: Matrix<'_>, right: Matrix<'_>) {
+pub fn multiply_add(
+    output: &mut [f32],
+    (m, n, k): (usize, usize, usize),
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+) {
     if m == 0 || n == 0 || k == 0 {
         return;
     }
@@ -98,7 +103,6 @@ macro_rules! vectorised {
         }
     };
 }
-pub(super) use vectorised;
 
 /// e^x without branches, relative error near 1e-7, for |x| up to 87.
 #[inline(always)]

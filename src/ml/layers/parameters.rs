@@ -97,7 +97,11 @@ impl Parameters {
     /// Puts back what [`Parameters::values`] copied.
     pub fn set_values(&self, values: &[Vec<f32>]) -> Result<()> {
         if values.len() != self.by_name.len() {
-            return Err(Error::internal(format!("{} value sets for {} parameters", values.len(), self.by_name.len())));
+            return Err(Error::internal(format!(
+                "{} value sets for {} parameters",
+                values.len(),
+                self.by_name.len()
+            )));
         }
         for ((_, var, _), values) in self.iter().zip(values) {
             var.set(&Tensor::from_slice(values, var.shape(), var.device())?)?;

@@ -8,8 +8,6 @@ mod schedule;
 mod trainer;
 
 pub use checkpoint::Checkpoint;
-pub use early_stopping::EarlyStopping;
 pub use loss::{Objective, masked_loss};
-pub use optimizer::{AdamW, AdamWConfig};
-pub use schedule::Schedule;
+pub use optimizer::AdamWConfig;
 pub use trainer::{Dataset, LossSum, Network, Trainer, TrainerConfig};

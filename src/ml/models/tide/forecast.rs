@@ -40,6 +40,7 @@ impl Forecaster<'_> {
         if options.horizon == 0 {
             return Err(Error::internal("a forecast of 0 steps was asked for"));
         }
+        self.featurizer.check_columns(panel)?;
         let pass = self.network.pass_length();
         let starts: Vec<usize> = (0..panel.len()).step_by(pass).collect();
         let parts: Vec<Raw> = starts
@@ -61,7 +62,8 @@ impl Forecaster<'_> {
             for steps in part.quantiles.chunks_exact(part.steps * width) {
                 for row in steps.chunks_exact(width).take(options.horizon) {
                     forecast.point.push(at_level(self.levels, row, MEDIAN));
-                    let wanted = options.quantile_levels.iter().map(|u| self.floor(at_level(self.levels, row, *u)));
+                    let wanted =
+                        options.quantile_levels.iter().map(|u| self.floor(at_level(self.levels, row, *u)));
                     forecast.quantiles.extend(wanted);
                 }
             }
@@ -119,7 +121,14 @@ impl Forecaster<'_> {
 
     /// Scaled outputs to ascending quantiles in the user's units; false where they were not finite, and
     /// what matched history suggests stands in.
-    fn unscale(&self, batch: &WindowBatch, series: usize, scaled: &[f32], limit: f64, out: &mut [f64]) -> bool {
+    fn unscale(
+        &self,
+        batch: &WindowBatch,
+        series: usize,
+        scaled: &[f32],
+        limit: f64,
+        out: &mut [f64],
+    ) -> bool {
         let (center, scale) = (batch.center[series], batch.scale[series]);
         let width = self.levels.len();
         let block = self.featurizer.layout.horizon;

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::ml::features::{Featurizer, Widths, WindowBatch};
-use crate::ml::layers::{Activation, Initializer, Linear, Parameters, ResidualBlock, embedding, keeps};
+use crate::ml::layers::{
+    Activation, Initializer, Linear, Parameters, ResidualBlock, concat, embedding, keeps,
+};
 use crate::ml::training::{LossSum, Network, Objective, masked_loss};
 
 /// Share of training windows whose series is treated as unknown.
@@ -107,8 +109,20 @@ impl TideNetwork {
         let temporal = (shape.step_hidden + shape.decoded, shape.step_hidden, outputs);
         Ok(Self {
             temporal: ResidualBlock::new(&mut p, "temporal", temporal, false)?,
-            step_skip: Linear::with_initializer(&mut p, "skip.step", future_row, outputs, Initializer::Zeros)?,
-            context_skip: Linear::with_initializer(&mut p, "skip.context", context, horizon, Initializer::Zeros)?,
+            step_skip: Linear::with_initializer(
+                &mut p,
+                "skip.step",
+                future_row,
+                outputs,
+                Initializer::Zeros,
+            )?,
+            context_skip: Linear::with_initializer(
+                &mut p,
+                "skip.context",
+                context,
+                horizon,
+                Initializer::Zeros,
+            )?,
             parameters: p,
             objective: Objective::Quantile(levels),
             pass_length: (ELEMENTS_MAX / widest).clamp(1, 64),
@@ -125,6 +139,11 @@ impl TideNetwork {
             encoder,
             decoder,
         })
+    }
+
+    /// Sizes of the layers.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// Multiply-adds of one window's forward pass, about.
@@ -158,17 +177,22 @@ impl TideNetwork {
         let step = self.step_projection.forward(&future, Activation::Relu)?;
         let squeezed = self.step_squeeze.forward(&step, Activation::None)?.flatten_from(1)?;
         let window = Tensor::from_slice(&batch.window, (n, self.widths.window_row), &device)?;
-        let mut inputs = vec![values.clone(), observed, squeezed, window];
-        inputs.extend(self.context_features(batch, &known)?);
-        inputs.extend(self.static_embeddings(batch, seed)?);
-        let drops = |part: u64| seed.map(|seed| (self.shape.dropout, seed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        let mut hidden = Tensor::cat(&inputs, 1)?;
+        let mut hidden = concat(&concat(&values, &observed)?, &window)?;
+        for part in self.context_features(batch, &known)?.into_iter().chain([squeezed]) {
+            hidden = concat(&hidden, &part)?;
+        }
+        for part in self.static_embeddings(batch, seed)? {
+            hidden = concat(&hidden, &part)?;
+        }
+        let drops = |part: u64| {
+            seed.map(|seed| (self.shape.dropout, seed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        };
         for (part, block) in (1..).zip(&self.encoder) {
             hidden = block.forward(&hidden, drops(part))?;
         }
         let decoded = self.decoder.forward(&hidden, drops(101))?;
         let decoded = decoded.reshape((n, self.horizon, self.shape.decoded))?;
-        let temporal = self.temporal.forward(&Tensor::cat(&[step, decoded], 2)?, None)?;
+        let temporal = self.temporal.forward(&concat(&step, &decoded)?, None)?;
         let base = Tensor::from_slice(&batch.base, (n, self.horizon), &device)?;
         let base = (base + self.context_skip.forward(&values, Activation::None)?)?.unsqueeze(2)?;
         let skip = self.step_skip.forward(&future, Activation::None)?;
@@ -235,12 +259,9 @@ fn tables(parameters: &mut Parameters, name: &str, words: &[usize]) -> Result<Ve
 
 /// Appends the embeddings of steps `from..from + steps` to the rows.
 fn with_embeddings(rows: Tensor, known: &[Tensor], from: usize, steps: usize) -> Result<Tensor> {
-    if known.is_empty() {
-        return Ok(rows);
-    }
-    let mut parts = vec![rows];
+    let mut rows = rows;
     for embedded in known {
-        parts.push(embedded.narrow(1, from, steps)?);
+        rows = concat(&rows, &embedded.narrow(1, from, steps)?)?;
     }
-    Ok(Tensor::cat(&parts, 2)?)
+    Ok(rows)
 }
