@@ -108,11 +108,6 @@ impl EncodedPanel {
         }
     }
 
-    /// Number of series.
-    pub fn len(&self) -> usize {
-        self.history.len()
-    }
-
     /// Writes forecasts as if they were history, so that later steps can be forecast after them.
     pub fn extend_history(&mut self, series: usize, values: &[f32]) {
         let from = self.offsets[series] + self.history[series];

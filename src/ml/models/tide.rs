@@ -12,19 +12,22 @@ mod quantiles;
 mod tests;
 mod windows;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject};
 use crate::ml::control::Control;
+use crate::ml::evaluation::Holdout;
 use crate::ml::features::{EncodedPanel, Featurizer, canonical_order};
 use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions};
 use crate::ml::layers::Parameters;
+use crate::ml::models::container::{self, Data};
+use crate::ml::models::seasonal_naive;
 use crate::ml::models::tide::forecast::Forecaster;
 use crate::ml::models::tide::network::{Shape, TideNetwork};
 use crate::ml::models::tide::quantiles::MEDIAN;
@@ -38,6 +41,9 @@ const EPOCH_LENGTH_MAX: usize = 50_000;
 
 /// Share of the progress when the network is fitted and only its adaptation to the latest steps is left.
 const FIT_SHARE: f64 = 0.8;
+
+/// The tensor of the series' keys, which may be too many for a header.
+const KEYS: &str = "series.keys";
 
 /// Everything about a fitted model besides its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,11 +137,11 @@ pub fn fit(
     control.check()?;
     let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
     control.check()?;
-    let (network, best_epoch, report) = fit.learn(&featurizer, &encoded)?;
+    let (network, best_epoch, mut report) = fit.learn(&featurizer, &encoded)?;
     let shape = network.shape().clone();
     let levels = levels_with_median(&options.quantile_levels);
     let mut config = TideConfig { shape, shifts: Vec::new(), levels, featurizer };
-    config.shifts = fit.calibrate(&config, &network)?;
+    fit.calibrate(&mut config, &network, &mut report)?;
     fit.adapt(&config.featurizer, &encoded, &network, best_epoch)?;
     Ok((Arc::new(Tide { config, network }), report))
 }
@@ -181,17 +187,27 @@ impl Fit<'_> {
         Ok((network, best_epoch, report))
     }
 
-    /// Shifts of the quantiles by the forecasts of the validation steps.
-    fn calibrate(&self, config: &TideConfig, network: &TideNetwork) -> Result<Vec<f64>> {
+    /// Moves the quantiles by the forecasts of the validation steps, and scores them.
+    fn calibrate(
+        &self,
+        config: &mut TideConfig,
+        network: &TideNetwork,
+        report: &mut FitReport,
+    ) -> Result<()> {
         self.control.report(|p| p.phase = "calibrate");
-        let steps = self.options.validation_length;
-        if steps == 0 {
-            return Ok(vec![0.0; config.levels.len()]);
+        config.shifts = vec![0.0; config.levels.len()];
+        let holdout = Holdout::new(self.panel, self.options.validation_length);
+        if holdout.length() == 0 {
+            return Ok(());
         }
-        let wanted = PredictOptions { horizon: steps, quantile_levels: config.levels.clone() };
-        let held = self.panel.hold_out(steps);
-        let forecast = config.forecaster(network).predict(&held, &wanted, self.control)?;
-        Ok(calibration::shifts(&forecast, &actuals(self.panel, steps)))
+        let ask = |config: &TideConfig, levels: &[f64]| {
+            let wanted = PredictOptions { horizon: holdout.length(), quantile_levels: levels.to_vec() };
+            config.forecaster(network).predict(holdout.panel(), &wanted, self.control)
+        };
+        config.shifts = calibration::shifts(&ask(config, &config.levels)?, holdout.actual());
+        report.scores = holdout.scores(&ask(config, &self.options.quantile_levels)?);
+        report.naive = seasonal_naive::scores(&holdout, self.options, self.control)?;
+        Ok(())
     }
 
     /// Goes on from the best weights with the validation steps among the targets: a third of the epochs
@@ -231,31 +247,26 @@ impl Fit<'_> {
     }
 }
 
-/// Targets of the last steps of every history, `[series, steps]`; NaN where a history is shorter.
-fn actuals(panel: &Panel, steps: usize) -> Vec<f64> {
-    let mut actual = Vec::with_capacity(panel.len() * steps);
-    for history in (0..panel.len()).map(|s| panel.history_of(s)) {
-        let last = &history[history.len().saturating_sub(steps)..];
-        actual.extend_from_slice(last);
-        actual.extend(std::iter::repeat_n(f64::NAN, steps - last.len()));
-    }
-    actual
-}
-
 /// The model whose configuration and tensors [`FittedForecaster::to_bytes`] wrote.
 pub fn load(config: &str, file: &SafeTensors<'_>) -> Result<Arc<dyn FittedForecaster>> {
     let corrupt =
         |why: String| Error::corrupt(Subject::Model, format!("the tide model cannot be read: {why}"));
-    let config: TideConfig = serde_json::from_str(config).map_err(|e| corrupt(e.to_string()))?;
+    let mut config: TideConfig = serde_json::from_str(config).map_err(|e| corrupt(e.to_string()))?;
     config.check().map_err(corrupt)?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
-        if view.dtype() != Dtype::F32 {
-            return Err(corrupt(format!("the tensor {name} is {:?}", view.dtype())));
+        match view.dtype() {
+            Dtype::U8 if name == KEYS => {
+                config.featurizer.keys =
+                    serde_json::from_slice(view.data()).map_err(|e| corrupt(e.to_string()))?;
+            }
+            Dtype::F32 => {
+                let values: Vec<f32> =
+                    view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                tensors.insert(name, Tensor::from_vec(values, view.shape(), &Device::Cpu)?);
+            }
+            dtype => return Err(corrupt(format!("the tensor {name} is {dtype:?}"))),
         }
-        let values: Vec<f32> =
-            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        tensors.insert(name, Tensor::from_vec(values, view.shape(), &Device::Cpu)?);
     }
     let parameters = Parameters::stored(tensors);
     let network =
@@ -316,20 +327,15 @@ impl FittedForecaster for Tide {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let internal = |why: String| Error::internal(format!("the model cannot be written: {why}"));
-        let config = serde_json::to_string(&self.config).map_err(|e| internal(e.to_string()))?;
+        let internal = |e: serde_json::Error| Error::internal(format!("the model cannot be written: {e}"));
+        let config = serde_json::to_string(&self.config).map_err(internal)?;
+        let keys = serde_json::to_vec(&self.config.featurizer.keys).map_err(internal)?;
+        let tensor = |name: &str, shape, data| container::Tensor { name: name.to_string(), shape, data };
+        let mut tensors = vec![tensor(KEYS, vec![keys.len()], Data::U8(keys))];
         let parameters = self.network.parameters();
-        let mut bytes: BTreeMap<&str, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
         for ((name, var, _), values) in parameters.iter().zip(parameters.values()?) {
-            let data = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-            bytes.insert(name, (var.dims().to_vec(), data));
+            tensors.push(tensor(name, var.dims().to_vec(), Data::F32(values)));
         }
-        let views = bytes
-            .iter()
-            .map(|(name, (shape, data))| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?)))
-            .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|e| internal(e.to_string()))?;
-        let metadata = HashMap::from([("family".into(), "tide".into()), ("config".into(), config)]);
-        safetensors::serialize(views, Some(metadata)).map_err(|e| internal(e.to_string()))
+        container::write("tide", config, tensors)
     }
 }

@@ -107,10 +107,10 @@ impl Forecaster<'_> {
                 encoded.extend_history(s, &medians);
             }
         }
-        for s in 0..panel.len() {
-            if let Some(value) = constant(panel.history_of(s)) {
+        for (s, status) in status.iter_mut().enumerate() {
+            if let Some((value, special)) = constant(panel.history_of(s)) {
                 quantiles[s * steps * width..(s + 1) * steps * width].fill(value);
-                status[s] = Some(Status::ConstantSeries);
+                *status = Some(special);
             }
         }
         Ok(Raw { steps, quantiles, status })
@@ -181,11 +181,18 @@ impl Forecaster<'_> {
     }
 }
 
-/// The one value that all observed values equal.
-fn constant(history: &[f64]) -> Option<f64> {
+/// The one value that all observed values equal, and what that is called.
+fn constant(history: &[f64]) -> Option<(f64, Status)> {
     let mut observed = history.iter().copied().filter(|y| y.is_finite());
     let first = observed.next()?;
-    observed.all(|y| y == first).then_some(first)
+    let mut status = Status::ShortHistory;
+    for y in observed {
+        if y != first {
+            return None;
+        }
+        status = Status::ConstantSeries;
+    }
+    Some((first, status))
 }
 
 /// The largest size a forecast may have.

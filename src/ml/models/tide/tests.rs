@@ -128,7 +128,7 @@ fn written_and_read_again_it_forecasts_the_same_bits() {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let config = &metadata.metadata().as_ref().unwrap()["config"];
-    let again = load(config, &file).unwrap();
+    let again = crate::ml::models::load(&bytes).unwrap();
     assert_eq!(bits(&forecast(&model, &panel, 7)), bits(&forecast(&again, &panel, 7)));
     assert!(again.to_bytes().unwrap() == bytes);
     for damaged in
@@ -156,7 +156,8 @@ fn degenerate_series_get_finite_forecasts_and_a_status() {
     assert_sane(&forecast);
     assert!(forecast.point[..7].iter().all(|y| *y == 0.0));
     assert!(forecast.point[7..14].iter().all(|y| *y == 42.5));
-    assert_eq!(forecast.status[..3], [Some(Status::ConstantSeries); 3]);
+    let constant = Some(Status::ConstantSeries);
+    assert_eq!(forecast.status[..3], [constant, constant, Some(Status::ShortHistory)]);
     assert_eq!(forecast.status[4], Some(Status::ColdStart));
 }
 
@@ -174,7 +175,7 @@ fn one_series_and_series_shorter_than_everything_work() {
         "the longest series has 8 rows; tide needs at least 2 before the 7 validation steps"
     );
     let row = tiny.take_last(1);
-    assert_eq!(forecast(&model, &row, 7).status, [Some(Status::ConstantSeries); 3]);
+    assert_eq!(forecast(&model, &row, 7).status, [Some(Status::ShortHistory); 3]);
 }
 
 #[test]
@@ -239,6 +240,8 @@ fn it_beats_seasonal_naive_on_signal_and_not_on_shuffled_targets() {
 fn estimate_knows_the_size_and_cancel_stops() {
     let panel = panel(4, 60);
     let (_, report) = fit(&panel, &options(7), &Control::default()).unwrap();
+    assert!(report.scores.mase.unwrap() > 0.0 && report.naive.mase.unwrap() > 0.0);
+    assert!(report.scores.coverage.unwrap() > 0.5);
     let estimate = estimate(&panel, &options(7)).unwrap();
     assert_eq!(estimate.parameters, report.parameters);
     assert!(estimate.memory_bytes > 0 && estimate.seconds > 0.0);

@@ -1,0 +1,132 @@
+//! What families that forecast each series from its own history have in common.
+
+use std::fmt;
+
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+
+use crate::error::{Error, Result};
+use crate::ml::control::Control;
+use crate::ml::evaluation::{Calibrator, Holdout, LocalForecast};
+use crate::ml::forecaster::{FitOptions, FitReport, Forecast, PredictOptions, Scores, Status};
+use crate::ml::series::Panel;
+
+/// Series forecast between two looks at the control.
+const SERIES_PER_CHECK: usize = 256;
+/// Forecasts beyond so many times the largest value ever seen are not believed.
+pub(super) const REACH: f64 = 10.0;
+
+/// A rule that forecasts one series from its own history.
+pub(super) trait LocalModel: fmt::Debug + Sync {
+    /// Point forecast and residuals of series `i` of the panel, whose history is `history`.
+    fn forecast(
+        &self,
+        panel: &Panel,
+        i: usize,
+        history: &[f64],
+        horizon: usize,
+    ) -> (LocalForecast, Option<Status>);
+}
+
+/// Steps of history that local models look at: the latest thousand, or four seasons.
+pub(super) fn context_length(season_length: usize) -> usize {
+    (4 * season_length).max(1000)
+}
+
+/// Forecasts of all series, in parallel, in order.
+pub(super) fn forecast_all(
+    model: &dyn LocalModel,
+    panel: &Panel,
+    horizon: usize,
+    control: &Control,
+) -> Result<Vec<(LocalForecast, Option<Status>)>> {
+    let mut out = Vec::with_capacity(panel.len());
+    let context = context_length(panel.season_length);
+    while out.len() < panel.len() {
+        control.check()?;
+        let chunk = out.len()..(out.len() + SERIES_PER_CHECK).min(panel.len());
+        let forecasts: Vec<_> = chunk
+            .into_par_iter()
+            .map(|i| {
+                let history = panel.history_of(i);
+                let latest = &history[history.len().saturating_sub(context)..];
+                model.forecast(panel, i, latest, horizon)
+            })
+            .collect();
+        out.extend(forecasts);
+    }
+    Ok(out)
+}
+
+/// Forecasts with calibrated quantiles, finite, and not negative where the history is not.
+pub(super) fn predict(
+    model: &dyn LocalModel,
+    calibrator: &Calibrator,
+    panel: &Panel,
+    options: &PredictOptions,
+    control: &Control,
+) -> Result<Forecast> {
+    if options.horizon == 0 {
+        return Err(Error::internal("a forecast of 0 steps was asked for"));
+    }
+    let forecasts = forecast_all(model, panel, options.horizon, control)?;
+    Ok(assemble(panel, &forecasts, calibrator, options))
+}
+
+fn assemble(
+    panel: &Panel,
+    forecasts: &[(LocalForecast, Option<Status>)],
+    calibrator: &Calibrator,
+    options: &PredictOptions,
+) -> Forecast {
+    let quantile_levels = options.quantile_levels.clone();
+    let mut point = Vec::with_capacity(panel.len() * options.horizon);
+    let mut quantiles = Vec::with_capacity(panel.len() * options.horizon * quantile_levels.len());
+    for (i, (forecast, _)) in forecasts.iter().enumerate() {
+        let (low, high) = bounds(panel.history_of(i));
+        point.extend(forecast.point.iter().map(|y| y.clamp(low, high)));
+        quantiles.extend(calibrator.quantiles(forecast, &quantile_levels).iter().map(|q| q.clamp(low, high)));
+    }
+    let status = forecasts.iter().map(|(_, status)| *status).collect();
+    Forecast { horizon: options.horizon, quantile_levels, point, quantiles, status }
+}
+
+/// The values that a forecast of this history may take.
+pub(super) fn bounds(history: &[f64]) -> (f64, f64) {
+    let observed = history.iter().filter(|y| !y.is_nan());
+    let (largest, least) = observed.fold((0.0f64, 0.0f64), |(big, low), y| (big.max(y.abs()), low.min(*y)));
+    let reach = (REACH * largest).min(f64::MAX / 4.0);
+    (if least < 0.0 { -reach } else { 0.0 }, reach)
+}
+
+/// What a fit of a local model finds on the held-out steps: the calibrator and the scores.
+pub(super) fn calibrate(
+    model: &dyn LocalModel,
+    holdout: &Holdout,
+    options: &FitOptions,
+    control: &Control,
+) -> Result<(Calibrator, Scores)> {
+    control.report(|p| p.phase = "calibrate");
+    let panel = holdout.panel();
+    let horizon = holdout.length().max(1);
+    let forecasts = forecast_all(model, panel, horizon, control)?;
+    let plain: Vec<LocalForecast> = forecasts.iter().map(|(forecast, _)| forecast.clone()).collect();
+    let calibrator = Calibrator::fit(&plain, holdout.actual(), horizon, panel.season_length);
+    if holdout.length() == 0 {
+        return Ok((calibrator, Scores::default()));
+    }
+    let asked = PredictOptions { horizon, quantile_levels: options.quantile_levels.clone() };
+    let scores = holdout.scores(&assemble(panel, &forecasts, &calibrator, &asked));
+    Ok((calibrator, scores))
+}
+
+/// The report of a family without epochs.
+pub(super) fn report(parameters: usize, scores: Scores, naive: Scores) -> FitReport {
+    FitReport { parameters, scores, naive, ..FitReport::default() }
+}
+
+/// Mean of the absolute observed values; 0 without any.
+pub(super) fn level(history: &[f64]) -> f64 {
+    let observed = history.iter().filter(|y| !y.is_nan());
+    let (sum, n) = observed.fold((0.0, 0.0), |(sum, n), y| (sum + y.abs(), n + 1.0));
+    if n > 0.0 { sum / n } else { 0.0 }
+}
