@@ -12,6 +12,8 @@ use crate::ml::series::Panel;
 
 /// Series forecast between two looks at the control.
 const SERIES_PER_CHECK: usize = 256;
+/// Windows at the end of every series from which intervals are learnt.
+const CALIBRATION_WINDOWS: usize = 5;
 /// Forecasts beyond so many times the largest value ever seen are not believed.
 pub(super) const REACH: f64 = 10.0;
 
@@ -32,10 +34,11 @@ pub(super) fn context_length(season_length: usize) -> usize {
     (4 * season_length).max(1000)
 }
 
-/// Forecasts of all series, in parallel, in order.
+/// Forecasts of all series from `cut` steps before the end of their history, in parallel, in order.
 pub(super) fn forecast_all(
     model: &dyn LocalModel,
     panel: &Panel,
+    cut: usize,
     horizon: usize,
     control: &Control,
 ) -> Result<Vec<(LocalForecast, Option<Status>)>> {
@@ -48,6 +51,7 @@ pub(super) fn forecast_all(
             .into_par_iter()
             .map(|i| {
                 let history = panel.history_of(i);
+                let history = &history[..history.len().saturating_sub(cut)];
                 let latest = &history[history.len().saturating_sub(context)..];
                 model.forecast(panel, i, latest, horizon)
             })
@@ -68,7 +72,7 @@ pub(super) fn predict(
     if options.horizon == 0 {
         return Err(Error::internal("a forecast of 0 steps was asked for"));
     }
-    let forecasts = forecast_all(model, panel, options.horizon, control)?;
+    let forecasts = forecast_all(model, panel, 0, options.horizon, control)?;
     Ok(assemble(panel, &forecasts, calibrator, options))
 }
 
@@ -98,25 +102,43 @@ pub(super) fn bounds(history: &[f64]) -> (f64, f64) {
     (if least < 0.0 { -reach } else { 0.0 }, reach)
 }
 
-/// What a fit of a local model finds on the held-out steps: the calibrator and the scores.
+/// What a fit of a local model finds on the last steps of every series: the calibrator, from several
+/// windows of the validation length, and the scores of the last window.
 pub(super) fn calibrate(
     model: &dyn LocalModel,
+    panel: &Panel,
     holdout: &Holdout,
     options: &FitOptions,
     control: &Control,
 ) -> Result<(Calibrator, Scores)> {
     control.report(|p| p.phase = "calibrate");
-    let panel = holdout.panel();
-    let horizon = holdout.length().max(1);
-    let forecasts = forecast_all(model, panel, horizon, control)?;
-    let plain: Vec<LocalForecast> = forecasts.iter().map(|(forecast, _)| forecast.clone()).collect();
-    let calibrator = Calibrator::fit(&plain, holdout.actual(), horizon, panel.season_length);
-    if holdout.length() == 0 {
-        return Ok((calibrator, Scores::default()));
+    let length = holdout.length();
+    if length == 0 {
+        let forecasts = plain(&forecast_all(model, panel, 0, 1, control)?);
+        let unknown = vec![f64::NAN; panel.len()];
+        return Ok((Calibrator::fit(&forecasts, &unknown, 1, panel.season_length), Scores::default()));
     }
-    let asked = PredictOptions { horizon, quantile_levels: options.quantile_levels.clone() };
-    let scores = holdout.scores(&assemble(panel, &forecasts, &calibrator, &asked));
+    let last = forecast_all(model, panel, length, length, control)?;
+    let mut forecasts = plain(&last);
+    let mut actual = holdout.actual().to_vec();
+    for window in 2..=CALIBRATION_WINDOWS {
+        forecasts.extend(plain(&forecast_all(model, panel, window * length, length, control)?));
+        (0..panel.len()).for_each(|i| actual.extend(held_out(panel.history_of(i), window * length, length)));
+    }
+    let calibrator = Calibrator::fit(&forecasts, &actual, length, panel.season_length);
+    let asked = PredictOptions { horizon: length, quantile_levels: options.quantile_levels.clone() };
+    let scores = holdout.scores(&assemble(holdout.panel(), &last, &calibrator, &asked));
     Ok((calibrator, scores))
+}
+
+fn plain(forecasts: &[(LocalForecast, Option<Status>)]) -> Vec<LocalForecast> {
+    forecasts.iter().map(|(forecast, _)| forecast.clone()).collect()
+}
+
+/// `length` steps that begin `back` steps before the end; missing where nothing is left before them.
+fn held_out(history: &[f64], back: usize, length: usize) -> impl Iterator<Item = f64> + '_ {
+    let begin = history.len().checked_sub(back).filter(|begin| *begin > 0);
+    (0..length).map(move |step| begin.map_or(f64::NAN, |begin| history[begin + step]))
 }
 
 /// The report of a family without epochs.

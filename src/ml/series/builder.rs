@@ -91,6 +91,9 @@ pub struct FinishOptions {
     pub duplicates: Duplicates,
     /// Periods in a season; `None` takes the usual one of the frequency.
     pub season_length: Option<usize>,
+    /// Where history ends in a series without later values of the target, which then is kept even where
+    /// the target is NULL in every row; `None` takes the latest value over all series.
+    pub cutoff: Option<i64>,
     /// Bytes the panel may hold; `None` for no limit.
     pub memory_limit: Option<usize>,
 }
@@ -159,6 +162,11 @@ impl PanelBuilder {
     /// True before the first row.
     pub fn is_empty(&self) -> bool {
         self.timestamps.is_empty()
+    }
+
+    /// Keys of the series so far, in order.
+    pub fn keys(&self) -> &[String] {
+        &self.keys
     }
 
     /// Bytes held so far.
@@ -458,6 +466,25 @@ mod tests {
             ..PanelReport::default()
         };
         assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn a_given_cutoff_makes_one_series_alone_like_all_together() {
+        let rows: [(&str, &[(i64, f64)]); 3] = [
+            ("late", &[(7, 1.0), (8, 2.0), (9, 3.0), (10, NULL)]),
+            ("quiet", &[(5, 1.0), (6, 2.0), (7, NULL), (8, NULL), (9, NULL)]),
+            ("unseen", &[(7, NULL), (8, NULL), (9, NULL)]),
+        ];
+        let shape = |which: &[usize]| {
+            let mut b = builder();
+            which.iter().for_each(|i| append(&mut b, rows[*i].0, rows[*i].1).unwrap());
+            let grid = Grid::Every(Frequency::Days(1));
+            let (panel, _) =
+                finish(b, FinishOptions { cutoff: Some(8 * DAY), grid, ..FinishOptions::default() }).unwrap();
+            (0..panel.len()).map(|i| (panel.history[i], panel.future_of(i))).collect::<Vec<_>>()
+        };
+        assert_eq!(shape(&[0, 1, 2]), [(3, 1), (4, 1), (2, 1)]);
+        assert_eq!([shape(&[0]), shape(&[1]), shape(&[2])].concat(), shape(&[0, 1, 2]));
     }
 
     #[test]
