@@ -178,8 +178,8 @@ pub(super) fn fit(
     control.report(|p| p.phase = "fit");
     let holdout = Holdout::new(panel, options.validation_length);
     let model = Ets { choices: choose_all(holdout.panel(), control)? };
-    let (calibrator, scores) = local::calibrate(&model, panel, &holdout, options, control)?;
-    let naive = seasonal_naive::scores(panel, &holdout, options, control)?;
+    let (calibrator, scores) = local::calibrate(&model, &holdout, options, control)?;
+    let naive = seasonal_naive::scores(&holdout, options, control)?;
     let parameters = model.choices.values().flatten().map(|c| 1 + c.count()).sum();
     let config = EtsConfig { season_length: panel.season_length, calibrator };
     Ok((Arc::new(FittedEts { config, model }), local::report(parameters, scores, naive)))

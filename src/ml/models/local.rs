@@ -106,28 +106,28 @@ pub(super) fn bounds(history: &[f64]) -> (f64, f64) {
 /// windows of the validation length, and the scores of the last window.
 pub(super) fn calibrate(
     model: &dyn LocalModel,
-    panel: &Panel,
     holdout: &Holdout,
     options: &FitOptions,
     control: &Control,
 ) -> Result<(Calibrator, Scores)> {
     control.report(|p| p.phase = "calibrate");
-    let length = holdout.length();
+    let (panel, length) = (holdout.panel(), holdout.length());
     if length == 0 {
         let forecasts = plain(&forecast_all(model, panel, 0, 1, control)?);
         let unknown = vec![f64::NAN; panel.len()];
         return Ok((Calibrator::fit(&forecasts, &unknown, 1, panel.season_length), Scores::default()));
     }
-    let last = forecast_all(model, panel, length, length, control)?;
+    let last = forecast_all(model, panel, 0, length, control)?;
     let mut forecasts = plain(&last);
     let mut actual = holdout.actual().to_vec();
-    for window in 2..=CALIBRATION_WINDOWS {
-        forecasts.extend(plain(&forecast_all(model, panel, window * length, length, control)?));
-        (0..panel.len()).for_each(|i| actual.extend(held_out(panel.history_of(i), window * length, length)));
+    for window in 1..CALIBRATION_WINDOWS {
+        let back = window * length;
+        forecasts.extend(plain(&forecast_all(model, panel, back, length, control)?));
+        (0..panel.len()).for_each(|i| actual.extend(held_out(panel.history_of(i), back, length)));
     }
     let calibrator = Calibrator::fit(&forecasts, &actual, length, panel.season_length);
     let asked = PredictOptions { horizon: length, quantile_levels: options.quantile_levels.clone() };
-    let scores = holdout.scores(&assemble(holdout.panel(), &last, &calibrator, &asked));
+    let scores = holdout.scores(&assemble(panel, &last, &calibrator, &asked));
     Ok((calibrator, scores))
 }
 

@@ -79,13 +79,8 @@ pub(super) fn status(history: &[f64], season_length: usize) -> Option<Status> {
 }
 
 /// Scores of seasonal naive on held-out steps.
-pub(super) fn scores(
-    panel: &Panel,
-    holdout: &Holdout,
-    options: &FitOptions,
-    control: &Control,
-) -> Result<Scores> {
-    Ok(local::calibrate(&SeasonalNaive, panel, holdout, options, control)?.1)
+pub(super) fn scores(holdout: &Holdout, options: &FitOptions, control: &Control) -> Result<Scores> {
+    Ok(local::calibrate(&SeasonalNaive, holdout, options, control)?.1)
 }
 
 /// Learns the intervals of the rule on the validation steps.
@@ -96,7 +91,7 @@ pub(super) fn fit(
 ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
     control.report(|p| p.phase = "fit");
     let holdout = Holdout::new(panel, options.validation_length);
-    let (calibrator, scores) = local::calibrate(&SeasonalNaive, panel, &holdout, options, control)?;
+    let (calibrator, scores) = local::calibrate(&SeasonalNaive, &holdout, options, control)?;
     control.report(|p| p.fraction = 1.0);
     let report = local::report(0, scores.clone(), scores);
     Ok((Arc::new(FittedSeasonalNaive { season_length: panel.season_length, calibrator }), report))
