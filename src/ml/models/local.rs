@@ -31,7 +31,7 @@ pub(super) trait LocalModel: fmt::Debug + Sync {
 
 /// Steps of history that local models look at: the latest thousand, or four seasons.
 pub(super) fn context_length(season_length: usize) -> usize {
-    (4 * season_length).max(1000)
+    season_length.saturating_mul(4).max(1000)
 }
 
 /// Forecasts of all series from `cut` steps before the end of their history, in parallel, in order.

@@ -7,4 +7,7 @@ mod local;
 mod seasonal_naive;
 pub mod tide;
 
+#[cfg(test)]
+mod tests;
+
 pub use family::{estimate, family_name, fit, load, parse_family};
