@@ -13,16 +13,15 @@ use anofox_forecast::models::exponential::{AutoETS, AutoETSConfig, ETS, ETSSpec,
 use anofox_forecast::models::{EtsExplanation, Explanation, Forecaster, Inspectable};
 use chrono::DateTime;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
-use crate::ml::evaluation::{Calibrator, Holdout, LocalForecast};
+use crate::ml::evaluation::{Holdout, LocalForecast};
 use crate::ml::forecaster::{
     FitEstimate, FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions, Status,
 };
 use crate::ml::models::container::{self, Data, Stored, Tensor};
-use crate::ml::models::local::{self, LocalModel};
+use crate::ml::models::local::{self, LocalConfig, LocalModel};
 use crate::ml::models::seasonal_naive;
 use crate::ml::series::Panel;
 
@@ -60,14 +59,8 @@ struct Ets {
 
 #[derive(Debug)]
 struct FittedEts {
-    config: EtsConfig,
+    config: LocalConfig,
     model: Ets,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct EtsConfig {
-    season_length: usize,
-    calibrator: Calibrator,
 }
 
 impl LocalModel for Ets {
@@ -181,7 +174,7 @@ pub(super) fn fit(
     let (calibrator, scores) = local::calibrate(&model, &holdout, options, control)?;
     let naive = seasonal_naive::scores(&holdout, options, control)?;
     let parameters = model.choices.values().flatten().map(|c| 1 + c.count()).sum();
-    let config = EtsConfig { season_length: panel.season_length, calibrator };
+    let config = LocalConfig { season_length: panel.season_length, horizon: options.horizon, calibrator };
     Ok((Arc::new(FittedEts { config, model }), local::report(parameters, scores, naive)))
 }
 
@@ -220,7 +213,7 @@ impl Choice {
 
 impl FittedForecaster for FittedEts {
     fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {
-        local::predict(&self.model, &self.config.calibrator, panel, options, control)
+        local::predict(&self.model, &self.config, panel, options, control)
     }
 
     fn context_length(&self) -> Option<usize> {
@@ -258,15 +251,11 @@ impl FittedForecaster for FittedEts {
 
 /// The model in a file.
 pub(super) fn load(stored: &Stored<'_>) -> Result<Arc<dyn FittedForecaster>> {
-    let config: EtsConfig = stored.config()?;
+    let config: LocalConfig = stored.config()?;
     let (text, ends) = (stored.u8("keys")?, stored.u32("key_ends")?);
     let (codes, values) = (stored.u8("specifications")?, stored.f64("parameters")?);
     let unsound = || container::corrupt("its tensors do not fit together".into());
-    if !config.calibrator.is_sound()
-        || config.season_length == 0
-        || codes.len() != ends.len()
-        || values.len() != PARAMETERS * ends.len()
-    {
+    if !config.is_sound() || codes.len() != ends.len() || values.len() != PARAMETERS * ends.len() {
         return Err(unsound());
     }
     let mut choices = HashMap::with_capacity(ends.len());

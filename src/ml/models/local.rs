@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
@@ -61,10 +62,26 @@ pub(super) fn forecast_all(
     Ok(out)
 }
 
+/// What a fit of a local model learns besides the model itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct LocalConfig {
+    pub(super) season_length: usize,
+    /// Steps that were asked for when the model was fitted.
+    pub(super) horizon: usize,
+    pub(super) calibrator: Calibrator,
+}
+
+impl LocalConfig {
+    /// True when the numbers are such as a fit can have written.
+    pub(super) fn is_sound(&self) -> bool {
+        self.season_length > 0 && self.calibrator.is_sound()
+    }
+}
+
 /// Forecasts with calibrated quantiles, finite, and not negative where the history is not.
 pub(super) fn predict(
     model: &dyn LocalModel,
-    calibrator: &Calibrator,
+    config: &LocalConfig,
     panel: &Panel,
     options: &PredictOptions,
     control: &Control,
@@ -72,8 +89,11 @@ pub(super) fn predict(
     if options.horizon == 0 {
         return Err(Error::internal("a forecast of 0 steps was asked for"));
     }
-    let forecasts = forecast_all(model, panel, 0, options.horizon, control)?;
-    Ok(assemble(panel, &forecasts, calibrator, options))
+    let mut forecasts = forecast_all(model, panel, 0, options.horizon, control)?;
+    if options.horizon > config.horizon {
+        forecasts.iter_mut().for_each(|(_, status)| *status = status.or(Some(Status::Extended)));
+    }
+    Ok(assemble(panel, &forecasts, &config.calibrator, options))
 }
 
 fn assemble(

@@ -5,16 +5,14 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
-use crate::ml::evaluation::{Calibrator, Holdout, LocalForecast};
+use crate::ml::evaluation::{Holdout, LocalForecast};
 use crate::ml::forecaster::{
     FitEstimate, FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions, Scores, Status,
 };
 use crate::ml::models::container::{self, Stored};
-use crate::ml::models::local::{self, LocalModel};
+use crate::ml::models::local::{self, LocalConfig, LocalModel};
 use crate::ml::series::Panel;
 
 /// Rows a second that one core gets through, both passes of a fit included.
@@ -25,10 +23,9 @@ const ROWS_PER_SECOND: f64 = 5e6;
 pub(super) struct SeasonalNaive;
 
 /// The rule and its intervals.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug)]
 struct FittedSeasonalNaive {
-    season_length: usize,
-    calibrator: Calibrator,
+    config: LocalConfig,
 }
 
 impl LocalModel for SeasonalNaive {
@@ -94,7 +91,8 @@ pub(super) fn fit(
     let (calibrator, scores) = local::calibrate(&SeasonalNaive, &holdout, options, control)?;
     control.report(|p| p.fraction = 1.0);
     let report = local::report(0, scores.clone(), scores);
-    Ok((Arc::new(FittedSeasonalNaive { season_length: panel.season_length, calibrator }), report))
+    let config = LocalConfig { season_length: panel.season_length, horizon: options.horizon, calibrator };
+    Ok((Arc::new(FittedSeasonalNaive { config }), report))
 }
 
 /// What a fit will need.
@@ -109,24 +107,24 @@ pub(super) fn estimate(panel: &Panel) -> FitEstimate {
 
 /// The model in a file.
 pub(super) fn load(stored: &Stored<'_>) -> Result<Arc<dyn FittedForecaster>> {
-    let model: FittedSeasonalNaive = stored.config()?;
-    match model.calibrator.is_sound() && model.season_length > 0 {
-        true => Ok(Arc::new(model)),
+    let config: LocalConfig = stored.config()?;
+    match config.is_sound() {
+        true => Ok(Arc::new(FittedSeasonalNaive { config })),
         false => Err(container::corrupt("its intervals are not finite".into())),
     }
 }
 
 impl FittedForecaster for FittedSeasonalNaive {
     fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {
-        local::predict(&SeasonalNaive, &self.calibrator, panel, options, control)
+        local::predict(&SeasonalNaive, &self.config, panel, options, control)
     }
 
     fn context_length(&self) -> Option<usize> {
-        Some(local::context_length(self.season_length))
+        Some(local::context_length(self.config.season_length))
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let config = serde_json::to_string(self)
+        let config = serde_json::to_string(&self.config)
             .map_err(|e| Error::internal(format!("the model cannot be written: {e}")))?;
         container::write("seasonal_naive", config, Vec::new())
     }

@@ -129,6 +129,7 @@ fn threads_and_company_do_not_change_a_bit() {
         assert_eq!(run(1), run(3));
         let (model, _) = trained(family, &panel);
         let (all, alone) = (forecast(&*model, &panel, 14), forecast(&*model, &panel.select(5..6), HORIZON));
+        assert_eq!((all.status[5], alone.status[0]), (Some(Status::Extended), None));
         assert_eq!(all.point[5 * 14..5 * 14 + HORIZON], alone.point);
         let width = LEVELS.len();
         assert_eq!(all.quantiles[5 * 14 * width..(5 * 14 + HORIZON) * width], alone.quantiles);

@@ -234,7 +234,8 @@ impl PanelBuilder {
         let before = self.timestamps[begin..].last();
         let sorted = timestamps.windows(2).fold(true, |ok, pair| ok & (pair[0] <= pair[1]))
             && before.is_none_or(|t| *t <= timestamps[0]);
-        let extreme = timestamps.iter().find(|t| t.unsigned_abs() > INSTANT_MAX);
+        let ends = [timestamps[0], timestamps[timestamps.len() - 1]];
+        let extreme = ends.into_iter().find(|t| t.unsigned_abs() > INSTANT_MAX);
         match (sorted, extreme) {
             (true, None) => Ok(()),
             (false, _) => Err(Error::internal(format!("the rows of series {key} are not sorted by time"))),
@@ -296,10 +297,10 @@ impl PanelBuilder {
             return Err(Error::data(format!("{table} has no rows to train on")));
         }
         let (keys, offsets, timestamps) = (&self.keys, &self.offsets, &self.timestamps);
-        let timeline = Timeline { table, time, kind: *time_kind, keys, offsets, timestamps };
+        let timeline = Timeline { table, target, time, kind: *time_kind, keys, offsets, timestamps };
         let (frequency, origin) = find_grid(&timeline, options.grid)?;
         control.check()?;
-        let layout = place(&timeline, &self.target, target, frequency, origin, options, control)?;
+        let layout = place(&timeline, &self.target, frequency, origin, options, control)?;
         self.check_memory(&layout, options)?;
         let mut report = layout.report(self.len(), frequency, origin);
         let panel = self.into_panel(layout, frequency, origin, options, &mut report)?;

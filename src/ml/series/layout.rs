@@ -67,7 +67,6 @@ pub(super) struct Layout {
 pub(super) fn place(
     rows: &Timeline<'_>,
     target: &[f64],
-    target_name: &str,
     frequency: Frequency,
     origin: i64,
     options: &FinishOptions,
@@ -90,7 +89,7 @@ pub(super) fn place(
         placements.retain(|p| p.observed_end > p.start);
     }
     let Some(latest) = placements.iter().map(|p| p.observed_end).max() else {
-        let message = format!("the target {target_name} of {} is NULL in every row", rows.table);
+        let message = format!("the target {} of {} is NULL in every row", rows.target, rows.table);
         return Err(Error::data(message).with_hint("train on rows that have a value of it"));
     };
     check_density(rows, &placements, frequency)?;
@@ -173,12 +172,12 @@ fn duplicate(rows: &Timeline<'_>, series: usize, frequency: Frequency, origin: i
     let times = &rows.timestamps[rows.offsets[series]..rows.offsets[series + 1]];
     let count = times.iter().filter(|t| frequency.period(origin, **t) == period).count();
     let place = rows.place(series, frequency.instant(origin, period).unwrap_or(times[0]));
-    let table = rows.table;
+    let (table, target) = (rows.table, rows.target);
     let key_hint = match rows.keys[series].as_str() {
         "" => "add PARTITION BY when the table holds several series, or aggregate",
         _ => "aggregate the rows of one period, or remove the duplicates",
     };
-    Error::data(format!("{table} has {count} rows for {place}; use TARGET sum(units) … EVERY {frequency}"))
+    Error::data(format!("{table} has {count} rows for {place}; use TARGET sum({target}) … EVERY {frequency}"))
         .with_hint(key_hint)
 }
 
