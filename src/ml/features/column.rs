@@ -55,7 +55,8 @@ impl ColumnEncoder {
                 let mut words: Vec<(&str, usize)> = counts.into_iter().collect();
                 words.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
                 words.truncate(WORDS_MAX);
-                let mut vocabulary: Vec<String> = words.into_iter().map(|(word, _)| word.to_string()).collect();
+                let mut vocabulary: Vec<String> =
+                    words.into_iter().map(|(word, _)| word.to_string()).collect();
                 vocabulary.sort_unstable();
                 Self::Category { name: covariate.name.clone(), vocabulary }
             }
@@ -111,7 +112,18 @@ impl ColumnEncoder {
     pub fn two_way(&self, values: &Values) -> Option<Vec<u8>> {
         match (self, values) {
             (Self::Number { binary: Some((low, high)), .. }, Values::Number(numbers)) => Some(
-                numbers.iter().map(|x| if x == low { 0 } else if x == high { 1 } else { 2 }).collect(),
+                numbers
+                    .iter()
+                    .map(|x| {
+                        if x == low {
+                            0
+                        } else if x == high {
+                            1
+                        } else {
+                            2
+                        }
+                    })
+                    .collect(),
             ),
             (Self::Category { vocabulary, .. }, Values::Category { .. }) if vocabulary.len() == 2 => {
                 Some(values.codes_in(vocabulary).iter().map(|c| (*c).min(2) as u8).collect())
@@ -173,7 +185,10 @@ mod tests {
         let values = Values::Category { codes: vec![0, 1, 2, MISSING], labels };
         let encoder = ColumnEncoder::fit(&Covariate { name: "x".into(), values }, &[0..2]);
         let ColumnEncoder::Category { vocabulary, .. } = &encoder else { panic!("category") };
-        assert_eq!((vocabulary.as_slice(), encoder.words()), (&["a".to_string(), "b".to_string()][..], Some(3)));
+        assert_eq!(
+            (vocabulary.as_slice(), encoder.words()),
+            (&["a".to_string(), "b".to_string()][..], Some(3))
+        );
     }
 
     #[test]

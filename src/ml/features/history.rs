@@ -12,13 +12,13 @@ const RECENT: u32 = 4;
 const LEVEL_SEASONS: [usize; 4] = [1, 2, 4, 8];
 
 /// Statistics a window gives per step.
-pub fn step_width(featurizer: &Featurizer) -> usize {
+pub(super) fn step_width(featurizer: &Featurizer) -> usize {
     let long = if featurizer.layout.long_season.is_some() { 5 } else { 0 };
     featurizer.factors.columns.len() + 1 + 3 + long
 }
 
 /// Statistics a window gives once.
-pub fn window_width(featurizer: &Featurizer) -> usize {
+pub(super) fn window_width(featurizer: &Featurizer) -> usize {
     let factor = if featurizer.factors.columns.is_empty() { 0 } else { 2 };
     let long = if featurizer.layout.long_season.is_some() { 3 } else { 0 };
     LEVEL_SEASONS.len() + 2 + 6 + factor + long + 2 * featurizer.past_numbers()
@@ -28,7 +28,7 @@ pub fn window_width(featurizer: &Featurizer) -> usize {
 ///
 /// The size is the geometric mean of mean |y| with and without zeros: the mean where zeros are rare,
 /// and not vanishing where they are the rule.
-pub fn level_and_spread(values: &[f64]) -> Option<(f64, f64)> {
+pub(super) fn level_and_spread(values: &[f64]) -> Option<(f64, f64)> {
     if values.is_empty() {
         return None;
     }
@@ -76,7 +76,7 @@ impl Cell {
 }
 
 /// The history of one series before one origin, and what was counted in it.
-pub struct History<'a> {
+pub(super) struct History<'a> {
     featurizer: &'a Featurizer,
     panel: &'a EncodedPanel,
     series: usize,
@@ -90,9 +90,9 @@ pub struct History<'a> {
     tables: Vec<Vec<Cell>>,
     values: Vec<f64>,
     /// What scaled values are relative to.
-    pub center: f64,
+    pub(super) center: f64,
     /// What scaled values are divided by.
-    pub scale: f64,
+    pub(super) scale: f64,
     level: f64,
     deviation: f64,
     /// Change of the scaled level over the long season.
@@ -101,7 +101,7 @@ pub struct History<'a> {
 
 impl<'a> History<'a> {
     /// Buffers for the histories of a panel; [`History::look`] goes to one.
-    pub fn new(featurizer: &'a Featurizer, panel: &'a EncodedPanel) -> Self {
+    pub(super) fn new(featurizer: &'a Featurizer, panel: &'a EncodedPanel) -> Self {
         let season = matching_season(featurizer.season_length);
         let tables = (0..=featurizer.factors.columns.len())
             .map(|depth| vec![Cell::default(); season * Factors::combinations(depth)])
@@ -125,7 +125,7 @@ impl<'a> History<'a> {
     }
 
     /// Looks at the history of `series` before its row `origin`.
-    pub fn look(&mut self, series: usize, origin: usize) {
+    pub(super) fn look(&mut self, series: usize, origin: usize) {
         self.series = series;
         self.base = self.panel.offsets[series];
         self.origin = self.base + origin;
@@ -137,7 +137,7 @@ impl<'a> History<'a> {
     }
 
     /// The value in units of the scale.
-    pub fn scaled(&self, y: f64) -> f64 {
+    pub(super) fn scaled(&self, y: f64) -> f64 {
         (y - self.center) / self.scale
     }
 
@@ -191,7 +191,8 @@ impl<'a> History<'a> {
             let found = level_and_spread(&values);
             let n = values.len() as f64;
             let mean = values.iter().sum::<f64>() / n.max(1.0);
-            self.deviation = (values.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n.max(1.0)).sqrt();
+            self.deviation =
+                (values.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n.max(1.0)).sqrt();
             self.values = values;
             if let Some((level, spread)) = found {
                 self.center = if centred { mean } else { 0.0 };
@@ -222,7 +223,7 @@ impl<'a> History<'a> {
     }
 
     /// Appends the statistics of the whole window.
-    pub fn window_features(&self, out: &mut Vec<f32>) {
+    pub(super) fn window_features(&self, out: &mut Vec<f32>) {
         let layout = &self.featurizer.layout;
         let season = self.featurizer.season_length;
         let mut level = self.mean_of(layout.lookback).unwrap_or(self.center);
@@ -236,7 +237,8 @@ impl<'a> History<'a> {
         let recent = self.before(8 * season.max(2))..self.origin;
         let n = recent.len().max(1) as f32;
         let zeros = recent.clone().filter(|row| self.usable(*row) == Some(0.0)).count() as f32;
-        let missing = recent.clone().filter(|row| self.is_active(*row) && self.usable(*row).is_none()).count() as f32;
+        let missing =
+            recent.clone().filter(|row| self.is_active(*row) && self.usable(*row).is_none()).count() as f32;
         let (mean, deviation) = self.featurizer.scale_logarithm;
         let length = (self.origin - self.first) as f32;
         out.extend([
@@ -304,7 +306,7 @@ impl<'a> History<'a> {
 
     /// Appends the statistics of step `step`, counted from 0, whose known covariates are those of `row`;
     /// returns what matched history suggests, scaled.
-    pub fn step_features(&self, step: usize, row: usize, out: &mut Vec<f32>) -> f32 {
+    pub(super) fn step_features(&self, step: usize, row: usize, out: &mut Vec<f32>) -> f32 {
         let (phase, crossed) = (self.phase(self.origin + step), self.crossed(row));
         let deepest = self.tables.len() - 1;
         let mut mean = self.level;
@@ -338,7 +340,9 @@ impl<'a> History<'a> {
         let growth = if back == steps { self.growth } else { self.growth_since(back) };
         let near = then.map(|then| {
             let rows = [then.checked_sub(season), Some(then), Some(then + season)];
-            rows.into_iter().flatten().filter(|r| *r >= self.first && *r < self.origin && self.crossed(*r) == crossed)
+            rows.into_iter()
+                .flatten()
+                .filter(|r| *r >= self.first && *r < self.origin && self.crossed(*r) == crossed)
         });
         let (n, sum) = near
             .into_iter()

@@ -10,6 +10,10 @@ mod history;
 mod window;
 
 pub use batch::WindowBatch;
+pub use column::ColumnEncoder;
 pub use encoded::EncodedPanel;
+pub use factors::{Factors, Switch};
+#[cfg(test)]
+pub use featurizer::tests::panel as test_panel;
 pub use featurizer::{Featurizer, Layout, Widths, canonical_order};
 pub use window::Gatherer;
