@@ -5,10 +5,13 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Subject};
+use crate::ml::features::batch::WindowBatch;
 use crate::ml::features::calendar;
 use crate::ml::features::column::ColumnEncoder;
+use crate::ml::features::encoded::EncodedPanel;
 use crate::ml::features::factors::Factors;
 use crate::ml::features::history;
+use crate::ml::features::window::Gatherer;
 use crate::ml::series::{Covariate, Frequency, Panel, Values};
 
 /// Series beyond this number get no embedding of their own.
@@ -97,6 +100,8 @@ pub struct Featurizer {
     pub statics: Vec<ColumnEncoder>,
     /// What history is matched by.
     pub factors: Factors,
+    /// Which of the values that history suggests forecasts are relative to.
+    pub suggestion: usize,
     /// Keys of the training series, sorted; empty when there are too many. Stored beside the other state.
     #[serde(skip)]
     pub keys: Vec<String>,
@@ -136,6 +141,7 @@ impl Featurizer {
             statics: fit_all(&panel.statics, &each),
             known,
             factors,
+            suggestion: 0,
             layout,
             keys,
         };
@@ -205,6 +211,25 @@ impl Featurizer {
         let variance = logarithms.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
         self.scale_logarithm = (mean, if variance > 1e-12 { variance.sqrt() } else { 1.0 });
         self.scale_fallback = median(logarithms).map_or(1.0, f64::exp);
+    }
+
+    /// Makes forecasts relative to the suggestion that errs least in these windows of series, origin and end.
+    pub fn choose_suggestion(&mut self, panel: &EncodedPanel, windows: &[(usize, usize, usize)]) {
+        let errors = (0..history::SUGGESTIONS).map(|suggestion| {
+            self.suggestion = suggestion;
+            let mut gatherer = Gatherer::new(self, panel);
+            let mut batch = WindowBatch::default();
+            let mut error = 0.0;
+            for &(series, origin, end) in windows {
+                gatherer.start(&mut batch);
+                gatherer.push(series, origin, end, &mut batch);
+                let steps = batch.target.iter().zip(&batch.base).zip(&batch.weight);
+                error += steps.map(|((y, base), w)| f64::from(w * (y - base).abs().min(10.0))).sum::<f64>();
+            }
+            (error, suggestion)
+        });
+        let best = errors.min_by(|a, b| a.0.total_cmp(&b.0));
+        self.suggestion = best.map_or(0, |(_, suggestion)| suggestion);
     }
 
     /// Index of a series by its key, 0 for unknown ones.

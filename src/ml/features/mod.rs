@@ -2,6 +2,7 @@
 
 mod batch;
 mod calendar;
+mod cell;
 mod column;
 mod encoded;
 mod factors;

@@ -196,7 +196,7 @@ fn one_batch_can_be_learned_by_heart() {
         }
     }
     let options = FitOptions { dropout: Some(0.0), hidden_size: Some(64), ..options(5) };
-    let shape = shape(&options, 8);
+    let shape = shape(&options, 8, 3);
     let network =
         TideNetwork::new(Parameters::seeded(Rng::new(1)), &featurizer, shape, vec![MEDIAN]).unwrap();
     let (eight, none) = (Few(windows, 8), Few(Windows::train(&featurizer, &encoded, &[], &train), 0));
