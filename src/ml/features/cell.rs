@@ -67,7 +67,9 @@ mod tests {
     fn the_latest_matches_are_recent_and_deviations_ignore_rows_without_a_level() {
         let mut cell = Cell::default();
         assert_eq!((cell.mean(), cell.recent_mean(), cell.deviation()), (None, None, None));
-        for (y, levels) in [(6.0, Some([5.0, 4.0])), (2.0, None), (4.0, Some([1.0, 1.0])), (8.0, None), (90.0, None)] {
+        for (y, levels) in
+            [(6.0, Some([5.0, 4.0])), (2.0, None), (4.0, Some([1.0, 1.0])), (8.0, None), (90.0, None)]
+        {
             cell.add(y, levels);
         }
         assert_eq!((cell.mean(), cell.recent_mean(), cell.latest), (Some(22.0), Some(5.0), 6.0));

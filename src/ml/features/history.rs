@@ -166,7 +166,8 @@ impl<'a> History<'a> {
     /// Levels of the seasons before a row; `None` where nothing was before it.
     fn levels_before(&self, row: usize) -> Option<[f64; DEVIATION_SEASONS.len()]> {
         let season = self.featurizer.season_length;
-        let level = |seasons: usize| self.mean_between(row.saturating_sub(seasons * season).max(self.first), row);
+        let level =
+            |seasons: usize| self.mean_between(row.saturating_sub(seasons * season).max(self.first), row);
         let long = level(DEVIATION_SEASONS[1])?;
         Some([level(DEVIATION_SEASONS[0]).unwrap_or(long), long])
     }
@@ -384,7 +385,7 @@ impl<'a> History<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::features::featurizer::tests::panel;
+    use crate::ml::features::featurizer::tests::{fit, panel};
 
     #[test]
     fn level_of_rare_sales_does_not_vanish() {
@@ -398,7 +399,7 @@ mod tests {
     #[test]
     fn matched_mean_is_the_mean_of_the_same_weekday_and_flag() {
         let panel = panel(1, 140);
-        let featurizer = Featurizer::fit(&panel, &[140], 7, None);
+        let featurizer = fit(&panel, &[140]);
         assert_eq!(featurizer.factors.columns, [0]);
         let encoded = EncodedPanel::new(&featurizer, &panel, 0, 0);
         let mut history = History::new(&featurizer, &encoded);

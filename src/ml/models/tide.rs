@@ -139,8 +139,8 @@ pub fn fit(
     let fit =
         Fit { panel, options, control, train: training_lengths(panel, options), started: Instant::now() };
     control.report(|p| p.phase = "prepare");
-    let mut featurizer = Featurizer::fit(panel, &fit.train, options.horizon, options.context_length);
-    control.check()?;
+    let mut featurizer =
+        Featurizer::fit(panel, &fit.train, options.horizon, options.context_length, control)?;
     let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
     control.check()?;
     let order = canonical_order(panel);
@@ -180,7 +180,12 @@ impl Fit<'_> {
         }
         let parameters = Parameters::seeded(Rng::new(self.options.seed).fork("parameters"));
         let levels = levels_with_median(&self.options.quantile_levels);
-        let network = TideNetwork::new(parameters, featurizer, shape(self.options, windows.len(), featurizer.keys.len()), levels)?;
+        let network = TideNetwork::new(
+            parameters,
+            featurizer,
+            shape(self.options, windows.len(), featurizer.keys.len()),
+            levels,
+        )?;
         let config = trainer_config(self.options, windows.len());
         let epoch_length = config.epoch_length.min(windows.len());
         let mut trainer = Trainer::new(&network, &windows, &valid, config)?;
@@ -302,14 +307,16 @@ impl TideConfig {
 /// What a fit will need on this machine.
 pub fn estimate(panel: &Panel, options: &FitOptions) -> Result<FitEstimate> {
     let train = training_lengths(panel, options);
-    let featurizer = Featurizer::fit(panel, &train, options.horizon, options.context_length);
+    let featurizer =
+        Featurizer::fit(panel, &train, options.horizon, options.context_length, &Control::default())?;
     let horizon = options.horizon;
     let windows: usize =
         train.iter().map(|n| if *n > horizon { n - horizon } else { n.saturating_sub(1) }).sum();
     let config = trainer_config(options, windows);
     let parameters = Parameters::seeded(Rng::new(options.seed));
     let levels = levels_with_median(&options.quantile_levels);
-    let network = TideNetwork::new(parameters, &featurizer, shape(options, windows, featurizer.keys.len()), levels)?;
+    let network =
+        TideNetwork::new(parameters, &featurizer, shape(options, windows, featurizer.keys.len()), levels)?;
     let per_epoch = windows.min(config.epoch_length);
     let threads = rayon::current_num_threads().max(1);
     let row = featurizer.known_numbers() + featurizer.past_numbers() + 3;
@@ -323,8 +330,8 @@ pub fn estimate(panel: &Panel, options: &FitOptions) -> Result<FitEstimate> {
     })
 }
 
-/// Multiply-adds times two that one core gets through while training, all overheads included.
-const OPERATIONS_PER_SECOND: f64 = 2e10;
+/// Floating-point operations a second that one core gets through while training, all overheads included.
+const OPERATIONS_PER_SECOND: f64 = 3e10;
 
 impl FittedForecaster for Tide {
     fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {

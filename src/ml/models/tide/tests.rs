@@ -182,7 +182,7 @@ fn one_series_and_series_shorter_than_everything_work() {
 fn one_batch_can_be_learned_by_heart() {
     let panel = panel(3, 60);
     let train = [60; 3];
-    let featurizer = Featurizer::fit(&panel, &train, 5, None);
+    let featurizer = Featurizer::fit(&panel, &train, 5, None, &Control::default()).unwrap();
     let encoded = EncodedPanel::new(&featurizer, &panel, 0, 0);
     let windows = Windows::train(&featurizer, &encoded, &[0, 1, 2], &train);
     struct Few<'a>(Windows<'a>, usize);
