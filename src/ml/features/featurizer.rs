@@ -314,11 +314,11 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Weekly shaped positive series, one known flag that lifts them, one past and two static columns.
-    pub fn panel(series: usize, length: usize) -> Panel {
+    pub(crate) fn panel(series: usize, length: usize) -> Panel {
         let rows = series * length;
         let promo: Vec<f32> = (0..rows).map(|row| f32::from((row * 7 + row / length) % 11 < 3)).collect();
         let target = (0..rows)
@@ -358,7 +358,7 @@ pub mod tests {
     }
 
     /// A featurizer for a horizon of a week.
-    pub fn fit(panel: &Panel, train: &[usize]) -> Featurizer {
+    pub(crate) fn fit(panel: &Panel, train: &[usize]) -> Featurizer {
         Featurizer::fit(panel, train, 7, None, &Control::default()).unwrap()
     }
 

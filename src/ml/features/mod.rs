@@ -15,6 +15,6 @@ pub use column::ColumnEncoder;
 pub use encoded::EncodedPanel;
 pub use factors::{Factors, Switch};
 #[cfg(test)]
-pub use featurizer::tests::panel as test_panel;
+pub(crate) use featurizer::tests::panel as test_panel;
 pub use featurizer::{Featurizer, Layout, Widths, canonical_order};
 pub use window::Gatherer;
