@@ -169,12 +169,12 @@ fn categories<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::features::featurizer::tests::panel;
+    use crate::ml::features::featurizer::tests::{fit, panel};
 
     #[test]
     fn steps_beyond_the_panel_carry_the_last_known_row() {
         let panel = panel(2, 30);
-        let featurizer = Featurizer::fit(&panel, &[30; 2], 7, None);
+        let featurizer = fit(&panel, &[30; 2]);
         let encoded = EncodedPanel::new(&featurizer, &panel, 7, 7);
         assert_eq!(
             (encoded.offsets.as_slice(), encoded.carried.as_slice()),
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_missing_future_value_is_carried_and_told() {
         let held = panel(1, 30).hold_out(7);
-        let featurizer = Featurizer::fit(&held, &[23], 7, None);
+        let featurizer = fit(&held, &[23]);
         let mut holes = held.clone();
         if let Values::Number(promo) = &mut holes.known[0].values {
             promo[25] = f32::NAN;
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn unknown_series_and_words_get_index_zero() {
         let mut panel = panel(2, 30);
-        let featurizer = Featurizer::fit(&panel, &[30; 2], 7, None);
+        let featurizer = fit(&panel, &[30; 2]);
         panel.keys[1] = "s=new".into();
         if let Values::Category { labels, .. } = &mut panel.statics[1].values {
             labels[1] = "other".into();

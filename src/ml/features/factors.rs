@@ -185,7 +185,8 @@ mod tests {
         let factors = fit(&panel);
         assert_eq!(factors.switch, Some(Switch { column: 2, off: 0 }));
         assert_eq!(factors.columns[0], 1);
-        let encoders: Vec<_> = panel.known.iter().map(|c| ColumnEncoder::fit(c, &[0..n])).collect();
+        let encoders: Vec<_> =
+            panel.known.iter().map(|c| ColumnEncoder::fit(c, std::slice::from_ref(&(0..n)))).collect();
         let (active, crossed) = factors.encode(&encoders, &panel.known);
         assert!(active.unwrap().iter().zip(&panel.target).all(|(a, y)| *a == (*y != 0.0)));
         assert_eq!(crossed.len(), n);

@@ -4,11 +4,15 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Subject};
+use crate::error::{Error, Result, Subject};
+use crate::ml::control::Control;
+use crate::ml::features::batch::WindowBatch;
 use crate::ml::features::calendar;
 use crate::ml::features::column::ColumnEncoder;
+use crate::ml::features::encoded::EncodedPanel;
 use crate::ml::features::factors::Factors;
 use crate::ml::features::history;
+use crate::ml::features::window::Gatherer;
 use crate::ml::series::{Covariate, Frequency, Panel, Values};
 
 /// Series beyond this number get no embedding of their own.
@@ -97,6 +101,8 @@ pub struct Featurizer {
     pub statics: Vec<ColumnEncoder>,
     /// What history is matched by.
     pub factors: Factors,
+    /// Which of the values that history suggests forecasts are relative to.
+    pub suggestion: usize,
     /// Keys of the training series, sorted; empty when there are too many. Stored beside the other state.
     #[serde(skip)]
     pub keys: Vec<String>,
@@ -104,15 +110,23 @@ pub struct Featurizer {
 
 impl Featurizer {
     /// Learns from the first `train[s]` rows of every series `s`, and from nothing else.
-    pub fn fit(panel: &Panel, train: &[usize], horizon: usize, limit: Option<usize>) -> Self {
+    pub fn fit(
+        panel: &Panel,
+        train: &[usize],
+        horizon: usize,
+        limit: Option<usize>,
+        control: &Control,
+    ) -> Result<Self> {
         let order = canonical_order(panel);
         let rows: Vec<Range<usize>> =
             order.iter().map(|&s| panel.offsets[s]..panel.offsets[s] + train[s]).collect();
         let fit_all = |columns: &[Covariate], rows: &[Range<usize>]| {
-            columns.iter().map(|c| ColumnEncoder::fit(c, rows)).collect::<Vec<_>>()
+            let fit = |column| control.check().map(|()| ColumnEncoder::fit(column, rows));
+            columns.iter().map(fit).collect::<Result<Vec<_>>>()
         };
-        let known = fit_all(&panel.known, &rows);
+        let known = fit_all(&panel.known, &rows)?;
         let each: Vec<Range<usize>> = order.iter().filter(|s| train[**s] > 0).map(|&s| s..s + 1).collect();
+        control.check()?;
         let factors = Factors::fit(panel, &known, &order, &rows);
         let longest = train.iter().copied().max().unwrap_or(0);
         let layout = Layout::new(panel, horizon, longest, limit);
@@ -132,19 +146,21 @@ impl Featurizer {
             centred: false,
             scale_fallback: 1.0,
             scale_logarithm: (0.0, 1.0),
-            past: fit_all(&panel.past, &rows),
-            statics: fit_all(&panel.statics, &each),
+            past: fit_all(&panel.past, &rows)?,
+            statics: fit_all(&panel.statics, &each)?,
             known,
             factors,
+            suggestion: 0,
             layout,
             keys,
         };
+        control.check()?;
         featurizer.fit_scale(panel, &rows);
-        featurizer
+        Ok(featurizer)
     }
 
     /// Tells why a state read from a file cannot be one that was fitted.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> std::result::Result<(), String> {
         let columns = self.factors.columns.iter().copied().chain(self.factors.switch.map(|s| s.column));
         if let Some(column) = columns.into_iter().find(|column| *column >= self.known.len()) {
             return Err(format!("factor {column} of {} known covariates", self.known.len()));
@@ -161,7 +177,7 @@ impl Featurizer {
     }
 
     /// Fails where the columns of a panel are not those that were fitted.
-    pub fn check_columns(&self, panel: &Panel) -> crate::error::Result<()> {
+    pub fn check_columns(&self, panel: &Panel) -> Result<()> {
         let roles = [
             ("KNOWN", &self.known, &panel.known),
             ("PAST", &self.past, &panel.past),
@@ -205,6 +221,25 @@ impl Featurizer {
         let variance = logarithms.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
         self.scale_logarithm = (mean, if variance > 1e-12 { variance.sqrt() } else { 1.0 });
         self.scale_fallback = median(logarithms).map_or(1.0, f64::exp);
+    }
+
+    /// Makes forecasts relative to the suggestion that errs least in these windows of series, origin and end.
+    pub fn choose_suggestion(&mut self, panel: &EncodedPanel, windows: &[(usize, usize, usize)]) {
+        let errors = (0..history::SUGGESTIONS).map(|suggestion| {
+            self.suggestion = suggestion;
+            let mut gatherer = Gatherer::new(self, panel);
+            let mut batch = WindowBatch::default();
+            let mut error = 0.0;
+            for &(series, origin, end) in windows {
+                gatherer.start(&mut batch);
+                gatherer.push(series, origin, end, &mut batch);
+                let steps = batch.target.iter().zip(&batch.base).zip(&batch.weight);
+                error += steps.map(|((y, base), w)| f64::from(w * (y - base).abs().min(10.0))).sum::<f64>();
+            }
+            (error, suggestion)
+        });
+        let best = errors.min_by(|a, b| a.0.total_cmp(&b.0));
+        self.suggestion = best.map_or(0, |(_, suggestion)| suggestion);
     }
 
     /// Index of a series by its key, 0 for unknown ones.
@@ -279,11 +314,11 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Weekly shaped positive series, one known flag that lifts them, one past and two static columns.
-    pub fn panel(series: usize, length: usize) -> Panel {
+    pub(crate) fn panel(series: usize, length: usize) -> Panel {
         let rows = series * length;
         let promo: Vec<f32> = (0..rows).map(|row| f32::from((row * 7 + row / length) % 11 < 3)).collect();
         let target = (0..rows)
@@ -322,6 +357,11 @@ pub mod tests {
         }
     }
 
+    /// A featurizer for a horizon of a week.
+    pub(crate) fn fit(panel: &Panel, train: &[usize]) -> Featurizer {
+        Featurizer::fit(panel, train, 7, None, &Control::default()).unwrap()
+    }
+
     #[test]
     fn nothing_is_learned_from_rows_after_the_training_part() {
         let panel = panel(4, 100);
@@ -335,8 +375,8 @@ pub mod tests {
             }
         }
         let train = [80; 4];
-        let clean = Featurizer::fit(&panel, &train, 7, None);
-        assert_eq!(clean, Featurizer::fit(&garbage, &train, 7, None));
+        let clean = fit(&panel, &train);
+        assert_eq!(clean, fit(&garbage, &train));
         assert!(clean.nonnegative && !clean.centred);
     }
 
@@ -352,7 +392,7 @@ pub mod tests {
 
     #[test]
     fn state_survives_json() {
-        let featurizer = Featurizer::fit(&panel(3, 60), &[60; 3], 7, None);
+        let featurizer = fit(&panel(3, 60), &[60; 3]);
         let text = serde_json::to_string(&featurizer).unwrap();
         let mut again = serde_json::from_str::<Featurizer>(&text).unwrap();
         again.keys = featurizer.keys.clone();

@@ -39,6 +39,11 @@ use crate::ml::training::{AdamWConfig, Dataset, Network, Trainer, TrainerConfig}
 /// Most windows an epoch visits; of a larger panel every epoch visits others.
 const EPOCH_LENGTH_MAX: usize = 50_000;
 
+/// Most windows that choices before the training look at.
+const SAMPLE_MAX: usize = 2_000;
+/// Windows per series from which a series gets an embedding: with fewer it would only be learned by heart.
+const WINDOWS_PER_SERIES_MIN: usize = 200;
+
 /// Share of the progress when the network is fitted and only its adaptation to the latest steps is left.
 const FIT_SHARE: f64 = 0.8;
 
@@ -74,7 +79,7 @@ fn levels_with_median(levels: &[f64]) -> Vec<f64> {
 }
 
 /// Sizes by the number of training windows, where the user names none.
-fn shape(options: &FitOptions, windows: usize) -> Shape {
+fn shape(options: &FitOptions, windows: usize, series: usize) -> Shape {
     let hidden = options.hidden_size.unwrap_or(match windows {
         0..2_000 => 32,
         2_000..50_000 => 64,
@@ -86,6 +91,7 @@ fn shape(options: &FitOptions, windows: usize) -> Shape {
         step_hidden: hidden.clamp(16, 64),
         projection: 4,
         decoded: 8,
+        knows_series: series > 1 && windows >= series * WINDOWS_PER_SERIES_MIN,
         dropout: options.dropout.unwrap_or(0.1),
     }
 }
@@ -133,10 +139,13 @@ pub fn fit(
     let fit =
         Fit { panel, options, control, train: training_lengths(panel, options), started: Instant::now() };
     control.report(|p| p.phase = "prepare");
-    let featurizer = Featurizer::fit(panel, &fit.train, options.horizon, options.context_length);
-    control.check()?;
+    let mut featurizer =
+        Featurizer::fit(panel, &fit.train, options.horizon, options.context_length, control)?;
     let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
     control.check()?;
+    let order = canonical_order(panel);
+    let sample = Windows::train(&featurizer, &encoded, &order, &fit.train).sample(SAMPLE_MAX);
+    featurizer.choose_suggestion(&encoded, &sample);
     let (network, best_epoch, mut report) = fit.learn(&featurizer, &encoded)?;
     let shape = network.shape().clone();
     let levels = levels_with_median(&options.quantile_levels);
@@ -171,7 +180,12 @@ impl Fit<'_> {
         }
         let parameters = Parameters::seeded(Rng::new(self.options.seed).fork("parameters"));
         let levels = levels_with_median(&self.options.quantile_levels);
-        let network = TideNetwork::new(parameters, featurizer, shape(self.options, windows.len()), levels)?;
+        let network = TideNetwork::new(
+            parameters,
+            featurizer,
+            shape(self.options, windows.len(), featurizer.keys.len()),
+            levels,
+        )?;
         let config = trainer_config(self.options, windows.len());
         let epoch_length = config.epoch_length.min(windows.len());
         let mut trainer = Trainer::new(&network, &windows, &valid, config)?;
@@ -293,14 +307,16 @@ impl TideConfig {
 /// What a fit will need on this machine.
 pub fn estimate(panel: &Panel, options: &FitOptions) -> Result<FitEstimate> {
     let train = training_lengths(panel, options);
-    let featurizer = Featurizer::fit(panel, &train, options.horizon, options.context_length);
+    let featurizer =
+        Featurizer::fit(panel, &train, options.horizon, options.context_length, &Control::default())?;
     let horizon = options.horizon;
     let windows: usize =
         train.iter().map(|n| if *n > horizon { n - horizon } else { n.saturating_sub(1) }).sum();
     let config = trainer_config(options, windows);
     let parameters = Parameters::seeded(Rng::new(options.seed));
     let levels = levels_with_median(&options.quantile_levels);
-    let network = TideNetwork::new(parameters, &featurizer, shape(options, windows), levels)?;
+    let network =
+        TideNetwork::new(parameters, &featurizer, shape(options, windows, featurizer.keys.len()), levels)?;
     let per_epoch = windows.min(config.epoch_length);
     let threads = rayon::current_num_threads().max(1);
     let row = featurizer.known_numbers() + featurizer.past_numbers() + 3;
@@ -314,8 +330,8 @@ pub fn estimate(panel: &Panel, options: &FitOptions) -> Result<FitEstimate> {
     })
 }
 
-/// Multiply-adds times two that one core gets through while training, all overheads included.
-const OPERATIONS_PER_SECOND: f64 = 2e10;
+/// Floating-point operations a second that one core gets through while training, all overheads included.
+const OPERATIONS_PER_SECOND: f64 = 3e10;
 
 impl FittedForecaster for Tide {
     fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {

@@ -421,7 +421,8 @@ mod tests {
         }
 
         fn gather(&self, indexes: &[usize], batch: &mut Rows) {
-            (batch.x.clear(), batch.y.clear());
+            batch.x.clear();
+            batch.y.clear();
             for i in indexes {
                 let (a, b) = ((*i as f32 * 0.37).sin(), (*i as f32 * 0.11).cos());
                 batch.x.extend([a, b]);

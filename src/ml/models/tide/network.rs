@@ -29,6 +29,8 @@ pub(super) struct Shape {
     pub(super) projection: usize,
     /// Features per step that the decoder hands on.
     pub(super) decoded: usize,
+    /// True when every series has an embedding of its own.
+    pub(super) knows_series: bool,
     /// Dropout probability.
     pub(super) dropout: f64,
 }
@@ -75,7 +77,7 @@ impl TideNetwork {
         let known_tables = tables(&mut p, "known", &widths.known_words)?;
         let static_tables = tables(&mut p, "static", &widths.static_words)?;
         let series_size = embedding_size(widths.series);
-        let series_table = if widths.series > 2 {
+        let series_table = if shape.knows_series {
             Some(p.register("series.table", &[widths.series, series_size], Initializer::Normal(0.05))?)
         } else {
             None

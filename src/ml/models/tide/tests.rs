@@ -182,7 +182,7 @@ fn one_series_and_series_shorter_than_everything_work() {
 fn one_batch_can_be_learned_by_heart() {
     let panel = panel(3, 60);
     let train = [60; 3];
-    let featurizer = Featurizer::fit(&panel, &train, 5, None);
+    let featurizer = Featurizer::fit(&panel, &train, 5, None, &Control::default()).unwrap();
     let encoded = EncodedPanel::new(&featurizer, &panel, 0, 0);
     let windows = Windows::train(&featurizer, &encoded, &[0, 1, 2], &train);
     struct Few<'a>(Windows<'a>, usize);
@@ -196,7 +196,7 @@ fn one_batch_can_be_learned_by_heart() {
         }
     }
     let options = FitOptions { dropout: Some(0.0), hidden_size: Some(64), ..options(5) };
-    let shape = shape(&options, 8);
+    let shape = shape(&options, 8, 3);
     let network =
         TideNetwork::new(Parameters::seeded(Rng::new(1)), &featurizer, shape, vec![MEDIAN]).unwrap();
     let (eight, none) = (Few(windows, 8), Few(Windows::train(&featurizer, &encoded, &[], &train), 0));

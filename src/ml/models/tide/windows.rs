@@ -74,6 +74,12 @@ impl<'a> Windows<'a> {
         Self { featurizer, panel, origins, stride }
     }
 
+    /// At most `most` windows, evenly spread.
+    pub(super) fn sample(&self, most: usize) -> Vec<(usize, usize, usize)> {
+        let n = self.len().min(most);
+        (0..n).map(|i| self.window(i * self.len() / n)).collect()
+    }
+
     /// Series, origin and end of the targets of a window.
     fn window(&self, index: usize) -> (usize, usize, usize) {
         let at = self.origins.partition_point(|o| o.cumulative <= index);
