@@ -1,10 +1,11 @@
 //! How SQL sees a stored table: names, types, defaults and constraints over the stored columns.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
-use std::sync::Arc;
 
 use crate::engine::storage::catalog::{Table, TableName};
 use crate::engine::storage::delta::errors::from_datafusion;
@@ -107,7 +108,7 @@ fn scanned_field(name: &str, stored: &Field) -> Field {
 }
 
 fn qualified(name: &TableName, schema: &Schema) -> Result<DFSchema> {
-    DFSchema::try_from_qualified_schema(name.table.as_str(), schema).map_err(from_datafusion)
+    DFSchema::try_from_qualified_schema(TableReference::bare(name.table.as_str()), schema).map_err(from_datafusion)
 }
 
 fn plan(functions: &SessionState, sql: &str, schema: &DFSchema) -> Result<Expr> {

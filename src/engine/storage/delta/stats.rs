@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Schema, TimeUnit};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use datafusion::common::ScalarValue;
 use datafusion::parquet::arrow::arrow_reader::statistics::StatisticsConverter;
-use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::parquet::file::metadata::RowGroupMetaData;
 use serde_json::{Map, Value, json};
 
 use crate::engine::storage::types;
@@ -29,17 +29,16 @@ pub struct ColumnBounds {
 
 /// The statistics of a file just written, as the JSON text of Delta's log; columns in `unbounded` hold
 /// values that JSON cannot bound (NaN).
-pub fn from_parquet(metadata: &ParquetMetaData, schema: &Schema, unbounded: &[usize]) -> String {
+pub fn from_parquet(groups: &[RowGroupMetaData], schema: &Schema, unbounded: &[usize]) -> String {
     let (mut mins, mut maxs, mut nulls) = (Map::new(), Map::new(), Map::new());
-    let parquet_schema = metadata.file_metadata().schema_descr();
+    let parquet_schema = groups.first().map(RowGroupMetaData::schema_descr);
     for (index, field) in schema.fields().iter().enumerate() {
-        let Ok(converter) = StatisticsConverter::try_new(field.name(), schema, parquet_schema) else {
-            continue;
-        };
+        let converter =
+            parquet_schema.and_then(|known| StatisticsConverter::try_new(field.name(), schema, known).ok());
+        let Some(converter) = converter else { continue };
         if converter.parquet_column_index().is_none() {
             continue;
         }
-        let groups = metadata.row_groups();
         let counts = converter.row_group_null_counts(groups.iter()).ok();
         insert(&mut nulls, field.name(), counts.and_then(|c| total(&c)).map(|n| json!(n)));
         if unbounded.contains(&index) {
@@ -52,7 +51,7 @@ pub fn from_parquet(metadata: &ParquetMetaData, schema: &Schema, unbounded: &[us
             insert(&mut maxs, field.name(), extreme(&max, true).and_then(|v| to_json(&v, true)));
         }
     }
-    let rows = metadata.file_metadata().num_rows();
+    let rows: i64 = groups.iter().map(RowGroupMetaData::num_rows).sum();
     json!({ "numRecords": rows, "minValues": mins, "maxValues": maxs, "nullCount": nulls }).to_string()
 }
 

@@ -404,3 +404,51 @@ fn log_store(directory: &Path, label: &str, fs: &DurableFs) -> Result<LogStoreRe
         .and_then(|builder| builder.with_storage_backend(store, url).build_storage())
         .map_err(|e| from_delta(label, e))
 }
+
+#[cfg(test)]
+mod tests {
+    use deltalake::open_table;
+
+    use super::*;
+    use crate::engine::storage::catalog::TableName;
+    use crate::engine::storage::tests::{Database, sales};
+
+    #[tokio::test]
+    async fn other_readers_of_the_format_see_the_same_rows() {
+        let database = Database::with_sales().await;
+        for i in 0..25 {
+            database.run(&format!("INSERT INTO sales VALUES ('k{i}', {i}, 'x')")).await.unwrap();
+        }
+        database.run("UPDATE sales SET y = y + 1 WHERE y > 20").await.unwrap();
+        database.run("DELETE FROM sales WHERE y < 5").await.unwrap();
+        let url = Url::from_directory_path(database.table_directory("sales")).unwrap();
+        let session = datafusion::prelude::SessionContext::new();
+        let stock = open_table(url).await.unwrap();
+        session.register_table("stock", stock.table_provider().await.unwrap()).unwrap();
+        let query = |table: &str| format!("SELECT count(*), sum(y), min(k), max(k), min(note) FROM {table}");
+        let theirs = session.sql(&query("stock")).await.unwrap().collect().await.unwrap();
+        let ours = database.rows(&query("sales")).await;
+        assert_eq!(ours, ["20|294.0|k10|k9|x"]);
+        assert_eq!(crate::engine::storage::tests::lines(&theirs), ours);
+    }
+
+    #[tokio::test]
+    async fn sorted_tag_survives_a_checkpoint() {
+        let database = Database::new();
+        let mut definition = sales();
+        definition.cluster_by = vec!["k".into()];
+        database.create("sales", definition).await.unwrap();
+        for i in 10..35 {
+            database.run(&format!("INSERT INTO sales VALUES ('k{i}', {i}, 'x')")).await.unwrap();
+        }
+        let database = database.reopen();
+        let id = database.catalog.table(&TableName::public("sales")).unwrap().id.clone();
+        let tables = database.directory.path().join("tables");
+        let table = StoredTable::open(&tables, &id, "sales".into(), DurableFs::default()).unwrap();
+        let snapshot = table.latest().await.unwrap();
+        assert_eq!(snapshot.files.len(), 25);
+        assert!(snapshot.files.iter().all(|f| f.sorted_by == ["k"]));
+        assert!(snapshot.files.iter().all(|f| f.bounds(&snapshot.schema, "k").unwrap().min.is_some()));
+        assert_eq!(snapshot.rows(), Some(25));
+    }
+}

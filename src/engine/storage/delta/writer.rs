@@ -265,8 +265,9 @@ impl Encoder {
 
     fn publish(mut self) -> Result<Add> {
         let path = self.target.directory.join(&self.name);
-        let metadata = self.writer.finish().map_err(|e| write_failed(&path, e))?;
-        let stats = stats::from_parquet(&metadata, &self.target.schema, &self.columns_with_nan);
+        self.writer.flush().map_err(|e| write_failed(&path, e))?;
+        let groups = self.writer.flushed_row_groups();
+        let stats = stats::from_parquet(groups, &self.target.schema, &self.columns_with_nan);
         let staged = self.writer.into_inner().map_err(|e| write_failed(&path, e))?;
         let size = staged.written();
         staged.publish(Publish::Create).map_err(|e| Error::io(&path, &e))?;
