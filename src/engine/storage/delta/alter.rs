@@ -33,13 +33,11 @@ pub async fn create(
         return Ok(0);
     };
     let constraints = Constraints::new(layout, functions)?;
-    let nullable = |f: &Arc<Field>| f.as_ref().clone().with_nullable(true);
-    let accepted = Arc::new(Schema::new(layout.schema.fields().iter().map(nullable).collect::<Vec<_>>()));
     let columns =
         ScanColumns { visible: Arc::clone(&layout.schema), stored_names: layout.stored_names.clone() };
     let mut writer = DataWriter::new(WriteTarget::new(table, columns.in_files(), &layout.cluster_by));
     while let Some(batch) = rows.next().await {
-        let batch = batch.and_then(|b| cast_to(&b, &accepted)).map_err(from_datafusion)?;
+        let batch = batch.and_then(|b| cast_to(&b, &layout.schema)).map_err(from_datafusion)?;
         constraints.verify(&batch)?;
         writer.write(&batch).await?;
     }

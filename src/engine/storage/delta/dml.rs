@@ -236,8 +236,6 @@ fn all_columns(known: &ScanColumns, snapshot: &Snapshot) -> ScanColumns {
             stored_names.push(name);
         }
     }
-    // A row being changed may hold a NULL until its constraints have been verified.
-    let fields: Vec<Field> = fields.into_iter().map(|f| f.with_nullable(true)).collect();
     ScanColumns { visible: Arc::new(Schema::new(fields)), stored_names }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::datasource::sink::DataSink;
@@ -35,7 +35,6 @@ pub struct InsertSink {
     constraints: Constraints,
     layout_changes: u64,
     overwrite: bool,
-    accepted: SchemaRef,
 }
 
 impl InsertSink {
@@ -48,18 +47,14 @@ impl InsertSink {
         layout_changes: u64,
         overwrite: bool,
     ) -> Self {
-        // NULLs are let through to our own check, whose message names the table.
-        let nullable = |f: &Arc<Field>| f.as_ref().clone().with_nullable(true);
-        let fields: Vec<Field> = columns.visible.fields().iter().map(nullable).collect();
-        let accepted = Arc::new(Schema::new(fields));
-        Self { table, columns, cluster_by, constraints, layout_changes, overwrite, accepted }
+        Self { table, columns, cluster_by, constraints, layout_changes, overwrite }
     }
 
     async fn write(&self, mut rows: SendableRecordBatchStream) -> Result<NewFiles> {
         let target = WriteTarget::new(&self.table, self.columns.in_files(), &self.cluster_by);
         let mut writer = DataWriter::new(target);
         while let Some(batch) = rows.next().await {
-            let batch = cast_to(&batch?, &self.accepted)?;
+            let batch = cast_to(&batch?, &self.columns.visible)?;
             self.constraints.verify(&batch).map_err(to_datafusion)?;
             writer.write(&batch).await.map_err(to_datafusion)?;
         }
@@ -129,7 +124,7 @@ impl DisplayAs for InsertSink {
 #[async_trait]
 impl DataSink for InsertSink {
     fn schema(&self) -> &SchemaRef {
-        &self.accepted
+        &self.columns.visible
     }
 
     async fn write_all(&self, rows: SendableRecordBatchStream, _: &Arc<TaskContext>) -> Result<u64> {

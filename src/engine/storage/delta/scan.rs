@@ -45,7 +45,7 @@ impl ScanColumns {
     pub fn stored(snapshot: &Snapshot) -> Self {
         let fields = snapshot.schema.fields().iter();
         let visible: Vec<Field> =
-            fields.map(|f| Field::new(f.name(), types::scanned(f.data_type()), f.is_nullable())).collect();
+            fields.map(|f| Field::new(f.name(), types::scanned(f.data_type()), true)).collect();
         let stored_names = visible.iter().map(|f| f.name().clone()).collect();
         Self { visible: Arc::new(Schema::new(visible)), stored_names }
     }

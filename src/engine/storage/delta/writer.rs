@@ -4,20 +4,21 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_comparator};
+use arrow::array::{Array, ArrayRef, RecordBatch, make_comparator};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::metadata::SortingColumn;
-use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use datafusion::parquet::schema::types::ColumnPath;
 use deltalake::kernel::Add;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::engine::storage::delta::snapshot::SORTED_TAG;
-use crate::engine::storage::delta::stats;
+use crate::engine::storage::delta::stats::{self, FloatBounds};
 use crate::engine::storage::delta::table::StoredTable;
 use crate::engine::storage::durable_fs::{DurableFs, Publish, StagedFile};
 use crate::error::{Error, Result};
@@ -226,12 +227,14 @@ struct Encoder {
     name: String,
     writer: ArrowWriter<StagedFile>,
     order: OrderCheck,
-    columns_with_nan: Vec<usize>,
+    floats: Vec<FloatBounds>,
 }
 
 impl Encoder {
     fn open(target: Arc<WriteTarget>) -> Result<Self> {
-        let name = format!("part-{}.parquet", uuid::Uuid::new_v4());
+        // Names sort by time, so that rows without an order come back in the order they came.
+        let now = chrono::Utc::now().timestamp_micros();
+        let name = format!("part-{now:016x}-{}.parquet", uuid::Uuid::new_v4().simple());
         let path = target.directory.join(&name);
         let staged = target.fs.stage(&path).map_err(|e| Error::io(&path, &e))?;
         let options =
@@ -239,7 +242,8 @@ impl Encoder {
         let writer = ArrowWriter::try_new_with_options(staged, Arc::clone(&target.schema), options)
             .map_err(|e| Error::internal(format!("Parquet: {e}")))?;
         let order = OrderCheck::new(target.sort_columns.clone());
-        Ok(Self { target, name, writer, order, columns_with_nan: Vec::new() })
+        let floats = FloatBounds::of(&target.schema);
+        Ok(Self { target, name, writer, order, floats })
     }
 
     /// Encodes until told to finish; when the statement goes away instead, the staged file goes too.
@@ -255,11 +259,7 @@ impl Encoder {
 
     fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         self.order.check(batch)?;
-        for (index, column) in batch.columns().iter().enumerate() {
-            if !self.columns_with_nan.contains(&index) && has_nan(column) {
-                self.columns_with_nan.push(index);
-            }
-        }
+        self.floats.iter_mut().for_each(|bounds| bounds.see(batch));
         self.writer.write(batch).map_err(|e| Error::data(format!("Parquet: {e}")))
     }
 
@@ -267,7 +267,7 @@ impl Encoder {
         let path = self.target.directory.join(&self.name);
         self.writer.flush().map_err(|e| write_failed(&path, e))?;
         let groups = self.writer.flushed_row_groups();
-        let stats = stats::from_parquet(groups, &self.target.schema, &self.columns_with_nan);
+        let stats = stats::from_parquet(groups, &self.target.schema, &self.floats);
         let staged = self.writer.into_inner().map_err(|e| write_failed(&path, e))?;
         let size = staged.written();
         staged.publish(Publish::Create).map_err(|e| Error::io(&path, &e))?;
@@ -304,13 +304,18 @@ fn properties(target: &WriteTarget) -> WriterProperties {
         descending: SORT_OPTIONS.descending,
         nulls_first: SORT_OPTIONS.nulls_first,
     });
-    WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
         .set_max_row_group_bytes(Some(BYTES_PER_GROUP))
         .set_coerce_types(true)
-        .set_sorting_columns(target.sorted.then(|| sorting.collect()))
-        .build()
+        .set_sorting_columns(target.sorted.then(|| sorting.collect()));
+    for column in FloatBounds::of(&target.schema) {
+        // Parquet leaves NaN out of its bounds, and readers would skip rows that `x > 5` is true for.
+        let path = ColumnPath::from(target.schema.field(column.index()).name().as_str());
+        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+    }
+    properties.build()
 }
 
 /// Position of a top-level column among the leaves that Parquet counts.
@@ -323,14 +328,6 @@ fn leaf_index(schema: &Schema, column: usize) -> i32 {
         }
     }
     schema.fields()[..column].iter().map(|f| leaves(f.data_type())).sum()
-}
-
-fn has_nan(column: &ArrayRef) -> bool {
-    match column.data_type() {
-        DataType::Float32 => column.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
-        DataType::Float64 => column.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),
-        _ => false,
-    }
 }
 
 /// Looks at every row whether the order still holds.

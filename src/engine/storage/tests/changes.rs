@@ -126,7 +126,7 @@ async fn cancelled_insert_leaves_no_row_and_no_file() {
     let waited = tokio::time::timeout(std::time::Duration::from_millis(200), stream.next()).await;
     assert!(waited.is_err(), "the insert was to take longer");
     drop(stream);
-    for _ in 0..100 {
+    for _ in 0..500 {
         if std::fs::read_dir(database.table_directory("t")).unwrap().count() == 1 {
             break; // only the log is left
         }

@@ -44,11 +44,14 @@ async fn data_file_that_no_version_names_is_ignored_and_vacuumed() {
 async fn dropped_table_stays_readable_for_who_reads_it() {
     let database = Database::new();
     database.create_as("t", "SELECT value AS x FROM generate_series(1, 100000)", &[]).await.unwrap();
-    let plan = database.plan("SELECT x FROM t").await;
+    let session = database.session().await;
+    let frame = session.sql("SELECT x FROM t").await.unwrap();
+    let plan = frame.create_physical_plan().await.unwrap();
+    let context = session.task_ctx();
+    drop(session);
     let directory = database.table_directory("t");
     assert!(database.catalog.drop_table(&name("t"), false).await.unwrap());
     assert!(database.catalog.find(&name("t")).unwrap().is_none());
-    let context = database.session().await.task_ctx();
     let mut stream = datafusion::physical_plan::execute_stream(plan, context).unwrap();
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
@@ -56,7 +59,13 @@ async fn dropped_table_stays_readable_for_who_reads_it() {
     }
     assert_eq!(rows, 100_000);
     drop(stream);
-    assert!(!directory.exists());
+    for _ in 0..100 {
+        if !directory.exists() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await; // tasks of the plan are still ending
+    }
+    panic!("{} is still there", directory.display());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod alter;
 mod catalog;
 mod changes;
 mod durability;
+mod kill;
 mod layout;
 mod versions;
 
