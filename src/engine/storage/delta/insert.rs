@@ -13,14 +13,13 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType};
 use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use futures::StreamExt;
 
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::errors::to_datafusion;
 use crate::engine::storage::delta::scan::ScanColumns;
 use crate::engine::storage::delta::snapshot::Snapshot;
 use crate::engine::storage::delta::table::{Commit, StoredTable};
-use crate::engine::storage::delta::writer::{DataWriter, NewFiles, WriteTarget};
+use crate::engine::storage::delta::writer::{NewFiles, WriteTarget, write_rows};
 use crate::error::{Error, ErrorKind, Result as OurResult};
 
 /// How often an append starts over on a newer version after another program changed the table.
@@ -50,15 +49,15 @@ impl InsertSink {
         Self { table, columns, cluster_by, constraints, layout_changes, overwrite }
     }
 
-    async fn write(&self, mut rows: SendableRecordBatchStream) -> Result<NewFiles> {
-        let target = WriteTarget::new(&self.table, self.columns.in_files(), &self.cluster_by);
-        let mut writer = DataWriter::new(target);
-        while let Some(batch) = rows.next().await {
-            let batch = cast_to(&batch?, &self.columns.visible)?;
+    async fn write(&self, rows: SendableRecordBatchStream) -> Result<NewFiles> {
+        let directory = self.table.directory().map_err(to_datafusion)?;
+        let target = WriteTarget::new(directory, self.columns.in_files(), &self.cluster_by);
+        write_rows(target, rows, |batch| {
+            let batch = cast_to(&batch, &self.columns.visible)?;
             self.constraints.verify(&batch).map_err(to_datafusion)?;
-            writer.write(&batch).await.map_err(to_datafusion)?;
-        }
-        writer.finish().await.map_err(to_datafusion)
+            Ok(batch)
+        })
+        .await
     }
 
     async fn commit(&self, files: NewFiles) -> OurResult<u64> {

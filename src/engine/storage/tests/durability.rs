@@ -48,7 +48,6 @@ async fn dropped_table_stays_readable_for_who_reads_it() {
     let frame = session.sql("SELECT x FROM t").await.unwrap();
     let plan = frame.create_physical_plan().await.unwrap();
     let context = session.task_ctx();
-    drop(session);
     let directory = database.table_directory("t");
     assert!(database.catalog.drop_table(&name("t"), false).await.unwrap());
     assert!(database.catalog.find(&name("t")).unwrap().is_none());

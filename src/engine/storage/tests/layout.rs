@@ -87,3 +87,27 @@ async fn nan_is_found_however_files_are_skipped() {
     database.run("INSERT INTO t VALUES (double precision 'NaN'), (2)").await.unwrap();
     assert_eq!(database.rows("SELECT count(*) FROM t WHERE x > 5").await, ["1"]);
 }
+
+#[tokio::test]
+async fn joins_of_sorted_tables_with_different_ranges_are_right() {
+    let database = Database::new();
+    let sorted = format!("{SERIES} ORDER BY sid, day");
+    database.create_as("t", &sorted, &["sid", "day"]).await.unwrap();
+    database.run("INSERT INTO t VALUES ('a', 1, 0), ('b', 1, 0)").await.unwrap();
+    database.run("INSERT INTO t VALUES ('c', 1, 0)").await.unwrap();
+    let early = format!("SELECT * FROM ({SERIES}) WHERE sid < '20' ORDER BY sid, day");
+    database.create_as("u", &early, &["sid", "day"]).await.unwrap();
+    database.run("INSERT INTO u SELECT * FROM t WHERE sid >= '30' ORDER BY sid, day").await.unwrap();
+    let plain = |table: &str| format!("(SELECT sid || '' AS sid, day + 0 AS day, y FROM {table})");
+    for join in ["JOIN", "LEFT JOIN", "FULL JOIN"] {
+        let query = |t: &str, u: &str| {
+            format!(
+                "SELECT count(*), sum(t.y + u.day) FROM {t} t {join} {u} u ON t.sid = u.sid AND t.day = u.day"
+            )
+        };
+        let expected = database.rows(&query(&plain("t"), &plain("u"))).await;
+        assert_eq!(database.rows(&query("t", "u")).await, expected, "{join}");
+    }
+    let both = "SELECT count(*), count(DISTINCT sid) FROM (SELECT sid FROM t UNION ALL SELECT sid FROM u)";
+    assert_eq!(database.rows(both).await, ["3506|43"]);
+}
