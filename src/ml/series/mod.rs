@@ -1,7 +1,16 @@
 //! Many histories in one arena, on one regular time grid.
 
+mod builder;
+mod column;
 mod frequency;
+mod future;
+mod grid;
+mod layout;
 mod panel;
 
-pub use frequency::Frequency;
-pub use panel::{Covariate, Panel, Values};
+pub use builder::{Duplicates, FinishOptions, Gaps, PanelBuilder, PanelReport, PanelSchema, Rows};
+pub use column::{Column, ColumnKind, ColumnSpec};
+pub use frequency::{Frequency, TimeKind};
+pub use future::{FutureReport, FutureRows};
+pub use grid::Grid;
+pub use panel::{Covariate, MISSING, Panel, Values};

@@ -1,6 +1,12 @@
 //! The arena of all series: target, covariates and offsets, regular in time.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use crate::ml::series::Frequency;
+
+/// The code of a missing category.
+pub const MISSING: u32 = u32::MAX;
 
 /// Values of a covariate, one per row (or one per series for a static one).
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +22,66 @@ pub enum Values {
     },
 }
 
+impl Values {
+    /// Number of rows or series.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Number(numbers) => numbers.len(),
+            Self::Category { codes, .. } => codes.len(),
+        }
+    }
+
+    /// True when there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Number(numbers) => numbers.len() * 4,
+            Self::Category { codes, labels } => {
+                codes.len() * 4 + labels.iter().map(|l| l.len() + size_of::<String>()).sum::<usize>()
+            }
+        }
+    }
+
+    /// The codes of these categories in another vocabulary, such as the one a model was fitted with;
+    /// `u32::MAX` for words it lacks. Numbers have none.
+    pub fn codes_in(&self, vocabulary: &[String]) -> Vec<u32> {
+        let Self::Category { codes, labels } = self else { return Vec::new() };
+        let known: HashMap<&str, u32> = (0..).zip(vocabulary).map(|(i, word)| (word.as_str(), i)).collect();
+        let map: Vec<u32> =
+            labels.iter().map(|l| known.get(l.as_str()).copied().unwrap_or(MISSING)).collect();
+        codes.iter().map(|c| map.get(*c as usize).copied().unwrap_or(MISSING)).collect()
+    }
+
+    /// The rows of these ranges, one after the other.
+    pub(super) fn gather(&self, ranges: &[Range<usize>]) -> Self {
+        match self {
+            Self::Number(numbers) => Self::Number(gather(numbers, ranges)),
+            Self::Category { codes, labels } => {
+                Self::Category { codes: gather(codes, ranges), labels: labels.clone() }
+            }
+        }
+    }
+
+    /// Marks the row as missing.
+    pub(super) fn clear(&mut self, rows: Range<usize>) {
+        match self {
+            Self::Number(numbers) => numbers[rows].fill(f32::NAN),
+            Self::Category { codes, .. } => codes[rows].fill(MISSING),
+        }
+    }
+}
+
+/// The items of these ranges, one after the other.
+pub(super) fn gather<T: Copy>(items: &[T], ranges: &[Range<usize>]) -> Vec<T> {
+    let mut out = Vec::with_capacity(ranges.iter().map(ExactSizeIterator::len).sum());
+    ranges.iter().for_each(|range| out.extend_from_slice(&items[range.clone()]));
+    out
+}
+
 /// A named covariate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Covariate {
@@ -23,6 +89,12 @@ pub struct Covariate {
     pub name: String,
     /// Its values.
     pub values: Values,
+}
+
+impl Covariate {
+    fn gather(&self, ranges: &[Range<usize>]) -> Self {
+        Self { name: self.name.clone(), values: self.values.gather(ranges) }
+    }
 }
 
 /// Many series on one regular time grid.
@@ -66,8 +138,154 @@ impl Panel {
         self.history.is_empty()
     }
 
+    /// The rows of series `i`, history and future.
+    pub fn rows_of(&self, i: usize) -> Range<usize> {
+        self.offsets[i]..self.offsets[i + 1]
+    }
+
     /// The history of the target of series `i`.
     pub fn history_of(&self, i: usize) -> &[f64] {
         &self.target[self.offsets[i]..self.offsets[i] + self.history[i]]
+    }
+
+    /// Number of future rows of series `i`.
+    pub fn future_of(&self, i: usize) -> usize {
+        self.offsets[i + 1] - self.offsets[i] - self.history[i]
+    }
+
+    /// The period number after the history of series `i`: step 1 of a forecast.
+    pub fn first_step(&self, i: usize) -> i64 {
+        self.start[i] + self.history[i] as i64
+    }
+
+    /// The instant at which a period begins; `None` beyond the calendar.
+    pub fn instant(&self, period: i64) -> Option<i64> {
+        self.frequency.instant(self.origin, period)
+    }
+
+    /// Bytes held, keys and labels included.
+    pub fn bytes(&self) -> usize {
+        let covariates = self.known.iter().chain(&self.past).chain(&self.statics);
+        self.keys.iter().map(|key| key.len() + size_of::<String>()).sum::<usize>()
+            + (self.offsets.len() + self.history.len() + self.start.len() + self.target.len()) * 8
+            + covariates.map(|c| c.values.bytes()).sum::<usize>()
+    }
+
+    /// The series of this range.
+    pub fn select(&self, series: Range<usize>) -> Self {
+        let rows: Vec<Range<usize>> = series.clone().map(|i| self.rows_of(i)).collect();
+        let mut out = self.with_rows(series.clone(), &rows);
+        out.start = self.start[series.clone()].to_vec();
+        out.history = self.history[series].to_vec();
+        out
+    }
+
+    /// The last `context_length` rows of every history, and all future rows.
+    pub fn take_last(&self, context_length: usize) -> Self {
+        let dropped = |i: usize| self.history[i].saturating_sub(context_length);
+        let rows: Vec<Range<usize>> =
+            (0..self.len()).map(|i| self.offsets[i] + dropped(i)..self.offsets[i + 1]).collect();
+        let mut out = self.with_rows(0..self.len(), &rows);
+        out.start = (0..self.len()).map(|i| self.start[i] + dropped(i) as i64).collect();
+        out.history = (0..self.len()).map(|i| self.history[i] - dropped(i)).collect();
+        out
+    }
+
+    /// The panel as it was `length` steps before the end of every history: the steps after are future
+    /// rows, target and past covariates missing there; the old future rows are gone.
+    pub fn hold_out(&self, length: usize) -> Self {
+        let rows: Vec<Range<usize>> =
+            (0..self.len()).map(|i| self.offsets[i]..self.offsets[i] + self.history[i]).collect();
+        let mut out = self.with_rows(0..self.len(), &rows);
+        out.start = self.start.clone();
+        out.history = self.history.iter().map(|n| n.saturating_sub(length)).collect();
+        for i in 0..out.len() {
+            let future = out.offsets[i] + out.history[i]..out.offsets[i + 1];
+            out.target[future.clone()].fill(f64::NAN);
+            out.past.iter_mut().for_each(|c| c.values.clear(future.clone()));
+        }
+        out
+    }
+
+    /// The series of a range with these rows each; `start` and `history` are left empty.
+    fn with_rows(&self, series: Range<usize>, rows: &[Range<usize>]) -> Self {
+        let mut offsets = Vec::with_capacity(rows.len() + 1);
+        offsets.push(0);
+        let mut end = 0;
+        for range in rows {
+            end += range.len();
+            offsets.push(end);
+        }
+        Self {
+            frequency: self.frequency,
+            origin: self.origin,
+            season_length: self.season_length,
+            keys: self.keys[series.clone()].to_vec(),
+            offsets,
+            history: Vec::new(),
+            start: Vec::new(),
+            target: gather(&self.target, rows),
+            known: self.known.iter().map(|c| c.gather(rows)).collect(),
+            past: self.past.iter().map(|c| c.gather(rows)).collect(),
+            statics: self.statics.iter().map(|c| c.gather(std::slice::from_ref(&series))).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn panel() -> Panel {
+        let label = |l: &[&str]| l.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Panel {
+            frequency: Frequency::Days(1),
+            origin: 0,
+            season_length: 7,
+            keys: label(&["s=a", "s=b"]),
+            offsets: vec![0, 4, 7],
+            history: vec![3, 2],
+            start: vec![0, 10],
+            target: vec![1.0, 2.0, 3.0, f64::NAN, 5.0, 6.0, f64::NAN],
+            known: vec![Covariate {
+                name: "promo".into(),
+                values: Values::Number((0..7).map(|v| v as f32).collect()),
+            }],
+            past: vec![Covariate {
+                name: "visits".into(),
+                values: Values::Number(vec![1.0, 2.0, 3.0, f32::NAN, 4.0, 5.0, f32::NAN]),
+            }],
+            statics: vec![Covariate {
+                name: "region".into(),
+                values: Values::Category { codes: vec![0, 1], labels: label(&["north", "south"]) },
+            }],
+        }
+    }
+
+    #[test]
+    fn select_and_take_last_keep_time_and_future() {
+        let b = panel().select(1..2);
+        assert_eq!((b.len(), b.first_step(0), b.future_of(0), b.history_of(0)), (1, 12, 1, &[5.0, 6.0][..]));
+        assert_eq!(b.statics[0].values.codes_in(&["south".into()]), [0]);
+        let last = panel().take_last(1);
+        assert_eq!((last.history_of(0), last.first_step(0), last.future_of(0)), (&[3.0][..], 3, 1));
+        assert_eq!(last.known[0].values, Values::Number(vec![2.0, 3.0, 5.0, 6.0]));
+    }
+
+    #[test]
+    fn hold_out_hides_target_and_past_but_keeps_known() {
+        let held = panel().hold_out(2);
+        assert_eq!((held.history.as_slice(), held.future_of(1)), (&[1, 0][..], 2));
+        assert!(held.target[1..].iter().all(|y| y.is_nan()));
+        let Values::Number(visits) = &held.past[0].values else { panic!("numbers") };
+        assert!(visits[0] == 1.0 && visits[1..].iter().all(|v| v.is_nan()));
+        assert_eq!(held.known[0].values, Values::Number(vec![0.0, 1.0, 2.0, 4.0, 5.0]));
+        assert!(held.bytes() > 0);
+    }
+
+    #[test]
+    fn unknown_words_have_no_code() {
+        let codes = panel().statics[0].values.codes_in(&["east".into(), "north".into()]);
+        assert_eq!(codes, [1, MISSING]);
     }
 }

@@ -1,0 +1,154 @@
+//! DataFusion's errors in our words, and ours through DataFusion.
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{Column, SchemaError};
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
+
+use crate::engine::sql::Source;
+use crate::error::{Error, ErrorKind, Subject, did_you_mean};
+
+/// Carries an error of ours through DataFusion.
+pub fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        translate(&error)
+    }
+}
+
+/// The error in our words, with the place in the text when DataFusion knows it.
+pub fn located(error: &DataFusionError, source: &Source) -> Error {
+    let ours = translate(error);
+    if ours.span().is_some() {
+        return ours;
+    }
+    let place = error.diagnostic().and_then(|d| d.span).and_then(|span| {
+        let start = Location { line: span.start.line, column: span.start.column };
+        source.span(TokenSpan { start, end: Location { line: span.end.line, column: span.end.column } })
+    });
+    match place {
+        Some(span) => ours.with_span(span),
+        None => ours,
+    }
+}
+
+fn translate(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => from_external(inner.as_ref()),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(inner),
+        DataFusionError::Shared(inner) => translate(inner),
+        DataFusionError::Collection(all) => all.first().map_or_else(|| Error::internal("no error"), translate),
+        DataFusionError::ArrowError(inner, _) => from_arrow(inner),
+        DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::NotImplemented(m) => Error::unsupported(plain(m)),
+        DataFusionError::Plan(m) => from_plan(m),
+        DataFusionError::Execution(m) => Error::data(plain(m)),
+        DataFusionError::Configuration(m) => Error::input(Subject::Option, plain(m)),
+        DataFusionError::SQL(e, _) => Error::input(Subject::Syntax, e.to_string()),
+        DataFusionError::ResourcesExhausted(m) => out_of_memory(m),
+        DataFusionError::IoError(e) => Error::new(ErrorKind::Unavailable, Subject::File, e.to_string()),
+        DataFusionError::ObjectStore(e) => from_store(e.to_string()),
+        DataFusionError::ParquetError(e) => Error::corrupt(Subject::File, plain(&e.to_string())),
+        other => Error::internal(plain(&other.strip_backtrace())),
+    }
+}
+
+fn from_external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        return ours.clone();
+    }
+    if let Some(inner) = error.downcast_ref::<DataFusionError>() {
+        return translate(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<ArrowError>() {
+        return from_arrow(inner);
+    }
+    Error::internal(plain(&error.to_string()))
+}
+
+fn from_arrow(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(inner) => from_external(inner.as_ref()),
+        ArrowError::DivideByZero => Error::data("division by zero"),
+        ArrowError::ArithmeticOverflow(m) => Error::data(format!("value out of range: {m}")),
+        ArrowError::CastError(m) | ArrowError::ParseError(m) | ArrowError::ComputeError(m) => Error::data(plain(m)),
+        ArrowError::CsvError(m) | ArrowError::JsonError(m) => Error::data(plain(m)),
+        ArrowError::MemoryError(m) => out_of_memory(m),
+        ArrowError::NotYetImplemented(m) => Error::unsupported(plain(m)),
+        other => Error::internal(plain(&other.to_string())),
+    }
+}
+
+fn from_schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => column_not_found(field, valid_fields),
+        SchemaError::AmbiguousReference { field } => {
+            Error::input(Subject::Column, format!("column {} is ambiguous", field.name()))
+                .with_hint("write the table in front of it: t.column")
+        }
+        other => Error::input(Subject::Column, plain(&other.to_string())),
+    }
+}
+
+/// `no column unit in sales; did you mean units?`
+fn column_not_found(field: &Column, valid: &[Column]) -> Error {
+    let mut tables: Vec<String> = valid.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.table().to_owned()).collect();
+    tables.dedup();
+    let place = match (&field.relation, tables.as_slice()) {
+        (Some(relation), _) => format!(" in {}", relation.table()),
+        (None, [table]) => format!(" in {table}"),
+        _ => String::new(),
+    };
+    let suggestion = did_you_mean(field.name(), valid.iter().map(Column::name));
+    let error = Error::not_found(Subject::Column, format!("no column {}{place}{suggestion}", field.name()));
+    match valid.len() {
+        0 => error,
+        _ => error.with_hint(format!("columns: {}", shorten(valid.iter().map(Column::name)))),
+    }
+}
+
+fn shorten<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let total = names.len();
+    let shown: Vec<&str> = names.take(20).collect();
+    let rest = if total > shown.len() { format!(" and {} more", total - shown.len()) } else { String::new() };
+    format!("{}{rest}", shown.join(", "))
+}
+
+fn from_plan(message: &str) -> Error {
+    let message = plain(message);
+    if let Some(table) = message.strip_prefix("table '").and_then(|m| m.strip_suffix("' not found")) {
+        return Error::not_found(Subject::Table, format!("no table {}", short_name(table)));
+    }
+    if message.starts_with("Invalid function") {
+        return Error::not_found(Subject::Function, message.replace(".\nDid you mean", "; did you mean").to_lowercase());
+    }
+    Error::input(Subject::Statement, message)
+}
+
+/// A table's name without our catalog and the default schema.
+fn short_name(table: &str) -> &str {
+    let table = table.strip_prefix("foretell.").unwrap_or(table);
+    table.strip_prefix("public.").unwrap_or(table)
+}
+
+fn from_store(message: String) -> Error {
+    let kind = if message.contains("not found") { ErrorKind::NotFound } else { ErrorKind::Unavailable };
+    Error::new(kind, Subject::File, plain(&message))
+}
+
+fn out_of_memory(message: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, Subject::Memory, format!("out of memory: {}", plain(message)))
+        .with_hint("raise --memory-limit, or read fewer rows or columns")
+}
+
+/// The first line, without DataFusion's own prefixes.
+fn plain(message: &str) -> String {
+    let mut message = message.split("\n\nbacktrace").next().unwrap_or(message).trim();
+    for prefix in ["Error during planning: ", "Execution error: ", "Arrow error: ", "External error: ", "Cast error: "] {
+        message = message.strip_prefix(prefix).unwrap_or(message);
+    }
+    message.to_owned()
+}

@@ -1,0 +1,261 @@
+//! Options of TRAIN: raw pairs in, checked and typed options out.
+
+use datafusion::logical_expr::Expr;
+use datafusion::scalar::ScalarValue;
+
+use crate::error::{Error, Result, Span, Subject, did_you_mean};
+use crate::ml::forecaster::{Family, FitOptions};
+
+/// How a value is read and which values are allowed.
+#[derive(Debug, Clone, Copy)]
+enum Range {
+    Integer(i64, i64),
+    /// Inclusive bounds.
+    Number(f64, f64),
+}
+
+/// One option: its name, range and meaning.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// The word before `=`.
+    pub name: &'static str,
+    range: Range,
+    /// What it does, for completion and help.
+    pub doc: &'static str,
+}
+
+const fn integer(name: &'static str, min: i64, max: i64, doc: &'static str) -> OptionSpec {
+    OptionSpec { name, range: Range::Integer(min, max), doc }
+}
+
+const fn number(name: &'static str, min: f64, max: f64, doc: &'static str) -> OptionSpec {
+    OptionSpec { name, range: Range::Number(min, max), doc }
+}
+
+/// Longest horizon in steps.
+const HORIZON_MAX: i64 = 100_000;
+
+/// The keys of `WITH (…)`.
+pub const OPTIONS: &[OptionSpec] = &[
+    integer("batch_size", 1, 65_536, "training windows per step"),
+    integer("context", 1, 65_536, "steps of history the model sees"),
+    integer("dim", 4, 4_096, "width of hidden layers"),
+    number("dropout", 0.0, 0.9, "share of hidden values dropped while training"),
+    integer("early_stop", 1, 10_000, "epochs without improvement before training stops"),
+    integer("epochs", 1, 100_000, "most passes over the training windows"),
+    integer("layers", 1, 64, "residual blocks in encoder and decoder"),
+    number("learning_rate", 1e-8, 1.0, "peak learning rate"),
+    number("max_seconds", 0.1, 1e7, "wall-clock budget of the training"),
+    integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong"),
+    integer("seed", 0, i64::MAX, "seed of all randomness"),
+    number("weight_decay", 0.0, 1.0, "decoupled weight decay"),
+];
+
+/// The clause values that are not keys of `WITH`.
+const CLAUSES: &[OptionSpec] = &[
+    integer("horizon", 1, HORIZON_MAX, "steps to forecast"),
+    integer("validate", 1, HORIZON_MAX, "steps held out at the end of every series"),
+];
+
+/// One raw value: a name, a literal or parameter, and its place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RawOption {
+    /// The name as written, in lower case.
+    pub name: String,
+    /// Its value.
+    pub value: Expr,
+    /// Where it stands.
+    pub place: Option<(usize, usize)>,
+}
+
+/// The options of one TRAIN, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainOptions {
+    /// Family of models.
+    pub family: Family,
+    /// Steps to forecast; `None` takes the usual horizon of the frequency.
+    pub horizon: Option<usize>,
+    /// Steps held out; `None` takes the horizon.
+    pub validation_length: Option<usize>,
+    /// Periods in a season; `None` takes the usual one of the frequency.
+    pub season_length: Option<usize>,
+    /// Levels to learn.
+    pub quantile_levels: Vec<f64>,
+    fit: FitOptions,
+}
+
+impl TrainOptions {
+    /// Options of a fit with this horizon.
+    pub fn fit_options(&self, horizon: usize) -> FitOptions {
+        FitOptions {
+            horizon,
+            validation_length: self.validation_length.unwrap_or(horizon),
+            quantile_levels: self.quantile_levels.clone(),
+            ..self.fit.clone()
+        }
+    }
+
+    /// Reads and checks raw options; parameters that have no value yet are skipped.
+    pub fn check(family: Option<&str>, quantiles: Option<&[Expr]>, raw: &[RawOption]) -> Result<Self> {
+        let mut options = Self {
+            family: family.map_or(Ok(Family::Tide), parse_family)?,
+            horizon: None,
+            validation_length: None,
+            season_length: None,
+            quantile_levels: quantiles.map_or_else(|| Ok(vec![0.05, 0.5, 0.95]), levels)?,
+            fit: default_fit(),
+        };
+        for option in raw {
+            let spec = find(option)?;
+            if let Some(value) = literal(&option.value) {
+                let value = in_range(spec, &value).map_err(|e| placed(e, option))?;
+                options.set(spec.name, value);
+            }
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, name: &str, value: f64) {
+        let count = Some(value as usize);
+        match name {
+            "horizon" => self.horizon = count,
+            "validate" => self.validation_length = count,
+            "season" => self.season_length = count,
+            "context" => self.fit.context_length = count,
+            "epochs" => self.fit.epochs = count,
+            "batch_size" => self.fit.batch_size = count,
+            "dim" => self.fit.hidden_size = count,
+            "layers" => self.fit.layers = count,
+            "early_stop" => self.fit.early_stop = count,
+            "seed" => self.fit.seed = value as u64,
+            "learning_rate" => self.fit.learning_rate = Some(value),
+            "weight_decay" => self.fit.weight_decay = Some(value),
+            "dropout" => self.fit.dropout = Some(value),
+            _ => self.fit.max_seconds = Some(value),
+        }
+    }
+}
+
+fn default_fit() -> FitOptions {
+    FitOptions {
+        horizon: 1,
+        quantile_levels: vec![],
+        validation_length: 1,
+        context_length: None,
+        epochs: None,
+        batch_size: None,
+        learning_rate: None,
+        weight_decay: None,
+        dropout: None,
+        hidden_size: None,
+        layers: None,
+        early_stop: None,
+        max_seconds: None,
+        seed: 1,
+    }
+}
+
+/// The family of a word after USING.
+pub fn parse_family(word: &str) -> Result<Family> {
+    crate::ml::models::parse_family(word)
+}
+
+fn find(option: &RawOption) -> Result<&'static OptionSpec> {
+    OPTIONS.iter().chain(CLAUSES).find(|s| s.name == option.name).ok_or_else(|| {
+        let names = OPTIONS.iter().map(|s| s.name);
+        let suggestion = did_you_mean(&option.name, names.clone());
+        let error = Error::input(Subject::Option, format!("unknown option {}{suggestion}", option.name))
+            .with_hint(format!("options: {}", names.collect::<Vec<_>>().join(", ")));
+        placed(error, option)
+    })
+}
+
+fn placed(error: Error, option: &RawOption) -> Error {
+    match option.place {
+        Some((start, end)) => error.with_span(Span { start, end }),
+        None => error,
+    }
+}
+
+/// The value of a literal or bound parameter; `None` for a parameter without a value.
+fn literal(expr: &Expr) -> Option<ScalarValue> {
+    match expr.clone().unalias() {
+        Expr::Literal(value, _) => Some(value),
+        Expr::Negative(inner) => literal(&inner).and_then(|v| v.arithmetic_negate().ok()),
+        Expr::Placeholder(_) => None,
+        _ => Some(ScalarValue::Null),
+    }
+}
+
+fn in_range(spec: &OptionSpec, value: &ScalarValue) -> Result<f64> {
+    let number = as_number(value);
+    let (inside, rule) = match spec.range {
+        Range::Integer(min, max) => {
+            let inside = number.is_some_and(|n| n.fract() == 0.0 && n >= min as f64 && n <= max as f64);
+            (inside, format!("must be a whole number from {min} to {max}"))
+        }
+        Range::Number(min, max) => {
+            (number.is_some_and(|n| n >= min && n <= max), format!("must be a number from {min} to {max}"))
+        }
+    };
+    match number {
+        Some(number) if inside => Ok(number),
+        _ => Err(Error::input(Subject::Option, format!("{} {rule}, got {value}", spec.name))
+            .with_hint(format!("{}: {}", spec.name, spec.doc))),
+    }
+}
+
+fn as_number(value: &ScalarValue) -> Option<f64> {
+    if !value.data_type().is_numeric() {
+        return None;
+    }
+    match value.cast_to(&datafusion::arrow::datatypes::DataType::Float64) {
+        Ok(ScalarValue::Float64(Some(number))) if number.is_finite() => Some(number),
+        _ => None,
+    }
+}
+
+/// Quantile levels: ascending, each between 0 and 1.
+pub fn levels(exprs: &[Expr]) -> Result<Vec<f64>> {
+    let mut found = vec![];
+    for expr in exprs {
+        let value = literal(expr).unwrap_or(ScalarValue::Null);
+        let level = as_number(&value).filter(|l| *l > 0.0 && *l < 1.0).ok_or_else(|| {
+            Error::input(Subject::Option, format!("quantile levels must be between 0 and 1, got {value}"))
+        })?;
+        found.push(level);
+    }
+    found.sort_by(f64::total_cmp);
+    found.dedup();
+    Ok(found)
+}
+
+/// Interval levels: 90 or 0.9, each once, ascending.
+pub fn interval_levels(exprs: &[Expr]) -> Result<Vec<f64>> {
+    let mut found = vec![];
+    for expr in exprs {
+        let value = literal(expr).unwrap_or(ScalarValue::Null);
+        let level = as_number(&value).map(|l| if l >= 1.0 { l / 100.0 } else { l });
+        found.push(level.filter(|l| *l > 0.0 && *l < 1.0).ok_or_else(|| {
+            Error::input(Subject::Option, format!("level must be between 0 and 100, got {value}"))
+                .with_hint("level => 90 gives the interval that holds 90 % of the outcomes")
+        })?);
+    }
+    found.sort_by(f64::total_cmp);
+    found.dedup();
+    Ok(found)
+}
+
+/// A named argument that is a whole number in a range.
+pub fn whole_number(name: &str, expr: &Expr, min: i64, max: i64) -> Result<i64> {
+    let value = literal(expr).ok_or_else(|| Error::input(Subject::Option, format!("{name} has no value")))?;
+    let number = as_number(&value).filter(|n| n.fract() == 0.0 && *n >= min as f64 && *n <= max as f64);
+    number.map(|n| n as i64).ok_or_else(|| {
+        Error::input(Subject::Option, format!("{name} must be a whole number from {min} to {max}, got {value}"))
+    })
+}
+
+/// Checks `horizon`.
+pub fn horizon(expr: &Expr) -> Result<usize> {
+    whole_number("horizon", expr, 1, HORIZON_MAX).map(|n| n as usize)
+}

@@ -1,0 +1,143 @@
+//! Arguments of table functions: positional and named, names checked, values typed.
+
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::planner::RelationPlannerContext;
+use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, ObjectName, Query};
+
+use crate::engine::fault::external;
+use crate::error::{Error, Subject, did_you_mean};
+
+/// The arguments of one call, as written.
+#[derive(Debug)]
+pub struct Arguments {
+    function: String,
+    positional: Vec<ast::Expr>,
+    named: Vec<(String, ast::Expr)>,
+}
+
+impl Arguments {
+    /// Takes the arguments of `function` apart; names outside `allowed` and repeated names are errors.
+    pub fn read(
+        function: &str,
+        args: Vec<FunctionArg>,
+        allowed: &[&str],
+        context: &dyn RelationPlannerContext,
+    ) -> Result<Self> {
+        let mut read = Self { function: function.to_owned(), positional: vec![], named: vec![] };
+        for arg in args {
+            let (name, value) = match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => (None, e),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(e), .. } => {
+                    (Some(context.normalize_ident(name)), e)
+                }
+                FunctionArg::ExprNamed { name: ast::Expr::Identifier(i), arg: FunctionArgExpr::Expr(e), .. } => {
+                    (Some(context.normalize_ident(i)), e)
+                }
+                other => return Err(read.invalid(format!("{function} does not take the argument {other}"))),
+            };
+            read.add(name, value, allowed)?;
+        }
+        Ok(read)
+    }
+
+    fn add(&mut self, name: Option<String>, value: ast::Expr, allowed: &[&str]) -> Result<()> {
+        let Some(name) = name else {
+            if !self.named.is_empty() {
+                return Err(self.invalid(format!("{}: positional argument {value} after named ones", self.function)));
+            }
+            self.positional.push(value);
+            return Ok(());
+        };
+        if !allowed.contains(&name.as_str()) {
+            let suggestion = did_you_mean(&name, allowed.iter().copied());
+            let error = Error::input(Subject::Option, format!("{} has no argument {name}{suggestion}", self.function))
+                .with_hint(format!("arguments of {}: {}", self.function, allowed.join(", ")));
+            return Err(external(error));
+        }
+        if self.named.iter().any(|(n, _)| *n == name) {
+            return Err(self.invalid(format!("{}: argument {name} is given twice", self.function)));
+        }
+        self.named.push((name, value));
+        Ok(())
+    }
+
+    /// Number of positional arguments.
+    pub fn positional_len(&self) -> usize {
+        self.positional.len()
+    }
+
+    /// Removes and returns positional argument `n`.
+    pub fn positional(&mut self, n: usize) -> Option<ast::Expr> {
+        (n < self.positional.len()).then(|| self.positional.remove(n))
+    }
+
+    /// Removes and returns a named argument.
+    pub fn named(&mut self, name: &str) -> Option<ast::Expr> {
+        let at = self.named.iter().position(|(n, _)| n == name)?;
+        Some(self.named.remove(at).1)
+    }
+
+    /// Removes and returns a named argument that is a relation: a subquery or a table name.
+    pub fn relation(&mut self, name: &str) -> Result<Option<ast::TableFactor>> {
+        self.named(name).map(|e| self.as_relation(name, e)).transpose()
+    }
+
+    /// A value as a relation: a subquery or a table name.
+    pub fn as_relation(&self, name: &str, value: ast::Expr) -> Result<ast::TableFactor> {
+        match value {
+            ast::Expr::Subquery(query) => Ok(derived(query)),
+            ast::Expr::Identifier(ident) => Ok(named_table(ObjectName::from(vec![ident]))),
+            ast::Expr::CompoundIdentifier(idents) => Ok(named_table(ObjectName::from(idents))),
+            other => Err(self.invalid(format!(
+                "{}: {name} takes a table or a query in parentheses, got {other}",
+                self.function
+            ))),
+        }
+    }
+
+    /// A value as a name: a bare or quoted identifier, or a string.
+    pub fn as_name(&self, what: &str, value: ast::Expr, context: &dyn RelationPlannerContext) -> Result<String> {
+        match value {
+            ast::Expr::Identifier(ident) => Ok(context.normalize_ident(ident)),
+            ast::Expr::Value(v) => match v.value.into_string() {
+                Some(text) => Ok(text),
+                None => Err(self.invalid(format!("{}: {what} must be a name", self.function))),
+            },
+            other => Err(self.invalid(format!("{}: {what} must be a name, got {other}", self.function))),
+        }
+    }
+
+    /// A value as a list: a tuple's elements, or the value alone.
+    pub fn as_list(value: ast::Expr) -> Vec<ast::Expr> {
+        match value {
+            ast::Expr::Tuple(elements) => elements,
+            ast::Expr::Nested(inner) => vec![*inner],
+            other => vec![other],
+        }
+    }
+
+    /// An error about this call.
+    pub fn invalid(&self, message: String) -> DataFusionError {
+        external(Error::input(Subject::Option, message))
+    }
+}
+
+fn derived(subquery: Box<Query>) -> ast::TableFactor {
+    ast::TableFactor::Derived { lateral: false, subquery, alias: None, sample: None }
+}
+
+/// A plain table of this name.
+pub fn named_table(name: ObjectName) -> ast::TableFactor {
+    ast::TableFactor::Table {
+        name,
+        alias: None,
+        args: None,
+        with_hints: vec![],
+        version: None,
+        with_ordinality: false,
+        partitions: vec![],
+        json_path: None,
+        sample: None,
+        index_hints: vec![],
+    }
+}

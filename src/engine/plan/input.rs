@@ -1,0 +1,383 @@
+//! The rows a model is trained on and reads later: roles of columns, one row per series and time.
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::functions::expr_fn::{date_bin, date_trunc};
+use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::logical_expr::planner::RelationPlannerContext;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, ident, lit};
+use datafusion::sql::sqlparser::ast::Ident;
+
+use crate::engine::fault::external;
+use crate::engine::sql::{Item, TrainStatement};
+use crate::error::{Error, Subject};
+
+/// What a column is to a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Part of the series key.
+    Key,
+    /// The time.
+    Time,
+    /// What is forecast.
+    Target,
+    /// A covariate known in the future.
+    Known,
+    /// A covariate known in the past only.
+    Past,
+    /// An attribute of the series.
+    Static,
+    /// A column whose role the data decides.
+    Candidate,
+}
+
+/// A column of the input and its role.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct InputColumn {
+    /// The user's name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+}
+
+/// The planned input: columns in the order keys, time, target, covariates.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TrainingInput {
+    /// One row per series and time.
+    pub plan: LogicalPlan,
+    /// A role for every column of the plan.
+    pub columns: Vec<InputColumn>,
+    /// Columns that inference left out, with the reason.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// Resolves the clauses of a TRAIN statement against its relation.
+pub fn plan_input(
+    context: &mut dyn RelationPlannerContext,
+    statement: &TrainStatement,
+    relation: LogicalPlan,
+) -> Result<TrainingInput> {
+    let schema = relation.schema().as_ref().clone();
+    let mut input = Clauses { context, schema: &schema, table: table_name(statement) };
+    let target = input.column(&statement.target, Role::Target)?;
+    let aggregated = is_aggregate(&target.expr);
+    let time = match &statement.order_by {
+        Some(item) => input.column(item, Role::Time)?,
+        None => input.infer_time()?,
+    };
+    let keys = input.columns(&statement.partition_by, Role::Key)?;
+    let mut covariates = vec![];
+    for (items, role) in [
+        (&statement.known, Role::Known),
+        (&statement.past, Role::Past),
+        (&statement.statics, Role::Static),
+    ] {
+        covariates.extend(input.columns(items.as_deref().unwrap_or_default(), role)?);
+    }
+    let given = statement.known.is_some() || statement.past.is_some() || statement.statics.is_some();
+    let mut skipped = vec![];
+    if !given && !aggregated {
+        let used: Vec<&Planned> = keys.iter().chain([&time, &target]).collect();
+        covariates = input.candidates(&used, &statement.ignore, &mut skipped)?;
+    }
+    let every = statement.every.as_ref();
+    let parts = Parts { keys, time, target, covariates };
+    check_types(&parts, &schema)?;
+    check_names(&parts)?;
+    build(relation, parts, aggregated, every, skipped)
+}
+
+/// The name of the relation for messages.
+pub fn table_name(statement: &TrainStatement) -> String {
+    match &statement.relation {
+        crate::engine::sql::Relation::Table(name) => name.to_string(),
+        crate::engine::sql::Relation::Query(_) => "the query".to_owned(),
+    }
+}
+
+struct Planned {
+    name: String,
+    expr: Expr,
+    role: Role,
+}
+
+struct Parts {
+    keys: Vec<Planned>,
+    time: Planned,
+    target: Planned,
+    covariates: Vec<Planned>,
+}
+
+impl Parts {
+    fn all(&self) -> impl Iterator<Item = &Planned> {
+        self.keys.iter().chain([&self.time, &self.target]).chain(&self.covariates)
+    }
+}
+
+struct Clauses<'a> {
+    context: &'a mut dyn RelationPlannerContext,
+    schema: &'a DFSchema,
+    table: String,
+}
+
+impl Clauses<'_> {
+    fn columns(&mut self, items: &[Item], role: Role) -> Result<Vec<Planned>> {
+        items.iter().map(|item| self.column(item, role)).collect()
+    }
+
+    fn column(&mut self, item: &Item, role: Role) -> Result<Planned> {
+        let expr = self.context.sql_to_expr(item.expr.clone(), self.schema).map_err(|e| self.place(e, item))?;
+        let name = match (&item.alias, &expr) {
+            (Some(alias), _) => self.context.normalize_ident(alias.clone()),
+            (None, Expr::Column(column)) => column.name.clone(),
+            (None, Expr::AggregateFunction(f)) => f.func.name().to_owned(),
+            (None, _) => {
+                let message = format!("the expression {} needs a name: add AS name", item.expr);
+                return Err(self.spanned(Error::input(Subject::Column, message), item));
+            }
+        };
+        Ok(Planned { name, expr, role })
+    }
+
+    fn place(&self, error: DataFusionError, item: &Item) -> DataFusionError {
+        let ours = Error::from(error);
+        if ours.span().is_some() { external(ours) } else { self.spanned(ours, item) }
+    }
+
+    fn spanned(&self, error: Error, item: &Item) -> DataFusionError {
+        external(match item.span {
+            Some(span) => error.with_span(span),
+            None => error,
+        })
+    }
+
+    /// The only column that holds time.
+    fn infer_time(&self) -> Result<Planned> {
+        let times: Vec<_> = self
+            .schema
+            .iter()
+            .filter(|(_, f)| matches!(f.data_type(), DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)))
+            .collect();
+        match times.as_slice() {
+            [one] => Ok(Planned {
+                name: one.1.name().clone(),
+                expr: Expr::Column((one.0, one.1.as_ref()).into()),
+                role: Role::Time,
+            }),
+            [] => Err(external(
+                Error::input(Subject::Column, format!("{} has no date or timestamp column", self.table))
+                    .with_hint("say which column holds time: ORDER BY column"),
+            )),
+            several => {
+                let names: Vec<&str> = several.iter().map(|(_, f)| f.name().as_str()).collect();
+                Err(external(
+                    Error::input(Subject::Column, format!("time column not given and {} are all times", names.join(", ")))
+                        .with_hint(format!("add ORDER BY {}", names[0])),
+                ))
+            }
+        }
+    }
+
+    /// All other columns that can be covariates.
+    fn candidates(
+        &mut self,
+        used: &[&Planned],
+        ignore: &[Ident],
+        skipped: &mut Vec<(String, String)>,
+    ) -> Result<Vec<Planned>> {
+        let mut ignored = vec![];
+        for name in ignore {
+            let name = self.context.normalize_ident(name.clone());
+            self.schema.index_of_column_by_name(None, &name).ok_or_else(|| self.no_column(&name))?;
+            ignored.push(name);
+        }
+        let mut found = vec![];
+        for (qualifier, field) in self.schema.iter() {
+            let expr = Expr::Column((qualifier, field.as_ref()).into());
+            if ignored.contains(field.name()) || used.iter().any(|p| reads(&p.expr, &expr)) {
+                continue;
+            }
+            if is_covariate_type(field.data_type()) {
+                found.push(Planned { name: field.name().clone(), expr, role: Role::Candidate });
+            } else {
+                skipped.push((field.name().clone(), format!("type {}", field.data_type())));
+            }
+        }
+        Ok(found)
+    }
+
+    fn no_column(&self, name: &str) -> DataFusionError {
+        let suggestion = crate::error::did_you_mean(name, self.schema.fields().iter().map(|f| f.name().as_str()));
+        external(Error::not_found(Subject::Column, format!("no column {name} in {}{suggestion}", self.table)))
+    }
+}
+
+fn reads(expr: &Expr, column: &Expr) -> bool {
+    expr.exists(|e| Ok(e == column)).unwrap_or(false)
+}
+
+fn is_aggregate(expr: &Expr) -> bool {
+    let mut found = false;
+    let _ = expr.apply(|e| {
+        found |= matches!(e, Expr::AggregateFunction(_));
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found
+}
+
+fn is_covariate_type(data_type: &DataType) -> bool {
+    data_type.is_numeric() || is_text(data_type) || matches!(data_type, DataType::Boolean)
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, value) => is_text(value),
+        _ => false,
+    }
+}
+
+fn check_types(parts: &Parts, schema: &DFSchema) -> Result<()> {
+    let refuse = |p: &Planned, data_type: &DataType, rule: &str| {
+        let message = format!("column {} has type {}; {rule}", p.name, sql_type(data_type));
+        Err(external(Error::input(Subject::Type, message)))
+    };
+    let target = parts.target.expr.get_type(schema)?;
+    if !target.is_numeric() && target != DataType::Boolean && !target.is_null() {
+        return refuse(&parts.target, &target, "a target must be a number");
+    }
+    let time = parts.time.expr.get_type(schema)?;
+    if !time.is_integer() && !matches!(time, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)) {
+        return refuse(&parts.time, &time, "time must be a date, a timestamp or an integer: cast it, CAST(x AS date)");
+    }
+    for covariate in &parts.covariates {
+        let data_type = covariate.expr.get_type(schema)?;
+        if !is_covariate_type(&data_type) {
+            return refuse(covariate, &data_type, "a covariate must be a number, a boolean or text");
+        }
+    }
+    Ok(())
+}
+
+/// SQL's word for a type, in messages.
+fn sql_type(data_type: &DataType) -> String {
+    match data_type {
+        t if is_text(t) => "text".to_owned(),
+        DataType::Float64 => "double precision".to_owned(),
+        DataType::Float32 => "real".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+fn check_names(parts: &Parts) -> Result<()> {
+    let reserved = ["kind", "actual", "step", "forecast", "lower_bound", "upper_bound", "model_version", "status"];
+    let mut seen: Vec<&str> = vec![];
+    for part in parts.all() {
+        if seen.contains(&part.name.as_str()) {
+            let message = format!("column {} has two roles; each column has one", part.name);
+            return Err(external(Error::input(Subject::Column, message)));
+        }
+        if matches!(part.role, Role::Key | Role::Time) && reserved.contains(&part.name.as_str()) {
+            let message = format!("the name {} is a column of forecast(); rename it: {0} AS other", part.name);
+            return Err(external(Error::input(Subject::Column, message)));
+        }
+        seen.push(&part.name);
+    }
+    Ok(())
+}
+
+/// Groups when the target is an aggregate, then projects names, and types that models read.
+fn build(
+    relation: LogicalPlan,
+    mut parts: Parts,
+    aggregated: bool,
+    every: Option<&(u32, Ident)>,
+    skipped: Vec<(String, String)>,
+) -> Result<TrainingInput> {
+    let mut builder = LogicalPlanBuilder::from(relation);
+    if aggregated {
+        builder = aggregate(builder, &mut parts, every)?;
+    }
+    let schema = builder.schema().as_ref().clone();
+    let mut projected = vec![];
+    for part in parts.all() {
+        let expr = part.expr.clone();
+        let data_type = expr.get_type(&schema)?;
+        let expr = match part.role {
+            Role::Target => cast(expr, DataType::Float64),
+            Role::Key | Role::Time => expr,
+            _ if is_text(&data_type) => cast(expr, DataType::Utf8),
+            _ => cast(expr, DataType::Float32),
+        };
+        projected.push(expr.alias(&part.name));
+    }
+    let columns = parts.all().map(|p| InputColumn { name: p.name.clone(), role: p.role }).collect();
+    Ok(TrainingInput { plan: builder.project(projected)?.build()?, columns, skipped })
+}
+
+/// GROUP BY keys and period; every part becomes a column of the result.
+fn aggregate(
+    builder: LogicalPlanBuilder,
+    parts: &mut Parts,
+    every: Option<&(u32, Ident)>,
+) -> Result<LogicalPlanBuilder> {
+    let schema = builder.schema().as_ref().clone();
+    if let Some(every) = every {
+        parts.time.expr = period(parts.time.expr.clone(), every, &schema)?;
+    }
+    let mut group = vec![];
+    for part in parts.keys.iter_mut().chain([&mut parts.time]) {
+        group.push(part.expr.clone().alias(&part.name));
+        part.expr = ident(&part.name);
+    }
+    let mut aggregates = vec![];
+    for part in [&mut parts.target].into_iter().chain(&mut parts.covariates) {
+        let expr = if is_aggregate(&part.expr) {
+            part.expr.clone()
+        } else if part.role == Role::Static {
+            max(part.expr.clone())
+        } else {
+            let message = format!("column {} must be aggregated like the target: max({0}) AS {0}", part.name);
+            return Err(external(Error::input(Subject::Column, message)));
+        };
+        aggregates.push(expr.alias(&part.name));
+        part.expr = ident(&part.name);
+    }
+    builder.aggregate(group, aggregates)
+}
+
+/// The begin of the period that `time` lies in, in the type of `time`.
+fn period(time: Expr, (count, unit): &(u32, Ident), schema: &DFSchema) -> Result<Expr> {
+    let data_type = time.get_type(schema)?;
+    if data_type.is_integer() {
+        let message = "EVERY takes a plain count with an integer time column, and no aggregate";
+        return Err(external(Error::input(Subject::Option, message)));
+    }
+    let unit = unit.value.to_lowercase();
+    let unit = unit.strip_suffix('s').unwrap_or(&unit);
+    let months = match unit {
+        "month" => 1,
+        "quarter" => 3,
+        "year" => 12,
+        _ => 0,
+    };
+    let (days, nanos) = match unit {
+        "week" => (7, 0),
+        "day" => (1, 0),
+        "hour" => (0, 3_600_000_000_000),
+        "minute" => (0, 60_000_000_000),
+        "second" => (0, 1_000_000_000),
+        _ => (0, 0i64),
+    };
+    let truncated = if *count == 1 {
+        date_trunc(lit(unit), time)
+    } else {
+        let n = i32::try_from(*count).unwrap_or(i32::MAX);
+        let stride = ScalarValue::new_interval_mdn(months * n, days * n, nanos * i64::from(n));
+        date_bin(lit(stride), time, lit(ScalarValue::TimestampNanosecond(Some(0), None)))
+    };
+    Ok(cast(truncated, data_type))
+}

@@ -1,0 +1,51 @@
+//! What planning one statement needs: the engine, the statement and a way to plan a query of ours.
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast;
+
+use crate::engine::database::Engine;
+use crate::engine::plan::relation::ForetellRelations;
+use crate::engine::query::QueryContext;
+use crate::engine::sql::{Source, TrainStatement};
+
+/// The surroundings of one statement.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The database.
+    pub engine: Arc<Engine>,
+    /// The running statement.
+    pub query: Arc<QueryContext>,
+    /// The TRAIN statements in the text, by the numbers in their markers.
+    pub trains: Arc<Vec<Arc<TrainStatement>>>,
+    /// The text.
+    pub source: Arc<Source>,
+    /// The session's state, without this statement.
+    pub session: Arc<SessionState>,
+}
+
+impl Scope {
+    /// The session's state for planning and running this statement.
+    pub fn state(&self) -> SessionState {
+        let session = self.session.as_ref().clone();
+        let mut config = session.config().clone();
+        config.set_extension(Arc::clone(&self.query));
+        SessionStateBuilder::new_from_existing(session)
+            .with_config(config)
+            .with_relation_planners(vec![Arc::new(ForetellRelations::new(self.clone()))])
+            .build()
+    }
+
+    /// Plans a query that is not part of the statement's own text; call it on a query thread.
+    pub fn plan_query(&self, query: ast::Query) -> Result<LogicalPlan> {
+        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
+        let state = self.state();
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async { state.statement_to_plan(statement).await })
+        })
+    }
+}

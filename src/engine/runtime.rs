@@ -1,0 +1,108 @@
+//! Where work runs: the queries' runtime, the planning stack, and threads for models.
+
+use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::ml::Control;
+
+/// Stack of every thread that plans: nested expressions recurse.
+const STACK_BYTES: usize = 16 << 20;
+
+/// The threads of one database.
+#[derive(Debug)]
+pub struct Runtimes {
+    queries: Option<Runtime>,
+    trainers: Arc<Semaphore>,
+    forecasters: Arc<Semaphore>,
+}
+
+impl Runtimes {
+    /// A runtime of `threads` threads for queries, one trainer, and as many forecasters as threads.
+    pub fn new(threads: usize) -> Result<Self> {
+        let queries = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("foretell-query")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(|e| Error::new(ErrorKind::Unavailable, Subject::Database, format!("cannot start threads: {e}")))?;
+        Ok(Self {
+            queries: Some(queries),
+            trainers: Arc::new(Semaphore::new(1)),
+            forecasters: Arc::new(Semaphore::new(threads.max(1))),
+        })
+    }
+
+    /// The runtime that queries run on.
+    pub fn handle(&self) -> &Handle {
+        self.queries.as_ref().expect("the runtime lives until drop").handle()
+    }
+
+    /// Runs a fit on a thread of its own, one at a time; dropping the future cancels it.
+    pub async fn train<T: Send + 'static>(
+        &self,
+        control: &Arc<Control>,
+        work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        run("foretell-train", &self.trainers, control, work).await
+    }
+
+    /// Runs a prediction on a thread of its own; dropping the future cancels it.
+    pub async fn predict<T: Send + 'static>(
+        &self,
+        control: &Arc<Control>,
+        work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        run("foretell-predict", &self.forecasters, control, work).await
+    }
+}
+
+impl Drop for Runtimes {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.queries.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Cancels the work unless it came to its end.
+struct CancelOnDrop(Option<Arc<Control>>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(control) = self.0.take() {
+            control.cancel();
+        }
+    }
+}
+
+async fn run<T: Send + 'static>(
+    name: &str,
+    slots: &Arc<Semaphore>,
+    control: &Arc<Control>,
+    work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let closed = || Error::internal("the compute threads are gone");
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| closed())?;
+    control.check()?;
+    let mut guard = CancelOnDrop(Some(Arc::clone(control)));
+    let (send, receive) = oneshot::channel();
+    let shared = Arc::clone(control);
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&shared)));
+            drop(slot);
+            // The receiver is gone when the statement was dropped: nobody waits for the result.
+            let _ = send.send(outcome.unwrap_or_else(|_| Err(Error::internal("a model's thread panicked"))));
+        })
+        .map_err(|e| Error::new(ErrorKind::Unavailable, Subject::Memory, format!("cannot start a thread: {e}")))?;
+    let outcome = receive.await.map_err(|_| closed())?;
+    guard.0 = None;
+    outcome
+}

@@ -1,0 +1,255 @@
+//! Statements that change tables and models and that DataFusion does not plan.
+
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
+
+/// One change of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelChange {
+    /// `RENAME TO name`.
+    Rename(Ident),
+    /// `ROLLBACK`: the version before the active one becomes active.
+    Rollback,
+    /// `PROMOTE VERSION n`.
+    Promote(u64),
+    /// `DROP VERSION n`.
+    DropVersion(u64),
+}
+
+/// One change of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TableChange {
+    /// `ADD COLUMN`.
+    AddColumn { column: Box<ast::ColumnDef>, if_not_exists: bool },
+    /// `DROP COLUMN`.
+    DropColumn { column: Ident, if_exists: bool },
+    /// `RENAME COLUMN a TO b`.
+    RenameColumn { from: Ident, to: Ident },
+    /// `RENAME TO name`.
+    Rename(ObjectName),
+}
+
+/// What a comment is on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Commented {
+    /// A model.
+    Model(Ident),
+    /// A table.
+    Table(ObjectName),
+    /// A column of a table.
+    Column(ObjectName, Ident),
+}
+
+/// A statement of ours that is not a query.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CommandStatement {
+    /// `DROP MODEL [IF EXISTS] name`.
+    DropModel { name: Ident, if_exists: bool },
+    /// `ALTER MODEL name …`.
+    AlterModel { name: Ident, change: ModelChange },
+    /// `ALTER TABLE name …`.
+    AlterTable { name: ObjectName, change: TableChange },
+    /// `COMMENT ON … IS 'text' | NULL`.
+    Comment { on: Commented, text: Option<String> },
+    /// `COPY table [(columns)] FROM 'file' [WITH (options)]`.
+    CopyFrom { table: ObjectName, columns: Vec<Ident>, path: String, options: Vec<(String, String)> },
+    /// `VACUUM table [RETAIN n HOURS]`.
+    Vacuum { table: ObjectName, retain_hours: Option<u64> },
+    /// `OPTIMIZE table [CLUSTER BY (columns)]`.
+    Optimize { table: ObjectName, cluster_by: Vec<Ident> },
+}
+
+type Parsed = Result<CommandStatement, ParserError>;
+
+/// The command that comes next, when it is one of ours.
+pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
+    let build: fn(&mut Parser<'_>) -> Parsed = if starts_with(parser, &["drop", "model"]) {
+        drop_model
+    } else if starts_with(parser, &["alter", "model"]) {
+        alter_model
+    } else if starts_with(parser, &["alter", "table"]) {
+        alter_table
+    } else if starts_with(parser, &["comment", "on"]) {
+        comment
+    } else if is_word_at(parser, 0, "copy") && copies_from(parser) {
+        copy_from
+    } else if starts_with(parser, &["vacuum"]) {
+        vacuum
+    } else if starts_with(parser, &["optimize"]) {
+        optimize
+    } else {
+        return None;
+    };
+    Some(build(parser))
+}
+
+/// True when FROM comes before TO in a COPY statement, outside parentheses.
+fn copies_from(parser: &Parser<'_>) -> bool {
+    let mut depth = 0usize;
+    for n in 1.. {
+        match &parser.peek_nth_token_ref(n).token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::EOF | Token::SemiColon => return false,
+            _ if depth == 0 && is_word_at(parser, n, "from") => return true,
+            _ if depth == 0 && is_word_at(parser, n, "to") => return false,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn drop_model(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["drop", "model"]);
+    let if_exists = accept(parser, &["if", "exists"]);
+    Ok(CommandStatement::DropModel { name: parser.parse_identifier()?, if_exists })
+}
+
+fn alter_model(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["alter", "model"]);
+    let name = parser.parse_identifier()?;
+    let change = if accept(parser, &["rename", "to"]) {
+        ModelChange::Rename(parser.parse_identifier()?)
+    } else if accept(parser, &["rollback"]) {
+        ModelChange::Rollback
+    } else if accept(parser, &["promote", "version"]) {
+        ModelChange::Promote(parser.parse_literal_uint()?)
+    } else if accept(parser, &["drop", "version"]) {
+        ModelChange::DropVersion(parser.parse_literal_uint()?)
+    } else {
+        let found = parser.peek_token();
+        return parser.expected("RENAME TO, ROLLBACK, PROMOTE VERSION or DROP VERSION after ALTER MODEL", found);
+    };
+    Ok(CommandStatement::AlterModel { name, change })
+}
+
+fn alter_table(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["alter", "table"]);
+    let name = parser.parse_object_name(false)?;
+    let change = if accept(parser, &["rename", "to"]) {
+        TableChange::Rename(parser.parse_object_name(false)?)
+    } else if accept(parser, &["rename"]) {
+        accept(parser, &["column"]);
+        let from = parser.parse_identifier()?;
+        parser.expect_keyword(Keyword::TO)?;
+        TableChange::RenameColumn { from, to: parser.parse_identifier()? }
+    } else if accept(parser, &["add"]) {
+        accept(parser, &["column"]);
+        let if_not_exists = accept(parser, &["if", "not", "exists"]);
+        TableChange::AddColumn { column: Box::new(parser.parse_column_def()?), if_not_exists }
+    } else if accept(parser, &["drop"]) {
+        accept(parser, &["column"]);
+        let if_exists = accept(parser, &["if", "exists"]);
+        TableChange::DropColumn { column: parser.parse_identifier()?, if_exists }
+    } else {
+        let found = parser.peek_token();
+        return parser.expected("ADD COLUMN, DROP COLUMN, RENAME COLUMN or RENAME TO after ALTER TABLE", found);
+    };
+    Ok(CommandStatement::AlterTable { name, change })
+}
+
+fn comment(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["comment", "on"]);
+    let on = if accept(parser, &["model"]) {
+        Commented::Model(parser.parse_identifier()?)
+    } else if accept(parser, &["table"]) {
+        Commented::Table(parser.parse_object_name(false)?)
+    } else if accept(parser, &["column"]) {
+        let mut name = parser.parse_object_name(false)?;
+        match name.0.pop() {
+            Some(ast::ObjectNamePart::Identifier(column)) if !name.0.is_empty() => Commented::Column(name, column),
+            _ => return Err(ParserError::ParserError("expected table.column after COMMENT ON COLUMN".into())),
+        }
+    } else {
+        let found = parser.peek_token();
+        return parser.expected("MODEL, TABLE or COLUMN after COMMENT ON", found);
+    };
+    parser.expect_keyword(Keyword::IS)?;
+    let text = if parser.parse_keyword(Keyword::NULL) { None } else { Some(parser.parse_literal_string()?) };
+    Ok(CommandStatement::Comment { on, text })
+}
+
+fn copy_from(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["copy"]);
+    let table = parser.parse_object_name(false)?;
+    let columns = if parser.consume_token(&Token::LParen) {
+        let columns = parser.parse_comma_separated(|p| p.parse_identifier())?;
+        parser.expect_token(&Token::RParen)?;
+        columns
+    } else {
+        vec![]
+    };
+    parser.expect_keyword(Keyword::FROM)?;
+    if is_word_at(parser, 0, "stdin") {
+        return Err(ParserError::ParserError("COPY FROM STDIN works over a server connection only; name a file".into()));
+    }
+    let path = parser.parse_literal_string()?;
+    let mut options = vec![];
+    if accept(parser, &["stored", "as"]) {
+        options.push(("format".to_owned(), parser.parse_identifier()?.value.to_lowercase()));
+    }
+    let wrapped = accept(parser, &["with"]) || accept(parser, &["options"]) || !at_end(parser);
+    if wrapped {
+        parser.expect_token(&Token::LParen)?;
+        options.extend(parser.parse_comma_separated(copy_option)?);
+        parser.expect_token(&Token::RParen)?;
+    }
+    Ok(CommandStatement::CopyFrom { table, columns, path, options })
+}
+
+/// `key value`, `key = value` or `key` alone (true), as PostgreSQL and DataFusion write them.
+fn copy_option(parser: &mut Parser<'_>) -> Result<(String, String), ParserError> {
+    let token = parser.next_token();
+    let key = match token.token {
+        Token::Word(w) => w.value.to_lowercase(),
+        Token::SingleQuotedString(s) => s.to_lowercase(),
+        _ => return parser.expected("an option of COPY", token),
+    };
+    parser.consume_token(&Token::Eq);
+    if matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen) {
+        return Ok((key, "true".to_owned()));
+    }
+    let token = parser.next_token();
+    let value = match token.token {
+        Token::Word(w) => w.value,
+        Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) => s,
+        Token::Number(n, _) => n,
+        _ => return parser.expected("a value of the option", token),
+    };
+    Ok((key, value))
+}
+
+fn vacuum(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["vacuum"]);
+    let table = parser.parse_object_name(false)?;
+    let retain_hours = if accept(parser, &["retain"]) {
+        let hours = parser.parse_literal_uint()?;
+        if !accept(parser, &["hours"]) {
+            let found = parser.peek_token();
+            return parser.expected("HOURS", found);
+        }
+        Some(hours)
+    } else {
+        None
+    };
+    Ok(CommandStatement::Vacuum { table, retain_hours })
+}
+
+fn optimize(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["optimize"]);
+    accept(parser, &["table"]);
+    let table = parser.parse_object_name(false)?;
+    let cluster_by = if accept(parser, &["cluster", "by"]) {
+        parser.expect_token(&Token::LParen)?;
+        let columns = parser.parse_comma_separated(|p| p.parse_identifier())?;
+        parser.expect_token(&Token::RParen)?;
+        columns
+    } else {
+        vec![]
+    };
+    Ok(CommandStatement::Optimize { table, cluster_by })
+}

@@ -1,0 +1,165 @@
+//! PostgreSQL's dialect with our statements, hooked in before any other is tried.
+
+use std::any::TypeId;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, PostgreSqlDialect};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+
+use crate::engine::sql::source::Source;
+use crate::engine::sql::words::starts_with;
+use crate::engine::sql::{sugar, train};
+use crate::error::Error;
+
+/// Quote style of names that only our own statements can produce: the tokenizer never yields it.
+pub const MARK: char = '[';
+
+type Parsed = Result<ast::Statement, ParserError>;
+
+/// The dialect of one text; collects the TRAIN statements that it met.
+#[derive(Debug)]
+pub struct ForetellDialect {
+    postgres: PostgreSqlDialect,
+    source: Arc<Source>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    trains: Vec<Arc<train::TrainStatement>>,
+    error: Option<Error>,
+}
+
+impl ForetellDialect {
+    /// A dialect for one text.
+    pub fn new(source: Arc<Source>) -> Self {
+        Self { postgres: PostgreSqlDialect {}, source, state: Mutex::default() }
+    }
+
+    /// The TRAIN statements met so far, in the order of the numbers in their markers.
+    pub fn trains(&self) -> Vec<Arc<train::TrainStatement>> {
+        self.state().trains.clone()
+    }
+
+    /// The error behind a parser error of ours, with its hint and place.
+    pub fn take_error(&self) -> Option<Error> {
+        self.state().error.take()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, error: Error) -> ParserError {
+        let text = error.message().to_owned();
+        self.state().error = Some(error);
+        ParserError::ParserError(text)
+    }
+
+    fn parse_train(&self, parser: &mut Parser<'_>) -> Parsed {
+        let statement = train::parse(parser, &self.source).map_err(|e| match e {
+            train::ParseError::Parser(e) => e,
+            train::ParseError::Ours(e) => self.fail(*e),
+        })?;
+        let statement = Arc::new(statement);
+        let marker = train::marker(&statement, self.state().trains.len());
+        self.state().trains.push(statement);
+        Ok(marker)
+    }
+}
+
+macro_rules! delegate {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+        $(fn $name(&self $(, $arg: $type)*) -> $result { self.postgres.$name($($arg),*) })*
+    };
+}
+
+impl Dialect for ForetellDialect {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<PostgreSqlDialect>()
+    }
+
+    delegate! {
+        identifier_quote_style(identifier: &str) -> Option<char>;
+        is_delimited_identifier_start(ch: char) -> bool;
+        is_identifier_start(ch: char) -> bool;
+        is_identifier_part(ch: char) -> bool;
+        supports_unicode_string_literal() -> bool;
+        is_reserved_for_identifier(keyword: Keyword) -> bool;
+        is_custom_operator_part(ch: char) -> bool;
+        get_next_precedence(parser: &Parser<'_>) -> Option<Result<u8, ParserError>>;
+        supports_filter_during_aggregation() -> bool;
+        supports_group_by_expr() -> bool;
+        prec_value(precedence: Precedence) -> u8;
+        allow_extract_custom() -> bool;
+        allow_extract_single_quotes() -> bool;
+        supports_create_index_with_clause() -> bool;
+        supports_explain_with_utility_options() -> bool;
+        supports_listen_notify() -> bool;
+        supports_factorial_operator() -> bool;
+        supports_bitwise_shift_operators() -> bool;
+        supports_comment_on() -> bool;
+        supports_load_extension() -> bool;
+        supports_named_fn_args_with_colon_operator() -> bool;
+        supports_named_fn_args_with_expr_name() -> bool;
+        supports_empty_projections() -> bool;
+        supports_nested_comments() -> bool;
+        supports_string_escape_constant() -> bool;
+        supports_numeric_literal_underscores() -> bool;
+        supports_array_typedef_with_brackets() -> bool;
+        supports_geometric_types() -> bool;
+        supports_set_names() -> bool;
+        supports_alter_column_type_using() -> bool;
+        supports_notnull_operator() -> bool;
+        supports_interval_options() -> bool;
+        supports_insert_table_alias() -> bool;
+        supports_create_table_like_parenthesized() -> bool;
+        supports_select_wildcard_with_alias() -> bool;
+        supports_comma_separated_trim() -> bool;
+        supports_xml_expressions() -> bool;
+        supports_comment_optimizer_hint() -> bool;
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Parsed> {
+        if starts_with(parser, &["train"]) {
+            return Some(self.parse_train(parser));
+        }
+        sugar::parse(parser)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Statements that both dialects must read alike, so that a new method of PostgreSQL's is noticed.
+    const CORPUS: &[&str] = &[
+        "SELECT a ->> 'x', b::int, c ~ 'y', @ d, 5! FROM t WHERE e NOTNULL",
+        "SELECT f(a => 1, b := 2), array[1, 2][1], E'\\n', U&'\\0041' FROM t",
+        "INSERT INTO t AS x (a, b) VALUES (1, 2) ON CONFLICT (a) DO UPDATE SET b = excluded.b RETURNING a",
+        "SELECT count(*) FILTER (WHERE a > 0) FROM t GROUP BY (a), b",
+        "SELECT EXTRACT(epoch FROM a), EXTRACT('year' FROM a), 1_000 & 3 | 4 << 2 FROM t",
+        "CREATE TABLE t (a int NOT NULL DEFAULT 1, b text[] CHECK (b IS NOT NULL), c interval year)",
+        "EXPLAIN (ANALYZE, FORMAT json) SELECT 1",
+        "COMMENT ON TABLE t IS 'x'",
+        "SELECT trim(both 'x' from a), a COLLATE \"C\", $1 FROM t FOR UPDATE",
+        "ALTER TABLE t ALTER COLUMN a TYPE int USING a::int",
+        "SELECT /* a /* b */ c */ 1",
+    ];
+
+    #[test]
+    fn dialect_reads_postgresql_as_postgresql_does() {
+        for sql in CORPUS {
+            let ours = ForetellDialect::new(Arc::new(Source::new(sql)));
+            let expected = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| e.to_string());
+            let actual = Parser::parse_sql(&ours, sql).map_err(|e| e.to_string());
+            assert_eq!(actual, expected, "{sql}");
+        }
+    }
+}

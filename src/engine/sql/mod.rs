@@ -1,0 +1,16 @@
+//! From text to statements: PostgreSQL's language and ours, guarded before anything is parsed.
+
+mod command;
+mod dialect;
+mod guard;
+mod source;
+mod statement;
+mod sugar;
+mod train;
+mod words;
+
+pub use command::{CommandStatement, Commented, ModelChange, TableChange};
+pub use dialect::MARK;
+pub use source::Source;
+pub use statement::{Body, Piece, Statement, is_complete, parse, parse_one, split};
+pub use train::{CLAUSES, Item, Relation, TrainStatement, parse_text, rows};

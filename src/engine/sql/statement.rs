@@ -1,0 +1,187 @@
+//! A text of several statements, taken apart and parsed one by one.
+
+use std::sync::Arc;
+
+use datafusion::sql::parser::{DFParserBuilder, ParserInput, Statement as DfStatement};
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::error::DataFusionError;
+
+use crate::engine::sql::command::{self, CommandStatement};
+use crate::engine::sql::dialect::ForetellDialect;
+use crate::engine::sql::guard;
+use crate::engine::sql::source::Source;
+use crate::engine::sql::train::TrainStatement;
+use crate::error::{Error, Result, Span, Subject};
+
+/// What a statement says.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// DataFusion's language, TRAIN included (as a marker that a number of [`Statement::trains`] stands behind).
+    Sql(Box<DfStatement>),
+    /// One of our commands.
+    Command(Box<CommandStatement>),
+}
+
+/// One parsed statement.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// Its text, without the semicolon.
+    pub text: String,
+    /// Where it begins in the text that was parsed, in bytes.
+    pub offset: usize,
+    pub(crate) body: Body,
+    pub(crate) trains: Vec<Arc<TrainStatement>>,
+    pub(crate) source: Arc<Source>,
+}
+
+/// Parses every statement of a text; spans of errors count from the beginning of the text.
+pub fn parse(sql: &str) -> Result<Vec<Statement>> {
+    split(sql)?.iter().map(|piece| parse_one(piece).map_err(|e| shift(e, piece.offset))).collect()
+}
+
+/// The text of one statement and where it began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// The text, without the semicolon.
+    pub text: String,
+    /// Where it begins in the whole text, in bytes.
+    pub offset: usize,
+}
+
+/// Takes a text apart at its semicolons, without parsing it.
+pub fn split(sql: &str) -> Result<Vec<Piece>> {
+    let source = Arc::new(Source::new(sql));
+    let tokens = tokenize(&source)?;
+    let mut pieces = vec![];
+    let mut first: Option<usize> = None;
+    let mut last = 0;
+    let mut finish = |first: &mut Option<usize>, last: usize| {
+        if let Some(start) = first.take() {
+            pieces.push(Piece { text: sql[start..last].to_owned(), offset: start });
+        }
+    };
+    for token in &tokens {
+        match token.token {
+            Token::SemiColon => finish(&mut first, last),
+            Token::Whitespace(_) | Token::EOF => {}
+            _ => {
+                let span = source.span(token.span).unwrap_or(Span { start: last, end: sql.len() });
+                first.get_or_insert(span.start);
+                last = span.end;
+            }
+        }
+    }
+    finish(&mut first, last);
+    if pieces.len() > guard::STATEMENTS_MAX {
+        let message = format!("text has {} statements; the limit is {}", pieces.len(), guard::STATEMENTS_MAX);
+        return Err(Error::input(Subject::Statement, message));
+    }
+    Ok(pieces)
+}
+
+/// True when a text that is being typed ends outside quotes, comments and parentheses with a semicolon.
+pub fn is_complete(sql: &str) -> bool {
+    let source = Source::new(sql);
+    let dialect = ForetellDialect::new(Arc::new(Source::default()));
+    let Ok(tokens) = Tokenizer::new(&dialect, source.text()).tokenize() else { return false };
+    let depth = tokens.iter().fold(0i64, |depth, token| match token {
+        Token::LParen => depth + 1,
+        Token::RParen => depth - 1,
+        _ => depth,
+    });
+    let last = tokens.iter().rev().find(|t| !matches!(t, Token::Whitespace(_) | Token::EOF));
+    last.is_none_or(|t| *t == Token::SemiColon) && depth <= 0
+}
+
+fn tokenize(source: &Arc<Source>) -> Result<Vec<TokenWithSpan>> {
+    let dialect = ForetellDialect::new(Arc::clone(source));
+    Tokenizer::new(&dialect, source.text()).tokenize_with_location().map_err(|e| {
+        let error = Error::input(Subject::Syntax, e.message.clone());
+        match source.offset(e.location) {
+            Some(start) => error.with_span(Span { start, end: (start + 1).min(source.text().len()) }),
+            None => error,
+        }
+    })
+}
+
+/// Parses one statement; spans count from the beginning of its text.
+pub fn parse_one(piece: &Piece) -> Result<Statement> {
+    guard::check_length(&piece.text)?;
+    let source = Arc::new(Source::new(&piece.text));
+    let tokens = tokenize(&source)?;
+    guard::check_shape(&tokens, &source)?;
+    let dialect = ForetellDialect::new(Arc::clone(&source));
+    let body = parse_tokens(tokens, &dialect)
+        .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
+    let trains = dialect.trains();
+    Ok(Statement { text: piece.text.clone(), offset: piece.offset, body, trains, source })
+}
+
+fn parse_tokens(tokens: Vec<TokenWithSpan>, dialect: &ForetellDialect) -> Result<Body, DataFusionError> {
+    let mut parser =
+        DFParserBuilder::new(ParserInput::Tokens(tokens)).with_dialect(dialect).with_recursion_limit(128).build()?;
+    let body = match command::parse(&mut parser.parser) {
+        Some(command) => Body::Command(Box::new(command.map_err(sql_error)?)),
+        None => Body::Sql(Box::new(parser.parse_statement()?)),
+    };
+    if parser.parser.peek_token_ref().token != Token::EOF {
+        let found = parser.parser.peek_token();
+        return parser.parser.expected("end of statement", found).map_err(sql_error);
+    }
+    Ok(body)
+}
+
+fn sql_error(error: ParserError) -> DataFusionError {
+    DataFusionError::SQL(Box::new(error), None)
+}
+
+/// The parser's message without its tail ` at Line: 1, Column: 8`, which becomes the span.
+fn syntax_error(error: &DataFusionError, source: &Source) -> Error {
+    let text = match error {
+        DataFusionError::SQL(e, _) => match e.as_ref() {
+            ParserError::TokenizerError(m) | ParserError::ParserError(m) => m.clone(),
+            ParserError::RecursionLimitExceeded => "statement nests too deeply".to_owned(),
+        },
+        DataFusionError::Diagnostic(_, inner) => return syntax_error(inner, source),
+        other => other.strip_backtrace(),
+    };
+    let (message, place) = match text.rfind(" at Line: ") {
+        Some(at) => (text[..at].to_owned(), parse_place(&text[at + " at Line: ".len()..])),
+        None => (text, None),
+    };
+    let error = Error::input(Subject::Syntax, format!("syntax error: {}", lower_first(&message)));
+    let start = place.and_then(|(line, column)| {
+        source.offset(datafusion::sql::sqlparser::tokenizer::Location { line, column })
+    });
+    match start {
+        Some(start) => error.with_span(Span { start, end: word_end(source.text(), start) }),
+        None => error,
+    }
+}
+
+fn parse_place(text: &str) -> Option<(u64, u64)> {
+    let (line, rest) = text.split_once(", Column: ")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((line.trim().parse().ok()?, digits.parse().ok()?))
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// The end of the word that begins at `start`.
+pub fn word_end(text: &str, start: usize) -> usize {
+    let rest = &text[start..];
+    let word: usize = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum();
+    start + word.max(rest.chars().next().map_or(0, char::len_utf8))
+}
+
+/// Moves the place of an error by `offset` bytes.
+pub fn shift(error: Error, offset: usize) -> Error {
+    match error.span() {
+        Some(span) => error.with_span(Span { start: span.start + offset, end: span.end + offset }),
+        None => error,
+    }
+}

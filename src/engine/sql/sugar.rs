@@ -1,0 +1,98 @@
+//! Statements that are short for a SELECT: SHOW MODELS, DESCRIBE MODEL, EVALUATE MODEL and friends.
+
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+
+use crate::engine::sql::words::{accept, starts_with};
+
+type Parsed = Result<ast::Statement, ParserError>;
+
+/// The SELECT behind the statement that comes next, when it is one of ours.
+pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
+    let build: fn(&mut Parser<'_>) -> Parsed = if starts_with(parser, &["show", "models"]) {
+        show_models
+    } else if starts_with(parser, &["show", "model", "versions"]) {
+        show_versions
+    } else if starts_with(parser, &["show", "training", "runs"]) {
+        show_runs
+    } else if starts_with(parser, &["describe", "model"]) {
+        describe_model
+    } else if starts_with(parser, &["describe", "history"]) {
+        describe_history
+    } else if starts_with(parser, &["evaluate", "model"]) {
+        evaluate_model
+    } else {
+        return None;
+    };
+    Some(build(parser))
+}
+
+fn select(sql: &str) -> Parsed {
+    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql)?;
+    Ok(ast::Statement::Query(parser.parse_query()?))
+}
+
+fn show_models(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["show", "models"]);
+    let filter = if accept(parser, &["like"]) {
+        format!(" WHERE name LIKE '{}'", parser.parse_literal_string()?.replace('\'', "''"))
+    } else {
+        String::new()
+    };
+    select(&format!(
+        "SELECT name, family, active_version AS version, target, keys, time, every, horizon, metric, value, skill, \
+         trained_at, comment FROM ml.models{filter} ORDER BY name"
+    ))
+}
+
+fn show_versions(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["show", "model", "versions"]);
+    let name = model_literal(parser)?;
+    select(&format!(
+        "SELECT version, active, family, metric, value, skill, trained_at, seconds, seed, engine_version \
+         FROM ml.model_versions WHERE name = {name} ORDER BY version"
+    ))
+}
+
+fn show_runs(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["show", "training", "runs"]);
+    select("SELECT * FROM ml.training_runs ORDER BY started_at")
+}
+
+fn describe_model(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["describe", "model"]);
+    let name = parser.parse_object_name(false)?;
+    select(&format!("SELECT * FROM describe_model({name})"))
+}
+
+fn describe_history(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["describe", "history"]);
+    let name = parser.parse_object_name(false)?;
+    select(&format!("SELECT * FROM table_history({name})"))
+}
+
+fn evaluate_model(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["evaluate", "model"]);
+    let name = parser.parse_object_name(false)?;
+    let on = if accept(parser, &["on"]) {
+        let relation = if parser.consume_token(&datafusion::sql::sqlparser::tokenizer::Token::LParen) {
+            let query = parser.parse_query()?;
+            parser.expect_token(&datafusion::sql::sqlparser::tokenizer::Token::RParen)?;
+            format!("({query})")
+        } else {
+            format!("(SELECT * FROM {})", parser.parse_object_name(false)?)
+        };
+        format!(", on => {relation}")
+    } else {
+        String::new()
+    };
+    select(&format!("SELECT * FROM evaluate({name}{on})"))
+}
+
+/// The name of a model as a string literal, folded to lower case unless quoted.
+fn model_literal(parser: &mut Parser<'_>) -> Result<String, ParserError> {
+    let ident = parser.parse_identifier()?;
+    let name = if ident.quote_style.is_some() { ident.value } else { ident.value.to_lowercase() };
+    Ok(format!("'{}'", name.replace('\'', "''")))
+}

@@ -1,0 +1,581 @@
+//! `TRAIN FORECAST MODEL`: the statement, its clauses in any order, and its canonical text.
+
+use std::fmt::{self, Display};
+
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SetExpr, Spanned, TableFactor};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use crate::engine::sql::dialect::MARK;
+use crate::engine::sql::source::Source;
+use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
+use crate::error::{Error, Result, Span, Subject, did_you_mean};
+
+/// The clauses of this release, as users write them.
+pub const CLAUSES: &[&str] = &[
+    "ON",
+    "TARGET",
+    "PARTITION BY",
+    "ORDER BY",
+    "KNOWN",
+    "PAST",
+    "STATIC",
+    "IGNORE",
+    "GAPS",
+    "HORIZON",
+    "QUANTILES",
+    "VALIDATE",
+    "USING",
+    "WITH",
+    "COMMENT",
+];
+
+/// Clauses of the language that this release does not do.
+const LATER: &[&str] = &[
+    "FROM", "TEXT", "FEATURES", "CENSORED", "OUTLIERS", "HOLIDAYS", "HIERARCHY", "METRIC", "OBJECTIVE", "TEST",
+    "BACKTEST", "TUNE", "REFRESH",
+];
+
+/// An expression with the name of its column, and its place in the text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// The expression over the columns of the relation.
+    pub expr: ast::Expr,
+    /// `AS name`.
+    pub alias: Option<Ident>,
+    /// Where it stands.
+    pub span: Option<Span>,
+}
+
+/// What is trained on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Relation {
+    /// A table or view.
+    Table(ObjectName),
+    /// A query in parentheses.
+    Query(Box<Query>),
+}
+
+/// One `TRAIN FORECAST MODEL` statement; clauses that were not written are `None` or empty.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainStatement {
+    /// `OR REPLACE`: add a version to an existing model.
+    pub or_replace: bool,
+    /// `IF NOT EXISTS`.
+    pub if_not_exists: bool,
+    /// The model.
+    pub name: Ident,
+    /// `ON`.
+    pub relation: Relation,
+    /// `WHERE`, after `ON`.
+    pub filter: Option<ast::Expr>,
+    /// `TARGET`.
+    pub target: Item,
+    /// `PARTITION BY`: the series keys.
+    pub partition_by: Vec<Item>,
+    /// `ORDER BY`: the time column.
+    pub order_by: Option<Item>,
+    /// `EVERY`: count and unit of the time grid.
+    pub every: Option<(u32, Ident)>,
+    /// `KNOWN`: covariates known in the future.
+    pub known: Option<Vec<Item>>,
+    /// `PAST`: covariates known in the past only.
+    pub past: Option<Vec<Item>>,
+    /// `STATIC`: attributes of a series.
+    pub statics: Option<Vec<Item>>,
+    /// `IGNORE`: columns that inference leaves out.
+    pub ignore: Vec<Ident>,
+    /// `GAPS`: what missing periods become.
+    pub gaps: Option<Ident>,
+    /// `HORIZON`: steps to forecast.
+    pub horizon: Option<ast::Expr>,
+    /// `QUANTILES`: levels to learn.
+    pub quantiles: Option<Vec<ast::Expr>>,
+    /// `VALIDATE LAST`: steps held out.
+    pub validate: Option<ast::Expr>,
+    /// `USING`: the family.
+    pub using: Option<Ident>,
+    /// `WITH`: options.
+    pub with: Vec<(Ident, ast::Expr)>,
+    /// `COMMENT`.
+    pub comment: Option<String>,
+}
+
+/// Why a statement could not be read.
+pub enum ParseError {
+    /// PostgreSQL's own grammar failed.
+    Parser(ParserError),
+    /// One of our rules failed.
+    Ours(Box<Error>),
+}
+
+impl From<ParserError> for ParseError {
+    fn from(error: ParserError) -> Self {
+        Self::Parser(error)
+    }
+}
+
+impl From<Error> for ParseError {
+    fn from(error: Error) -> Self {
+        Self::Ours(Box::new(error))
+    }
+}
+
+type Parsed<T> = Result<T, ParseError>;
+
+/// Reads the statement from its first word on.
+pub fn parse(parser: &mut Parser<'_>, source: &Source) -> Parsed<TrainStatement> {
+    accept(parser, &["train"]);
+    let or_replace = accept(parser, &["or", "replace"]);
+    if !accept(parser, &["forecast", "model"]) {
+        return Err(kind_error(parser, source).into());
+    }
+    let if_not_exists = accept(parser, &["if", "not", "exists"]);
+    let name = model_name(parser, source)?;
+    let mut clauses = Clauses::new(source);
+    while !at_end(parser) {
+        clauses.parse_next(parser)?;
+    }
+    clauses.finish(or_replace, if_not_exists, name)
+}
+
+/// Reads a canonical text again, as it was stored with a model.
+pub fn parse_text(sql: &str) -> Result<TrainStatement> {
+    let source = Source::new(sql);
+    let corrupt = |m: String| Error::corrupt(Subject::Model, format!("stored TRAIN statement: {m}"));
+    let mut parser =
+        Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).map_err(|e| corrupt(e.to_string()))?;
+    parse(&mut parser, &source).map_err(|e| match e {
+        ParseError::Parser(e) => corrupt(e.to_string()),
+        ParseError::Ours(e) => corrupt(e.message().to_owned()),
+    })
+}
+
+/// The query that stands for the statement: `SELECT * FROM [train](number, (rows))`.
+pub fn marker(statement: &TrainStatement, number: usize) -> ast::Statement {
+    let arguments =
+        vec![ast::Expr::value(ast::Value::Number(number.to_string(), false)), ast::Expr::Subquery(Box::new(rows(statement)))];
+    let factor = TableFactor::Table {
+        name: ObjectName::from(vec![Ident::with_quote(MARK, "train")]),
+        alias: None,
+        args: Some(ast::TableFunctionArgs {
+            args: arguments
+                .into_iter()
+                .map(|e| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)))
+                .collect(),
+            settings: None,
+        }),
+        with_hints: vec![],
+        version: None,
+        with_ordinality: false,
+        partitions: vec![],
+        json_path: None,
+        sample: None,
+        index_hints: vec![],
+    };
+    ast::Statement::Query(Box::new(select_from(factor, None)))
+}
+
+/// `SELECT * FROM relation WHERE filter`.
+pub fn rows(statement: &TrainStatement) -> Query {
+    match (&statement.relation, &statement.filter) {
+        (Relation::Query(query), None) => (**query).clone(),
+        (Relation::Query(query), filter) => select_from(derived((**query).clone()), filter.clone()),
+        (Relation::Table(name), filter) => select_from(table(name.clone()), filter.clone()),
+    }
+}
+
+fn table(name: ObjectName) -> TableFactor {
+    TableFactor::Table {
+        name,
+        alias: None,
+        args: None,
+        with_hints: vec![],
+        version: None,
+        with_ordinality: false,
+        partitions: vec![],
+        json_path: None,
+        sample: None,
+        index_hints: vec![],
+    }
+}
+
+fn derived(query: Query) -> TableFactor {
+    let alias = ast::TableAlias { explicit: true, name: Ident::new("input"), columns: vec![], at: None };
+    TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None }
+}
+
+/// `SELECT * FROM factor WHERE filter`; the template keeps us from naming forty AST fields.
+fn select_from(factor: TableFactor, filter: Option<ast::Expr>) -> Query {
+    let mut query = Parser::new(&PostgreSqlDialect {})
+        .try_with_sql("SELECT * FROM t")
+        .and_then(|mut p| p.parse_query())
+        .expect("the template is valid SQL");
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.from[0].relation = factor;
+        select.selection = filter;
+    }
+    *query
+}
+
+fn kind_error(parser: &Parser<'_>, source: &Source) -> Error {
+    let token = parser.peek_token_ref();
+    let error = match &token.token {
+        Token::Word(w) if ["classification", "regression"].iter().any(|k| w.value.eq_ignore_ascii_case(k)) => {
+            Error::unsupported(format!("TRAIN {} MODEL is not supported; TRAIN FORECAST MODEL is", w.value.to_uppercase()))
+        }
+        other => Error::input(Subject::Syntax, format!("expected FORECAST MODEL after TRAIN, found {other}"))
+            .with_hint("TRAIN FORECAST MODEL name ON table TARGET column"),
+    };
+    at(error, source.span(token.span))
+}
+
+fn at(error: Error, span: Option<Span>) -> Error {
+    match span {
+        Some(span) => error.with_span(span),
+        None => error,
+    }
+}
+
+fn model_name(parser: &mut Parser<'_>, source: &Source) -> Parsed<Ident> {
+    let name = parser.parse_object_name(false)?;
+    let span = source.span(name.span());
+    match name.0.as_slice() {
+        [ast::ObjectNamePart::Identifier(ident)] => Ok(ident.clone()),
+        _ => Err(at(
+            Error::input(Subject::Model, format!("model names have no schema: {name}")),
+            span,
+        )
+        .into()),
+    }
+}
+
+/// The clauses read so far; each may come once.
+struct Clauses<'a> {
+    source: &'a Source,
+    seen: Vec<&'static str>,
+    relation: Option<Relation>,
+    filter: Option<ast::Expr>,
+    target: Option<Item>,
+    partition_by: Vec<Item>,
+    order_by: Option<Item>,
+    every: Option<(u32, Ident)>,
+    known: Option<Vec<Item>>,
+    past: Option<Vec<Item>>,
+    statics: Option<Vec<Item>>,
+    ignore: Vec<Ident>,
+    gaps: Option<Ident>,
+    horizon: Option<ast::Expr>,
+    quantiles: Option<Vec<ast::Expr>>,
+    validate: Option<ast::Expr>,
+    using: Option<Ident>,
+    with: Vec<(Ident, ast::Expr)>,
+    comment: Option<String>,
+}
+
+impl<'a> Clauses<'a> {
+    fn new(source: &'a Source) -> Self {
+        Self {
+            source,
+            seen: vec![],
+            relation: None,
+            filter: None,
+            target: None,
+            partition_by: vec![],
+            order_by: None,
+            every: None,
+            known: None,
+            past: None,
+            statics: None,
+            ignore: vec![],
+            gaps: None,
+            horizon: None,
+            quantiles: None,
+            validate: None,
+            using: None,
+            with: vec![],
+            comment: None,
+        }
+    }
+
+    fn parse_next(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
+        let clause = self.clause_word(parser)?;
+        match clause {
+            "ON" => self.parse_on(parser)?,
+            "TARGET" => self.target = Some(self.single_item(parser, "TARGET")?),
+            "PARTITION BY" => self.partition_by = self.items(parser)?,
+            "ORDER BY" => self.parse_order_by(parser)?,
+            "KNOWN" => self.known = Some(self.items(parser)?),
+            "PAST" => self.past = Some(self.items(parser)?),
+            "STATIC" => self.statics = Some(self.items(parser)?),
+            "IGNORE" => self.ignore = self.idents(parser)?,
+            "GAPS" => self.gaps = Some(parser.parse_identifier()?),
+            "HORIZON" => self.horizon = Some(parser.parse_expr()?),
+            "QUANTILES" => self.quantiles = Some(parenthesised(parser, |p| p.parse_expr())?),
+            "VALIDATE" => self.parse_validate(parser)?,
+            "USING" => self.using = Some(self.family(parser)?),
+            "WITH" => self.with = parenthesised(parser, option)?,
+            _ => self.comment = Some(parser.parse_literal_string()?),
+        }
+        Ok(())
+    }
+
+    /// Consumes the words of the next clause and says which it is.
+    fn clause_word(&mut self, parser: &mut Parser<'_>) -> Parsed<&'static str> {
+        let token = parser.peek_token_ref().clone();
+        let span = self.source.span(token.span);
+        let found = CLAUSES.iter().find(|c| {
+            let words: Vec<&str> = c.split(' ').collect();
+            starts_with(parser, &words)
+        });
+        let Some(clause) = found else {
+            return Err(at(unknown_clause(&token.token), span).into());
+        };
+        if self.seen.contains(clause) {
+            return Err(at(Error::input(Subject::Syntax, format!("clause {clause} is given twice")), span).into());
+        }
+        self.seen.push(clause);
+        for _ in clause.split(' ') {
+            parser.advance_token();
+        }
+        Ok(clause)
+    }
+
+    fn parse_on(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
+        self.relation = Some(if parser.consume_token(&Token::LParen) {
+            let query = parser.parse_query()?;
+            parser.expect_token(&Token::RParen)?;
+            Relation::Query(query)
+        } else {
+            Relation::Table(parser.parse_object_name(false)?)
+        });
+        if parser.parse_keyword(Keyword::WHERE) {
+            self.filter = Some(parser.parse_expr()?);
+        }
+        Ok(())
+    }
+
+    fn parse_order_by(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
+        self.order_by = Some(self.single_item(parser, "ORDER BY")?);
+        if accept(parser, &["every"]) {
+            let count = match &parser.peek_token_ref().token {
+                Token::Number(..) => parser.parse_literal_uint()?,
+                _ => 1,
+            };
+            let span = self.source.span(parser.peek_token_ref().span);
+            let count = u32::try_from(count).ok().filter(|n| *n > 0).ok_or_else(|| {
+                at(Error::input(Subject::Option, format!("EVERY {count} is out of range")), span)
+            })?;
+            self.every = Some((count, parser.parse_identifier()?));
+        }
+        Ok(())
+    }
+
+    fn parse_validate(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
+        let span = self.source.span(parser.peek_token_ref().span);
+        if !accept(parser, &["last"]) {
+            let error = Error::input(Subject::Syntax, "expected LAST after VALIDATE")
+                .with_hint("VALIDATE LAST 28 holds out the last 28 steps of every series");
+            return Err(at(error, span).into());
+        }
+        self.validate = Some(parser.parse_expr()?);
+        Ok(())
+    }
+
+    fn family(&self, parser: &mut Parser<'_>) -> Parsed<Ident> {
+        let family = parser.parse_identifier()?;
+        let span = self.source.span(parser.peek_token_ref().span);
+        if parser.peek_token_ref().token == Token::Comma {
+            let error = Error::unsupported("USING takes one family; ensembles are not supported");
+            return Err(at(error, span).into());
+        }
+        Ok(family)
+    }
+
+    fn single_item(&self, parser: &mut Parser<'_>, clause: &str) -> Parsed<Item> {
+        let mut items = self.items(parser)?;
+        let extra = items.get(1).and_then(|i| i.span);
+        if items.len() > 1 {
+            let error = Error::input(Subject::Syntax, format!("{clause} takes one column, got {}", items.len()));
+            return Err(at(error, extra).into());
+        }
+        Ok(items.remove(0))
+    }
+
+    fn items(&self, parser: &mut Parser<'_>) -> Parsed<Vec<Item>> {
+        let wrapped = parser.peek_token_ref().token == Token::LParen && closes_after_comma(parser);
+        let source = self.source;
+        let parse = |p: &mut Parser<'_>| item(p, source);
+        Ok(if wrapped { parenthesised(parser, parse)? } else { parser.parse_comma_separated(parse)? })
+    }
+
+    fn idents(&self, parser: &mut Parser<'_>) -> Parsed<Vec<Ident>> {
+        let wrapped = parser.peek_token_ref().token == Token::LParen;
+        let parse = |p: &mut Parser<'_>| p.parse_identifier();
+        Ok(if wrapped { parenthesised(parser, parse)? } else { parser.parse_comma_separated(parse)? })
+    }
+
+    fn finish(self, or_replace: bool, if_not_exists: bool, name: Ident) -> Parsed<TrainStatement> {
+        let missing = |clause: &str| {
+            Error::input(Subject::Syntax, format!("TRAIN FORECAST MODEL {name} has no {clause} clause"))
+                .with_hint("TRAIN FORECAST MODEL name ON table TARGET column")
+        };
+        if or_replace && if_not_exists {
+            let both = "OR REPLACE and IF NOT EXISTS exclude each other";
+            return Err(Error::input(Subject::Syntax, both).into());
+        }
+        Ok(TrainStatement {
+            relation: self.relation.ok_or_else(|| missing("ON"))?,
+            target: self.target.ok_or_else(|| missing("TARGET"))?,
+            or_replace,
+            if_not_exists,
+            name,
+            filter: self.filter,
+            partition_by: self.partition_by,
+            order_by: self.order_by,
+            every: self.every,
+            known: self.known,
+            past: self.past,
+            statics: self.statics,
+            ignore: self.ignore,
+            gaps: self.gaps,
+            horizon: self.horizon,
+            quantiles: self.quantiles,
+            validate: self.validate,
+            using: self.using,
+            with: self.with,
+            comment: self.comment,
+        })
+    }
+}
+
+fn unknown_clause(token: &Token) -> Error {
+    let Token::Word(word) = token else {
+        return Error::input(Subject::Syntax, format!("expected a clause of TRAIN, found {token}"));
+    };
+    let upper = word.value.to_uppercase();
+    if LATER.contains(&upper.as_str()) {
+        return Error::unsupported(format!("clause {upper} of TRAIN is not supported"));
+    }
+    let firsts = CLAUSES.iter().filter_map(|c| c.split(' ').next());
+    let suggestion = did_you_mean(&upper, firsts);
+    Error::input(Subject::Syntax, format!("unknown clause {upper}{suggestion}"))
+        .with_hint(format!("clauses of TRAIN: {}", CLAUSES.join(", ")))
+}
+
+/// True when the parenthesis that comes next wraps a whole list rather than one expression.
+fn closes_after_comma(parser: &Parser<'_>) -> bool {
+    let mut depth = 0usize;
+    let mut comma = false;
+    for n in 0.. {
+        match &parser.peek_nth_token_ref(n).token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 1 => return comma || !is_operator_at(parser, n + 1),
+            Token::RParen => depth -= 1,
+            Token::Comma if depth == 1 => comma = true,
+            Token::EOF => break,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn is_operator_at(parser: &Parser<'_>, n: usize) -> bool {
+    !matches!(parser.peek_nth_token_ref(n).token, Token::Word(_) | Token::EOF | Token::SemiColon)
+        || ["and", "or", "is", "in", "like", "between"].iter().any(|w| is_word_at(parser, n, w))
+}
+
+fn parenthesised<T>(
+    parser: &mut Parser<'_>,
+    parse: impl FnMut(&mut Parser<'_>) -> Result<T, ParserError>,
+) -> Parsed<Vec<T>> {
+    parser.expect_token(&Token::LParen)?;
+    let items = parser.parse_comma_separated(parse)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(items)
+}
+
+fn item(parser: &mut Parser<'_>, source: &Source) -> Result<Item, ParserError> {
+    let expr = parser.parse_expr()?;
+    let alias = if parser.parse_keyword(Keyword::AS) { Some(parser.parse_identifier()?) } else { None };
+    let span = source.span(expr.span());
+    Ok(Item { expr, alias, span })
+}
+
+fn option(parser: &mut Parser<'_>) -> Result<(Ident, ast::Expr), ParserError> {
+    let key = parser.parse_identifier()?;
+    parser.expect_token(&Token::Eq)?;
+    Ok((key, parser.parse_expr()?))
+}
+
+impl Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.alias {
+            Some(alias) => write!(f, "{} AS {alias}", self.expr),
+            None => write!(f, "{}", self.expr),
+        }
+    }
+}
+
+impl Display for Relation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(name) => write!(f, "{name}"),
+            Self::Query(query) => write!(f, "({query})"),
+        }
+    }
+}
+
+fn list<T: Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Display for TrainStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TRAIN")?;
+        if self.or_replace {
+            write!(f, " OR REPLACE")?;
+        }
+        write!(f, " FORECAST MODEL")?;
+        if self.if_not_exists {
+            write!(f, " IF NOT EXISTS")?;
+        }
+        write!(f, " {} ON {}", self.name, self.relation)?;
+        write_clause(f, "WHERE", self.filter.as_ref())?;
+        write!(f, " TARGET {}", self.target)?;
+        write_list(f, "PARTITION BY", Some(&self.partition_by).filter(|items| !items.is_empty()))?;
+        write_clause(f, "ORDER BY", self.order_by.as_ref())?;
+        if let Some((count, unit)) = &self.every {
+            write!(f, " EVERY {count} {unit}")?;
+        }
+        write_list(f, "KNOWN", self.known.as_ref())?;
+        write_list(f, "PAST", self.past.as_ref())?;
+        write_list(f, "STATIC", self.statics.as_ref())?;
+        write_list(f, "IGNORE", Some(&self.ignore).filter(|items| !items.is_empty()))?;
+        write_clause(f, "GAPS", self.gaps.as_ref())?;
+        write_clause(f, "HORIZON", self.horizon.as_ref())?;
+        if let Some(levels) = &self.quantiles {
+            write!(f, " QUANTILES ({})", list(levels))?;
+        }
+        write_clause(f, "VALIDATE LAST", self.validate.as_ref())?;
+        write_clause(f, "USING", self.using.as_ref())?;
+        if !self.with.is_empty() {
+            let pairs: Vec<String> = self.with.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+            write!(f, " WITH ({})", pairs.join(", "))?;
+        }
+        match &self.comment {
+            Some(text) => write!(f, " COMMENT '{}'", text.replace('\'', "''")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_clause(f: &mut fmt::Formatter<'_>, word: &str, value: Option<&impl Display>) -> fmt::Result {
+    value.map_or(Ok(()), |v| write!(f, " {word} {v}"))
+}
+
+fn write_list<T: Display>(f: &mut fmt::Formatter<'_>, word: &str, items: Option<&Vec<T>>) -> fmt::Result {
+    items.map_or(Ok(()), |items| write!(f, " {word} {}", list(items)))
+}

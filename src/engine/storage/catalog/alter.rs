@@ -1,0 +1,228 @@
+//! ALTER TABLE: names, columns, constraints and comments.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
+use datafusion::common::ScalarValue;
+use datafusion::execution::TaskContext;
+
+use crate::engine::storage::catalog::create::validate;
+use crate::engine::storage::catalog::entries::{Column, ColumnDefinition, Entry, Table, TableName, View};
+use crate::engine::storage::catalog::expressions::{mentions, rename_column};
+use crate::engine::storage::catalog::store::Catalog;
+use crate::engine::storage::delta::{self, Layout};
+use crate::engine::storage::types;
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+impl Catalog {
+    /// Gives the table, view or external table `from` the name `to`.
+    pub async fn rename_table(&self, from: &TableName, to: &TableName) -> Result<()> {
+        let (old, new) = (from.clone(), to.clone());
+        let entry = self.update(move |contents| {
+            let kind = contents.entry(&old, "table")?.kind();
+            let entry = contents.take(&old, kind)?;
+            contents.put(&new, entry.clone(), false)?;
+            Ok(entry)
+        });
+        if let Entry::Table(_) = entry.await? {
+            self.stored_table(to)?.set_label(to.to_string());
+        }
+        Ok(())
+    }
+
+    /// Adds a column with the value `fill` (or NULL) in the rows there are; false when it was there already.
+    pub async fn add_column(
+        &self,
+        name: &TableName,
+        column: ColumnDefinition,
+        fill: Option<ScalarValue>,
+        if_not_exists: bool,
+        context: &Arc<TaskContext>,
+    ) -> Result<bool> {
+        self.ensure_writable()?;
+        let table = self.stored_table(name)?;
+        let _writing = table.writing().await;
+        let _lock = table.write_lock().await;
+        let entry = self.table(name)?;
+        match entry.ensure_column_is_free(name, &column.name) {
+            Err(e) if e.kind() == ErrorKind::Exists && if_not_exists => return Ok(false),
+            free => free?,
+        }
+        let snapshot = table.latest().await?;
+        let fill = fill.filter(|value| !value.is_null());
+        if !column.nullable && fill.is_none() && snapshot.rows() != Some(0) {
+            return Err(holds_nulls(name, &column.name));
+        }
+        let taken: Vec<String> = snapshot.schema.fields().iter().map(|f| f.name().clone()).collect();
+        let stored_name = entry.free_stored_name(&column.name, &taken);
+        let data_type = types::declared(&column.name, &column.data_type)?;
+        let fill =
+            fill.map(|value| cast_fill(&column.name, &value, &types::scanned(&data_type))).transpose()?;
+        let field = Field::new(&stored_name, data_type, column.nullable);
+        let added = Column {
+            name: column.name,
+            stored_name,
+            default_sql: column.default_sql,
+            comment: column.comment,
+            dropped: false,
+        };
+        let mut planned = (*entry).clone();
+        planned.columns.push(added.clone());
+        let mut fields: Vec<Field> = snapshot.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+        fields.push(field.clone());
+        let future = arrow::datatypes::Schema::new(fields);
+        validate(&Layout::current(name, &planned, &future, &self.inner.functions)?)?;
+
+        delta::add_column(&table, &field, fill, &entry.cluster_by, context).await?;
+        self.alter_table(name, move |entry| {
+            entry.columns.push(added);
+            Ok(())
+        })
+        .await?;
+        Ok(true)
+    }
+
+    /// Drops a column; versions from before still have it. False when there was none.
+    pub async fn drop_column(&self, name: &TableName, column: &str, if_exists: bool) -> Result<bool> {
+        self.ensure_writable()?;
+        let table = self.stored_table(name)?;
+        let _writing = table.writing().await;
+        let _lock = table.write_lock().await;
+        let entry = self.table(name)?;
+        let index = match entry.column_index(name, column) {
+            Err(_) if if_exists => return Ok(false),
+            found => found?,
+        };
+        let stored_name = entry.columns[index].stored_name.clone();
+        ensure_droppable(name, &entry, column, &stored_name)?;
+        self.alter_table(name, move |entry| {
+            entry.columns[index].dropped = true;
+            Ok(())
+        })
+        .await?;
+        delta::drop_column(&table, &stored_name).await?;
+        Ok(true)
+    }
+
+    /// Gives the column `from` the name `to`; the files keep the name they have.
+    pub async fn rename_column(&self, name: &TableName, from: &str, to: &str) -> Result<()> {
+        self.ensure_writable()?;
+        let table = self.stored_table(name)?;
+        let _lock = table.write_lock().await;
+        let (table_name, from, to) = (name.clone(), from.to_string(), to.to_string());
+        self.alter_table(name, move |entry| {
+            let index = entry.column_index(&table_name, &from)?;
+            entry.ensure_column_is_free(&table_name, &to)?;
+            for check in &mut entry.checks {
+                check.sql = rename_column(&check.sql, &from, &to)?;
+            }
+            entry.columns[index].name = to;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets or drops the DEFAULT of a column for rows to come.
+    pub async fn set_default(
+        &self,
+        name: &TableName,
+        column: &str,
+        default_sql: Option<String>,
+    ) -> Result<()> {
+        self.ensure_writable()?;
+        let table = self.stored_table(name)?;
+        let _lock = table.write_lock().await;
+        let snapshot = table.latest().await?;
+        let mut planned = (*self.table(name)?).clone();
+        let index = planned.column_index(name, column)?;
+        planned.columns[index].default_sql = default_sql.clone();
+        validate(&Layout::current(name, &planned, &snapshot.schema, &self.inner.functions)?)?;
+        self.alter_table(name, move |entry| {
+            entry.columns[index].default_sql = default_sql;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets or drops the comment of the table, view or external table `name`, or of a column of a table.
+    pub async fn set_comment(
+        &self,
+        name: &TableName,
+        column: Option<&str>,
+        comment: Option<String>,
+    ) -> Result<()> {
+        let (name, column) = (name.clone(), column.map(str::to_string));
+        self.update(move |contents| {
+            let mut entry = contents.entry(&name, "table")?.clone();
+            match (&mut entry, column) {
+                (Entry::Table(table), Some(column)) => {
+                    let index = table.column_index(&name, &column)?;
+                    Arc::make_mut(table).columns[index].comment = comment;
+                }
+                (Entry::Table(table), None) => Arc::make_mut(table).comment = comment,
+                (Entry::View(view), None) => *view = Arc::new(View { comment, ..(**view).clone() }),
+                (Entry::External(table), None) => Arc::make_mut(table).comment = comment,
+                (other, Some(_)) => {
+                    let message = format!("{name} is no table but a {}: comment it as a whole", other.kind());
+                    return Err(Error::input(Subject::Column, message));
+                }
+            }
+            contents.put(&name, entry, true).map(|_| ())
+        })
+        .await
+    }
+
+    /// Changes the catalog entry of the table `name`; plans made before can read but no longer write.
+    pub(super) async fn alter_table(
+        &self,
+        name: &TableName,
+        change: impl FnOnce(&mut Table) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let (table, name) = (self.stored_table(name)?, name.clone());
+        self.update(move |contents| {
+            let mut entry = Arc::clone(contents.table(&name)?);
+            change(Arc::make_mut(&mut entry))?;
+            contents.put(&name, Entry::Table(entry), true)?;
+            Ok(())
+        })
+        .await?;
+        table.note_layout_change();
+        Ok(())
+    }
+}
+
+fn holds_nulls(name: &TableName, column: &str) -> Error {
+    let message = format!("column \"{column}\" of table {name} would contain null values");
+    Error::new(ErrorKind::Data, Subject::Constraint, message)
+        .with_hint("give it a DEFAULT, or add it without NOT NULL")
+}
+
+fn cast_fill(
+    column: &str,
+    value: &ScalarValue,
+    data_type: &arrow::datatypes::DataType,
+) -> Result<ScalarValue> {
+    value.cast_to(data_type).map_err(|_| {
+        let message = format!("default {value} of column {column} is not {}", types::sql_name(data_type));
+        Error::input(Subject::Type, message)
+    })
+}
+
+fn ensure_droppable(name: &TableName, entry: &Table, column: &str, stored_name: &String) -> Result<()> {
+    if entry.live_columns().count() == 1 {
+        let message = format!("column {column} is the only one of table {name}");
+        return Err(Error::input(Subject::Column, message).with_hint("DROP TABLE drops the table"));
+    }
+    if entry.cluster_by.contains(stored_name) {
+        let message = format!("rows of table {name} are kept sorted by column {column}");
+        return Err(Error::input(Subject::Column, message));
+    }
+    for check in &entry.checks {
+        if mentions(&check.sql, column)? {
+            let message =
+                format!("column {column} of table {name} is used by check constraint \"{}\"", check.name);
+            return Err(Error::input(Subject::Column, message));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! The durable catalog: schemas, tables, views and external tables of one database directory.
+
+mod alter;
+mod create;
+mod entries;
+mod expressions;
+mod generations;
+mod store;
+
+pub use create::{Created, IfExists};
+pub use entries::{
+    Check, Column, ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, SchemaEntry, Table,
+    TableDefinition, TableName, View,
+};
+pub use store::{Access, Catalog};

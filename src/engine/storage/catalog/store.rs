@@ -1,0 +1,402 @@
+//! One opened database directory: its catalog in memory, and how it changes durably.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use datafusion::catalog::TableProvider;
+use datafusion::execution::{SessionState, TaskContext};
+use parking_lot::{Mutex, RwLock};
+
+use crate::engine::storage::catalog::entries::{
+    Contents, DEFAULT_SCHEMA, Entry, ExternalTable, SchemaEntry, Table, TableName, View, check_identifier,
+};
+use crate::engine::storage::catalog::generations::Generations;
+use crate::engine::storage::catalog::{Created, IfExists};
+use crate::engine::storage::delta::{
+    self, Layout, OptimizeSummary, StoredTable, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo,
+};
+use crate::engine::storage::durable_fs::DurableFs;
+use crate::engine::storage::lock::DatabaseLock;
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+/// How a database directory is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// By the one process that may write it.
+    ReadWrite,
+    /// Beside a writer, or without one.
+    ReadOnly,
+}
+
+/// The catalog of one database directory and the door to its tables; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) tables: PathBuf,
+    pub(super) fs: DurableFs,
+    pub(super) functions: Arc<SessionState>,
+    directory: PathBuf,
+    generations: Generations,
+    lock: Option<DatabaseLock>,
+    current: RwLock<(u64, Arc<Contents>)>,
+    changing: Arc<tokio::sync::Mutex<()>>,
+    open_tables: Mutex<HashMap<String, Arc<StoredTable>>>,
+}
+
+impl Catalog {
+    /// Opens the database in `directory`, creating it when it is to be written; `functions` plan the text of
+    /// DEFAULT and CHECK.
+    pub fn open(directory: &Path, access: Access, functions: Arc<SessionState>) -> Result<Self> {
+        Self::open_on(directory, access, functions, DurableFs::default())
+    }
+
+    /// As [`Catalog::open`], on this file system.
+    pub fn open_on(
+        directory: &Path,
+        access: Access,
+        functions: Arc<SessionState>,
+        fs: DurableFs,
+    ) -> Result<Self> {
+        let directory = std::path::absolute(directory).map_err(|e| Error::io(directory, &e))?;
+        let (catalog, tables) = (directory.join("catalog"), directory.join("tables"));
+        let lock = match access {
+            Access::ReadWrite => Some(prepare(&directory, [&catalog, &tables], &fs)?),
+            Access::ReadOnly => {
+                ensure_exists(&directory, &catalog, &fs)?;
+                None
+            }
+        };
+        let generations = Generations::new(catalog, fs.clone());
+        let (number, contents) = generations.load()?;
+        if lock.is_some() {
+            remove_orphans(&tables, &contents, &fs)?;
+        }
+        let inner = Inner {
+            tables,
+            fs,
+            functions,
+            directory,
+            generations,
+            lock,
+            current: RwLock::new((number, Arc::new(contents))),
+            changing: Arc::default(),
+            open_tables: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The database directory.
+    pub fn directory(&self) -> &Path {
+        &self.inner.directory
+    }
+
+    /// The files of the database, for whoever else keeps something durable in its directory.
+    pub fn fs(&self) -> &DurableFs {
+        &self.inner.fs
+    }
+
+    /// True when this process may write the database.
+    pub fn is_writable(&self) -> bool {
+        self.inner.lock.is_some()
+    }
+
+    /// Fails when the database is open read-only.
+    pub fn ensure_writable(&self) -> Result<()> {
+        if self.is_writable() {
+            return Ok(());
+        }
+        let message = format!("database {} is open read-only", self.inner.directory.display());
+        Err(Error::new(ErrorKind::Denied, Subject::Database, message).with_hint("open it for writing"))
+    }
+
+    /// Everything in the catalog; a read-only database looks for what its writer changed.
+    pub fn contents(&self) -> Result<Arc<Contents>> {
+        let (number, contents) = self.inner.current.read().clone();
+        if self.is_writable() || self.inner.generations.newest()? == number {
+            return Ok(contents);
+        }
+        let (number, contents) = self.inner.generations.load()?;
+        let contents = Arc::new(contents);
+        *self.inner.current.write() = (number, Arc::clone(&contents));
+        Ok(contents)
+    }
+
+    /// Names of the schemas.
+    pub fn schemas(&self) -> Result<Vec<String>> {
+        Ok(self.contents()?.schemas.keys().cloned().collect())
+    }
+
+    /// Names in the schema `schema` and what they stand for.
+    pub fn entries(&self, schema: &str) -> Result<BTreeMap<String, Entry>> {
+        Ok(self.contents()?.schema(schema)?.entries.clone())
+    }
+
+    /// What `name` stands for, if anything.
+    pub fn find(&self, name: &TableName) -> Result<Option<Entry>> {
+        Ok(self.contents()?.find(name).cloned())
+    }
+
+    /// The catalog entry of the stored table `name`.
+    pub fn table(&self, name: &TableName) -> Result<Arc<Table>> {
+        self.contents()?.table(name).cloned()
+    }
+
+    /// The stored table `name` at `version`, for reading and, at its newest, for writing.
+    pub async fn provider(&self, name: &TableName, version: TableVersion) -> Result<Arc<dyn TableProvider>> {
+        let table = self.stored_table(name)?;
+        if version != TableVersion::Latest {
+            let snapshot = table.snapshot(version).await?;
+            let layout = Layout::of_version(name, &*self.table(name)?, &snapshot.schema);
+            return Ok(Arc::new(StoredTableProvider::past(table, Arc::new(layout), snapshot)));
+        }
+        // Counted before the entry is read: an ALTER in between makes the plan old, never wrong.
+        let layout_changes = table.layout_changes();
+        let snapshot = table.latest().await?;
+        let entry = self.table(name)?;
+        let layout = Arc::new(Layout::current(name, &entry, &snapshot.schema, &self.inner.functions)?);
+        Ok(Arc::new(StoredTableProvider::latest(table, layout, layout_changes, self.is_writable())))
+    }
+
+    /// Id and number of the newest version of the table `name`, the lineage of what is computed from it.
+    pub async fn current_version(&self, name: &TableName) -> Result<(String, u64)> {
+        let table = self.stored_table(name)?;
+        Ok((table.id().to_string(), table.latest().await?.version))
+    }
+
+    /// Number of rows of the newest version of the table `name`, when the log knows it.
+    pub async fn row_count(&self, name: &TableName) -> Result<Option<u64>> {
+        Ok(self.stored_table(name)?.latest().await?.rows())
+    }
+
+    /// All versions of the table `name` that can still be read, newest first.
+    pub async fn history(&self, name: &TableName) -> Result<Vec<VersionInfo>> {
+        self.stored_table(name)?.history().await
+    }
+
+    /// Number of the version of the table `name` that was the newest at `instant`.
+    pub async fn version_at(&self, name: &TableName, instant: DateTime<Utc>) -> Result<u64> {
+        Ok(self.stored_table(name)?.snapshot(TableVersion::At(instant)).await?.version)
+    }
+
+    /// Merges small files of the table `name`; with `cluster_by`, or if it has been given before, sorts all
+    /// rows by these columns.
+    pub async fn optimize(
+        &self,
+        name: &TableName,
+        cluster_by: Option<&[String]>,
+        context: &Arc<TaskContext>,
+    ) -> Result<OptimizeSummary> {
+        self.ensure_writable()?;
+        let entry = self.table(name)?;
+        let table = self.stored_table(name)?;
+        let stored_names = match cluster_by {
+            Some(columns) => self.cluster_columns(name, &entry, columns).await?,
+            None => entry.cluster_by.clone(),
+        };
+        let summary = delta::optimize(&table, &stored_names, context).await?;
+        if stored_names != entry.cluster_by {
+            self.alter_table(name, |entry| {
+                entry.cluster_by = stored_names;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(summary)
+    }
+
+    /// Deletes the files of the table `name` that no version younger than `retention` needs.
+    pub async fn vacuum(&self, name: &TableName, retention: TimeDelta) -> Result<VacuumSummary> {
+        self.ensure_writable()?;
+        delta::vacuum(&self.stored_table(name)?, retention).await
+    }
+
+    /// Creates the schema `name`; false when it was there already.
+    pub async fn create_schema(&self, name: &str, if_not_exists: bool) -> Result<bool> {
+        let name = name.to_string();
+        self.update(move |contents| {
+            check_identifier(&name, Subject::Schema)?;
+            if contents.schemas.contains_key(&name) {
+                if if_not_exists {
+                    return Ok(false);
+                }
+                let message = format!("schema {name} already exists");
+                return Err(Error::new(ErrorKind::Exists, Subject::Schema, message));
+            }
+            contents.schemas.insert(name, SchemaEntry::default());
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Drops the schema `name` with, if `cascade`, everything in it; false when there was none.
+    pub async fn drop_schema(&self, name: &str, if_exists: bool, cascade: bool) -> Result<bool> {
+        let name = name.to_string();
+        let dropped = self.update(move |contents| {
+            if if_exists && !contents.schemas.contains_key(&name) {
+                return Ok(None);
+            }
+            if !contents.schema(&name)?.entries.is_empty() && !cascade {
+                let message = format!("schema {name} is not empty");
+                let error = Error::input(Subject::Schema, message);
+                return Err(error.with_hint(format!("DROP SCHEMA {name} CASCADE drops what is in it")));
+            }
+            if name == DEFAULT_SCHEMA {
+                return Err(Error::input(Subject::Schema, format!("schema {name} cannot be dropped")));
+            }
+            Ok(contents.schemas.remove(&name))
+        });
+        let Some(schema) = dropped.await? else { return Ok(false) };
+        for (table, entry) in schema.entries {
+            self.discard(&TableName::public(table), &entry)?;
+        }
+        Ok(true)
+    }
+
+    /// Drops the stored table `name`; false when there was none. Statements that read it go on.
+    pub async fn drop_table(&self, name: &TableName, if_exists: bool) -> Result<bool> {
+        self.drop_entry(name, "table", if_exists).await
+    }
+
+    /// Drops the view `name`; false when there was none.
+    pub async fn drop_view(&self, name: &TableName, if_exists: bool) -> Result<bool> {
+        self.drop_entry(name, "view", if_exists).await
+    }
+
+    /// Drops the external table `name`, not its files; false when there was none.
+    pub async fn drop_external(&self, name: &TableName, if_exists: bool) -> Result<bool> {
+        self.drop_entry(name, "external table", if_exists).await
+    }
+
+    async fn drop_entry(&self, name: &TableName, kind: &'static str, if_exists: bool) -> Result<bool> {
+        let taken = name.clone();
+        let entry = self.update(move |contents| {
+            if if_exists && contents.find(&taken).is_none() {
+                return Ok(None);
+            }
+            contents.take(&taken, kind).map(Some)
+        });
+        let Some(entry) = entry.await? else { return Ok(false) };
+        self.discard(name, &entry)?;
+        Ok(true)
+    }
+
+    /// Creates the view `name`, or changes it with `replace`.
+    pub async fn create_view(&self, name: &TableName, view: View, replace: bool) -> Result<()> {
+        let name = name.clone();
+        self.update(move |contents| contents.put(&name, Entry::View(Arc::new(view)), replace).map(|_| ()))
+            .await
+    }
+
+    /// Creates the external table `name`.
+    pub async fn create_external(
+        &self,
+        name: &TableName,
+        table: ExternalTable,
+        if_exists: IfExists,
+    ) -> Result<Created> {
+        let name = name.clone();
+        let created = self.update(move |contents| {
+            if if_exists == IfExists::Skip && contents.find(&name).is_some() {
+                return Ok(false);
+            }
+            let replace = if_exists == IfExists::Replace;
+            contents.put(&name, Entry::External(Arc::new(table)), replace)?;
+            Ok(true)
+        });
+        Ok(Created { created: created.await?, rows: 0 })
+    }
+
+    /// The opened table behind the entry `name`; opening reads nothing.
+    pub(super) fn stored_table(&self, name: &TableName) -> Result<Arc<StoredTable>> {
+        let entry = self.table(name)?;
+        self.open_table(name, &entry.id)
+    }
+
+    fn open_table(&self, name: &TableName, id: &str) -> Result<Arc<StoredTable>> {
+        let mut open = self.inner.open_tables.lock();
+        if let Some(table) = open.get(id) {
+            return Ok(Arc::clone(table));
+        }
+        let fs = self.inner.fs.clone();
+        let table = Arc::new(StoredTable::open(&self.inner.tables, id, name.to_string(), fs)?);
+        open.insert(id.to_string(), Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// Lets statements find `table` by its id.
+    pub(super) fn adopt(&self, table: &Arc<StoredTable>) {
+        self.inner.open_tables.lock().insert(table.id().to_string(), Arc::clone(table));
+    }
+
+    /// Deletes the files of an entry that is no longer in the catalog, once nobody reads them.
+    pub(super) fn discard(&self, name: &TableName, entry: &Entry) -> Result<()> {
+        if let Entry::Table(entry) = entry {
+            let table = self.open_table(name, &entry.id)?;
+            table.mark_dropped();
+            self.inner.open_tables.lock().remove(&entry.id);
+        }
+        Ok(())
+    }
+
+    /// Makes one change of the catalog durable. It runs to its end even when the caller is dropped, so memory
+    /// and disk never differ.
+    pub(super) async fn update<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Contents) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ensure_writable()?;
+        let inner = Arc::clone(&self.inner);
+        let turn = Arc::clone(&inner.changing).lock_owned().await;
+        let task = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let (number, current) = inner.current.read().clone();
+            let mut contents = (*current).clone();
+            let result = change(&mut contents)?;
+            if contents != *current {
+                inner.generations.publish(number + 1, &contents)?;
+                *inner.current.write() = (number + 1, Arc::new(contents));
+            }
+            Ok(result)
+        });
+        task.await.map_err(|e| Error::internal(format!("the catalog could not be changed: {e}")))?
+    }
+}
+
+fn prepare(directory: &Path, rooms: [&PathBuf; 2], fs: &DurableFs) -> Result<DatabaseLock> {
+    fs.create_dir_all(directory).map_err(|e| Error::io(directory, &e))?;
+    let lock = DatabaseLock::acquire(directory)?;
+    for room in rooms {
+        fs.create_dir_all(room).map_err(|e| Error::io(room, &e))?;
+        fs.sweep(room).map_err(|e| Error::io(room, &e))?;
+    }
+    Ok(lock)
+}
+
+fn ensure_exists(directory: &Path, catalog: &Path, fs: &DurableFs) -> Result<()> {
+    match fs.fs().info(catalog) {
+        Ok(found) if found.is_dir => Ok(()),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(directory, &e)),
+        _ => {
+            let message = format!("{} is not a database", directory.display());
+            Err(Error::not_found(Subject::Database, message).with_hint("open it for writing to create one"))
+        }
+    }
+}
+
+/// Removes the directories of tables that were being created or dropped when their process died.
+fn remove_orphans(tables: &Path, contents: &Contents, fs: &DurableFs) -> Result<()> {
+    let known: std::collections::HashSet<&str> = contents.table_ids().collect();
+    for found in fs.fs().list(tables).map_err(|e| Error::io(tables, &e))? {
+        if found.is_dir && !known.contains(found.name.as_str()) {
+            let path = tables.join(&found.name);
+            fs.remove_dir_all(&path).map_err(|e| Error::io(&path, &e))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! How SQL sees a stored table: names, types, defaults and constraints over the stored columns.
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::Expr;
+use std::sync::Arc;
+
+use crate::engine::storage::catalog::{Table, TableName};
+use crate::engine::storage::delta::errors::from_datafusion;
+use crate::engine::storage::types;
+use crate::error::{Error, Result, Subject};
+
+/// A CHECK constraint with its condition planned over the table's columns.
+#[derive(Debug, Clone)]
+pub struct PlannedCheck {
+    /// Name of the constraint.
+    pub name: String,
+    /// SQL text of the condition.
+    pub sql: String,
+    /// The condition.
+    pub condition: Expr,
+}
+
+/// The columns of a table as SQL sees them, over the columns its files hold.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Name of the table.
+    pub name: TableName,
+    /// Columns as SQL sees them.
+    pub schema: SchemaRef,
+    /// Name in the files of each column of `schema`.
+    pub stored_names: Vec<String>,
+    /// DEFAULT of each column of `schema`.
+    pub defaults: Vec<Option<Expr>>,
+    /// CHECK constraints.
+    pub checks: Vec<PlannedCheck>,
+    /// Stored names of the columns the rows are kept sorted by.
+    pub cluster_by: Vec<String>,
+}
+
+impl Layout {
+    /// The layout of the catalog entry `table` over the columns `stored` that its newest version has.
+    pub fn current(
+        name: &TableName,
+        table: &Table,
+        stored: &Schema,
+        functions: &SessionState,
+    ) -> Result<Self> {
+        let live = || table.live_columns();
+        let fields = live().map(|column| {
+            let field = stored.field_with_name(&column.stored_name).map_err(|_| {
+                let message = format!("column {} of table {name} is missing in its log", column.name);
+                Error::corrupt(Subject::Table, message)
+            })?;
+            Ok(scanned_field(&column.name, field))
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
+        let known = qualified(name, &schema)?;
+        let checks = table.checks.iter().map(|check| {
+            let condition = plan(functions, &check.sql, &known)?;
+            Ok(PlannedCheck { name: check.name.clone(), sql: check.sql.clone(), condition })
+        });
+        let checks = checks.collect::<Result<_>>()?;
+        let nothing = DFSchema::empty();
+        let default =
+            |sql: &Option<String>| sql.as_ref().map(|sql| plan(functions, sql, &nothing)).transpose();
+        Ok(Self {
+            name: name.clone(),
+            stored_names: live().map(|c| c.stored_name.clone()).collect(),
+            defaults: live().map(|c| default(&c.default_sql)).collect::<Result<_>>()?,
+            checks,
+            cluster_by: table.cluster_by.clone(),
+            schema,
+        })
+    }
+
+    /// The layout of an older version with the columns `stored`, under the names columns have today.
+    pub fn of_version(name: &TableName, table: &Table, stored: &Schema) -> Self {
+        let mut fields: Vec<Field> = Vec::new();
+        let mut stored_names: Vec<String> = Vec::new();
+        for column in &table.columns {
+            let Ok(field) = stored.field_with_name(&column.stored_name) else { continue };
+            let free = fields.iter().all(|f| *f.name() != column.name);
+            let visible = if free { &column.name } else { &column.stored_name };
+            fields.push(scanned_field(visible, field));
+            stored_names.push(column.stored_name.clone());
+        }
+        Self {
+            name: name.clone(),
+            schema: Arc::new(Schema::new(fields)),
+            defaults: vec![None; stored_names.len()],
+            stored_names,
+            checks: Vec::new(),
+            cluster_by: table.cluster_by.clone(),
+        }
+    }
+
+    /// The schema with the table's name as qualifier, for planning expressions over its rows.
+    pub fn qualified_schema(&self) -> Result<DFSchema> {
+        qualified(&self.name, &self.schema)
+    }
+}
+
+fn scanned_field(name: &str, stored: &Field) -> Field {
+    Field::new(name, types::scanned(stored.data_type()), stored.is_nullable())
+}
+
+fn qualified(name: &TableName, schema: &Schema) -> Result<DFSchema> {
+    DFSchema::try_from_qualified_schema(name.table.as_str(), schema).map_err(from_datafusion)
+}
+
+fn plan(functions: &SessionState, sql: &str, schema: &DFSchema) -> Result<Expr> {
+    functions.create_logical_expr(sql, schema).map_err(from_datafusion)
+}

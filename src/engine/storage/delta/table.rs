@@ -1,0 +1,406 @@
+//! A stored table: its Delta log, the newest version in memory, and the only way to commit to it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arrow::datatypes::{Field, Schema};
+use chrono::{DateTime, Utc};
+use datafusion::error::DataFusionError;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
+use deltalake::kernel::{Action, Add, MetadataExt, StructType};
+use deltalake::logstore::LogStoreRef;
+use deltalake::operations::create::CreateBuilder;
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::table::state::DeltaTableState;
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use parking_lot::RwLock;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::engine::storage::delta::errors::{from_datafusion, from_delta, no_such_version};
+use crate::engine::storage::delta::snapshot::Snapshot;
+use crate::engine::storage::durable_fs::DurableFs;
+use crate::engine::storage::durable_store::DurableStore;
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+/// How often a commit is tried again after another program wrote to the table.
+const COMMIT_RETRIES: usize = 10;
+/// After how many commits the log is summarised, so that opening stays fast.
+const CHECKPOINT_INTERVAL: u32 = 20;
+
+/// Which version of a table a statement reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TableVersion {
+    /// The newest.
+    #[default]
+    Latest,
+    /// The one of this number.
+    Number(u64),
+    /// The newest that existed at this instant.
+    At(DateTime<Utc>),
+}
+
+/// One version in the history of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VersionInfo {
+    /// Number.
+    pub version: u64,
+    /// When it was committed.
+    pub timestamp: DateTime<Utc>,
+    /// What was done: `CREATE TABLE`, `INSERT`, `DELETE`, ...
+    pub operation: String,
+    /// How many rows were written, changed or deleted, when the log says so.
+    pub rows: Option<u64>,
+}
+
+/// What one commit does.
+#[derive(Debug)]
+pub struct Commit {
+    /// Word for the history: `INSERT`, `DELETE`, `UPDATE`, ...
+    pub operation: &'static str,
+    /// Files added and removed, metadata changed.
+    pub actions: Vec<Action>,
+    /// The operation in Delta's terms.
+    pub delta: DeltaOperation,
+    /// Rows written, changed or deleted.
+    pub rows: u64,
+}
+
+/// A stored table; opened without reading anything, loaded on first use.
+#[derive(Debug)]
+pub struct StoredTable {
+    id: String,
+    directory: PathBuf,
+    fs: DurableFs,
+    log_store: LogStoreRef,
+    object_store: Arc<DurableStore>,
+    object_store_url: ObjectStoreUrl,
+    label: RwLock<String>,
+    newest: tokio::sync::Mutex<Option<Arc<Snapshot>>>,
+    writer: tokio::sync::Mutex<()>,
+    /// Statements that write files hold it shared; vacuum, which deletes unknown files, alone.
+    activity: Arc<tokio::sync::RwLock<()>>,
+    layout_changes: AtomicU64,
+    dropped: AtomicBool,
+}
+
+impl StoredTable {
+    /// The table in the directory `tables/id`, called `label` in messages.
+    pub fn open(tables: &Path, id: &str, label: String, fs: DurableFs) -> Result<Self> {
+        let directory = tables.join(id);
+        let log_store = log_store(&directory, &label, &fs)?;
+        let object_store_url = object_store_url(tables).map_err(from_datafusion)?;
+        Ok(Self {
+            object_store: Arc::new(DurableStore::new(tables.to_path_buf(), fs.clone())),
+            object_store_url,
+            id: id.to_string(),
+            directory,
+            fs,
+            log_store,
+            label: RwLock::new(label),
+            newest: tokio::sync::Mutex::new(None),
+            writer: tokio::sync::Mutex::new(()),
+            activity: Arc::default(),
+            layout_changes: AtomicU64::new(0),
+            dropped: AtomicBool::new(false),
+        })
+    }
+
+    /// Writes version 0 with these columns and files.
+    pub async fn create(&self, schema: &Schema, files: Vec<Add>, rows: u64) -> Result<()> {
+        let schema: StructType = schema
+            .try_into_kernel()
+            .map_err(|e| Error::input(Subject::Type, format!("table {}: {e}", self.label())))?;
+        CreateBuilder::new()
+            .with_log_store(Arc::clone(&self.log_store))
+            .with_save_mode(SaveMode::ErrorIfExists)
+            .with_columns(schema.fields().cloned())
+            .with_configuration([("delta.checkpointInterval", Some(CHECKPOINT_INTERVAL.to_string()))])
+            .with_commit_properties(properties("CREATE TABLE", rows))
+            .with_actions(files.into_iter().map(Action::Add))
+            .await
+            .map_err(|e| self.error(e))?;
+        Ok(())
+    }
+
+    /// Name of its directory.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where its files are written.
+    pub fn fs(&self) -> &DurableFs {
+        &self.fs
+    }
+
+    /// The address under which plans find [`StoredTable::object_store`].
+    pub fn object_store_url(&self) -> &ObjectStoreUrl {
+        &self.object_store_url
+    }
+
+    /// The files of all tables of the database; a file's path starts with the id of its table.
+    pub fn object_store(&self) -> Arc<DurableStore> {
+        Arc::clone(&self.object_store)
+    }
+
+    /// Its name in messages.
+    pub fn label(&self) -> String {
+        self.label.read().clone()
+    }
+
+    /// Changes its name in messages.
+    pub fn set_label(&self, label: String) {
+        *self.label.write() = label;
+    }
+
+    /// Counts changes of columns and constraints; a statement planned before the last one must not write.
+    pub fn layout_changes(&self) -> u64 {
+        self.layout_changes.load(Ordering::Acquire)
+    }
+
+    /// Notes that columns or constraints change now.
+    pub fn note_layout_change(&self) {
+        self.layout_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Marks the table as dropped: no commit succeeds from now on, and the directory goes with the
+    /// last statement that reads it.
+    pub fn mark_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+
+    /// Takes [`StoredTable::mark_dropped`] back.
+    pub fn keep(&self) {
+        self.dropped.store(false, Ordering::Release);
+    }
+
+    /// The right to change the table; others wait.
+    pub async fn write_lock(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.writer.lock().await
+    }
+
+    /// Keeps vacuum away while files of a statement are not committed yet.
+    pub async fn writing(&self) -> tokio::sync::OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.activity).read_owned().await
+    }
+
+    /// Waits until no statement has uncommitted files, and keeps new ones away.
+    pub async fn alone(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
+        self.activity.write().await
+    }
+
+    /// The newest version; only log entries newer than the one in memory are read.
+    pub async fn latest(&self) -> Result<Arc<Snapshot>> {
+        let mut newest = self.newest.lock().await;
+        let label = self.label();
+        let Some(known) = newest.as_ref() else {
+            let state = DeltaTableState::try_new(&self.log_store, None).await.map_err(|e| self.error(e))?;
+            let snapshot = Arc::new(Snapshot::from_state(&label, state, None)?);
+            *newest = Some(Arc::clone(&snapshot));
+            return Ok(snapshot);
+        };
+        let mut state = known.state.clone();
+        state.update(&self.log_store, None).await.map_err(|e| self.error(e))?;
+        if state.version() == known.version {
+            return Ok(Arc::clone(known));
+        }
+        let snapshot = Arc::new(Snapshot::from_state(&label, state, Some(known))?);
+        *newest = Some(Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// The version that `version` names.
+    pub async fn snapshot(&self, version: TableVersion) -> Result<Arc<Snapshot>> {
+        let latest = self.latest().await?;
+        let number = match version {
+            TableVersion::Latest => return Ok(latest),
+            TableVersion::Number(number) => number,
+            TableVersion::At(instant) => self.version_at(instant).await?,
+        };
+        if number == latest.version {
+            return Ok(latest);
+        }
+        let label = self.label();
+        if number > latest.version || self.read_log_entry(number).await?.is_none() {
+            return Err(no_such_version(&label, number));
+        }
+        let state =
+            DeltaTableState::try_new(&self.log_store, Some(number)).await.map_err(|e| self.error(e))?;
+        Ok(Arc::new(Snapshot::from_state(&label, state, Some(&latest))?))
+    }
+
+    async fn version_at(&self, instant: DateTime<Utc>) -> Result<u64> {
+        let history = self.history().await?;
+        history.iter().find(|v| v.timestamp <= instant).map(|v| v.version).ok_or_else(|| {
+            let since = history.last().map(|v| format!("; its oldest version is of {}", v.timestamp));
+            let message = format!("table {} has no version of {instant}", self.label());
+            Error::not_found(Subject::Table, format!("{message}{}", since.unwrap_or_default()))
+        })
+    }
+
+    /// All versions that can still be read, newest first.
+    pub async fn history(&self) -> Result<Vec<VersionInfo>> {
+        let newest = self.latest().await?.version;
+        let mut history = Vec::new();
+        for version in (0..=newest).rev() {
+            let Some(bytes) = self.read_log_entry(version).await? else { break };
+            history.push(self.version_info(version, &bytes)?);
+        }
+        // Clocks may go back between commits; versions do not.
+        for i in (0..history.len().saturating_sub(1)).rev() {
+            let before = history[i + 1].timestamp;
+            history[i].timestamp = history[i].timestamp.max(before);
+        }
+        Ok(history)
+    }
+
+    async fn read_log_entry(&self, version: u64) -> Result<Option<bytes::Bytes>> {
+        match self.log_store.read_commit_entry(version).await {
+            Ok(entry) => Ok(entry),
+            Err(DeltaTableError::InvalidVersion(_)) => Ok(None),
+            Err(e) => Err(self.error(e)),
+        }
+    }
+
+    fn version_info(&self, version: u64, entry: &[u8]) -> Result<VersionInfo> {
+        let unreadable = || {
+            let message = format!("log of table {}: version {version} cannot be read", self.label());
+            Error::corrupt(Subject::File, message)
+        };
+        let mut info = Value::Null;
+        for line in entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let mut action: Value = serde_json::from_slice(line).map_err(|_| unreadable())?;
+            if let Some(found) = action.get_mut("commitInfo") {
+                info = found.take();
+            }
+        }
+        let milliseconds = info["timestamp"].as_i64().unwrap_or_default();
+        Ok(VersionInfo {
+            version,
+            timestamp: DateTime::from_timestamp_millis(milliseconds).ok_or_else(unreadable)?,
+            operation: info["foretell.operation"]
+                .as_str()
+                .or_else(|| info["operation"].as_str())
+                .unwrap_or("UNKNOWN")
+                .to_string(),
+            rows: info["foretell.rows"].as_u64(),
+        })
+    }
+
+    /// Commits on top of `base`, the newest version; call it with the write lock held. It runs to its end
+    /// even when the caller is dropped, so a commit is never half acknowledged.
+    pub async fn commit(self: &Arc<Self>, base: Arc<Snapshot>, commit: Commit) -> Result<Arc<Snapshot>> {
+        if self.dropped.load(Ordering::Acquire) {
+            return Err(Error::not_found(Subject::Table, format!("table {} was dropped", self.label())));
+        }
+        let table = Arc::clone(self);
+        let task = tokio::spawn(async move { table.commit_uninterrupted(base, commit).await });
+        task.await.map_err(|e| Error::internal(format!("commit to table {} stopped: {e}", self.label())))?
+    }
+
+    async fn commit_uninterrupted(&self, base: Arc<Snapshot>, commit: Commit) -> Result<Arc<Snapshot>> {
+        let prepared = CommitBuilder::from(properties(commit.operation, commit.rows))
+            .with_actions(commit.actions)
+            .build(Some(&base.state as &dyn TableReference), Arc::clone(&self.log_store), commit.delta);
+        let prepared = prepared.into_prepared_commit_future().await.map_err(|e| self.error(e))?;
+        let committed = prepared.await.map_err(|e| self.error(e))?;
+        // The commit is durable. A checkpoint that fails now only makes the next opening slower.
+        let mut newest = self.newest.lock().await;
+        match committed.await {
+            Ok(done) => {
+                let snapshot = Snapshot::from_state(&self.label(), done.snapshot(), Some(&base))?;
+                *newest = Some(Arc::new(snapshot));
+            }
+            Err(_) => *newest = None,
+        }
+        drop(newest);
+        self.latest().await
+    }
+
+    /// The action that gives the table the columns `schema`, all of types it has already.
+    pub fn schema_action(&self, base: &Snapshot, schema: &Schema) -> Result<Action> {
+        let kernel: StructType = schema
+            .try_into_kernel()
+            .map_err(|e| Error::input(Subject::Type, format!("table {}: {e}", self.label())))?;
+        let metadata = base.state.metadata().clone();
+        let changed = metadata
+            .with_schema(&kernel)
+            .map_err(|e| Error::internal(format!("columns of table {}: {e}", self.label())))?;
+        Ok(Action::Metadata(changed))
+    }
+
+    /// Adds `column`, NULL in every row, to the log; call it with the write lock held.
+    pub async fn add_stored_column(&self, column: &Field) -> Result<Arc<Snapshot>> {
+        let schema: StructType =
+            (&Schema::new(vec![column.clone().with_nullable(true)]))
+                .try_into_kernel()
+                .map_err(|e| Error::input(Subject::Type, format!("table {}: {e}", self.label())))?;
+        let builder =
+            self.delta_table().await?.add_columns().with_fields(schema.into_fields().collect::<Vec<_>>());
+        builder.with_commit_properties(properties("ADD COLUMN", 0)).await.map_err(|e| self.error(e))?;
+        self.latest().await
+    }
+
+    /// The table as Delta's own operations want it.
+    pub async fn delta_table(&self) -> Result<DeltaTable> {
+        let mut table = DeltaTable::new(Arc::clone(&self.log_store));
+        table.load().await.map_err(|e| self.error(e))?;
+        Ok(table)
+    }
+
+    /// A Delta error about this table.
+    pub fn error(&self, error: DeltaTableError) -> Error {
+        from_delta(&self.label(), error)
+    }
+
+    /// The error of a statement whose plan is older than the table's columns or constraints.
+    pub fn altered(&self) -> Error {
+        let message = format!("table {} was altered while the statement ran", self.label());
+        Error::new(ErrorKind::Unavailable, Subject::Table, message).with_hint("run the statement again")
+    }
+}
+
+impl Drop for StoredTable {
+    fn drop(&mut self) {
+        if self.dropped.load(Ordering::Acquire) {
+            // What cannot be removed now is collected by the next writable open.
+            let _ = self.fs.remove_dir_all(&self.directory);
+        }
+    }
+}
+
+fn properties(operation: &str, rows: u64) -> CommitProperties {
+    let metadata: HashMap<String, Value> = HashMap::from([
+        ("foretell.operation".to_string(), json!(operation)),
+        ("foretell.rows".to_string(), json!(rows)),
+    ]);
+    CommitProperties::default().with_max_retries(COMMIT_RETRIES).with_metadata(metadata)
+}
+
+fn object_store_url(tables: &Path) -> Result<ObjectStoreUrl, DataFusionError> {
+    // One address a database, so that two databases opened by one process do not mix.
+    let digest = Sha256::digest(tables.as_os_str().as_encoded_bytes());
+    let host: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    ObjectStoreUrl::parse(format!("foretell://{host}/"))
+}
+
+fn log_store(directory: &Path, label: &str, fs: &DurableFs) -> Result<LogStoreRef> {
+    let url = Url::from_directory_path(directory).map_err(|()| {
+        let message = format!("{} is not an absolute path", directory.display());
+        Error::input(Subject::Database, message)
+    })?;
+    let store = Arc::new(DurableStore::new(PathBuf::from("/"), fs.clone()));
+    DeltaTableBuilder::from_url(url.clone())
+        .and_then(|builder| builder.with_storage_backend(store, url).build_storage())
+        .map_err(|e| from_delta(label, e))
+}

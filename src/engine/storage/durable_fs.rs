@@ -1,0 +1,446 @@
+//! The one way bytes become durable: write aside, fsync the file, publish atomically, fsync the directory.
+
+use std::fmt::Debug;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crate::error::{Error, Result};
+
+/// Every staging file starts with this; readers never look at one and the next writable open removes it.
+const STAGING_PREFIX: &str = ".staging-";
+
+/// What the file system knows about one file or directory.
+#[derive(Debug, Clone)]
+pub struct FileInfo {
+    /// Name inside its directory.
+    pub name: String,
+    /// Length in bytes.
+    pub len: u64,
+    /// Time of the last write.
+    pub modified: SystemTime,
+    /// True for a directory.
+    pub is_dir: bool,
+}
+
+/// A file opened for writing.
+pub trait FsFile: Write + Send {
+    /// Waits until every byte written so far is on the disk.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The operations of a file system that durability rests on; a simulated one can take its place.
+pub trait Fs: Debug + Send + Sync + 'static {
+    /// Creates `path` for writing and fails when it exists.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// Reads these bytes of `path`; the range must lie inside the file.
+    fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Vec<u8>>;
+    /// Describes `path`.
+    fn info(&self, path: &Path) -> io::Result<FileInfo>;
+    /// Describes everything directly inside the directory `path`, in no particular order.
+    fn list(&self, path: &Path) -> io::Result<Vec<FileInfo>>;
+    /// Moves `from` over `to`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives the file `from` the second name `to` and fails when `to` exists.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes the file `path`.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+    /// Creates the directory `path` inside an existing one.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Removes the empty directory `path`.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Waits until the entries of the directory `path` are on the disk.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The operating system's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsFs;
+
+impl FsFile for std::fs::File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+impl Fs for OsFs {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(std::fs::File::create_new(path)?))
+    }
+
+    fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(path)?;
+        file.seek(SeekFrom::Start(range.start))?;
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn info(&self, path: &Path) -> io::Result<FileInfo> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        describe(name, &std::fs::metadata(path)?)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<FileInfo>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(metadata) => {
+                    found.push(describe(entry.file_name().to_string_lossy().into_owned(), &metadata)?)
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {} // removed while we listed
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(found)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::File::open(path)?.sync_all()
+    }
+}
+
+fn describe(name: String, metadata: &std::fs::Metadata) -> io::Result<FileInfo> {
+    Ok(FileInfo { name, len: metadata.len(), modified: metadata.modified()?, is_dir: metadata.is_dir() })
+}
+
+/// How a finished staging file gets its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publish {
+    /// The name must be free: exactly one of several writers wins.
+    Create,
+    /// Whatever has the name is replaced.
+    Replace,
+}
+
+/// Durable files on some [`Fs`]; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DurableFs {
+    fs: Arc<dyn Fs>,
+}
+
+impl Default for DurableFs {
+    fn default() -> Self {
+        Self::new(Arc::new(OsFs))
+    }
+}
+
+impl DurableFs {
+    /// Durable files on this file system.
+    pub fn new(fs: Arc<dyn Fs>) -> Self {
+        Self { fs }
+    }
+
+    /// The file system underneath, for reads.
+    pub fn fs(&self) -> &dyn Fs {
+        self.fs.as_ref()
+    }
+
+    /// Opens a staging file beside `target`; nothing is visible until it is published.
+    pub fn stage(&self, target: &Path) -> io::Result<StagedFile> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let directory = parent(target)?.to_path_buf();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name =
+            format!("{STAGING_PREFIX}{}-{number}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
+        let staging = directory.join(name);
+        let file = self.fs.create(&staging)?;
+        Ok(StagedFile { fs: Arc::clone(&self.fs), file, staging, target: target.to_path_buf(), written: 0 })
+    }
+
+    /// Writes the whole file `target` durably.
+    pub fn write(&self, target: &Path, bytes: &[u8], publish: Publish) -> io::Result<()> {
+        let mut staged = self.stage(target)?;
+        staged.write_all(bytes)?;
+        staged.publish(publish)
+    }
+
+    /// Reads the whole file `path`.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let len = self.fs.info(path)?.len;
+        self.fs.read(path, 0..len)
+    }
+
+    /// Creates `path` and its missing parents, each one durable in its own parent.
+    pub fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        match self.fs.info(path) {
+            Ok(found) if found.is_dir => return Ok(()),
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "a file has this name")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        let above = parent(path)?;
+        self.create_dir_all(above)?;
+        match self.fs.create_dir(path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        self.fs.sync_dir(above)
+    }
+
+    /// Removes the file `path` durably; a missing file is not an error.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        match self.fs.unlink(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+            Ok(()) => self.fs.sync_dir(parent(path)?),
+        }
+    }
+
+    /// Removes the directory `path` with everything in it; a missing one is not an error.
+    pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let entries = match self.fs.list(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found?,
+        };
+        for entry in entries {
+            let inner = path.join(&entry.name);
+            if entry.is_dir { self.remove_dir_all(&inner)? } else { self.fs.unlink(&inner)? }
+        }
+        self.fs.remove_dir(path)?;
+        self.fs.sync_dir(parent(path)?)
+    }
+
+    /// Publishes the finished directory `from` as `to`: every file and directory in it is synced first.
+    pub fn publish_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.sync_tree(from)?;
+        self.fs.rename(from, to)?;
+        self.fs.sync_dir(parent(to)?)
+    }
+
+    fn sync_tree(&self, directory: &Path) -> io::Result<()> {
+        for entry in self.fs.list(directory)? {
+            if entry.is_dir {
+                self.sync_tree(&directory.join(entry.name))?;
+            }
+        }
+        self.fs.sync_dir(directory)
+    }
+
+    /// Removes what interrupted writers left behind in `directory` and below; returns how many files.
+    pub fn sweep(&self, directory: &Path) -> io::Result<usize> {
+        let mut removed = 0;
+        for entry in self.fs.list(directory)? {
+            let path = directory.join(&entry.name);
+            if entry.is_dir {
+                removed += self.sweep(&path)?;
+            } else if is_staging(&entry.name) {
+                self.fs.unlink(&path)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// As [`DurableFs::write`], with the product's error.
+    pub fn save(&self, target: &Path, bytes: &[u8], publish: Publish) -> Result<()> {
+        self.write(target, bytes, publish).map_err(|e| Error::io(target, &e))
+    }
+}
+
+/// True for the name of a file that no one has published yet.
+pub fn is_staging(name: &str) -> bool {
+    name.starts_with(STAGING_PREFIX)
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no directory"))
+}
+
+/// A file being written under a private name; dropping it unpublished removes it.
+pub struct StagedFile {
+    fs: Arc<dyn Fs>,
+    file: Box<dyn FsFile>,
+    staging: PathBuf,
+    target: PathBuf,
+    written: u64,
+}
+
+impl Debug for StagedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StagedFile").field("target", &self.target).field("written", &self.written).finish()
+    }
+}
+
+impl StagedFile {
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Syncs the file, gives it its name and syncs the directory; after `Ok` it survives a power loss.
+    pub fn publish(mut self, publish: Publish) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.sync()?;
+        match publish {
+            Publish::Create => self.fs.link(&self.staging, &self.target)?,
+            Publish::Replace => self.fs.rename(&self.staging, &self.target)?,
+        }
+        self.fs.sync_dir(parent(&self.target)?)
+    }
+}
+
+impl Write for StagedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        // After a rename the name is gone already; after a link this drops the second name.
+        let _ = self.fs.unlink(&self.staging);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_file_is_whole_and_an_abandoned_one_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = DurableFs::default();
+        let target = dir.path().join("a");
+        fs.write(&target, b"one", Publish::Create).unwrap();
+        let again = fs.write(&target, b"two", Publish::Create).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs.read(&target).unwrap(), b"one");
+        fs.write(&target, b"three", Publish::Replace).unwrap();
+        assert_eq!(fs.read(&target).unwrap(), b"three");
+        let mut staged = fs.stage(&target).unwrap();
+        staged.write_all(b"half").unwrap();
+        drop(staged);
+        assert_eq!(fs.fs().list(dir.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn exactly_one_of_many_creators_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("commit");
+        let wins: usize = std::thread::scope(|scope| {
+            let tasks: Vec<_> = (0..8)
+                .map(|i| {
+                    let target = &target;
+                    scope.spawn(move || {
+                        let bytes = format!("{i}");
+                        usize::from(
+                            DurableFs::default().write(target, bytes.as_bytes(), Publish::Create).is_ok(),
+                        )
+                    })
+                })
+                .collect();
+            tasks.into_iter().map(|t| t.join().unwrap()).sum()
+        });
+        assert_eq!(wins, 1);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn sweep_removes_only_staging_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = DurableFs::default();
+        let inner = dir.path().join("x/y");
+        fs.create_dir_all(&inner).unwrap();
+        fs.write(&inner.join("kept"), b"k", Publish::Create).unwrap();
+        std::fs::write(inner.join(format!("{STAGING_PREFIX}1-2-3")), b"torn").unwrap();
+        assert_eq!(fs.sweep(dir.path()).unwrap(), 1);
+        assert_eq!(fs.fs().list(&inner).unwrap().len(), 1);
+    }
+
+    #[derive(Debug)]
+    struct FailingSync {
+        file: bool,
+    }
+
+    struct FailingFile(Box<dyn FsFile>);
+
+    impl Write for FailingFile {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    impl FsFile for FailingFile {
+        fn sync(&mut self) -> io::Result<()> {
+            Err(io::Error::other("no fsync today"))
+        }
+    }
+
+    impl Fs for FailingSync {
+        fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+            let file = OsFs.create(path)?;
+            Ok(if self.file { Box::new(FailingFile(file)) } else { file })
+        }
+        fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
+            OsFs.read(path, range)
+        }
+        fn info(&self, path: &Path) -> io::Result<FileInfo> {
+            OsFs.info(path)
+        }
+        fn list(&self, path: &Path) -> io::Result<Vec<FileInfo>> {
+            OsFs.list(path)
+        }
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            OsFs.rename(from, to)
+        }
+        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+            OsFs.link(from, to)
+        }
+        fn unlink(&self, path: &Path) -> io::Result<()> {
+            OsFs.unlink(path)
+        }
+        fn create_dir(&self, path: &Path) -> io::Result<()> {
+            OsFs.create_dir(path)
+        }
+        fn remove_dir(&self, path: &Path) -> io::Result<()> {
+            OsFs.remove_dir(path)
+        }
+        fn sync_dir(&self, _: &Path) -> io::Result<()> {
+            if self.file { Ok(()) } else { Err(io::Error::other("no directory fsync today")) }
+        }
+    }
+
+    #[test]
+    fn failed_sync_is_an_error_and_a_file_not_synced_is_not_visible() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = DurableFs::new(Arc::new(FailingSync { file: true }));
+        fs.write(&dir.path().join("a"), b"x", Publish::Create).unwrap_err();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let fs = DurableFs::new(Arc::new(FailingSync { file: false }));
+        fs.write(&dir.path().join("a"), b"x", Publish::Create).unwrap_err();
+    }
+}

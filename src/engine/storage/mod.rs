@@ -1,0 +1,17 @@
+//! Everything durable but models: the database directory, its lock, its catalog and its tables.
+
+mod catalog;
+mod delta;
+mod durable_fs;
+mod durable_store;
+mod lock;
+mod types;
+
+pub use catalog::{
+    Access, Catalog, Check, Column, ColumnDefinition, Contents, Created, DEFAULT_SCHEMA, Entry,
+    ExternalTable, IfExists, SchemaEntry, Table, TableDefinition, TableName, View,
+};
+pub use delta::{OptimizeSummary, TableVersion, VacuumSummary, VersionInfo, from_datafusion, to_datafusion};
+pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};
+pub use lock::DatabaseLock;
+pub use types::sql_name;

@@ -1,0 +1,546 @@
+//! From sorted rows to a panel: runs of rows are appended, then placed on the grid.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::ml::control::Control;
+use crate::ml::series::column::{Column, ColumnSpec, ColumnStore};
+use crate::ml::series::frequency::{Frequency, TimeKind};
+use crate::ml::series::grid::{Grid, Timeline, find_grid};
+use crate::ml::series::layout::{Layout, place};
+use crate::ml::series::panel::{Covariate, MISSING, Panel, Values};
+
+/// Instants beyond it, some 70,000 years away, are not dates and leave no room for arithmetic.
+const INSTANT_MAX: u64 = 1 << 61;
+
+/// What the columns of the input are, and what the user calls them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PanelSchema {
+    /// The table or query, for messages.
+    pub table: String,
+    /// The time column, for messages.
+    pub time: String,
+    /// What its values are.
+    pub time_kind: TimeKind,
+    /// The target column, for messages.
+    pub target: String,
+    /// Covariates known in the future.
+    pub known: Vec<ColumnSpec>,
+    /// Covariates known only in the past.
+    pub past: Vec<ColumnSpec>,
+    /// Covariates that do not change within a series.
+    pub statics: Vec<ColumnSpec>,
+}
+
+/// A run of rows of one series, sorted by time.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// Microseconds since 1970-01-01, or integers.
+    pub timestamps: &'a [i64],
+    /// Values of the target; what stands at a NULL does not matter.
+    pub target: &'a [f64],
+    /// True where the target is NULL; `None` when it never is.
+    pub nulls: Option<&'a [bool]>,
+    /// One column for each of [`PanelSchema::known`].
+    pub known: &'a [Column<'a>],
+    /// One column for each of [`PanelSchema::past`].
+    pub past: &'a [Column<'a>],
+    /// One column for each of [`PanelSchema::statics`], one value per row.
+    pub statics: &'a [Column<'a>],
+}
+
+/// What a period without a row becomes in the history of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gaps {
+    /// Nothing happened: 0.
+    Zero,
+    /// Unknown: a missing value.
+    #[default]
+    Null,
+    /// The last observed value.
+    Previous,
+    /// On the straight line between the observed neighbours.
+    Linear,
+    /// An error that names the first one.
+    Error,
+}
+
+/// What two rows of one series in one period are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplicates {
+    /// An error that names the first ones.
+    #[default]
+    Error,
+    /// Counted; the last row stands.
+    Last,
+}
+
+/// How the rows become a panel.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct FinishOptions {
+    /// How the grid is found.
+    pub grid: Grid,
+    /// What gaps become.
+    pub gaps: Gaps,
+    /// What duplicates are.
+    pub duplicates: Duplicates,
+    /// Periods in a season; `None` takes the usual one of the frequency.
+    pub season_length: Option<usize>,
+    /// Bytes the panel may hold; `None` for no limit.
+    pub memory_limit: Option<usize>,
+}
+
+/// What was found in the rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PanelReport {
+    /// Series in the panel.
+    pub series: usize,
+    /// Rows that were read.
+    pub rows: usize,
+    /// Periods of history without a row.
+    pub gaps_filled: usize,
+    /// Rows of history whose target is NULL.
+    pub missing: usize,
+    /// Rows beyond the first of their series and period.
+    pub duplicates: usize,
+    /// Rows that were moved to the begin of their period.
+    pub truncated: usize,
+    /// Series without any value of the target, left out.
+    pub dropped_series: usize,
+    /// Rows after the cutoff, kept for their known covariates.
+    pub future_rows: usize,
+    /// Earliest period of the panel.
+    pub first_time: i64,
+    /// Latest period with a value of the target: where history ends.
+    pub last_time: i64,
+}
+
+/// Collects runs of rows into a panel.
+#[derive(Debug)]
+pub struct PanelBuilder {
+    schema: PanelSchema,
+    keys: Vec<String>,
+    index: HashMap<String, usize>,
+    offsets: Vec<usize>,
+    timestamps: Vec<i64>,
+    target: Vec<f64>,
+    known: Vec<ColumnStore>,
+    past: Vec<ColumnStore>,
+    statics: Vec<ColumnStore>,
+}
+
+impl PanelBuilder {
+    /// A builder for rows of this schema.
+    pub fn new(schema: PanelSchema) -> Self {
+        let stores = |specs: &[ColumnSpec]| specs.iter().map(ColumnStore::new).collect();
+        Self {
+            keys: Vec::new(),
+            index: HashMap::new(),
+            offsets: vec![0],
+            timestamps: Vec::new(),
+            target: Vec::new(),
+            known: stores(&schema.known),
+            past: stores(&schema.past),
+            statics: stores(&schema.statics),
+            schema,
+        }
+    }
+
+    /// Rows appended so far.
+    pub fn len(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    /// True before the first row.
+    pub fn is_empty(&self) -> bool {
+        self.timestamps.is_empty()
+    }
+
+    /// Bytes held so far.
+    pub fn bytes(&self) -> usize {
+        let columns = self.known.iter().chain(&self.past).chain(&self.statics);
+        self.len() * 16 + self.keys.len() * 96 + columns.map(ColumnStore::bytes).sum::<usize>()
+    }
+
+    /// Appends a run of rows of the series `key`; the next run may go on with it, but a series that
+    /// was left does not come back.
+    pub fn append(&mut self, key: &str, rows: &Rows<'_>) -> Result<()> {
+        let n = rows.timestamps.len();
+        if n == 0 {
+            return Ok(());
+        }
+        self.check_shape(rows)?;
+        self.enter_series(key)?;
+        self.check_order(key, rows.timestamps)?;
+        self.append_target(key, rows)?;
+        self.timestamps.extend_from_slice(rows.timestamps);
+        let temporal = self.known.iter_mut().zip(rows.known).chain(self.past.iter_mut().zip(rows.past));
+        for (store, column) in temporal {
+            store.append(column).map_err(|row| infinite(store.name(), key, row))?;
+        }
+        self.append_statics(key, rows.statics)?;
+        if let Some(end) = self.offsets.last_mut() {
+            *end = self.timestamps.len();
+        }
+        Ok(())
+    }
+
+    fn check_shape(&self, rows: &Rows<'_>) -> Result<()> {
+        let n = rows.timestamps.len();
+        let columns = rows.known.iter().chain(rows.past).chain(rows.statics);
+        let fits = rows.target.len() == n
+            && rows.nulls.is_none_or(|nulls| nulls.len() == n)
+            && columns.map(Column::len).all(|len| len == n)
+            && rows.known.len() == self.known.len()
+            && rows.past.len() == self.past.len()
+            && rows.statics.len() == self.statics.len();
+        match fits {
+            true => Ok(()),
+            false => Err(Error::internal("a run of rows does not have the columns of its schema")),
+        }
+    }
+
+    fn enter_series(&mut self, key: &str) -> Result<()> {
+        if self.keys.last().is_some_and(|last| last == key) {
+            return Ok(());
+        }
+        match self.index.entry(key.to_owned()) {
+            Entry::Occupied(_) => Err(Error::internal(format!("the rows of series {key} are not together"))),
+            Entry::Vacant(slot) => {
+                slot.insert(self.keys.len());
+                self.keys.push(key.to_owned());
+                self.offsets.push(self.timestamps.len());
+                self.statics.iter_mut().for_each(ColumnStore::push_missing);
+                Ok(())
+            }
+        }
+    }
+
+    fn check_order(&self, key: &str, timestamps: &[i64]) -> Result<()> {
+        let begin = self.offsets[self.offsets.len() - 2];
+        let before = self.timestamps[begin..].last();
+        let sorted = timestamps.windows(2).fold(true, |ok, pair| ok & (pair[0] <= pair[1]))
+            && before.is_none_or(|t| *t <= timestamps[0]);
+        let extreme = timestamps.iter().find(|t| t.unsigned_abs() > INSTANT_MAX);
+        match (sorted, extreme) {
+            (true, None) => Ok(()),
+            (false, _) => Err(Error::internal(format!("the rows of series {key} are not sorted by time"))),
+            (true, Some(instant)) => Err(Error::data(format!(
+                "{} of {} holds {instant}, which is beyond the calendar",
+                self.schema.time, self.schema.table
+            ))),
+        }
+    }
+
+    fn append_target(&mut self, key: &str, rows: &Rows<'_>) -> Result<()> {
+        let from = self.target.len();
+        match rows.nulls {
+            None => self.target.extend_from_slice(rows.target),
+            Some(nulls) => {
+                self.target
+                    .extend(rows.target.iter().zip(nulls).map(|(y, null)| if *null { 0.0 } else { *y }));
+            }
+        }
+        let finite = self.target[from..].iter().fold(true, |ok, y| ok & y.is_finite());
+        if !finite {
+            let row = self.target[from..].iter().position(|y| !y.is_finite()).unwrap_or(0);
+            return Err(self.non_finite(key, rows.timestamps[row], self.target[from + row]));
+        }
+        if let Some(nulls) = rows.nulls {
+            let values = self.target[from..].iter_mut().zip(nulls);
+            values.filter(|(_, null)| **null).for_each(|(y, _)| *y = f64::NAN);
+        }
+        Ok(())
+    }
+
+    fn non_finite(&self, key: &str, instant: i64, value: f64) -> Error {
+        let PanelSchema { table, time, target, time_kind, .. } = &self.schema;
+        let what = if value.is_nan() { "NaN" } else { "infinity" };
+        let key = if key.is_empty() { String::new() } else { format!("{key}, ") };
+        let place = format!("{key}{time}={}", time_kind.format(instant));
+        Error::data(format!("the target {target} of {table} is {what} at {place}; it must be finite or NULL"))
+            .with_hint(format!("filter such rows, or turn them into NULL with nullif({target}, 'NaN')"))
+    }
+
+    fn append_statics(&mut self, key: &str, columns: &[Column<'_>]) -> Result<()> {
+        for (store, column) in self.statics.iter_mut().zip(columns) {
+            store.merge_last(column).map_err(|(first, second)| {
+                let name = store.name();
+                let series = if key.is_empty() { "the series" } else { key };
+                Error::data(format!(
+                    "the static covariate {name} changes within {series}: {first}, then {second}"
+                ))
+                .with_hint(format!("declare {name} as KNOWN or PAST"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Places all rows on the grid, fills gaps, and splits history from future.
+    pub fn finish(self, options: &FinishOptions, control: &Control) -> Result<(Panel, PanelReport)> {
+        let PanelSchema { table, time, target, time_kind, .. } = &self.schema;
+        if self.is_empty() {
+            return Err(Error::data(format!("{table} has no rows to train on")));
+        }
+        let (keys, offsets, timestamps) = (&self.keys, &self.offsets, &self.timestamps);
+        let timeline = Timeline { table, time, kind: *time_kind, keys, offsets, timestamps };
+        let (frequency, origin) = find_grid(&timeline, options.grid)?;
+        control.check()?;
+        let layout = place(&timeline, &self.target, target, frequency, origin, options, control)?;
+        self.check_memory(&layout, options)?;
+        let mut report = layout.report(self.len(), frequency, origin);
+        let panel = self.into_panel(layout, frequency, origin, options, &mut report)?;
+        Ok((panel, report))
+    }
+
+    fn check_memory(&self, layout: &Layout, options: &FinishOptions) -> Result<()> {
+        let columns = self.known.len() + self.past.len();
+        let needed = layout.rows().saturating_mul(8 + 4 * columns).saturating_add(self.bytes());
+        match options.memory_limit {
+            Some(limit) if needed > limit => Err(Error::new(
+                ErrorKind::Unavailable,
+                Subject::Memory,
+                format!("the series of {} need {needed} bytes, {limit} are free", self.schema.table),
+            )
+            .with_hint("raise memory_limit, train on fewer columns or a shorter history")),
+            _ => Ok(()),
+        }
+    }
+
+    fn into_panel(
+        self,
+        layout: Layout,
+        frequency: Frequency,
+        origin: i64,
+        options: &FinishOptions,
+        report: &mut PanelReport,
+    ) -> Result<Panel> {
+        let Self { schema, mut keys, target, known, past, statics, .. } = self;
+        let mut target = layout.scatter(target, f64::NAN);
+        report.gaps_filled = layout.fill_gaps(&mut target, options.gaps).map_err(|(series, period)| {
+            let at = frequency.instant(origin, period).unwrap_or(0);
+            let key = if keys[series].is_empty() { String::new() } else { format!("{}, ", keys[series]) };
+            let place = format!("{key}{}={}", schema.time, schema.time_kind.format(at));
+            Error::data(format!("{} has no row for {place} and GAPS is ERROR", schema.table))
+                .with_hint("use GAPS ZERO, NULL, PREVIOUS or LINEAR")
+        })?;
+        layout.clear_future(&mut target, f64::NAN);
+        let known = known.into_iter().map(|store| scattered(store, &layout, false)).collect();
+        let past = past.into_iter().map(|store| scattered(store, &layout, true)).collect();
+        let statics = statics.into_iter().map(|store| layout.select(store.into_covariate())).collect();
+        layout.select_keys(&mut keys);
+        let season_length = options.season_length.unwrap_or_else(|| frequency.default_season_length()).max(1);
+        let (offsets, history, start) = layout.into_shape();
+        Ok(Panel {
+            frequency,
+            origin,
+            season_length,
+            keys,
+            offsets,
+            history,
+            start,
+            target,
+            known,
+            past,
+            statics,
+        })
+    }
+}
+
+fn scattered(store: ColumnStore, layout: &Layout, past: bool) -> Covariate {
+    let Covariate { name, values } = store.into_covariate();
+    let values = match values {
+        Values::Number(numbers) => {
+            let mut numbers = layout.scatter(numbers, f32::NAN);
+            if past {
+                layout.clear_future(&mut numbers, f32::NAN);
+            }
+            Values::Number(numbers)
+        }
+        Values::Category { codes, labels } => {
+            let mut codes = layout.scatter(codes, MISSING);
+            if past {
+                layout.clear_future(&mut codes, MISSING);
+            }
+            Values::Category { codes, labels }
+        }
+    };
+    Covariate { name, values }
+}
+
+fn infinite(column: &str, key: &str, row: usize) -> Error {
+    Error::data(format!("the covariate {column} is infinite in row {} of {key}", row + 1))
+        .with_hint("covariates are finite 32-bit numbers or NULL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::series::column::ColumnKind;
+
+    const DAY: i64 = 86_400_000_000;
+    const NULL: f64 = f64::NAN;
+
+    fn builder() -> PanelBuilder {
+        let number = |name: &str| ColumnSpec { name: name.into(), kind: ColumnKind::Number };
+        PanelBuilder::new(PanelSchema {
+            table: "sales".into(),
+            time: "sale_date".into(),
+            time_kind: TimeKind::Date,
+            target: "units".into(),
+            known: vec![number("price")],
+            past: vec![number("visits")],
+            statics: vec![ColumnSpec { name: "region".into(), kind: ColumnKind::Category }],
+        })
+    }
+
+    /// Appends `(day, target)` rows; price is the day, visits twice the day.
+    fn append(builder: &mut PanelBuilder, key: &str, rows: &[(i64, f64)]) -> Result<()> {
+        let times: Vec<i64> = rows.iter().map(|(day, _)| day * DAY).collect();
+        let target: Vec<f64> = rows.iter().map(|(_, y)| *y).collect();
+        let nulls: Vec<bool> = target.iter().map(|y| y.is_nan()).collect();
+        let price: Vec<f32> = rows.iter().map(|(day, _)| *day as f32).collect();
+        let visits: Vec<f32> = price.iter().map(|v| v * 2.0).collect();
+        let region = vec![Some(key); rows.len()];
+        builder.append(
+            key,
+            &Rows {
+                timestamps: &times,
+                target: &target,
+                nulls: Some(&nulls),
+                known: &[Column::Number(&price)],
+                past: &[Column::Number(&visits)],
+                statics: &[Column::Text(&region)],
+            },
+        )
+    }
+
+    fn finish(builder: PanelBuilder, options: FinishOptions) -> Result<(Panel, PanelReport)> {
+        builder.finish(&options, &Control::default())
+    }
+
+    fn same(a: &[f64], b: &[f64]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
+    }
+
+    #[test]
+    fn runs_go_on_gaps_are_filled_and_future_rows_are_split_off() {
+        let mut b = builder();
+        append(&mut b, "s=1", &[(0, 1.0), (1, 2.0)]).unwrap();
+        append(&mut b, "s=1", &[(4, 5.0), (5, NULL), (6, NULL)]).unwrap();
+        append(&mut b, "s=2", &[(1, NULL), (2, NULL)]).unwrap();
+        append(&mut b, "s=3", &[(4, 7.0), (5, 8.0), (6, NULL), (7, NULL)]).unwrap();
+        let (panel, report) =
+            finish(b, FinishOptions { gaps: Gaps::Linear, ..FinishOptions::default() }).unwrap();
+        assert_eq!(panel.keys, ["s=1", "s=3"]);
+        assert_eq!((&panel.history[..], &panel.start[..]), (&[6, 2][..], &[0, 4][..]));
+        assert!(same(panel.history_of(0), &[1.0, 2.0, 3.0, 4.0, 5.0, NULL]));
+        assert_eq!((panel.future_of(0), panel.future_of(1), panel.season_length), (1, 2, 7));
+        let Values::Number(price) = &panel.known[0].values else { panic!("numbers") };
+        assert!(price[2].is_nan() && price[6] == 6.0 && price[10] == 7.0);
+        let Values::Number(visits) = &panel.past[0].values else { panic!("numbers") };
+        assert!(visits[5] == 10.0 && visits[6].is_nan() && visits[10].is_nan());
+        assert_eq!(panel.statics[0].values.codes_in(&["s=3".into()]), [MISSING, 0]);
+        let expected = PanelReport {
+            series: 2,
+            rows: 11,
+            gaps_filled: 2,
+            missing: 1,
+            dropped_series: 1,
+            future_rows: 3,
+            first_time: 0,
+            last_time: 5 * DAY,
+            ..PanelReport::default()
+        };
+        assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn every_policy_fills_its_way() {
+        let filled = |gaps| {
+            let mut b = builder();
+            append(&mut b, "", &[(0, 1.0), (1, NULL), (3, 9.0), (4, 9.0), (5, 9.0)]).unwrap();
+            finish(b, FinishOptions { gaps, ..FinishOptions::default() }).map(|(panel, _)| panel.target)
+        };
+        for (gaps, value) in [(Gaps::Zero, 0.0), (Gaps::Null, NULL), (Gaps::Previous, 1.0)] {
+            assert!(same(&filled(gaps).unwrap(), &[1.0, NULL, value, 9.0, 9.0, 9.0]), "{gaps:?}");
+        }
+        assert!((filled(Gaps::Linear).unwrap()[2] - (1.0 + 8.0 * 2.0 / 3.0)).abs() < 1e-12);
+        let message = filled(Gaps::Error).unwrap_err();
+        assert_eq!(message.message(), "sales has no row for sale_date=1970-01-03 and GAPS is ERROR");
+    }
+
+    #[test]
+    fn duplicates_are_named_or_counted() {
+        let build = |duplicates| {
+            let mut b = builder();
+            append(&mut b, "store_id=3, item_id=A1", &[(0, 1.0), (1, 2.0), (2, 3.0), (2, 4.0), (2, 5.0)])
+                .unwrap();
+            finish(b, FinishOptions { duplicates, ..FinishOptions::default() })
+        };
+        assert_eq!(
+            build(Duplicates::Error).unwrap_err().message(),
+            "sales has 3 rows for store_id=3, item_id=A1, sale_date=1970-01-03; use TARGET sum(units) … EVERY DAY"
+        );
+        let (panel, report) = build(Duplicates::Last).unwrap();
+        assert_eq!((report.duplicates, &panel.target[..]), (2, &[1.0, 2.0, 5.0][..]));
+    }
+
+    #[test]
+    fn every_moves_rows_to_their_period_and_a_fixed_grid_keeps_its_phase() {
+        let rows: &[(i64, f64)] = &[(4, 1.0), (12, 2.0), (19, 3.0)];
+        let with = |grid| {
+            let mut b = builder();
+            append(&mut b, "s", rows).unwrap();
+            finish(b, FinishOptions { grid, ..FinishOptions::default() }).unwrap()
+        };
+        let (panel, report) = with(Grid::Every(Frequency::Days(7)));
+        assert_eq!((report.truncated, panel.origin, panel.len()), (2, 4 * DAY, 1));
+        assert_eq!(panel.target, [1.0, 2.0, 3.0]);
+        let (panel, _) = with(Grid::Fixed { frequency: Frequency::Days(7), origin: 5 * DAY });
+        assert!(same(&panel.target, &[1.0, NULL, 2.0, 3.0][..]) || same(&panel.target, &[1.0, 2.0, 3.0]));
+        assert_eq!(panel.instant(panel.start[0]), Some(-2 * DAY));
+    }
+
+    #[test]
+    fn bad_rows_are_refused_with_their_place() {
+        for (value, word) in [(f64::INFINITY, "infinity"), (f64::NAN, "NaN")] {
+            let one = [1.0f32];
+            let rows = Rows {
+                timestamps: &[2 * DAY],
+                target: &[value],
+                nulls: None,
+                known: &[Column::Number(&one)],
+                past: &[Column::Number(&one)],
+                statics: &[Column::Text(&[None])],
+            };
+            let error = builder().append("s=1", &rows).unwrap_err();
+            let expected = format!(
+                "the target units of sales is {word} at s=1, sale_date=1970-01-03; it must be finite or NULL"
+            );
+            assert_eq!(error.message(), expected);
+        }
+        let mut b = builder();
+        append(&mut b, "a", &[(0, 1.0)]).unwrap();
+        append(&mut b, "b", &[(0, 1.0)]).unwrap();
+        assert_eq!(append(&mut b, "a", &[(1, 1.0)]).unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(append(&mut b, "b", &[(-1, 1.0)]).unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(finish(builder(), FinishOptions::default()).unwrap_err().kind(), ErrorKind::Data);
+        let mut b = builder();
+        append(&mut b, "a", &[(0, NULL), (1, NULL)]).unwrap();
+        let error = finish(b, FinishOptions::default()).unwrap_err();
+        assert_eq!(error.message(), "the target units of sales is NULL in every row");
+        let mut b = builder();
+        append(&mut b, "a", &[(0, 1.0), (1, 1.0), (900_000, 1.0)]).unwrap();
+        assert!(finish(b, FinishOptions::default()).unwrap_err().message().contains("fewer than one row"));
+        let mut b = builder();
+        append(&mut b, "a", &[(0, 1.0), (1, 1.0)]).unwrap();
+        let tight = FinishOptions { memory_limit: Some(10), ..FinishOptions::default() };
+        assert_eq!(finish(b, tight).unwrap_err().subject(), Subject::Memory);
+    }
+}
