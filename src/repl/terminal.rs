@@ -12,6 +12,7 @@ pub(super) struct Style {
 
 impl Style {
     /// Text without any escapes.
+    #[cfg(test)]
     pub(super) const PLAIN: Self = Self { coloured: false };
 
     /// Escapes when standard output is a terminal and nobody asked for none.
