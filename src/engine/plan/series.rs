@@ -153,27 +153,46 @@ impl Runs {
         })
     }
 
-    /// Calls `visit` with every run: the key's columns at its first row, its text, and its rows.
-    pub fn for_each(&self, mut visit: impl FnMut(usize, &str, &Rows<'_>) -> Result<()>) -> Result<()> {
+    /// Number of runs.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// The first row of run `n` and its key as text.
+    pub fn key(&self, n: usize) -> Result<(usize, String)> {
+        let row = self.ranges[n].start;
+        Ok((row, self.key_text(row)?))
+    }
+
+    /// Calls `visit` with the rows of run `n`.
+    pub fn with_run(&self, n: usize, visit: impl FnOnce(&Rows<'_>) -> Result<()>) -> Result<()> {
+        let range = &self.ranges[n];
         let instants = self.instants.as_primitive::<Int64Type>().values();
-        let empty = vec![f64::NAN; if self.target.is_some() { 0 } else { instants.len() }];
+        let missing;
         let target: &[f64] = match &self.target {
-            Some(column) => column.as_primitive::<Float64Type>().values(),
-            None => &empty,
+            Some(column) => &column.as_primitive::<Float64Type>().values()[range.clone()],
+            None => {
+                missing = vec![f64::NAN; range.len()];
+                &missing
+            }
         };
-        for range in &self.ranges {
-            let key = self.key_text(range.start)?;
-            let (known, past, statics) = (Slices::of(&self.known, range), Slices::of(&self.past, range), Slices::of(&self.statics, range));
-            let (known, past, statics) = (known.columns(), past.columns(), statics.columns());
-            let rows = Rows {
-                timestamps: &instants[range.clone()],
-                target: &target[range.clone()],
-                nulls: self.nulls.get(range.clone()).filter(|n| n.contains(&true)),
-                known: &known,
-                past: &past,
-                statics: &statics,
-            };
-            visit(range.start, &key, &rows)?;
+        let slices = [&self.known, &self.past, &self.statics].map(|values| Slices::of(values, range));
+        let [known, past, statics] = slices.each_ref().map(Slices::columns);
+        visit(&Rows {
+            timestamps: &instants[range.clone()],
+            target,
+            nulls: self.nulls.get(range.clone()).filter(|n| n.contains(&true)),
+            known: &known,
+            past: &past,
+            statics: &statics,
+        })
+    }
+
+    /// Calls `visit` with every run: its first row, its key as text, and its rows.
+    pub fn for_each(&self, mut visit: impl FnMut(usize, &str, &Rows<'_>) -> Result<()>) -> Result<()> {
+        for n in 0..self.len() {
+            let (row, key) = self.key(n)?;
+            self.with_run(n, |rows| visit(row, &key, rows))?;
         }
         Ok(())
     }

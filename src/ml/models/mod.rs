@@ -1,1 +1,3 @@
-//! x
+//! The families of models.
+
+pub mod tide;

@@ -1,0 +1,152 @@
+//! One directory, opened: its lock, catalog, models, memory and threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::prelude::SessionConfig;
+
+use crate::engine::functions;
+use crate::engine::registry::ModelRegistry;
+use crate::engine::running::RunningTrainings;
+use crate::engine::runtime::Runtimes;
+use crate::engine::session::Session;
+use crate::engine::storage::{Access, Catalog};
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+/// How a database is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Open without the writer's lock; statements that change anything fail.
+    pub read_only: bool,
+    /// Bytes for queries and training together; default 60 % of the machine's memory.
+    pub memory_limit: Option<usize>,
+    /// Threads for queries; default one per core.
+    pub threads: Option<usize>,
+}
+
+/// What the sessions of one database share.
+#[derive(Debug)]
+pub struct Engine {
+    /// Tables and views.
+    pub catalog: Catalog,
+    /// Models.
+    pub registry: Arc<ModelRegistry>,
+    /// Threads.
+    pub runtimes: Runtimes,
+    /// Trainings that run now.
+    pub running: RunningTrainings,
+    /// Memory pool, object stores and caches of DataFusion.
+    pub environment: Arc<RuntimeEnv>,
+    /// Threads for queries.
+    pub threads: usize,
+    path: PathBuf,
+    /// Keeps a temporary directory until the last session is gone.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// An open database; cheap to clone, closed when the last clone and session are gone.
+#[derive(Debug, Clone)]
+pub struct Database {
+    engine: Arc<Engine>,
+}
+
+impl Database {
+    /// Opens the database in a directory for writing, creating it when absent.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Settings::default())
+    }
+
+    /// Opens the database in a directory with these settings.
+    pub fn open_with(path: impl AsRef<Path>, settings: Settings) -> Result<Self> {
+        Self::open_in(path.as_ref(), settings, None)
+    }
+
+    /// A database in a temporary directory that is removed with the last session.
+    pub fn temporary() -> Result<Self> {
+        Self::temporary_with(Settings::default())
+    }
+
+    /// As [`Database::temporary`], with these settings.
+    pub fn temporary_with(settings: Settings) -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("foretell-")
+            .tempdir()
+            .map_err(|e| Error::io(&std::env::temp_dir(), &e))?;
+        let path = directory.path().to_owned();
+        Self::open_in(&path, settings, Some(directory))
+    }
+
+    fn open_in(path: &Path, settings: Settings, temporary: Option<tempfile::TempDir>) -> Result<Self> {
+        let threads = settings.threads.unwrap_or_else(cores).max(1);
+        let environment = environment(settings.memory_limit.unwrap_or_else(default_memory))?;
+        let plain = SessionStateBuilder::new()
+            .with_config(SessionConfig::new())
+            .with_runtime_env(Arc::clone(&environment))
+            .with_default_features()
+            .build();
+        let access = if settings.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        let catalog = Catalog::open(path, access, Arc::new(plain))?;
+        let registry = ModelRegistry::open(path, catalog.fs().clone(), !settings.read_only)?;
+        let engine = Engine {
+            catalog,
+            registry: Arc::new(registry),
+            runtimes: Runtimes::new(threads)?,
+            running: RunningTrainings::default(),
+            environment,
+            threads,
+            path: path.to_owned(),
+            _temporary: temporary,
+        };
+        Ok(Self { engine: Arc::new(engine) })
+    }
+
+    /// A new session: its own settings and prepared statements on the shared tables and models.
+    pub fn session(&self) -> Session {
+        Session::new(Arc::clone(&self.engine))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.engine.path
+    }
+
+    /// Runs a future of this library to its end on the database's threads, for callers without a runtime.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.engine.runtimes.handle().block_on(future)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn environment(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
+    let consumers = std::num::NonZeroUsize::new(5).expect("5 is not 0");
+    let pool = TrackConsumersPool::new(FairSpillPool::new(memory_limit), consumers);
+    RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(|e| {
+        Error::new(ErrorKind::Unavailable, Subject::Memory, format!("cannot set up memory: {}", e.strip_backtrace()))
+    })
+}
+
+/// 60 % of the memory of the machine or of its control group, whichever is less.
+fn default_memory() -> usize {
+    let total = machine_memory().unwrap_or(4 << 30);
+    let limit = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok());
+    limit.map_or(total, |l| l.min(total)) / 10 * 6
+}
+
+fn machine_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib: usize = text.lines().next()?.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Registers our functions on a session's state.
+pub(super) fn register_functions(state: &mut datafusion::execution::session_state::SessionState) -> Result<()> {
+    functions::register_all(state).map_err(Error::from)
+}

@@ -1,0 +1,131 @@
+//! The commands and where each is carried out.
+
+use std::sync::Arc;
+
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+
+use crate::engine::database::Engine;
+use crate::engine::ddl::{model, table};
+use crate::engine::query::{QueryContext, Tag};
+use crate::engine::sql::ModelChange;
+use crate::engine::storage::{ColumnDefinition, ExternalTable, IfExists, TableDefinition, TableName, View};
+use crate::error::Result;
+
+/// One change; names are resolved and everything that can be checked without doing it is checked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// CREATE TABLE, with or without the rows of a query.
+    CreateTable { name: TableName, definition: TableDefinition, if_exists: IfExists },
+    /// CREATE EXTERNAL TABLE.
+    CreateExternal { name: TableName, table: ExternalTable, if_exists: IfExists },
+    /// CREATE VIEW.
+    CreateView { name: TableName, view: View, replace: bool },
+    /// CREATE SCHEMA.
+    CreateSchema { name: String, if_not_exists: bool },
+    /// DROP TABLE, of a stored or an external table.
+    DropTable { name: TableName, if_exists: bool },
+    /// DROP VIEW.
+    DropView { name: TableName, if_exists: bool },
+    /// DROP SCHEMA.
+    DropSchema { name: String, if_exists: bool, cascade: bool },
+    /// ALTER TABLE ADD COLUMN.
+    AddColumn { table: TableName, column: ColumnDefinition, fill: Option<datafusion::scalar::ScalarValue>, if_not_exists: bool },
+    /// ALTER TABLE DROP COLUMN.
+    DropColumn { table: TableName, column: String, if_exists: bool },
+    /// ALTER TABLE RENAME COLUMN.
+    RenameColumn { table: TableName, from: String, to: String },
+    /// ALTER TABLE RENAME TO.
+    RenameTable { from: TableName, to: TableName },
+    /// COMMENT ON TABLE or COLUMN.
+    CommentTable { table: TableName, column: Option<String>, text: Option<String> },
+    /// VACUUM.
+    Vacuum { table: TableName, retain_hours: Option<u64> },
+    /// OPTIMIZE.
+    Optimize { table: TableName, cluster_by: Option<Vec<String>> },
+    /// DROP MODEL.
+    DropModel { name: String, if_exists: bool },
+    /// ALTER MODEL.
+    AlterModel { name: String, change: ModelChange },
+    /// COMMENT ON MODEL.
+    CommentModel { name: String, text: Option<String> },
+}
+
+impl Command {
+    /// The words of its command tag.
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::CreateTable { .. } => "CREATE TABLE",
+            Self::CreateExternal { .. } => "CREATE EXTERNAL TABLE",
+            Self::CreateView { .. } => "CREATE VIEW",
+            Self::CreateSchema { .. } => "CREATE SCHEMA",
+            Self::DropTable { .. } => "DROP TABLE",
+            Self::DropView { .. } => "DROP VIEW",
+            Self::DropSchema { .. } => "DROP SCHEMA",
+            Self::AddColumn { .. } | Self::DropColumn { .. } | Self::RenameColumn { .. } | Self::RenameTable { .. } => {
+                "ALTER TABLE"
+            }
+            Self::CommentTable { .. } | Self::CommentModel { .. } => "COMMENT",
+            Self::Vacuum { .. } => "VACUUM",
+            Self::Optimize { .. } => "OPTIMIZE",
+            Self::DropModel { .. } => "DROP MODEL",
+            Self::AlterModel { .. } => "ALTER MODEL",
+        }
+    }
+
+    /// How its tag is made; CREATE TABLE AS tells its rows, as PostgreSQL does.
+    pub fn tag(&self, with_query: bool) -> Tag {
+        if with_query { Tag::Count("SELECT") } else { Tag::Words(self.words()) }
+    }
+}
+
+/// Carries a command out and says how many rows it stored.
+pub async fn run(
+    engine: &Arc<Engine>,
+    command: &Command,
+    rows: Option<SendableRecordBatchStream>,
+    query: &QueryContext,
+    context: &Arc<TaskContext>,
+) -> Result<u64> {
+    let catalog = &engine.catalog;
+    match command.clone() {
+        Command::CreateTable { name, definition, if_exists } => {
+            return table::create(engine, &name, definition, rows, if_exists, query).await;
+        }
+        Command::CreateExternal { name, table, if_exists } => {
+            table::create_external(engine, &name, table, if_exists, query).await?;
+        }
+        Command::CreateView { name, view, replace } => catalog.create_view(&name, view, replace).await?,
+        Command::CreateSchema { name, if_not_exists } => table::create_schema(engine, &name, if_not_exists, query).await?,
+        Command::DropTable { name, if_exists } => table::drop(engine, &name, if_exists, query).await?,
+        Command::DropView { name, if_exists } => {
+            let dropped = catalog.drop_view(&name, if_exists).await?;
+            table::notice_skipped(dropped, query, || format!("view {name} does not exist, skipping"));
+        }
+        Command::DropSchema { name, if_exists, cascade } => {
+            let dropped = catalog.drop_schema(&name, if_exists, cascade).await?;
+            table::notice_skipped(dropped, query, || format!("schema {name} does not exist, skipping"));
+        }
+        Command::AddColumn { table, column, fill, if_not_exists } => {
+            let name = column.name.clone();
+            let added = catalog.add_column(&table, column, fill, if_not_exists, context).await?;
+            table::notice_skipped(added, query, || format!("column {name} of {table} already exists, skipping"));
+        }
+        Command::DropColumn { table, column, if_exists } => {
+            let dropped = catalog.drop_column(&table, &column, if_exists).await?;
+            table::notice_skipped(dropped, query, || format!("column {column} of {table} does not exist, skipping"));
+        }
+        Command::RenameColumn { table, from, to } => catalog.rename_column(&table, &from, &to).await?,
+        Command::RenameTable { from, to } => catalog.rename_table(&from, &to).await?,
+        Command::CommentTable { table, column, text } => {
+            catalog.set_comment(&table, column.as_deref(), text).await?;
+        }
+        Command::Vacuum { table, retain_hours } => table::vacuum(engine, &table, retain_hours, query).await?,
+        Command::Optimize { table, cluster_by } => {
+            table::optimize(engine, &table, cluster_by.as_deref(), query, context).await?;
+        }
+        Command::DropModel { name, if_exists } => model::drop(engine, &name, if_exists, query)?,
+        Command::AlterModel { name, change } => model::alter(engine, &name, change)?,
+        Command::CommentModel { name, text } => engine.registry.set_comment(&name, text)?,
+    }
+    Ok(0)
+}

@@ -1,0 +1,29 @@
+//! Changes of models.
+
+use crate::engine::database::Engine;
+use crate::engine::query::QueryContext;
+use crate::engine::sql::ModelChange;
+use crate::error::{ErrorKind, Result};
+
+/// DROP MODEL.
+pub fn drop(engine: &Engine, name: &str, if_exists: bool, query: &QueryContext) -> Result<()> {
+    engine.catalog.ensure_writable()?;
+    match engine.registry.drop(name) {
+        Err(e) if if_exists && e.kind() == ErrorKind::NotFound => {
+            query.notice(format!("model {name} does not exist, skipping"));
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// ALTER MODEL.
+pub fn alter(engine: &Engine, name: &str, change: ModelChange) -> Result<()> {
+    engine.catalog.ensure_writable()?;
+    match change {
+        ModelChange::Rename(to) => engine.registry.rename(name, &super::lower::fold(&to)),
+        ModelChange::Rollback => engine.registry.rollback(name).map(|_| ()),
+        ModelChange::Promote(version) => engine.registry.promote(name, version),
+        ModelChange::DropVersion(version) => engine.registry.drop_version(name, version),
+    }
+}

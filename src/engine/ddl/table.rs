@@ -1,0 +1,94 @@
+//! Changes of tables and schemas.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+
+use crate::engine::database::Engine;
+use crate::engine::query::QueryContext;
+use crate::engine::schemas::SYSTEM_SCHEMA;
+use crate::engine::storage::{Entry, ExternalTable, IfExists, TableDefinition, TableName};
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+/// How long VACUUM keeps files that no current version needs.
+const RETENTION_HOURS: u64 = 7 * 24;
+
+/// Says that a statement with IF [NOT] EXISTS did nothing.
+pub fn notice_skipped(done: bool, query: &QueryContext, text: impl FnOnce() -> String) {
+    if !done {
+        query.notice(text());
+    }
+}
+
+/// CREATE TABLE [AS]; says how many rows it stored.
+pub async fn create(
+    engine: &Engine,
+    name: &TableName,
+    definition: TableDefinition,
+    rows: Option<SendableRecordBatchStream>,
+    if_exists: IfExists,
+    query: &QueryContext,
+) -> Result<u64> {
+    let created = engine.catalog.create_table(name, definition, rows, if_exists).await?;
+    notice_skipped(created.created, query, || format!("table {name} already exists, skipping"));
+    Ok(created.rows)
+}
+
+/// CREATE EXTERNAL TABLE.
+pub async fn create_external(
+    engine: &Engine,
+    name: &TableName,
+    table: ExternalTable,
+    if_exists: IfExists,
+    query: &QueryContext,
+) -> Result<()> {
+    let created = engine.catalog.create_external(name, table, if_exists).await?;
+    notice_skipped(created.created, query, || format!("table {name} already exists, skipping"));
+    Ok(())
+}
+
+/// CREATE SCHEMA.
+pub async fn create_schema(engine: &Engine, name: &str, if_not_exists: bool, query: &QueryContext) -> Result<()> {
+    if [SYSTEM_SCHEMA, "information_schema", "pg_catalog", "forecasts"].contains(&name) {
+        let message = format!("schema {name} belongs to the system");
+        return Err(Error::new(ErrorKind::Exists, Subject::Schema, message));
+    }
+    let created = engine.catalog.create_schema(name, if_not_exists).await?;
+    notice_skipped(created, query, || format!("schema {name} already exists, skipping"));
+    Ok(())
+}
+
+/// DROP TABLE.
+pub async fn drop(engine: &Engine, name: &TableName, if_exists: bool, query: &QueryContext) -> Result<()> {
+    let dropped = match engine.catalog.find(name)? {
+        Some(Entry::External(_)) => engine.catalog.drop_external(name, if_exists).await?,
+        _ => engine.catalog.drop_table(name, if_exists).await?,
+    };
+    notice_skipped(dropped, query, || format!("table {name} does not exist, skipping"));
+    Ok(())
+}
+
+/// VACUUM.
+pub async fn vacuum(engine: &Engine, table: &TableName, hours: Option<u64>, query: &QueryContext) -> Result<()> {
+    let hours = i64::try_from(hours.unwrap_or(RETENTION_HOURS)).unwrap_or(i64::MAX);
+    let retention = TimeDelta::try_hours(hours)
+        .ok_or_else(|| Error::input(Subject::Option, format!("RETAIN {hours} HOURS is out of range")))?;
+    let summary = engine.catalog.vacuum(table, retention).await?;
+    query.notice(format!("{table}: {} files deleted", summary.files_deleted));
+    Ok(())
+}
+
+/// OPTIMIZE.
+pub async fn optimize(
+    engine: &Engine,
+    table: &TableName,
+    cluster_by: Option<&[String]>,
+    query: &QueryContext,
+    context: &Arc<TaskContext>,
+) -> Result<()> {
+    let summary = engine.catalog.optimize(table, cluster_by, context).await?;
+    let (removed, added) = (summary.files_removed, summary.files_added);
+    query.notice(format!("{table}: {removed} files became {added}, {} rows", summary.rows));
+    Ok(())
+}

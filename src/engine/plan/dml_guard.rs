@@ -1,0 +1,135 @@
+//! Refuses the shapes of UPDATE and DELETE that DataFusion would apply to the wrong rows.
+
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::InSubquery;
+use datafusion::logical_expr::{DmlStatement, EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp, lit};
+
+use crate::engine::fault::external;
+use crate::error::Error;
+
+/// What an UPDATE or DELETE turned out to be.
+#[derive(Debug)]
+pub enum Guarded {
+    /// The planner may apply it.
+    Sound,
+    /// No row can match: nothing is to be done.
+    Nothing,
+}
+
+/// Checks an optimised plan; statements other than UPDATE and DELETE are sound.
+///
+/// DataFusion collects the filters it finds above the scan and forgets everything else, so that a join, a
+/// limit or an empty input would change every row.
+pub fn check(dml: &DmlStatement) -> Result<Guarded> {
+    let verb = match dml.op {
+        WriteOp::Delete => "DELETE",
+        WriteOp::Update => "UPDATE",
+        _ => return Ok(Guarded::Sound),
+    };
+    check_input(verb, &dml.input)
+}
+
+fn check_input(verb: &str, plan: &LogicalPlan) -> Result<Guarded> {
+    match plan {
+        LogicalPlan::TableScan(scan) if scan.fetch.is_some() => refuse(verb, "LIMIT"),
+        LogicalPlan::TableScan(_) => Ok(Guarded::Sound),
+        LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, .. }) => Ok(Guarded::Nothing),
+        LogicalPlan::Projection(p) => check_input(verb, &p.input),
+        LogicalPlan::SubqueryAlias(a) => check_input(verb, &a.input),
+        LogicalPlan::Filter(f) => match &f.predicate {
+            Expr::Literal(ScalarValue::Boolean(Some(false) | None) | ScalarValue::Null, _) => Ok(Guarded::Nothing),
+            predicate if has_subquery(predicate)? => refuse(verb, "a subquery in WHERE"),
+            _ => check_input(verb, &f.input),
+        },
+        LogicalPlan::Limit(_) => refuse(verb, "LIMIT"),
+        LogicalPlan::Join(_) => refuse(verb, "a join, EXISTS or a correlated subquery"),
+        other => refuse(verb, other.display().to_string().as_str()),
+    }
+}
+
+fn refuse(verb: &str, what: &str) -> Result<Guarded> {
+    Err(external(
+        Error::unsupported(format!("{verb} with {what} is not supported"))
+            .with_hint(format!("write the condition with columns of the table and IN (SELECT …): {verb} … WHERE key IN (SELECT key FROM …)")),
+    ))
+}
+
+fn has_subquery(expr: &Expr) -> Result<bool> {
+    expr.exists(|e| Ok(matches!(e, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_))))
+}
+
+/// The uncorrelated subqueries of a DML's conditions and values, to be run before the statement.
+pub fn subqueries(dml: &DmlStatement) -> Result<Vec<LogicalPlan>> {
+    let mut found = vec![];
+    if matches!(dml.op, WriteOp::Delete | WriteOp::Update) {
+        visit(&dml.input, &mut |expr| {
+            if let Some(plan) = subquery_of(expr) {
+                found.push(plan);
+            }
+        })?;
+    }
+    Ok(found)
+}
+
+fn visit(plan: &LogicalPlan, f: &mut impl FnMut(&Expr)) -> Result<()> {
+    for expr in plan.expressions() {
+        expr.apply(|e| {
+            f(e);
+            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        })?;
+    }
+    plan.inputs().into_iter().try_for_each(|input| visit(input, f))
+}
+
+/// The plan of an uncorrelated `IN (SELECT …)` or scalar subquery.
+fn subquery_of(expr: &Expr) -> Option<LogicalPlan> {
+    match expr {
+        Expr::InSubquery(InSubquery { subquery, .. }) | Expr::ScalarSubquery(subquery)
+            if subquery.outer_ref_columns.is_empty() =>
+        {
+            Some(subquery.subquery.as_ref().clone())
+        }
+        _ => None,
+    }
+}
+
+/// The statement with the values of its subqueries, in the order of [`subqueries`], in their places.
+pub fn with_values(dml: DmlStatement, values: Vec<Vec<ScalarValue>>) -> Result<LogicalPlan> {
+    let mut values = values.into_iter();
+    let input = replace(dml.input.as_ref().clone(), &mut values)?;
+    Ok(LogicalPlan::Dml(DmlStatement { input: input.into(), ..dml }))
+}
+
+fn replace(plan: LogicalPlan, values: &mut impl Iterator<Item = Vec<ScalarValue>>) -> Result<LogicalPlan> {
+    let mut exprs = vec![];
+    for expr in plan.expressions() {
+        exprs.push(expr.transform_down(|e| Ok(replace_expr(e, values)))?.data);
+    }
+    let mut inputs = vec![];
+    for input in plan.inputs() {
+        inputs.push(replace(input.clone(), values)?);
+    }
+    plan.with_new_exprs(exprs, inputs)
+}
+
+fn replace_expr(expr: Expr, values: &mut impl Iterator<Item = Vec<ScalarValue>>) -> Transformed<Expr> {
+    if subquery_of(&expr).is_none() {
+        return Transformed::no(expr);
+    }
+    let found = values.next().unwrap_or_default();
+    Transformed::yes(match expr {
+        Expr::InSubquery(InSubquery { expr, negated, .. }) => {
+            expr.in_list(found.into_iter().map(lit).collect(), negated)
+        }
+        _ => lit(found.into_iter().next().unwrap_or(ScalarValue::Null)),
+    })
+}
+
+/// The plan that changes nothing: a count of 0.
+pub fn nothing() -> Result<LogicalPlan> {
+    LogicalPlanBuilder::values(vec![vec![lit(0u64)]])?
+        .project(vec![datafusion::logical_expr::col("column1").alias("count")])?
+        .build()
+}

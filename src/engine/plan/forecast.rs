@@ -1,0 +1,541 @@
+//! `forecast(m, …)` as a plan: the model's history and future rows in, one row per series and step out.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::planner::RelationPlannerContext;
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast, ident};
+use datafusion::physical_expr::OrderingRequirements;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PhysicalExpr,
+    PlanProperties, ReplaceChildrenOptions,
+};
+use datafusion::sql::sqlparser::ast::{self, FunctionArg};
+
+use crate::engine::database::Engine;
+use crate::engine::fault::external;
+use crate::engine::options;
+use crate::engine::plan::arguments::Arguments;
+use crate::engine::plan::exec::{query_context, single_partition, sorted_by};
+use crate::engine::plan::forecasting::{self, Reading};
+use crate::engine::plan::input::{InputColumn, Role, plan_input};
+use crate::engine::plan::relation::{literals, model_argument, scalar, version_argument};
+use crate::engine::plan::scope::Scope;
+use crate::engine::registry::{Manifest, ModelRole};
+use crate::engine::sql::{self, TrainStatement};
+use crate::error::{Error, Subject};
+
+/// Named arguments of `forecast`.
+const ARGUMENTS: &[&str] = &["horizon", "until", "level", "quantiles", "history", "version", "future", "set"];
+
+/// Interval level when none is asked for.
+const LEVEL_DEFAULT: f64 = 0.9;
+
+/// Plans a call.
+pub fn plan(scope: &Scope, args: Vec<FunctionArg>, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    let mut args = Arguments::read("forecast", args, ARGUMENTS, context)?;
+    let version = version_argument(&mut args, context)?;
+    let shape = Shape::read(&mut args, context)?;
+    let horizon = args.named("horizon").map(|e| scalar(e, DataType::Int64, context)).transpose()?;
+    let until = args.named("until");
+    let future = args.named("future");
+    let set = args.named("set");
+    let model = model_argument(&mut args, context)?;
+    if horizon.is_some() && until.is_some() {
+        return Err(args.invalid("forecast takes horizon or until, not both".to_owned()));
+    }
+    let model = scope.engine.registry.get(&model, version).map_err(external)?;
+    let manifest = model.manifest();
+    let statement = sql::parse_text(&manifest.sql).map_err(external)?;
+    let history = history_plan(scope, &statement, manifest, context)?;
+    let future = match future {
+        Some(value) => Some(future_plan(&args, value, manifest, &history, context)?),
+        None => None,
+    };
+    let until = until.map(|e| until_expr(e, &history, context)).transpose()?;
+    let set = match set {
+        Some(value) => set_exprs(&args, value, manifest, &history, context)?,
+        None => vec![],
+    };
+    let node = ForecastNode::new(Call {
+        model: manifest.name.clone(),
+        version: manifest.version,
+        columns: columns(manifest),
+        shape,
+        horizon,
+        until,
+        set,
+        history,
+        future,
+    })?;
+    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+/// What shapes the result; literals only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shape {
+    /// Interval levels, ascending.
+    pub levels: Vec<f64>,
+    /// Extra quantile columns.
+    pub quantiles: Vec<f64>,
+    /// Rows of history before the forecast; `None` for none.
+    pub history: Option<usize>,
+}
+
+impl Shape {
+    fn read(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Self> {
+        let mut list = |args: &mut Arguments, name: &str| -> Result<Option<Vec<Expr>>> {
+            let Some(value) = args.named(name) else { return Ok(None) };
+            let exprs = literals(Arguments::as_list(value), DataType::Float64, context)?;
+            if exprs.iter().any(|e| matches!(e, Expr::Placeholder(_))) {
+                return Err(args.invalid(
+                    "level, quantiles, history and version shape the result and must be literals in a prepared \
+                     statement; horizon and until may be parameters"
+                        .to_owned(),
+                ));
+            }
+            Ok(Some(exprs))
+        };
+        let levels = match list(args, "level")? {
+            Some(exprs) => options::interval_levels(&exprs).map_err(external)?,
+            None => vec![LEVEL_DEFAULT],
+        };
+        let quantiles = match list(args, "quantiles")? {
+            Some(exprs) => options::levels(&exprs).map_err(external)?,
+            None => vec![],
+        };
+        let history = match args.named("history") {
+            Some(ast::Expr::Value(v)) if matches!(v.value, ast::Value::Boolean(_)) => {
+                matches!(v.value, ast::Value::Boolean(true)).then_some(usize::MAX)
+            }
+            Some(value) => {
+                let expr = scalar(value, DataType::Int64, context)?;
+                let rows = options::whole_number("history", &expr, 0, i64::MAX).map_err(external)?;
+                usize::try_from(rows).ok().filter(|n| *n > 0)
+            }
+            None => None,
+        };
+        Ok(Self { levels, quantiles, history })
+    }
+
+    /// All quantile levels that the model must give, ascending.
+    pub fn quantile_levels(&self) -> Vec<f64> {
+        let bounds = self.levels.iter().flat_map(|l| [lower_level(*l), upper_level(*l)]);
+        let mut all: Vec<f64> = bounds.chain(self.quantiles.iter().copied()).collect();
+        all.sort_by(f64::total_cmp);
+        all.dedup();
+        all
+    }
+}
+
+/// The quantile below an interval, rounded so that 0.9 gives 0.05 and not 0.04999….
+pub fn lower_level(level: f64) -> f64 {
+    ((1.0 - level) / 2.0 * 1e9).round() / 1e9
+}
+
+/// The quantile above an interval.
+pub fn upper_level(level: f64) -> f64 {
+    ((1.0 + level) / 2.0 * 1e9).round() / 1e9
+}
+
+/// `q05`, `q50`, `q975`: the digits of a level, two at least.
+pub fn quantile_name(level: f64) -> String {
+    let text = format!("{level}");
+    format!("q{:0<2}", text.trim_start_matches("0."))
+}
+
+/// `80` or `99.5`: an interval level in percent.
+fn percent(level: f64) -> String {
+    format!("{}", (level * 1e6).round() / 1e4).replace('.', "_")
+}
+
+/// The columns of the model's input with their roles.
+fn columns(manifest: &Manifest) -> Vec<InputColumn> {
+    let role = |role: ModelRole| match role {
+        ModelRole::Key => Role::Key,
+        ModelRole::Time => Role::Time,
+        ModelRole::Target => Role::Target,
+        ModelRole::Known => Role::Known,
+        ModelRole::Past => Role::Past,
+        ModelRole::Static => Role::Static,
+    };
+    manifest.roles.iter().map(|c| InputColumn { name: c.name.clone(), role: role(c.role) }).collect()
+}
+
+/// The rows of the recorded TRAIN statement, with the roles that were settled then.
+fn history_plan(
+    scope: &Scope,
+    statement: &TrainStatement,
+    manifest: &Manifest,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
+    let relation = scope.plan_query(sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
+    let input = plan_input(context, statement, relation).map_err(|e| lost_relation(e, statement, manifest))?;
+    let wanted = manifest.roles.iter().map(|c| ident(&c.name));
+    let plan = LogicalPlanBuilder::from(input.plan).project(wanted)?.build();
+    plan.map_err(|e| lost_relation(e, statement, manifest))
+}
+
+/// A table or column that the model was trained on is gone.
+fn lost_relation(error: DataFusionError, statement: &TrainStatement, manifest: &Manifest) -> DataFusionError {
+    let cause = Error::from(error);
+    if !matches!(cause.subject(), Subject::Table | Subject::Column) {
+        return external(cause);
+    }
+    let message = format!(
+        "model {} reads {}, which is not as it was when the model was trained: {}",
+        manifest.name,
+        statement.relation,
+        cause.message()
+    );
+    external(Error::new(cause.kind(), cause.subject(), message).with_hint(format!(
+        "bring the table back, train the model again (TRAIN OR REPLACE FORECAST MODEL {0} …), or DROP MODEL {0}",
+        manifest.name
+    )))
+}
+
+/// Keys, time and known covariates of the rows given as `future =>`, in the types of the history.
+fn future_plan(
+    args: &Arguments,
+    value: ast::Expr,
+    manifest: &Manifest,
+    history: &LogicalPlan,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
+    let relation = context.plan(args.as_relation("future", value)?)?;
+    let given: Vec<&str> = relation.schema().fields().iter().map(|f| f.name().as_str()).collect();
+    let mut exprs = vec![];
+    for (column, field) in manifest.roles.iter().zip(history.schema().fields()) {
+        if !matches!(column.role, ModelRole::Key | ModelRole::Time | ModelRole::Known) {
+            continue;
+        }
+        if !given.contains(&column.name.as_str()) {
+            let suggestion = crate::error::did_you_mean(&column.name, given.iter().copied());
+            let message = format!("future => has no column {}{suggestion}", column.name);
+            return Err(external(Error::not_found(Subject::Column, message).with_hint(format!(
+                "it needs the columns {}",
+                needed_columns(manifest).join(", ")
+            ))));
+        }
+        exprs.push(cast(ident(&column.name), field.data_type().clone()).alias(&column.name));
+    }
+    LogicalPlanBuilder::from(relation).project(exprs)?.build()
+}
+
+/// The columns that future rows need.
+pub fn needed_columns(manifest: &Manifest) -> Vec<String> {
+    let needed = |r: &ModelRole| matches!(r, ModelRole::Key | ModelRole::Time | ModelRole::Known);
+    manifest.roles.iter().filter(|c| needed(&c.role)).map(|c| c.name.clone()).collect()
+}
+
+fn until_expr(value: ast::Expr, history: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<Expr> {
+    let time = time_field(history);
+    Ok(cast(scalar(value, time.clone(), context)?, time))
+}
+
+fn time_field(history: &LogicalPlan) -> DataType {
+    let fields = history.schema().fields();
+    let found = fields.iter().find(|f| matches!(f.data_type(), DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)));
+    found.map_or(DataType::Int64, |f| f.data_type().clone())
+}
+
+/// `set => (price = price * 0.9, promo = 1)`: new values of known covariates in the future.
+fn set_exprs(
+    args: &Arguments,
+    value: ast::Expr,
+    manifest: &Manifest,
+    history: &LogicalPlan,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Vec<(String, Expr)>> {
+    let known: Vec<&str> =
+        manifest.roles.iter().filter(|c| c.role == ModelRole::Known).map(|c| c.name.as_str()).collect();
+    let mut found = vec![];
+    for element in Arguments::as_list(value) {
+        let (column, value) = match element {
+            ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } => match *left {
+                ast::Expr::Identifier(column) => (context.normalize_ident(column), *right),
+                other => return Err(args.invalid(format!("set => (column = value): {other} is no column"))),
+            },
+            other => return Err(args.invalid(format!("set takes (column = value, …), got {other}"))),
+        };
+        if !known.contains(&column.as_str()) {
+            let suggestion = crate::error::did_you_mean(&column, known.iter().copied());
+            let message = format!("{column} is no known covariate of model {}{suggestion}", manifest.name);
+            return Err(external(
+                Error::not_found(Subject::Column, message).with_hint(format!("known covariates: {}", known.join(", "))),
+            ));
+        }
+        let schema = known_schema(manifest, history)?;
+        let data_type = schema.field_with_unqualified_name(&column)?.data_type().clone();
+        found.push((column, cast(context.sql_to_expr(value, &schema)?, data_type)));
+    }
+    Ok(found)
+}
+
+fn known_schema(manifest: &Manifest, history: &LogicalPlan) -> Result<DFSchema> {
+    let fields = history.schema().fields().iter().zip(&manifest.roles);
+    let known: Vec<_> =
+        fields.filter(|(_, c)| c.role == ModelRole::Known).map(|(f, _)| f.as_ref().clone()).collect();
+    DFSchema::try_from(Schema::new(known))
+}
+
+/// A call with its arguments resolved.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The model.
+    pub model: String,
+    /// Its version.
+    pub version: u64,
+    /// Columns of `history`.
+    pub columns: Vec<InputColumn>,
+    /// What shapes the result.
+    pub shape: Shape,
+    /// Steps, when given.
+    pub horizon: Option<Expr>,
+    /// Last time, when given.
+    pub until: Option<Expr>,
+    /// New values of known covariates.
+    pub set: Vec<(String, Expr)>,
+    /// Rows of the recorded relation.
+    pub history: LogicalPlan,
+    /// Rows of `future =>`.
+    pub future: Option<LogicalPlan>,
+}
+
+/// The logical node.
+#[derive(Debug, Clone)]
+pub struct ForecastNode {
+    call: Call,
+    schema: DFSchemaRef,
+}
+
+impl ForecastNode {
+    fn new(call: Call) -> Result<Self> {
+        let schema = Arc::new(DFSchema::try_from(output_schema(&call))?);
+        Ok(Self { call, schema })
+    }
+
+    fn identity(&self) -> (&str, u64, String, Option<&Expr>, Option<&Expr>, &[(String, Expr)], &LogicalPlan, Option<&LogicalPlan>) {
+        let c = &self.call;
+        let shape = format!("{:?}", c.shape);
+        (&c.model, c.version, shape, c.horizon.as_ref(), c.until.as_ref(), &c.set, &c.history, c.future.as_ref())
+    }
+}
+
+/// Keys and time in the user's names and types, then our columns.
+fn output_schema(call: &Call) -> Schema {
+    let number = |name: String| Field::new(name, DataType::Float64, true);
+    let history = call.history.schema();
+    let mut fields: Vec<Field> = vec![];
+    for (column, field) in call.columns.iter().zip(history.fields()) {
+        if matches!(column.role, Role::Key | Role::Time) {
+            fields.push(field.as_ref().clone().with_nullable(true));
+        }
+    }
+    if call.shape.history.is_some() {
+        fields.push(Field::new("kind", DataType::Utf8, false));
+        fields.push(number("actual".to_owned()));
+    }
+    fields.push(Field::new("step", DataType::Int64, true));
+    fields.push(number("forecast".to_owned()));
+    match call.shape.levels.as_slice() {
+        [_] => fields.extend(["lower_bound", "upper_bound"].map(|n| number(n.to_owned()))),
+        levels => {
+            for level in levels {
+                fields.extend([number(format!("lower_{}", percent(*level))), number(format!("upper_{}", percent(*level)))]);
+            }
+        }
+    }
+    fields.extend(call.shape.quantiles.iter().map(|q| number(quantile_name(*q))));
+    fields.push(Field::new("model_version", DataType::Int64, false));
+    fields.push(Field::new("status", DataType::Utf8, true));
+    Schema::new(fields)
+}
+
+impl PartialEq for ForecastNode {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for ForecastNode {}
+
+impl Hash for ForecastNode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl PartialOrd for ForecastNode {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        (self == other).then_some(std::cmp::Ordering::Equal)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for ForecastNode {
+    fn name(&self) -> &str {
+        "Forecast"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        std::iter::once(&self.call.history).chain(&self.call.future).collect()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    /// Filters on series keys go below; all others are about the forecast.
+    fn prevent_predicate_push_down_columns(&self) -> std::collections::HashSet<String> {
+        let keys: Vec<&str> =
+            self.call.columns.iter().filter(|c| c.role == Role::Key).map(|c| c.name.as_str()).collect();
+        let fields = self.schema.fields().iter().map(|f| f.name().clone());
+        fields.filter(|name| !keys.contains(&name.as_str())).collect()
+    }
+
+    /// `set` is over columns of the forecast's own future rows and is resolved when the model is known.
+    fn expressions(&self) -> Vec<Expr> {
+        self.call.horizon.iter().chain(&self.call.until).cloned().collect()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Forecast: model={} version={}", self.call.model, self.call.version)?;
+        self.expressions().iter().try_for_each(|e| write!(f, " {e}"))
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let mut node = self.clone();
+        let mut exprs = exprs.into_iter();
+        node.call.horizon = node.call.horizon.and_then(|_| exprs.next());
+        node.call.until = node.call.until.and_then(|_| exprs.next());
+        let mut inputs = inputs.into_iter();
+        if let Some(history) = inputs.next() {
+            node.call.history = history;
+        }
+        node.call.future = inputs.next();
+        Ok(node)
+    }
+
+    fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        Some(self.inputs().iter().map(|i| (0..i.schema().fields().len()).collect()).collect())
+    }
+}
+
+/// The physical operator.
+#[derive(Debug)]
+pub struct ForecastExec {
+    reading: Arc<Reading>,
+    inputs: Vec<Arc<dyn ExecutionPlan>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl ForecastExec {
+    /// Plans a node over its history and future rows.
+    pub fn plan(
+        engine: &Arc<Engine>,
+        node: &ForecastNode,
+        inputs: Vec<Arc<dyn ExecutionPlan>>,
+        session: &dyn Session,
+    ) -> Result<Self> {
+        let call = &node.call;
+        let model = engine.registry.get(&call.model, Some(call.version)).map_err(external)?;
+        let horizon = call.horizon.as_ref().map(options::horizon).transpose().map_err(external)?;
+        let until = match call.until.as_ref() {
+            Some(expr) => Some(forecasting::until_instant(expr, session)?),
+            None => None,
+        };
+        let schema = Arc::clone(node.schema.inner());
+        let known = known_schema(model.manifest(), &call.history)?;
+        let mut set = vec![];
+        for (column, expr) in &call.set {
+            set.push((column.clone(), session.create_physical_expr(expr.clone(), &known)?));
+        }
+        let reading = Reading {
+            engine: Arc::clone(engine),
+            model,
+            columns: call.columns.clone(),
+            shape: call.shape.clone(),
+            horizon,
+            until,
+            set,
+            known: Arc::clone(known.inner()),
+            has_future: call.future.is_some(),
+            schema: Arc::clone(&schema),
+        };
+        Ok(Self::new(Arc::new(reading), inputs, schema))
+    }
+
+    fn new(reading: Arc<Reading>, inputs: Vec<Arc<dyn ExecutionPlan>>, schema: SchemaRef) -> Self {
+        Self { reading, inputs, properties: single_partition(schema) }
+    }
+}
+
+impl DisplayAs for ForecastExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let manifest = self.reading.model.manifest();
+        write!(f, "ForecastExec: model={} version={}", manifest.name, manifest.version)
+    }
+}
+
+#[async_trait]
+impl ExecutionPlan for ForecastExec {
+    fn name(&self) -> &str {
+        "ForecastExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.inputs.iter().collect()
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![Distribution::SinglePartition; self.inputs.len()])
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        let sorted = self.reading.columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time)).count();
+        self.inputs.iter().enumerate().map(|(i, input)| if i == 0 { sorted_by(&input.schema(), sorted) } else { None }).collect()
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::new(Arc::clone(&self.reading), children, self.schema())))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::new(Arc::clone(&self.reading), children, self.schema())))
+    }
+
+    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let history = self.inputs[0].execute(0, Arc::clone(&context))?;
+        let future = self.inputs.get(1).map(|i| i.execute(0, Arc::clone(&context))).transpose()?;
+        let query = query_context(&context);
+        let stream = forecasting::read(Arc::clone(&self.reading), history, future, query, &context);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+    }
+}

@@ -1,0 +1,25 @@
+//! Our relations and statements as plan nodes, logical and physical side by side.
+
+mod arguments;
+mod command;
+mod exec;
+mod features;
+mod forecast;
+mod forecasting;
+mod input;
+mod planner;
+mod relation;
+mod scope;
+mod series;
+mod tables;
+mod train;
+mod training;
+
+pub mod dml_guard;
+
+pub use command::CommandNode;
+pub use planner::ForetellPlanner;
+pub use relation::TABLE_FUNCTIONS;
+pub use scope::Scope;
+pub use train::{Mode, TrainNode};
+pub use training::skill;

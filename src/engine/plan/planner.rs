@@ -1,0 +1,92 @@
+//! From logical to physical plans: ours, Delta's, and DataFusion's behind the guard of changes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::Result;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+
+use crate::engine::database::Engine;
+use crate::engine::plan::command::{CommandExec, CommandNode};
+use crate::engine::plan::dml_guard::{self, Guarded};
+use crate::engine::plan::features::{LagFeaturesExec, LagFeaturesNode};
+use crate::engine::plan::forecast::{ForecastExec, ForecastNode};
+use crate::engine::plan::train::{TrainExec, TrainNode};
+
+/// Plans our nodes and guards UPDATE and DELETE.
+#[derive(Debug)]
+pub struct ForetellPlanner {
+    engine: Arc<Engine>,
+}
+
+impl ForetellPlanner {
+    /// A planner for statements on this database.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+#[async_trait]
+impl QueryPlanner for ForetellPlanner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let nodes: Arc<dyn ExtensionPlanner + Send + Sync> = Arc::new(Nodes { engine: Arc::clone(&self.engine) });
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![nodes]);
+        if let LogicalPlan::Dml(dml) = inner(plan) {
+            if let Guarded::Nothing = dml_guard::check(dml)? {
+                return planner.create_physical_plan(&dml_guard::nothing()?, session).await;
+            }
+        }
+        planner.create_physical_plan(plan, session).await
+    }
+}
+
+/// The plan that EXPLAIN is about, or the plan itself.
+fn inner(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Explain(explain) => &explain.plan,
+        LogicalPlan::Analyze(analyze) => &analyze.input,
+        other => other,
+    }
+}
+
+#[derive(Debug)]
+struct Nodes {
+    engine: Arc<Engine>,
+}
+
+#[async_trait]
+impl ExtensionPlanner for Nodes {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical_inputs: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        session: &dyn Session,
+        _context: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let any = node.as_any();
+        if let Some(train) = any.downcast_ref::<TrainNode>() {
+            return Ok(Some(Arc::new(TrainExec::plan(&self.engine, train, Arc::clone(&inputs[0]))?)));
+        }
+        if let Some(forecast) = any.downcast_ref::<ForecastNode>() {
+            return Ok(Some(Arc::new(ForecastExec::plan(&self.engine, forecast, inputs.to_vec(), session)?)));
+        }
+        if let Some(command) = any.downcast_ref::<CommandNode>() {
+            return Ok(Some(Arc::new(CommandExec::new(&self.engine, command, inputs.first().cloned()))));
+        }
+        if let Some(features) = any.downcast_ref::<LagFeaturesNode>() {
+            return Ok(Some(Arc::new(LagFeaturesExec::plan(features, Arc::clone(&inputs[0]))?)));
+        }
+        Ok(None)
+    }
+}

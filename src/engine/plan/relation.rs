@@ -1,0 +1,357 @@
+//! Relations of ours in FROM: TRAIN's marker, table functions with named arguments, table versions.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DFSchema, TableReference};
+use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
+use datafusion::error::Result;
+use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, Spanned, TableFactor, TableVersion as AstVersion};
+
+use crate::engine::ddl;
+use crate::engine::fault::external;
+use crate::engine::functions::{SyntheticSales, SyntheticSalesTable};
+use crate::engine::options::{self, RawOption};
+use crate::engine::plan::arguments::Arguments;
+use crate::engine::plan::features;
+use crate::engine::plan::forecast;
+use crate::engine::plan::input::plan_input;
+use crate::engine::plan::scope::Scope;
+use crate::engine::plan::train::TrainNode;
+use crate::engine::plan::tables;
+use crate::engine::sql::MARK;
+use crate::engine::storage::{TableName, TableVersion};
+use crate::error::{Error, Result as OurResult, Subject};
+
+/// Table functions with named arguments.
+pub const TABLE_FUNCTIONS: &[&str] =
+    &["describe_model", "evaluate", "forecast", "lag_features", "synthetic_sales", "table_history"];
+
+/// Plans our relations within one statement.
+#[derive(Debug)]
+pub struct ForetellRelations {
+    scope: Scope,
+}
+
+impl ForetellRelations {
+    /// A planner for one statement.
+    pub fn new(scope: Scope) -> Self {
+        Self { scope }
+    }
+
+    fn plan_function(
+        &self,
+        name: &str,
+        args: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Option<LogicalPlan>> {
+        let plan = match name {
+            "forecast" => forecast::plan(&self.scope, args, context)?,
+            "evaluate" => {
+                let mut args = Arguments::read(name, args, &["version"], context)?;
+                let version = version_argument(&mut args, context)?;
+                let model = model_argument(&mut args, context)?;
+                rows(name, tables::evaluate(&self.scope.engine, &model, version).map_err(external)?)?
+            }
+            "describe_model" => {
+                let mut args = Arguments::read(name, args, &["version"], context)?;
+                let version = version_argument(&mut args, context)?;
+                let model = model_argument(&mut args, context)?;
+                rows(name, tables::describe_model(&self.scope.engine, &model, version).map_err(external)?)?
+            }
+            "table_history" => {
+                let mut args = Arguments::read(name, args, &[], context)?;
+                let Some(value) = args.positional(0) else {
+                    return Err(args.invalid("table_history needs a table: table_history(sales)".to_owned()));
+                };
+                let table = self.table_argument(&args, value, context)?;
+                rows(name, self.scope.history(&table).map_err(external)?)?
+            }
+            "synthetic_sales" => synthetic_sales(args, context)?,
+            "lag_features" => features::plan(&self.scope, args, context)?,
+            _ => return Ok(None),
+        };
+        Ok(Some(plan))
+    }
+
+    fn table_argument(
+        &self,
+        args: &Arguments,
+        value: ast::Expr,
+        context: &dyn RelationPlannerContext,
+    ) -> Result<TableName> {
+        let name = match value {
+            ast::Expr::CompoundIdentifier(parts) => {
+                parts.into_iter().map(|i| context.normalize_ident(i)).collect::<Vec<_>>().join(".")
+            }
+            other => args.as_name("table", other, context)?,
+        };
+        ddl::table_name(&TableReference::parse_str(&name)).map_err(external)
+    }
+
+    fn plan_train(&self, args: &[FunctionArg], context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+        let lost = || external(Error::internal("the marker of TRAIN is not a marker"));
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(number)), FunctionArg::Unnamed(FunctionArgExpr::Expr(rows))] = args
+        else {
+            return Err(lost());
+        };
+        let number: usize = number.to_string().parse().map_err(|_| lost())?;
+        let statement = Arc::clone(self.scope.trains.get(number).ok_or_else(lost)?);
+        let ast::Expr::Subquery(query) = rows.clone() else { return Err(lost()) };
+        let derived = TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
+        let relation = context.plan(derived)?;
+        let lineage = self.scope.lineage(&relation)?;
+        let input = plan_input(context, &statement, relation)?;
+        let mut raw = vec![];
+        let clauses = [("horizon", &statement.horizon), ("validate", &statement.validate)];
+        for (name, value) in clauses {
+            if let Some(value) = value {
+                raw.push(self.raw_option(name.to_owned(), value, context)?);
+            }
+        }
+        for (key, value) in &statement.with {
+            let mut option = self.raw_option(context.normalize_ident(key.clone()), value, context)?;
+            option.place = self.scope.source.span(key.span).map(|s| (s.start, s.end)).or(option.place);
+            raw.push(option);
+        }
+        let quantiles = match &statement.quantiles {
+            Some(levels) => Some(literals(levels.clone(), DataType::Float64, context)?),
+            None => None,
+        };
+        Ok(TrainNode::new(statement, input, raw, quantiles, lineage)?.into_plan())
+    }
+
+    fn raw_option(
+        &self,
+        name: String,
+        value: &ast::Expr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RawOption> {
+        let place = self.scope.source.span(value.span()).map(|s| (s.start, s.end));
+        let data_type = if matches!(name.as_str(), "dropout" | "learning_rate" | "weight_decay" | "max_seconds") {
+            DataType::Float64
+        } else {
+            DataType::Int64
+        };
+        Ok(RawOption { name, value: scalar(value.clone(), data_type, context)?, place })
+    }
+
+    fn plan_version(
+        &self,
+        name: ast::ObjectName,
+        version: &AstVersion,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let reference = context.object_name_to_table_reference(name)?;
+        let table = ddl::table_name(&reference).map_err(external)?;
+        let version = read_version(version, context)?;
+        let provider = self.scope.provider(&table, version).map_err(external)?;
+        LogicalPlanBuilder::scan(reference, provider_as_source(provider), None)?.build()
+    }
+}
+
+impl RelationPlanner for ForetellRelations {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let original = |relation| Ok(RelationPlanning::Original(Box::new(relation)));
+        let TableFactor::Table { name, alias, args, version, .. } = &relation else { return original(relation) };
+        let Some(ident) = name.0.last().and_then(|p| p.as_ident()).cloned() else { return original(relation) };
+        let plan = match (args, version) {
+            (Some(args), _) if ident.quote_style == Some(MARK) => Some(self.plan_train(&args.args, context)?),
+            (Some(args), None) if name.0.len() == 1 => {
+                let function = context.normalize_ident(ident.clone());
+                self.plan_function(&function, args.args.clone(), context).map_err(|e| self.place(e, &ident))?
+            }
+            (None, Some(version)) => Some(self.plan_version(name.clone(), version, context)?),
+            (Some(_), Some(_)) => {
+                let message = format!("{name}(…) has no versions; VERSION AS OF follows a table");
+                return Err(external(Error::input(Subject::Syntax, message)));
+            }
+            _ => None,
+        };
+        match plan {
+            Some(plan) => Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone())))),
+            None => original(relation),
+        }
+    }
+}
+
+impl ForetellRelations {
+    /// Puts an error without a place at the function's name.
+    fn place(&self, error: datafusion::error::DataFusionError, ident: &ast::Ident) -> datafusion::error::DataFusionError {
+        if error.diagnostic().is_some() {
+            return error;
+        }
+        let ours = Error::from(error);
+        match (ours.span(), self.scope.source.span(ident.span)) {
+            (None, Some(span)) => external(ours.with_span(span)),
+            _ => external(ours),
+        }
+    }
+}
+
+/// A constant argument; parameters get this type.
+pub fn scalar(value: ast::Expr, data_type: DataType, context: &mut dyn RelationPlannerContext) -> Result<Expr> {
+    let mut expr = context.sql_to_expr(value, &DFSchema::empty())?;
+    if let Expr::Placeholder(placeholder) = &mut expr {
+        if placeholder.field.is_none() {
+            placeholder.field = Some(Arc::new(Field::new(&placeholder.id, data_type, true)));
+        }
+    }
+    Ok(expr)
+}
+
+/// Constant arguments of one type.
+pub fn literals(
+    values: Vec<ast::Expr>,
+    data_type: DataType,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Vec<Expr>> {
+    values.into_iter().map(|v| scalar(v, data_type.clone(), context)).collect()
+}
+
+/// The first argument: a model's name.
+pub fn model_argument(args: &mut Arguments, context: &dyn RelationPlannerContext) -> Result<String> {
+    match args.positional(0) {
+        Some(value) if args.positional_len() == 0 => args.as_name("the model", value, context),
+        Some(_) => Err(args.invalid("only the model is positional; write the others as name => value".to_owned())),
+        None => Err(args.invalid("the first argument is a model: forecast(my_model)".to_owned())),
+    }
+}
+
+/// `version => n`.
+pub fn version_argument(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Option<u64>> {
+    let Some(value) = args.named("version") else { return Ok(None) };
+    let expr = scalar(value, DataType::Int64, context)?;
+    let version = options::whole_number("version", &expr, 1, i64::MAX).map_err(external)?;
+    Ok(u64::try_from(version).ok())
+}
+
+/// Rows that are known while planning, as a relation.
+pub fn rows(name: &str, batch: RecordBatch) -> Result<LogicalPlan> {
+    let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+    LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)?.build()
+}
+
+fn synthetic_sales(args: Vec<FunctionArg>, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    let mut args = Arguments::read("synthetic_sales", args, &["series", "days", "seed", "start"], context)?;
+    let defaults = SyntheticSales::default();
+    let mut number = |args: &mut Arguments, n: &str| -> Result<Option<i64>> {
+        let value = if args.positional_len() > 0 { args.positional(0) } else { args.named(n) };
+        let Some(value) = value else { return Ok(None) };
+        let expr = scalar(value, DataType::Int64, context)?;
+        options::whole_number(n, &expr, i64::MIN / 2, i64::MAX / 2).map(Some).map_err(external)
+    };
+    let series = number(&mut args, "series")?;
+    let days = number(&mut args, "days")?;
+    let seed = number(&mut args, "seed")?;
+    let start = match args.named("start") {
+        Some(value) => match scalar(value, DataType::Date32, context)?.unalias() {
+            Expr::Literal(v, _) => Some(v.cast_to(&DataType::Date32)?),
+            Expr::Cast(c) => match *c.expr {
+                Expr::Literal(v, _) => Some(v.cast_to(&DataType::Date32)?),
+                _ => None,
+            },
+            _ => None,
+        },
+        None => None,
+    };
+    let start = match start {
+        Some(ScalarValue::Date32(days)) => days,
+        _ => None,
+    };
+    let spec = SyntheticSales::checked(
+        series.unwrap_or(defaults.series as i64),
+        days.unwrap_or(defaults.days as i64),
+        seed.unwrap_or(defaults.seed as i64),
+        start.unwrap_or(defaults.start),
+    )
+    .map_err(external)?;
+    let provider: Arc<dyn TableProvider> = Arc::new(SyntheticSalesTable::new(spec));
+    LogicalPlanBuilder::scan("synthetic_sales", provider_as_source(provider), None)?.build()
+}
+
+fn read_version(version: &AstVersion, context: &mut dyn RelationPlannerContext) -> Result<TableVersion> {
+    let number = |expr: &ast::Expr, context: &mut dyn RelationPlannerContext| -> Result<u64> {
+        let expr = scalar(expr.clone(), DataType::Int64, context)?;
+        let n = options::whole_number("VERSION AS OF", &expr, 0, i64::MAX).map_err(external)?;
+        Ok(n.unsigned_abs())
+    };
+    match version {
+        AstVersion::VersionAsOf(expr) => Ok(TableVersion::Number(number(expr, context)?)),
+        AstVersion::TimestampAsOf(expr) | AstVersion::ForSystemTimeAsOf(expr) => {
+            Ok(TableVersion::At(instant(expr.clone(), context)?))
+        }
+        _ => Err(external(Error::unsupported("a table's version is VERSION AS OF n or TIMESTAMP AS OF 'time'"))),
+    }
+}
+
+fn instant(value: ast::Expr, context: &mut dyn RelationPlannerContext) -> Result<DateTime<Utc>> {
+    let text = value.to_string();
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let literal = match scalar(value, micros.clone(), context)?.unalias() {
+        Expr::Literal(value, _) => Some(value),
+        Expr::Cast(cast) => match *cast.expr {
+            Expr::Literal(value, _) => Some(value),
+            _ => None,
+        },
+        _ => None,
+    };
+    let found = literal.and_then(|v| v.cast_to(&micros).ok()).and_then(|v| match v {
+        ScalarValue::TimestampMicrosecond(Some(t), _) => DateTime::from_timestamp_micros(t),
+        _ => None,
+    });
+    found.ok_or_else(|| {
+        external(Error::input(Subject::Value, format!("TIMESTAMP AS OF takes a time, got {text}")))
+    })
+}
+
+impl Scope {
+    /// The stored table at a version; call it on a query thread.
+    pub fn provider(&self, table: &TableName, version: TableVersion) -> OurResult<Arc<dyn TableProvider>> {
+        let catalog = &self.engine.catalog;
+        block(catalog.provider(table, version))
+    }
+
+    /// The history of a table as rows.
+    pub fn history(&self, table: &TableName) -> OurResult<RecordBatch> {
+        tables::history(block(self.engine.catalog.history(table))?)
+    }
+
+    /// The stored tables that a plan reads, with their newest versions.
+    pub fn lineage(&self, plan: &LogicalPlan) -> Result<Vec<(String, u64)>> {
+        let mut found = vec![];
+        self.collect_tables(plan, &mut found)?;
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn collect_tables(&self, plan: &LogicalPlan, found: &mut Vec<(String, u64)>) -> Result<()> {
+        if let LogicalPlan::TableScan(scan) = plan {
+            let provider = source_as_provider(&scan.source).ok();
+            if let Some(inner) = provider.as_ref().and_then(|p| p.get_logical_plan()) {
+                self.collect_tables(&inner, found)?;
+            } else if let Ok(name) = ddl::table_name(&scan.table_name) {
+                if let Ok((_, version)) = block(self.engine.catalog.current_version(&name)) {
+                    found.push((name.to_string(), version));
+                }
+            }
+        }
+        plan.inputs().into_iter().try_for_each(|input| self.collect_tables(input, found))
+    }
+}
+
+/// Waits for storage while planning; the query runtime moves its other work away meanwhile.
+fn block<F: Future>(work: F) -> F::Output {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
+}

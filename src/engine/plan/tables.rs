@@ -1,0 +1,108 @@
+//! Relations about models and tables that are known while planning.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+
+use crate::engine::database::Engine;
+use crate::engine::plan::training::skill;
+use crate::engine::registry::{Manifest, ModelRole};
+use crate::engine::storage::VersionInfo;
+use crate::error::{Error, Result};
+use crate::ml::models::family_name;
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+        .map_err(|e| Error::internal(e.to_string()))
+}
+
+/// `evaluate(m)`: the scores on the steps held out in training, beside seasonal naive.
+pub fn evaluate(engine: &Engine, model: &str, version: Option<u64>) -> Result<RecordBatch> {
+    let model = engine.registry.get(model, version)?;
+    let manifest = model.manifest();
+    let (scores, naive) = (&manifest.report.scores, &manifest.report.naive);
+    let number = |x: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![x])) };
+    let count = |n: u64| -> ArrayRef { Arc::new(Int64Array::from(vec![n as i64])) };
+    let text = |s: &str| -> ArrayRef { Arc::new(StringArray::from(vec![s])) };
+    batch(vec![
+        ("model", text(&manifest.name)),
+        ("model_version", count(manifest.version)),
+        ("split", text("validation")),
+        ("n_series", count(scores.n_series as u64)),
+        ("n", count(scores.n as u64)),
+        ("mae", number(scores.mae)),
+        ("rmse", number(scores.rmse)),
+        ("wape", number(scores.wape)),
+        ("smape", number(scores.smape)),
+        ("mase", number(scores.mase)),
+        ("rmsse", number(scores.rmsse)),
+        ("bias", number(scores.bias)),
+        ("quantile_loss", number(scores.quantile_loss)),
+        ("coverage", number(scores.coverage)),
+        ("interval_width", number(scores.interval_width)),
+        ("naive_mae", number(naive.mae)),
+        ("naive_mase", number(naive.mase)),
+        ("skill", number(skill(scores.mase, naive.mase))),
+    ])
+}
+
+/// `describe_model(m)`: property and value.
+pub fn describe_model(engine: &Engine, model: &str, version: Option<u64>) -> Result<RecordBatch> {
+    let model = engine.registry.get(model, version)?;
+    let lines = properties(model.manifest());
+    let (names, values): (Vec<&str>, Vec<Option<String>>) = lines.into_iter().unzip();
+    batch(vec![("property", Arc::new(StringArray::from(names))), ("value", Arc::new(StringArray::from(values)))])
+}
+
+fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
+    let mut lines = vec![
+        ("model", Some(manifest.name.clone())),
+        ("version", Some(manifest.version.to_string())),
+        ("family", Some(family_name(manifest.family).to_owned())),
+        ("sql", Some(manifest.sql.clone())),
+    ];
+    for role in ModelRole::ALL {
+        let names: Vec<&str> = manifest.roles.iter().filter(|r| r.role == role).map(|r| r.name.as_str()).collect();
+        lines.push((role.word(), Some(names.join(", ")).filter(|n| !n.is_empty())));
+    }
+    let (scores, naive) = (&manifest.report.scores, &manifest.report.naive);
+    let round = |x: Option<f64>| x.map(|x| format!("{x:.4}"));
+    let tables: Vec<String> = manifest.table_versions.iter().map(|(t, v)| format!("{t} version {v}")).collect();
+    let kind = manifest.time_kind;
+    lines.extend([
+        ("frequency", Some(manifest.frequency.to_string())),
+        ("season", Some(manifest.season_length.to_string())),
+        ("horizon", Some(manifest.horizon.to_string())),
+        ("quantiles", Some(manifest.quantile_levels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))),
+        ("series", Some(manifest.panel.series.to_string())),
+        ("rows", Some(manifest.panel.rows.to_string())),
+        ("history", Some(format!("{} to {}", kind.format(manifest.panel.first_time), kind.format(manifest.panel.last_time)))),
+        ("trained on", Some(tables.join(", ")).filter(|t| !t.is_empty())),
+        ("parameters", Some(manifest.report.parameters.to_string())),
+        ("epochs", Some(manifest.report.epochs.to_string())),
+        ("mase", round(scores.mase)),
+        ("naive mase", round(naive.mase)),
+        ("skill", round(skill(scores.mase, naive.mase))),
+        ("coverage", round(scores.coverage)),
+        ("seed", Some(manifest.seed.to_string())),
+        ("trained at", Some(manifest.created_at.format("%Y-%m-%d %H:%M:%S UTC").to_string())),
+        ("seconds", Some(format!("{:.1}", manifest.seconds))),
+        ("engine", Some(manifest.engine_version.clone())),
+        ("comment", manifest.comment.clone()),
+    ]);
+    lines
+}
+
+/// `table_history(t)`: the versions of a table, newest first.
+pub fn history(versions: Vec<VersionInfo>) -> Result<RecordBatch> {
+    let version: Int64Array = versions.iter().map(|v| i64::try_from(v.version).ok()).collect();
+    let at: TimestampMicrosecondArray = versions.iter().map(|v| Some(v.timestamp.timestamp_micros())).collect();
+    let operation: StringArray = versions.iter().map(|v| Some(v.operation.as_str())).collect();
+    let rows: Int64Array = versions.iter().map(|v| v.rows.and_then(|n| i64::try_from(n).ok())).collect();
+    batch(vec![
+        ("version", Arc::new(version)),
+        ("timestamp", Arc::new(at.with_timezone("UTC"))),
+        ("operation", Arc::new(operation)),
+        ("rows", Arc::new(rows)),
+    ])
+}

@@ -1,0 +1,471 @@
+//! What TRAIN does with its rows: panel, roles, fit, publish, and the row that tells of it.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::Utc;
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::physical_plan::metrics::Count;
+use futures::StreamExt;
+
+use crate::engine::database::Engine;
+use crate::engine::ddl;
+use crate::engine::options::TrainOptions;
+use crate::engine::plan::input::{InputColumn, Role, table_name};
+use crate::engine::plan::series::{Runs, SeriesLayout};
+use crate::engine::query::QueryContext;
+use crate::engine::registry::{ColumnRole, Manifest, ModelRole, PublishMode};
+use crate::engine::sql::TrainStatement;
+use crate::error::{Error, Result, Subject};
+use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport};
+use crate::ml::models;
+use crate::ml::series::{
+    Covariate, FinishOptions, Frequency, Gaps, Grid, Panel, PanelBuilder, PanelReport, PanelSchema, Values,
+};
+
+/// One TRAIN, ready to read its rows.
+#[derive(Debug)]
+pub struct Job {
+    /// The database.
+    pub engine: Arc<Engine>,
+    /// The statement.
+    pub statement: Arc<TrainStatement>,
+    /// Columns of the rows and their roles.
+    pub columns: Vec<InputColumn>,
+    /// Columns left out by inference, with reasons.
+    pub skipped: Vec<(String, String)>,
+    /// Tables the rows come from.
+    pub lineage: Arc<Vec<(String, u64)>>,
+    /// Options.
+    pub options: TrainOptions,
+}
+
+/// The panel of a job and what was learnt while reading it.
+struct Prepared {
+    panel: Panel,
+    report: PanelReport,
+    roles: Vec<ColumnRole>,
+    schema: PanelSchema,
+    fit: FitOptions,
+    memory: MemoryReservation,
+}
+
+impl Job {
+    fn name(&self) -> String {
+        ddl::fold(&self.statement.name)
+    }
+}
+
+/// Trains, and with `publish` stores the model as the active version of its name.
+pub async fn train(
+    job: &Arc<Job>,
+    rows: SendableRecordBatchStream,
+    query: &Arc<QueryContext>,
+    pool: &Arc<dyn MemoryPool>,
+    publish: bool,
+    epochs: &Count,
+) -> Result<Vec<ArrayRef>> {
+    let started = Instant::now();
+    let name = job.name();
+    if publish {
+        job.engine.catalog.ensure_writable()?;
+        if let Some(version) = existing(job, &name)? {
+            query.notice(format!("model {name} already exists, skipping"));
+            return existing_row(job, &name, version);
+        }
+    }
+    let _running = job.engine.running.enter(&name, &query.control);
+    let Prepared { panel, report, roles, schema, fit, memory } = prepare(job, rows, query, pool).await?;
+    let family = job.options.family;
+    let estimate = models::estimate(family, &panel, &fit);
+    memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
+    let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
+    let options = fit.clone();
+    let (model, fit_report, bytes) = job
+        .engine
+        .runtimes
+        .train(&query.control, move |control| {
+            let (model, report) = models::fit(family, &panel, &options, control)?;
+            control.report(|p| p.phase = "save");
+            let bytes = model.to_bytes()?;
+            Ok((model, report, bytes))
+        })
+        .await?;
+    drop(memory);
+    epochs.add(fit_report.epochs);
+    let seconds = started.elapsed().as_secs_f64();
+    let manifest = Manifest {
+        family,
+        sql: job.statement.to_string(),
+        horizon: fit.horizon,
+        quantile_levels: fit.quantile_levels.clone(),
+        roles,
+        frequency,
+        origin,
+        time_kind: schema.time_kind,
+        season_length: season,
+        gaps: gaps(&job.statement)?,
+        seed: fit.seed,
+        context_length: model.context_length(),
+        options: fit.clone(),
+        table_versions: job.lineage.as_ref().clone(),
+        panel: report.clone(),
+        report: fit_report.clone(),
+        seconds,
+        comment: job.statement.comment.clone(),
+        ..Manifest::new(&name, Utc::now())
+    };
+    query.control.check()?;
+    let version = if publish { store(job, &name, manifest, bytes).await? } else { 0 };
+    Ok(result_row(&name, version, &report, &fit_report, seconds))
+}
+
+/// The active version of a model that exists and that IF NOT EXISTS leaves alone.
+fn existing(job: &Job, name: &str) -> Result<Option<u64>> {
+    let found = job.engine.registry.find(name)?;
+    match found {
+        Some(version) if job.statement.if_not_exists => Ok(Some(version)),
+        Some(_) if !job.statement.or_replace => Err(Error::new(
+            crate::error::ErrorKind::Exists,
+            Subject::Model,
+            format!("model {name} already exists"),
+        )
+        .with_hint(format!("TRAIN OR REPLACE FORECAST MODEL {name} … adds a version; IF NOT EXISTS keeps the old one"))),
+        _ => Ok(None),
+    }
+}
+
+fn existing_row(job: &Job, name: &str, version: u64) -> Result<Vec<ArrayRef>> {
+    let model = job.engine.registry.get(name, Some(version))?;
+    let manifest = model.manifest();
+    Ok(result_row(name, version, &manifest.panel, &manifest.report, manifest.seconds))
+}
+
+async fn store(job: &Arc<Job>, name: &str, manifest: Manifest, bytes: Vec<u8>) -> Result<u64> {
+    let (engine, name) = (Arc::clone(&job.engine), name.to_owned());
+    let mode = if job.statement.or_replace { PublishMode::Replace } else { PublishMode::New };
+    let work = move || engine.registry.publish(&name, manifest, bytes, mode);
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("publishing stopped: {e}")))?
+}
+
+fn too_little_memory(estimate: &FitEstimate, panel: &Panel) -> Error {
+    let needed = (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20);
+    Error::new(
+        crate::error::ErrorKind::Unavailable,
+        Subject::Memory,
+        format!("training needs about {needed} MiB, more than the memory limit leaves"),
+    )
+    .with_hint("raise --memory-limit, lower batch_size or dim in WITH (…), or train on fewer series")
+}
+
+/// Reads the rows into a panel and settles every role and option.
+async fn prepare(
+    job: &Arc<Job>,
+    mut rows: SendableRecordBatchStream,
+    query: &Arc<QueryContext>,
+    pool: &Arc<dyn MemoryPool>,
+) -> Result<Prepared> {
+    query.control.report(|p| p.phase = "read");
+    let table = table_name(&job.statement);
+    let layout = SeriesLayout::new(&job.columns);
+    let schema = layout.panel_schema(&table, &rows.schema());
+    let mut builder = PanelBuilder::new(schema.clone());
+    let memory = MemoryConsumer::new(format!("TRAIN {}", job.statement.name)).register(pool);
+    while let Some(batch) = rows.next().await.transpose()? {
+        query.control.check()?;
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        memory.try_grow(batch.num_rows() * (24 + 4 * batch.num_columns()))?;
+        Runs::new(&batch, &layout, &table)?.for_each(|_, key, rows| builder.append(key, rows))?;
+    }
+    if builder.is_empty() {
+        return Err(Error::data(format!("{table} has no rows: there is nothing to train on")));
+    }
+    let finish = FinishOptions {
+        grid: grid(&job.statement)?,
+        gaps: gaps(&job.statement)?,
+        season_length: job.options.season_length,
+        ..FinishOptions::default()
+    };
+    let keyless = layout.keys.is_empty();
+    let (mut panel, report) = builder
+        .finish(&finish, &query.control)
+        .map_err(|e| if keyless { suggest_keys(e, job) } else { e })?;
+    memory.try_resize(panel.bytes())?;
+    let roles = settle_roles(job, &types, &mut panel);
+    tell_inference(job, &roles, query);
+    let fit = job.options.fit_options(job.options.horizon.unwrap_or_else(|| default_horizon(panel.frequency)));
+    check_lengths(&panel, &fit, &table)?;
+    Ok(Prepared { panel, report, roles, schema, fit, memory })
+}
+
+/// The usual horizon of a frequency.
+fn default_horizon(frequency: Frequency) -> usize {
+    match frequency {
+        Frequency::Months(n) if n >= 12 => 4,
+        Frequency::Months(n) if n >= 3 => 8,
+        Frequency::Months(_) => 12,
+        Frequency::Days(n) if n >= 7 => 13,
+        Frequency::Days(_) => 28,
+        Frequency::Seconds(_) => 48,
+        Frequency::Integer(_) => 12,
+    }
+}
+
+fn check_lengths(panel: &Panel, fit: &FitOptions, table: &str) -> Result<()> {
+    let longest = panel.history.iter().copied().max().unwrap_or(0);
+    if longest <= 1 {
+        return Err(Error::data(format!("the longest series of {table} has {longest} row; a model needs at least 2"))
+            .with_hint("check PARTITION BY: does it split every row into a series of its own?"));
+    }
+    if fit.horizon > longest.saturating_mul(10).max(1000) {
+        let message = format!("horizon {} is more than ten times the longest series of {longest} steps", fit.horizon);
+        return Err(Error::data(message));
+    }
+    Ok(())
+}
+
+/// Repeated times without a key mostly mean that the key was forgotten.
+fn suggest_keys(error: Error, job: &Job) -> Error {
+    if error.kind() != crate::error::ErrorKind::Data || !error.message().contains(" rows for ") {
+        return error;
+    }
+    let time = job.columns.iter().find(|c| c.role == Role::Time).map_or("time", |c| c.name.as_str());
+    let candidates: Vec<&str> =
+        job.columns.iter().filter(|c| c.role == Role::Candidate).map(|c| c.name.as_str()).collect();
+    let list = if candidates.is_empty() { String::new() } else { format!(" (candidates: {})", candidates.join(", ")) };
+    Error::data(format!("series key not given and {time} repeats: add PARTITION BY{list}"))
+        .with_detail(error.message().to_owned())
+}
+
+fn grid(statement: &TrainStatement) -> Result<Grid> {
+    match &statement.every {
+        Some((count, unit)) => Ok(Grid::Every(Frequency::parse(&format!("{count} {}", unit.value))?)),
+        None => Ok(Grid::Infer),
+    }
+}
+
+fn gaps(statement: &TrainStatement) -> Result<Gaps> {
+    let Some(word) = &statement.gaps else { return Ok(Gaps::default()) };
+    let known = ["ZERO", "NULL", "PREVIOUS", "LINEAR", "ERROR"];
+    Ok(match word.value.to_uppercase().as_str() {
+        "ZERO" => Gaps::Zero,
+        "NULL" => Gaps::Null,
+        "PREVIOUS" => Gaps::Previous,
+        "LINEAR" => Gaps::Linear,
+        "ERROR" => Gaps::Error,
+        other => {
+            let suggestion = crate::error::did_you_mean(other, known);
+            return Err(Error::input(Subject::Option, format!("unknown GAPS {other}{suggestion}"))
+                .with_hint(format!("GAPS takes {}", known.join(", "))));
+        }
+    })
+}
+
+/// Gives candidates their role from the data: constant per series, filled after the cutoff, or past.
+fn settle_roles(job: &Job, panel: &mut Panel) -> Vec<ColumnRole> {
+    let candidates: HashSet<&str> =
+        job.columns.iter().filter(|c| c.role == Role::Candidate).map(|c| c.name.as_str()).collect();
+    let mut kept = vec![];
+    for covariate in std::mem::take(&mut panel.known) {
+        if !candidates.contains(covariate.name.as_str()) {
+            kept.push(covariate);
+        } else if let Some(values) = constant_per_series(panel, &covariate.values) {
+            panel.statics.push(Covariate { name: covariate.name, values });
+        } else if filled_after_cutoff(panel, &covariate.values) {
+            kept.push(covariate);
+        } else {
+            panel.past.push(covariate);
+        }
+    }
+    panel.known = kept;
+    job.columns.iter().map(|column| role_of(column, panel)).collect()
+}
+
+fn role_of(column: &InputColumn, panel: &Panel) -> ColumnRole {
+    let has = |list: &[Covariate]| list.iter().find(|c| c.name == column.name).cloned();
+    let (role, covariate) = match column.role {
+        Role::Key => (ModelRole::Key, None),
+        Role::Time => (ModelRole::Time, None),
+        Role::Target => (ModelRole::Target, None),
+        _ => match (has(&panel.known), has(&panel.past), has(&panel.statics)) {
+            (Some(c), _, _) => (ModelRole::Known, Some(c)),
+            (_, Some(c), _) => (ModelRole::Past, Some(c)),
+            (_, _, c) => (ModelRole::Static, c),
+        },
+    };
+    let (cardinality, missing) = covariate.as_ref().map_or((None, None), |c| match &c.values {
+        Values::Category { labels, codes } => {
+            (Some(labels.len()), Some(codes.iter().filter(|c| **c == crate::ml::series::MISSING).count()))
+        }
+        Values::Number(numbers) => (None, Some(numbers.iter().filter(|n| n.is_nan()).count())),
+    });
+    ColumnRole {
+        name: column.name.clone(),
+        role,
+        inferred: column.role == Role::Candidate,
+        cardinality: cardinality.map(|n| n as u64),
+        missing: missing.map(|n| n as u64),
+        data_type: String::new(),
+    }
+}
+
+/// One value per series, when a covariate never changes within one.
+fn constant_per_series(panel: &Panel, values: &Values) -> Option<Values> {
+    match values {
+        Values::Number(numbers) => {
+            let mut found = vec![];
+            for i in 0..panel.len() {
+                let mut seen = numbers[panel.rows_of(i)].iter().copied().filter(|v| !v.is_nan());
+                let first = seen.next().unwrap_or(f32::NAN);
+                if seen.any(|v| v != first) {
+                    return None;
+                }
+                found.push(first);
+            }
+            Some(Values::Number(found))
+        }
+        Values::Category { codes, labels } => {
+            let mut found = vec![];
+            for i in 0..panel.len() {
+                let missing = crate::ml::series::MISSING;
+                let mut seen = codes[panel.rows_of(i)].iter().copied().filter(|c| *c != missing);
+                let first = seen.next().unwrap_or(missing);
+                if seen.any(|c| c != first) {
+                    return None;
+                }
+                found.push(first);
+            }
+            Some(Values::Category { codes: found, labels: labels.clone() })
+        }
+    }
+}
+
+fn filled_after_cutoff(panel: &Panel, values: &Values) -> bool {
+    let present = |row: usize| match values {
+        Values::Number(numbers) => !numbers[row].is_nan(),
+        Values::Category { codes, .. } => codes[row] != crate::ml::series::MISSING,
+    };
+    (0..panel.len()).any(|i| {
+        let rows = panel.rows_of(i);
+        (rows.start + panel.history[i]..rows.end).any(present)
+    })
+}
+
+fn tell_inference(job: &Job, roles: &[ColumnRole], query: &QueryContext) {
+    let mut text = String::new();
+    for role in [ModelRole::Known, ModelRole::Past, ModelRole::Static] {
+        let names: Vec<&str> =
+            roles.iter().filter(|r| r.inferred && r.role == role).map(|r| r.name.as_str()).collect();
+        if !names.is_empty() {
+            let _ = write!(text, "{} {}; ", role.word().to_uppercase(), names.join(", "));
+        }
+    }
+    if job.statement.order_by.is_none() {
+        let time = roles.iter().find(|r| r.role == ModelRole::Time).map_or("", |r| r.name.as_str());
+        let _ = write!(text, "ORDER BY {time}; ");
+    }
+    if !text.is_empty() {
+        query.notice(format!("inferred: {}", text.trim_end_matches("; ")));
+    }
+    for (column, reason) in &job.skipped {
+        query.notice(format!("column {column} is left out: {reason}"));
+    }
+}
+
+fn result_row(
+    name: &str,
+    version: u64,
+    panel: &PanelReport,
+    report: &FitReport,
+    seconds: f64,
+) -> Vec<ArrayRef> {
+    let count = |n: usize| -> ArrayRef { Arc::new(Int64Array::from(vec![n as i64])) };
+    let number = |x: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![x])) };
+    let text = |s: &str| -> ArrayRef { Arc::new(StringArray::from(vec![s])) };
+    let (value, naive) = (report.scores.mase, report.naive.mase);
+    vec![
+        text(name),
+        count(version as usize),
+        count(panel.series),
+        count(panel.rows),
+        count(panel.gaps_filled),
+        count(panel.duplicates),
+        count(report.epochs),
+        number(report.log.last().map(|l| l.train_loss)),
+        text("mase"),
+        number(value),
+        number(naive),
+        number(skill(value, naive)),
+        number(Some(seconds)),
+    ]
+}
+
+/// How much better than seasonal naive: 1 - value / naive.
+pub fn skill(value: Option<f64>, naive: Option<f64>) -> Option<f64> {
+    match (value, naive) {
+        (Some(value), Some(naive)) if naive > 0.0 => Some(1.0 - value / naive),
+        _ => None,
+    }
+}
+
+/// Columns of EXPLAIN TRAIN.
+pub fn report_schema() -> Schema {
+    Schema::new(vec![Field::new("property", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)])
+}
+
+/// What EXPLAIN TRAIN tells: everything that would be trained, without training.
+pub async fn dry_run(
+    job: &Arc<Job>,
+    rows: SendableRecordBatchStream,
+    query: &Arc<QueryContext>,
+    pool: &Arc<dyn MemoryPool>,
+) -> Result<Vec<ArrayRef>> {
+    let Prepared { panel, report, roles, schema: panel_schema, fit, .. } = prepare(job, rows, query, pool).await?;
+    let estimate = models::estimate(job.options.family, &panel, &fit);
+    let mut lines: Vec<(&str, String)> = vec![
+        ("model", job.name()),
+        ("relation", table_name(&job.statement)),
+        ("family", models::family_name(job.options.family).to_owned()),
+    ];
+    for role in ModelRole::ALL {
+        let names: Vec<String> = roles
+            .iter()
+            .filter(|r| r.role == role)
+            .map(|r| if r.inferred { format!("{} (inferred)", r.name) } else { r.name.clone() })
+            .collect();
+        lines.push((role.word(), if names.is_empty() { "none".to_owned() } else { names.join(", ") }));
+    }
+    if !job.skipped.is_empty() {
+        let left: Vec<String> = job.skipped.iter().map(|(c, why)| format!("{c} ({why})")).collect();
+        lines.push(("left out", left.join(", ")));
+    }
+    let kind = panel_schema.time_kind;
+    lines.extend([
+        ("frequency", panel.frequency.to_string()),
+        ("season", format!("{} steps", panel.season_length)),
+        ("from", kind.format(report.first_time)),
+        ("to", kind.format(report.last_time)),
+        ("series", report.series.to_string()),
+        ("rows", report.rows.to_string()),
+        ("gaps", format!("{} ({:?})", report.gaps_filled, gaps(&job.statement)?)),
+        ("missing", report.missing.to_string()),
+        ("duplicates", report.duplicates.to_string()),
+        ("future rows", report.future_rows.to_string()),
+        ("horizon", fit.horizon.to_string()),
+        ("validation", format!("last {} steps", fit.validation_length)),
+        ("quantiles", fit.quantile_levels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        ("windows", estimate.windows.to_string()),
+        ("parameters", estimate.parameters.to_string()),
+        ("memory", format!("about {} MiB", (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20))),
+        ("time", format!("about {} s", estimate.seconds.ceil())),
+    ]);
+    let (names, values): (Vec<&str>, Vec<String>) = lines.into_iter().unzip();
+    Ok(vec![Arc::new(StringArray::from(names)), Arc::new(StringArray::from(values))])
+}

@@ -1,0 +1,117 @@
+//! The catalog as DataFusion sees it: schemas of stored things, and the `ml` schema of system views.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::datasource::ViewTable;
+use datafusion::error::Result;
+use datafusion::execution::session_state::SessionState;
+
+use crate::engine::database::Engine;
+use crate::engine::external;
+use crate::engine::fault;
+use crate::engine::storage::{DEFAULT_SCHEMA, Entry, TableName, TableVersion};
+use crate::engine::system;
+
+/// The name of the only catalog.
+pub const CATALOG: &str = "foretell";
+
+/// The schema of system views.
+pub const SYSTEM_SCHEMA: &str = "ml";
+
+/// The schemas of one database, for one session.
+pub struct Schemas {
+    engine: Arc<Engine>,
+    /// The state that plans the text of views.
+    planner: std::sync::Weak<dyn ViewPlanner>,
+}
+
+/// Plans the text of a view.
+#[async_trait]
+pub trait ViewPlanner: Send + Sync {
+    /// The plan of a view's query.
+    async fn plan_view(&self, name: &TableName, sql: &str) -> Result<datafusion::logical_expr::LogicalPlan>;
+    /// The session's state.
+    fn state(&self) -> SessionState;
+}
+
+impl Schemas {
+    /// The schemas of a database.
+    pub fn new(engine: Arc<Engine>, planner: std::sync::Weak<dyn ViewPlanner>) -> Self {
+        Self { engine, planner }
+    }
+}
+
+impl fmt::Debug for Schemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Schemas")
+    }
+}
+
+impl CatalogProvider for Schemas {
+    fn schema_names(&self) -> Vec<String> {
+        let mut names = self.engine.catalog.schemas().unwrap_or_else(|_| vec![DEFAULT_SCHEMA.to_owned()]);
+        names.push(SYSTEM_SCHEMA.to_owned());
+        names
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        if name == SYSTEM_SCHEMA {
+            return Some(Arc::new(system::SystemSchema::new(Arc::clone(&self.engine))));
+        }
+        let known = self.engine.catalog.schemas().ok()?.iter().any(|s| s == name);
+        known.then(|| {
+            Arc::new(StoredSchema {
+                engine: Arc::clone(&self.engine),
+                planner: self.planner.clone(),
+                name: name.to_owned(),
+            }) as Arc<dyn SchemaProvider>
+        })
+    }
+}
+
+/// One schema of stored tables, views and external tables.
+struct StoredSchema {
+    engine: Arc<Engine>,
+    planner: std::sync::Weak<dyn ViewPlanner>,
+    name: String,
+}
+
+impl fmt::Debug for StoredSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoredSchema({})", self.name)
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for StoredSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.engine.catalog.entries(&self.name).map(|e| e.into_keys().collect()).unwrap_or_default()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let name = TableName::new(&self.name, name);
+        let Some(entry) = self.engine.catalog.find(&name).map_err(fault::external)? else { return Ok(None) };
+        let gone = || fault::external(crate::error::Error::internal("the session is gone"));
+        Ok(Some(match entry {
+            Entry::Table(_) => {
+                self.engine.catalog.provider(&name, TableVersion::Latest).await.map_err(fault::external)?
+            }
+            Entry::View(view) => {
+                let planner = self.planner.upgrade().ok_or_else(gone)?;
+                let plan = planner.plan_view(&name, &view.sql).await?;
+                Arc::new(ViewTable::new(plan, Some(view.sql.clone())))
+            }
+            Entry::External(table) => {
+                let planner = self.planner.upgrade().ok_or_else(gone)?;
+                external::open(&table, &planner.state()).await?
+            }
+        }))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.engine.catalog.find(&TableName::new(&self.name, name)).is_ok_and(|e| e.is_some())
+    }
+}

@@ -1,0 +1,128 @@
+//! The place of a period in the day, week, month and year as sines and cosines.
+
+use std::f64::consts::TAU;
+
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
+
+use crate::ml::series::{Frequency, Panel};
+
+/// A cycle and how many harmonics of it are given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Cycle {
+    Day(usize),
+    Week(usize),
+    Month(usize),
+    Year(usize),
+    Season(usize),
+}
+
+/// The cycles that matter on this grid; three harmonics span all seven weekdays.
+fn cycles(frequency: Frequency, season_length: usize) -> Vec<Cycle> {
+    let season = (season_length > 1).then_some(Cycle::Season((season_length / 2).clamp(1, 3)));
+    let mut cycles = match frequency {
+        Frequency::Integer(_) => return season.into_iter().collect(),
+        Frequency::Seconds(_) => vec![Cycle::Day(4), Cycle::Week(3), Cycle::Year(2)],
+        Frequency::Days(n) if n % 7 == 0 => vec![Cycle::Month(1), Cycle::Year(4)],
+        Frequency::Days(_) => vec![Cycle::Week(3), Cycle::Month(2), Cycle::Year(4)],
+        Frequency::Months(n) if n % 12 == 0 => Vec::new(),
+        Frequency::Months(n) => vec![Cycle::Year((6 / n.max(1)).clamp(1, 4) as usize)],
+    };
+    if season_length != frequency.default_season_length() {
+        cycles.extend(season);
+    }
+    cycles
+}
+
+impl Cycle {
+    fn harmonics(self) -> usize {
+        match self {
+            Self::Day(n) | Self::Week(n) | Self::Month(n) | Self::Year(n) | Self::Season(n) => n,
+        }
+    }
+
+    /// Share of the cycle that has passed.
+    fn phase(self, time: Option<NaiveDateTime>, period: i64, season_length: usize) -> f64 {
+        if let Self::Season(_) = self {
+            return period.rem_euclid(season_length.max(1) as i64) as f64 / season_length.max(1) as f64;
+        }
+        let Some(time) = time else { return 0.0 };
+        let day = f64::from(time.num_seconds_from_midnight()) / 86_400.0;
+        match self {
+            Self::Day(_) => day,
+            Self::Week(_) => (f64::from(time.weekday().num_days_from_monday()) + day) / 7.0,
+            Self::Month(_) => (f64::from(time.day0()) + day) / 30.5,
+            Self::Year(_) | Self::Season(_) => (f64::from(time.ordinal0()) + day) / 365.25,
+        }
+    }
+}
+
+/// Number of calendar features.
+pub fn width(frequency: Frequency, season_length: usize) -> usize {
+    cycles(frequency, season_length).iter().map(|c| 2 * c.harmonics()).sum()
+}
+
+/// Calendar features of the periods `first..last` of the panel's grid, row after row.
+pub fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
+    let cycles = cycles(panel.frequency, panel.season_length);
+    let mut out = Vec::with_capacity((last - first).max(0) as usize * width(panel.frequency, panel.season_length));
+    for period in first..last {
+        let time = match panel.frequency {
+            Frequency::Integer(_) => None,
+            _ => panel.instant(period).and_then(DateTime::from_timestamp_micros).map(|time| time.naive_utc()),
+        };
+        for cycle in &cycles {
+            let phase = cycle.phase(time, period, panel.season_length);
+            for harmonic in 1..=cycle.harmonics() {
+                let angle = TAU * phase * harmonic as f64;
+                out.extend([angle.sin() as f32, angle.cos() as f32]);
+            }
+        }
+    }
+    out
+}
+
+/// Periods after which the season of seasons comes round, on this grid: a year of days in whole weeks,
+/// a week of hours; `None` where the season itself is the longest.
+pub fn long_season(frequency: Frequency, season_length: usize) -> Option<usize> {
+    let periods = match frequency {
+        Frequency::Seconds(n) if n > 0 => 7 * 86_400 / n,
+        Frequency::Days(n) if n % 7 == 0 => 52 * 7 / n,
+        Frequency::Days(n) if n > 0 => 364 / n,
+        Frequency::Months(n) if n > 0 => 12 / n,
+        _ => season_length as i64,
+    };
+    let season = season_length.max(1);
+    let whole = (periods.max(0) as usize / season) * season;
+    (whole > 1).then_some(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_seasons_hold_whole_seasons() {
+        assert_eq!(long_season(Frequency::Days(1), 7), Some(364));
+        assert_eq!(long_season(Frequency::Months(1), 12), Some(12));
+        assert_eq!(long_season(Frequency::Seconds(3600), 24), Some(168));
+        assert_eq!(long_season(Frequency::Days(7), 52), Some(52));
+        assert_eq!(long_season(Frequency::Months(12), 1), None);
+    }
+
+    #[test]
+    fn widths_match_what_is_written() {
+        let mut panel = crate::ml::features::featurizer::tests::panel(3, 40);
+        for (frequency, season) in [
+            (Frequency::Days(1), 7),
+            (Frequency::Days(7), 52),
+            (Frequency::Months(1), 12),
+            (Frequency::Seconds(3600), 24),
+            (Frequency::Integer(1), 5),
+            (Frequency::Days(1), 30),
+        ] {
+            (panel.frequency, panel.season_length) = (frequency, season);
+            assert_eq!(features(&panel, -3, 7).len(), 10 * width(frequency, season));
+            assert!(features(&panel, -3, 7).iter().all(|x| x.abs() <= 1.0));
+        }
+    }
+}

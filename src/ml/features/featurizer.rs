@@ -1,0 +1,307 @@
+//! What the features learned from the training part, saved with the model.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ml::features::calendar;
+use crate::ml::features::column::ColumnEncoder;
+use crate::ml::features::factors::Factors;
+use crate::ml::features::history;
+use crate::ml::series::{Frequency, Panel};
+
+/// Series beyond this number get no embedding of their own.
+const EMBEDDED_SERIES_MAX: usize = 50_000;
+/// Known numbers beyond this number are given at the step only, not at its neighbours.
+const NEIGHBOUR_COLUMNS_MAX: usize = 24;
+
+/// How far windows reach, in steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Steps after the origin.
+    pub horizon: usize,
+    /// Steps before the origin that the network sees one by one.
+    pub context: usize,
+    /// Steps before the origin that any feature sees.
+    pub lookback: usize,
+    /// Steps before the origin that are matched by season and factors.
+    pub matched: usize,
+    /// Steps before the origin that give the scale.
+    pub scaled: usize,
+    /// Steps after which the season of seasons comes round.
+    pub long_season: Option<usize>,
+}
+
+impl Layout {
+    /// The layout for a grid, where the longest history has `longest` steps; `limit` bounds every reach.
+    pub fn new(panel: &Panel, horizon: usize, longest: usize, limit: Option<usize>) -> Self {
+        let season = panel.season_length.max(1);
+        let reach = limit.unwrap_or(usize::MAX).min(longest).max(1);
+        let bounded = |steps: usize, least: usize, most: usize| steps.clamp(least, most.max(least)).min(reach);
+        let matched = bounded(26 * season, 26, 200.max(4 * season));
+        let long_season =
+            calendar::long_season(panel.frequency, season).filter(|steps| steps + season < reach && *steps > season);
+        let recent = 4 * season;
+        Self {
+            horizon,
+            context: bounded(horizon.max(4 * season), 16, 128),
+            lookback: long_season.map_or(matched, |steps| steps + recent).max(matched).min(reach),
+            matched,
+            scaled: bounded(13 * season, 13, 100.max(2 * season)),
+            long_season,
+        }
+    }
+}
+
+/// Sizes of the parts of a [`crate::ml::features::WindowBatch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Widths {
+    /// Covariates of a step before the origin.
+    pub context_row: usize,
+    /// Features of a step after the origin.
+    pub future_row: usize,
+    /// Statistics and static numbers of a window.
+    pub window_row: usize,
+    /// Words of every known category.
+    pub known_words: Vec<usize>,
+    /// Words of every static category.
+    pub static_words: Vec<usize>,
+    /// Series with an embedding, the unknown one included.
+    pub series: usize,
+}
+
+/// Scalers, vocabularies and choices, all from the training part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Featurizer {
+    /// The grid.
+    pub frequency: Frequency,
+    /// Periods in a season.
+    pub season_length: usize,
+    /// How far windows reach.
+    pub layout: Layout,
+    /// True when no training target is negative.
+    pub nonnegative: bool,
+    /// True when targets are taken relative to their mean, not only to their size.
+    pub centred: bool,
+    /// Scale of a window whose history has none.
+    pub scale_fallback: f64,
+    /// Mean and deviation of the logarithm of the scale over the series.
+    pub scale_logarithm: (f64, f64),
+    /// Encoders of the known covariates.
+    pub known: Vec<ColumnEncoder>,
+    /// Encoders of the past covariates.
+    pub past: Vec<ColumnEncoder>,
+    /// Encoders of the static covariates.
+    pub statics: Vec<ColumnEncoder>,
+    /// What history is matched by.
+    pub factors: Factors,
+    /// Keys of the training series, sorted; empty when there are too many.
+    pub keys: Vec<String>,
+}
+
+impl Featurizer {
+    /// Learns from the first `train[s]` rows of every series `s`, and from nothing else.
+    pub fn fit(panel: &Panel, train: &[usize], horizon: usize, limit: Option<usize>) -> Self {
+        let order = canonical_order(panel);
+        let rows: Vec<Range<usize>> =
+            order.iter().map(|&s| panel.offsets[s]..panel.offsets[s] + train[s]).collect();
+        let fit_all = |columns: &[crate::ml::series::Covariate], rows: &[Range<usize>]| {
+            columns.iter().map(|c| ColumnEncoder::fit(c, rows)).collect::<Vec<_>>()
+        };
+        let known = fit_all(&panel.known, &rows);
+        let each: Vec<Range<usize>> = order.iter().filter(|s| train[**s] > 0).map(|&s| s..s + 1).collect();
+        let factors = Factors::fit(panel, &known, &order, &rows);
+        let longest = train.iter().copied().max().unwrap_or(0);
+        let layout = Layout::new(panel, horizon, longest, limit);
+        let keys = if panel.len() <= EMBEDDED_SERIES_MAX {
+            order.iter().filter(|s| train[**s] > 0).map(|&s| panel.keys[s].clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let mut featurizer = Self {
+            frequency: panel.frequency,
+            season_length: panel.season_length.max(1),
+            nonnegative: rows.iter().cloned().flatten().all(|row| panel.target[row] >= 0.0 || panel.target[row].is_nan()),
+            centred: false,
+            scale_fallback: 1.0,
+            scale_logarithm: (0.0, 1.0),
+            past: fit_all(&panel.past, &rows),
+            statics: fit_all(&panel.statics, &each),
+            known,
+            factors,
+            layout,
+            keys,
+        };
+        featurizer.fit_scale(panel, &rows);
+        featurizer
+    }
+
+    fn fit_scale(&mut self, panel: &Panel, rows: &[Range<usize>]) {
+        let (active, _) = self.factors.encode(&self.known, &panel.known);
+        let usable = |row: &usize| active.as_ref().is_none_or(|a| a[*row]) && panel.target[*row].is_finite();
+        let moments: Vec<(f64, f64)> = rows
+            .iter()
+            .filter_map(|range| {
+                let values: Vec<f64> = range.clone().filter(usable).map(|row| panel.target[row]).collect();
+                history::level_and_spread(&values)
+            })
+            .collect();
+        let ratios: Vec<f64> = moments.iter().map(|(level, spread)| spread / level.abs().max(1e-12)).collect();
+        self.centred = !self.nonnegative || median(ratios).is_some_and(|ratio| ratio < 0.1);
+        let scales = moments.iter().map(|(level, spread)| if self.centred { *spread } else { *level });
+        let logarithms: Vec<f64> = scales.filter(|s| *s > 0.0).map(f64::ln).collect();
+        let n = logarithms.len().max(1) as f64;
+        let mean = logarithms.iter().sum::<f64>() / n;
+        let variance = logarithms.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
+        self.scale_logarithm = (mean, if variance > 1e-12 { variance.sqrt() } else { 1.0 });
+        self.scale_fallback = median(logarithms).map_or(1.0, f64::exp);
+    }
+
+    /// Index of a series by its key, 0 for unknown ones.
+    pub fn series_index(&self, key: &str) -> u32 {
+        self.keys.binary_search_by(|k| k.as_str().cmp(key)).map_or(0, |i| i as u32 + 1)
+    }
+
+    /// Distances of the neighbours whose known numbers a step sees.
+    pub fn neighbours(&self) -> &'static [isize] {
+        match self.known_numbers() {
+            0 => &[],
+            n if n <= NEIGHBOUR_COLUMNS_MAX / 2 => &[-2, -1, 1, 2],
+            n if n <= NEIGHBOUR_COLUMNS_MAX => &[-1, 1],
+            _ => &[],
+        }
+    }
+
+    /// Numeric features of the known covariates of one row.
+    pub fn known_numbers(&self) -> usize {
+        self.known.iter().map(ColumnEncoder::width).sum()
+    }
+
+    /// Numeric features of the past covariates of one row.
+    pub fn past_numbers(&self) -> usize {
+        self.past.iter().map(ColumnEncoder::width).sum()
+    }
+
+    /// Positions, among the known numeric features of a row, of numbers that are not binary.
+    pub fn measured(&self) -> Vec<usize> {
+        let mut position = 0;
+        let mut measured = Vec::new();
+        for encoder in &self.known {
+            if encoder.words().is_none() && !encoder.is_binary() {
+                measured.push(position);
+            }
+            position += encoder.width();
+        }
+        measured
+    }
+
+    /// Sizes of everything in a batch.
+    pub fn widths(&self) -> Widths {
+        let words = |encoders: &[ColumnEncoder]| encoders.iter().filter_map(ColumnEncoder::words).collect();
+        let calendar = calendar::width(self.frequency, self.season_length);
+        let known = self.known_numbers();
+        let static_numbers: usize = self.statics.iter().map(ColumnEncoder::width).sum();
+        Widths {
+            context_row: known + self.past_numbers(),
+            future_row: 2
+                + calendar
+                + known * (1 + self.neighbours().len())
+                + self.measured().len()
+                + history::step_width(self),
+            window_row: calendar + history::window_width(self) + static_numbers,
+            known_words: words(&self.known),
+            static_words: words(&self.statics),
+            series: self.keys.len() + 1,
+        }
+    }
+}
+
+/// Indexes of the series in the order of their keys.
+pub fn canonical_order(panel: &Panel) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..panel.len()).collect();
+    order.sort_by(|a, b| panel.keys[*a].cmp(&panel.keys[*b]));
+    order
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::ml::series::{Covariate, Values};
+
+    /// Weekly shaped positive series, one known flag that lifts them, one past and two static columns.
+    pub fn panel(series: usize, length: usize) -> Panel {
+        let rows = series * length;
+        let promo: Vec<f32> = (0..rows).map(|row| f32::from((row * 7 + row / length) % 11 < 3)).collect();
+        let target = (0..rows)
+            .map(|row| {
+                let (s, t) = (row / length, row % length);
+                let season = 1.0 + 0.4 * ((t + s) as f64 * std::f64::consts::TAU / 7.0).sin();
+                let wobble = 0.05 * ((row * 37 % 17) as f64 - 8.0) / 8.0;
+                (10.0 + 5.0 * s as f64) * (season + wobble) * (1.0 + 0.5 * f64::from(promo[row]))
+            })
+            .collect();
+        let labels = vec!["a".to_string(), "b".to_string()];
+        Panel {
+            frequency: Frequency::Days(1),
+            origin: 0,
+            season_length: 7,
+            keys: (0..series).map(|s| format!("s={s:03}")).collect(),
+            offsets: (0..=series).map(|s| s * length).collect(),
+            history: vec![length; series],
+            start: vec![0; series],
+            target,
+            known: vec![Covariate { name: "promo".into(), values: Values::Number(promo) }],
+            past: vec![Covariate {
+                name: "visits".into(),
+                values: Values::Number((0..rows).map(|row| (row * 13 % 29) as f32).collect()),
+            }],
+            statics: vec![
+                Covariate { name: "size".into(), values: Values::Number((0..series).map(|s| s as f32).collect()) },
+                Covariate {
+                    name: "kind".into(),
+                    values: Values::Category { codes: (0..series).map(|s| (s % 2) as u32).collect(), labels },
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn nothing_is_learned_from_rows_after_the_training_part() {
+        let panel = panel(4, 100);
+        let mut garbage = panel.clone();
+        for s in 0..4 {
+            for row in panel.offsets[s] + 80..panel.offsets[s + 1] {
+                garbage.target[row] = -1e9;
+                if let Values::Number(promo) = &mut garbage.known[0].values {
+                    promo[row] = 77.0;
+                }
+            }
+        }
+        let train = [80; 4];
+        let clean = Featurizer::fit(&panel, &train, 7, None);
+        assert_eq!(clean, Featurizer::fit(&garbage, &train, 7, None));
+        assert!(clean.nonnegative && !clean.centred);
+    }
+
+    #[test]
+    fn reach_follows_season_history_and_the_users_limit() {
+        let panel = panel(1, 1000);
+        let layout = Layout::new(&panel, 28, 1000, None);
+        assert_eq!((layout.long_season, layout.lookback, layout.matched), (Some(364), 392, 182));
+        let limited = Layout::new(&panel, 28, 1000, Some(64));
+        assert_eq!((limited.long_season, limited.lookback, limited.context), (None, 64, 28));
+        assert_eq!(Layout::new(&panel, 28, 1, None).lookback, 1);
+    }
+
+    #[test]
+    fn state_survives_json() {
+        let featurizer = Featurizer::fit(&panel(3, 60), &[60; 3], 7, None);
+        let text = serde_json::to_string(&featurizer).unwrap();
+        assert_eq!(serde_json::from_str::<Featurizer>(&text).unwrap(), featurizer);
+    }
+}

@@ -1,0 +1,393 @@
+//! Statistics of the history before an origin: scale, level, matched means, the same time a season of seasons ago.
+
+use crate::ml::features::encoded::EncodedPanel;
+use crate::ml::features::factors::{CODES, Factors, matching_season};
+use crate::ml::features::featurizer::Featurizer;
+
+/// Features beyond this are cut.
+const LIMIT: f64 = 30.0;
+/// Matches that count as recent.
+const RECENT: u32 = 4;
+/// Windows, in seasons, over which the level is taken.
+const LEVEL_SEASONS: [usize; 4] = [1, 2, 4, 8];
+
+/// Statistics a window gives per step.
+pub fn step_width(featurizer: &Featurizer) -> usize {
+    let long = if featurizer.layout.long_season.is_some() { 5 } else { 0 };
+    featurizer.factors.columns.len() + 1 + 3 + long
+}
+
+/// Statistics a window gives once.
+pub fn window_width(featurizer: &Featurizer) -> usize {
+    let factor = if featurizer.factors.columns.is_empty() { 0 } else { 2 };
+    let long = if featurizer.layout.long_season.is_some() { 3 } else { 0 };
+    LEVEL_SEASONS.len() + 2 + 6 + factor + long + 2 * featurizer.past_numbers()
+}
+
+/// Typical size of the values, and mean distance from their mean; `None` when there are none.
+///
+/// The size is the geometric mean of mean |y| with and without zeros: the mean where zeros are rare,
+/// and not vanishing where they are the rule.
+pub fn level_and_spread(values: &[f64]) -> Option<(f64, f64)> {
+    if values.is_empty() {
+        return None;
+    }
+    let n = values.len() as f64;
+    let size = values.iter().map(|y| y.abs()).sum::<f64>();
+    let nonzero = values.iter().filter(|y| **y != 0.0).count().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let spread = values.iter().map(|y| (y - mean).abs()).sum::<f64>() / n;
+    Some(((size / n * (size / nonzero)).sqrt(), spread))
+}
+
+/// Sums over the rows that share season and factors.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    n: u32,
+    recent: u32,
+    sum: f64,
+    recent_sum: f64,
+    squares: f64,
+}
+
+impl Cell {
+    fn add(&mut self, y: f64) {
+        if self.recent < RECENT {
+            self.recent += 1;
+            self.recent_sum += y;
+        }
+        self.n += 1;
+        self.sum += y;
+        self.squares += y * y;
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.n > 0).then(|| self.sum / f64::from(self.n))
+    }
+
+    fn recent_mean(&self) -> Option<f64> {
+        (self.recent > 0).then(|| self.recent_sum / f64::from(self.recent))
+    }
+
+    fn deviation(&self) -> Option<f64> {
+        let n = f64::from(self.n);
+        (self.n > 2).then(|| ((self.squares - self.sum * self.sum / n) / (n - 1.0)).max(0.0).sqrt())
+    }
+}
+
+/// The history of one series before one origin, and what was counted in it.
+pub struct History<'a> {
+    featurizer: &'a Featurizer,
+    panel: &'a EncodedPanel,
+    series: usize,
+    /// First encoded row of the series.
+    base: usize,
+    /// Encoded row of step 1.
+    origin: usize,
+    /// First encoded row that may be looked at.
+    first: usize,
+    season: usize,
+    tables: Vec<Vec<Cell>>,
+    values: Vec<f64>,
+    /// What scaled values are relative to.
+    pub center: f64,
+    /// What scaled values are divided by.
+    pub scale: f64,
+    level: f64,
+    deviation: f64,
+    /// Change of the scaled level over the long season.
+    growth: f64,
+}
+
+impl<'a> History<'a> {
+    /// Buffers for the histories of a panel; [`History::look`] goes to one.
+    pub fn new(featurizer: &'a Featurizer, panel: &'a EncodedPanel) -> Self {
+        let season = matching_season(featurizer.season_length);
+        let tables = (0..=featurizer.factors.columns.len())
+            .map(|depth| vec![Cell::default(); season * Factors::combinations(depth)])
+            .collect();
+        Self {
+            featurizer,
+            panel,
+            series: 0,
+            base: 0,
+            origin: 0,
+            first: 0,
+            season,
+            tables,
+            values: Vec::new(),
+            center: 0.0,
+            scale: 1.0,
+            level: 0.0,
+            deviation: 0.0,
+            growth: 0.0,
+        }
+    }
+
+    /// Looks at the history of `series` before its row `origin`.
+    pub fn look(&mut self, series: usize, origin: usize) {
+        self.series = series;
+        self.base = self.panel.offsets[series];
+        self.origin = self.base + origin;
+        self.first = self.base + origin.saturating_sub(self.featurizer.layout.lookback);
+        self.find_scale();
+        self.match_history();
+        self.level = self.mean_of(self.featurizer.layout.matched).unwrap_or(self.center);
+        self.growth = self.featurizer.layout.long_season.map_or(0.0, |steps| self.growth_since(steps));
+    }
+
+    /// The value in units of the scale.
+    pub fn scaled(&self, y: f64) -> f64 {
+        (y - self.center) / self.scale
+    }
+
+    fn feature(&self, y: f64) -> f32 {
+        self.scaled(y).clamp(-LIMIT, LIMIT) as f32
+    }
+
+    /// The target of an encoded row before the origin, where it is there and the switch is on.
+    fn usable(&self, row: usize) -> Option<f64> {
+        let y = self.panel.target[row];
+        (y.is_finite() && self.is_active(row)).then_some(f64::from(y))
+    }
+
+    fn is_active(&self, row: usize) -> bool {
+        self.panel.active.is_empty() || self.panel.active[row]
+    }
+
+    fn crossed(&self, row: usize) -> usize {
+        if self.panel.crossed.is_empty() { 0 } else { self.panel.crossed[row] as usize }
+    }
+
+    fn phase(&self, row: usize) -> usize {
+        (self.panel.start[self.series] + (row - self.base) as i64).rem_euclid(self.season as i64) as usize
+    }
+
+    fn before(&self, steps: usize) -> usize {
+        self.origin.saturating_sub(steps).max(self.first)
+    }
+
+    fn mean_between(&self, from: usize, to: usize) -> Option<f64> {
+        let (mut n, mut sum) = (0u32, 0.0);
+        for y in (from..to).filter_map(|row| self.usable(row)) {
+            n += 1;
+            sum += y;
+        }
+        (n > 0).then(|| sum / f64::from(n))
+    }
+
+    fn mean_of(&self, steps: usize) -> Option<f64> {
+        self.mean_between(self.before(steps), self.origin)
+    }
+
+    /// Scale and centre from the recent rows, from all rows where those say nothing, from the panel in the end.
+    fn find_scale(&mut self) {
+        let centred = self.featurizer.centred;
+        (self.center, self.scale) = (0.0, self.featurizer.scale_fallback);
+        for from in [self.before(self.featurizer.layout.scaled), self.first] {
+            let mut values = std::mem::take(&mut self.values);
+            values.clear();
+            values.extend((from..self.origin).filter_map(|row| self.usable(row)));
+            let found = level_and_spread(&values);
+            let n = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / n.max(1.0);
+            self.deviation = (values.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n.max(1.0)).sqrt();
+            self.values = values;
+            if let Some((level, spread)) = found {
+                self.center = if centred { mean } else { 0.0 };
+                // A spread far below the precision of the values would only blow up their rounding.
+                let scale = if centred { spread.max(1e-5 * level) } else { level };
+                if scale > 0.0 {
+                    self.scale = scale;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn match_history(&mut self) {
+        let mut tables = std::mem::take(&mut self.tables);
+        tables.iter_mut().for_each(|table| table.fill(Cell::default()));
+        let depth = tables.len() - 1;
+        for row in (self.before(self.featurizer.layout.matched)..self.origin).rev() {
+            if let Some(y) = self.usable(row) {
+                let (phase, mut crossed) = (self.phase(row), self.crossed(row));
+                for (depth, table) in tables[..=depth].iter_mut().enumerate().rev() {
+                    table[phase * Factors::combinations(depth) + crossed].add(y);
+                    crossed /= CODES;
+                }
+            }
+        }
+        self.tables = tables;
+    }
+
+    /// Appends the statistics of the whole window.
+    pub fn window_features(&self, out: &mut Vec<f32>) {
+        let layout = &self.featurizer.layout;
+        let season = self.featurizer.season_length;
+        let mut level = self.mean_of(layout.lookback).unwrap_or(self.center);
+        let mut levels = [level; LEVEL_SEASONS.len() + 2];
+        levels[LEVEL_SEASONS.len()] = self.level;
+        for (i, seasons) in LEVEL_SEASONS.iter().enumerate().rev() {
+            level = self.mean_of(seasons * season).unwrap_or(level);
+            levels[i] = level;
+        }
+        out.extend(levels.map(|y| self.feature(y)));
+        let recent = self.before(8 * season.max(2))..self.origin;
+        let n = recent.len().max(1) as f32;
+        let zeros = recent.clone().filter(|row| self.usable(*row) == Some(0.0)).count() as f32;
+        let missing = recent.clone().filter(|row| self.is_active(*row) && self.usable(*row).is_none()).count() as f32;
+        let (mean, deviation) = self.featurizer.scale_logarithm;
+        let length = (self.origin - self.first) as f32;
+        out.extend([
+            (self.deviation / self.scale).min(LIMIT) as f32,
+            zeros / n,
+            missing / n,
+            ((self.scale.ln() - mean) / deviation).clamp(-LIMIT, LIMIT) as f32,
+            (self.center / self.scale).clamp(-LIMIT, LIMIT) as f32 / LIMIT as f32,
+            length.ln_1p() / (layout.lookback as f32).ln_1p(),
+        ]);
+        if !self.featurizer.factors.columns.is_empty() {
+            self.factor_levels(out);
+        }
+        if let Some(steps) = layout.long_season {
+            self.long_season_levels(steps, out);
+        }
+        self.past_levels(out);
+    }
+
+    /// Levels under the two codes of the first factor.
+    fn factor_levels(&self, out: &mut Vec<f32>) {
+        for code in 0..2 {
+            let cells = self.tables[1].chunks_exact(CODES).map(|cells| cells[code]);
+            let (n, sum) = cells.fold((0, 0.0), |(n, sum), cell| (n + cell.n, sum + cell.sum));
+            out.push(self.feature(if n > 0 { sum / f64::from(n) } else { self.level }));
+        }
+    }
+
+    /// Level before the same origin a long season ago.
+    fn level_then(&self, steps: usize) -> Option<f64> {
+        let then = self.origin.checked_sub(steps).filter(|row| *row > self.first)?;
+        self.mean_between(then.saturating_sub(4 * self.featurizer.season_length).max(self.first), then)
+    }
+
+    fn growth_since(&self, steps: usize) -> f64 {
+        let now = self.mean_of(4 * self.featurizer.season_length);
+        self.level_then(steps).zip(now).map_or(0.0, |(then, now)| self.scaled(now) - self.scaled(then))
+    }
+
+    /// Growth since then, and how the horizon stood to the level then.
+    fn long_season_levels(&self, steps: usize, out: &mut Vec<f32>) {
+        let known = self.level_then(steps).and_then(|then| {
+            let from = self.origin - steps;
+            let ahead = self.mean_between(from, (from + self.featurizer.layout.horizon).min(self.origin))?;
+            let growth = self.growth.clamp(-LIMIT, LIMIT) as f32;
+            Some([growth, self.feature(ahead) - self.feature(then), 1.0])
+        });
+        out.extend(known.unwrap_or([0.0; 3]));
+    }
+
+    /// Recent and longer means of the past covariates.
+    fn past_levels(&self, out: &mut Vec<f32>) {
+        let width = self.featurizer.past_numbers();
+        for steps in [4 * self.featurizer.season_length, self.featurizer.layout.matched] {
+            let rows = self.before(steps)..self.origin;
+            for column in 0..width {
+                let active = rows.clone().filter(|row| self.is_active(*row));
+                let (n, sum) = active.fold((0u32, 0.0f64), |(n, sum), row| {
+                    (n + 1, sum + f64::from(self.panel.past[row * width + column]))
+                });
+                out.push(if n > 0 { (sum / f64::from(n)) as f32 } else { 0.0 });
+            }
+        }
+    }
+
+    /// Appends the statistics of step `step`, counted from 0, whose known covariates are those of `row`;
+    /// returns what matched history suggests, scaled.
+    pub fn step_features(&self, step: usize, row: usize, out: &mut Vec<f32>) -> f32 {
+        let (phase, crossed) = (self.phase(self.origin + step), self.crossed(row));
+        let deepest = self.tables.len() - 1;
+        let mut mean = self.level;
+        let mut cell = Cell::default();
+        for (depth, table) in self.tables.iter().enumerate() {
+            let key = crossed / Factors::combinations(deepest - depth);
+            cell = table[phase * Factors::combinations(depth) + key];
+            mean = cell.mean().unwrap_or(mean);
+            out.push(self.feature(mean));
+        }
+        let recent = cell.recent_mean().unwrap_or(mean);
+        let deviation = cell.deviation().unwrap_or(self.deviation);
+        out.extend([
+            self.feature(recent),
+            (deviation / self.scale).min(LIMIT) as f32,
+            (cell.n as f32).ln_1p() / 3.0,
+        ]);
+        if let Some(steps) = self.featurizer.layout.long_season {
+            self.step_then(step, crossed, mean, steps, out);
+        }
+        self.scaled(0.5 * (mean + recent)) as f32
+    }
+
+    /// The value a long season ago, moved to today's level, and the mean of its neighbours under the same factors.
+    fn step_then(&self, step: usize, crossed: usize, mean: f64, steps: usize, out: &mut Vec<f32>) {
+        let season = self.featurizer.season_length;
+        // The latest row before the origin that is whole long seasons away.
+        let back = step / steps * steps + steps;
+        let then = (self.origin + step).checked_sub(back).filter(|then| *then >= self.first);
+        let value = then.and_then(|then| self.usable(then));
+        let growth = if back == steps { self.growth } else { self.growth_since(back) };
+        let near = then.map(|then| {
+            let rows = [then.checked_sub(season), Some(then), Some(then + season)];
+            rows.into_iter().flatten().filter(|r| *r >= self.first && *r < self.origin && self.crossed(*r) == crossed)
+        });
+        let (n, sum) = near
+            .into_iter()
+            .flatten()
+            .filter_map(|row| self.usable(row))
+            .fold((0u32, 0.0), |(n, sum), y| (n + 1, sum + y));
+        let present = value.is_some();
+        let value = value.unwrap_or(mean);
+        let matched = if n > 0 { sum / f64::from(n) } else { value };
+        out.extend([
+            self.feature(value),
+            (self.scaled(value) + growth).clamp(-LIMIT, LIMIT) as f32,
+            self.feature(matched),
+            f32::from(u8::from(present)),
+            f32::from(u8::from(n > 0)),
+        ]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::features::featurizer::tests::panel;
+
+    #[test]
+    fn level_of_rare_sales_does_not_vanish() {
+        let mut sparse = vec![0.0; 99];
+        sparse.push(5.0);
+        assert_eq!(level_and_spread(&[2.0, 4.0]), Some((3.0, 1.0)));
+        assert!((level_and_spread(&sparse).unwrap().0 - 0.5).abs() < 1e-12);
+        assert_eq!(level_and_spread(&[]), None);
+    }
+
+    #[test]
+    fn matched_mean_is_the_mean_of_the_same_weekday_and_flag() {
+        let panel = panel(1, 140);
+        let featurizer = Featurizer::fit(&panel, &[140], 7, None);
+        assert_eq!(featurizer.factors.columns, [0]);
+        let encoded = EncodedPanel::new(&featurizer, &panel, 0, 0);
+        let mut history = History::new(&featurizer, &encoded);
+        history.look(0, 133);
+        let mut out = Vec::new();
+        history.step_features(2, 135, &mut out);
+        let same: Vec<f64> = (0..133)
+            .filter(|t| t % 7 == 135 % 7 && encoded.crossed[*t] == encoded.crossed[135])
+            .map(|t| f64::from(encoded.target[t]))
+            .collect();
+        let mean = same.iter().sum::<f64>() / same.len() as f64;
+        assert!((f64::from(out[1]) - mean / history.scale).abs() < 1e-5);
+        assert_eq!(out.len(), step_width(&featurizer));
+    }
+}

@@ -1,0 +1,66 @@
+//! Gradients of parameters, added up in place instead of one new tensor per use.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use candle_core::{Result, Tensor, TensorId, Var};
+
+thread_local! {
+    static COLLECTED: RefCell<Option<HashMap<TensorId, Vec<f32>>>> = const { RefCell::new(None) };
+}
+
+/// Sums of parameter gradients over any number of backward passes of one thread.
+#[derive(Debug, Default)]
+pub struct Gradients(HashMap<TensorId, Vec<f32>>);
+
+impl Gradients {
+    /// Runs a backward pass; what fused layers give for their parameters is added here.
+    pub fn collect<R>(&mut self, backward: impl FnOnce() -> R) -> R {
+        COLLECTED.with(|c| c.replace(Some(std::mem::take(&mut self.0))));
+        let result = backward();
+        self.0 = COLLECTED.with(|c| c.take()).unwrap_or_default();
+        result
+    }
+
+    /// Takes the sum of one parameter; `None` when no pass reached it.
+    pub fn take(&mut self, parameter: &Var) -> Option<Vec<f32>> {
+        self.0.remove(&parameter.id())
+    }
+}
+
+/// Lets `add` add to the gradient of `parameter`: to the collected sum while one is being collected, else
+/// to a new tensor, which backward then returns.
+pub fn accumulate(parameter: &Tensor, add: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Option<Tensor>> {
+    COLLECTED.with_borrow_mut(|collected| match collected {
+        Some(sums) => {
+            add(sums.entry(parameter.id()).or_insert_with(|| vec![0.0; parameter.elem_count()]))?;
+            Ok(None)
+        }
+        None => {
+            let mut gradient = vec![0.0; parameter.elem_count()];
+            add(&mut gradient)?;
+            Ok(Some(Tensor::from_vec(gradient, parameter.shape(), parameter.device())?))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::layers::gradcheck::variable;
+    use crate::ml::layers::{Activation, linear};
+
+    #[test]
+    fn collected_sums_equal_returned_gradients() {
+        let (x, w, b) = (variable(&[5, 3], 1), variable(&[4, 3], 2), variable(&[4], 3));
+        let loss = || linear(&x, &w, &b, Activation::Gelu).unwrap().sum_all().unwrap();
+        let returned = loss().backward().unwrap().get(&w).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let mut gradients = Gradients::default();
+        for _ in 0..2 {
+            gradients.collect(|| loss().backward()).unwrap();
+        }
+        let twice = gradients.take(&w).unwrap();
+        assert!(twice.iter().zip(&returned).all(|(t, r)| (t - 2.0 * r).abs() < 1e-5));
+        assert!(gradients.take(&b).is_some() && gradients.take(&w).is_none());
+    }
+}

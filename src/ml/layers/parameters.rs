@@ -1,0 +1,150 @@
+//! The ordered registry of a network's parameters, with seeded initialisers.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor, Var};
+
+use crate::error::{Error, Result, Subject};
+use crate::ml::rng::Rng;
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Error::internal(format!("tensor computation failed: {error}"))
+    }
+}
+
+/// How a parameter starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Initializer {
+    /// All zeros; no weight decay.
+    Zeros,
+    /// All ones; no weight decay.
+    Ones,
+    /// Normal with this deviation; no weight decay.
+    Normal(f64),
+    /// Uniform with variance 2 / (inputs + outputs) (Glorot and Bengio 2010); takes weight decay.
+    Glorot,
+}
+
+#[derive(Debug)]
+struct Parameter {
+    var: Var,
+    decays: bool,
+}
+
+/// Parameters by name, in the order of names.
+#[derive(Debug)]
+pub struct Parameters {
+    by_name: BTreeMap<String, Parameter>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Seeded(Rng),
+    Stored(BTreeMap<String, Tensor>),
+}
+
+impl Parameters {
+    /// An empty registry whose parameters start from this generator.
+    pub fn seeded(rng: Rng) -> Self {
+        Self { by_name: BTreeMap::new(), source: Source::Seeded(rng) }
+    }
+
+    /// An empty registry whose parameters start from stored tensors.
+    pub fn stored(tensors: BTreeMap<String, Tensor>) -> Self {
+        Self { by_name: BTreeMap::new(), source: Source::Stored(tensors) }
+    }
+
+    /// Registers the parameter `name` and returns it; its start does not depend on the order of calls.
+    pub fn register(&mut self, name: &str, shape: &[usize], initializer: Initializer) -> Result<Tensor> {
+        let tensor = match &self.source {
+            Source::Seeded(rng) => initial(rng.fork(name), shape, initializer)?,
+            Source::Stored(tensors) => {
+                let tensor = tensors.get(name).ok_or_else(|| {
+                    Error::corrupt(Subject::Model, format!("the model file lacks the tensor {name}"))
+                })?;
+                if tensor.dims() != shape {
+                    return Err(Error::corrupt(
+                        Subject::Model,
+                        format!("the tensor {name} of the model file is {:?}, not {shape:?}", tensor.dims()),
+                    ));
+                }
+                tensor.clone()
+            }
+        };
+        let var = Var::from_tensor(&tensor)?;
+        let registered = var.as_tensor().clone();
+        self.by_name.insert(name.to_string(), Parameter { var, decays: initializer == Initializer::Glorot });
+        Ok(registered)
+    }
+
+    /// Number of trainable values.
+    pub fn count(&self) -> usize {
+        self.by_name.values().map(|p| p.var.elem_count()).sum()
+    }
+
+    /// Names, variables and whether weight decay applies, in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var, bool)> {
+        self.by_name.iter().map(|(name, p)| (name.as_str(), &p.var, p.decays))
+    }
+
+    /// A copy of all values, in the order of names.
+    pub fn values(&self) -> Result<Vec<Vec<f32>>> {
+        self.iter().map(|(_, var, _)| Ok(var.flatten_all()?.to_vec1::<f32>()?)).collect()
+    }
+
+    /// Puts back what [`Parameters::values`] copied.
+    pub fn set_values(&self, values: &[Vec<f32>]) -> Result<()> {
+        if values.len() != self.by_name.len() {
+            return Err(Error::internal(format!("{} value sets for {} parameters", values.len(), self.by_name.len())));
+        }
+        for ((_, var, _), values) in self.iter().zip(values) {
+            var.set(&Tensor::from_slice(values, var.shape(), var.device())?)?;
+        }
+        Ok(())
+    }
+}
+
+fn initial(mut rng: Rng, shape: &[usize], initializer: Initializer) -> Result<Tensor> {
+    let n = shape.iter().product();
+    let values: Vec<f32> = match initializer {
+        Initializer::Zeros => vec![0.0; n],
+        Initializer::Ones => vec![1.0; n],
+        Initializer::Normal(deviation) => (0..n).map(|_| (rng.normal() * deviation) as f32).collect(),
+        Initializer::Glorot => {
+            let bound = (6.0 / shape.iter().sum::<usize>() as f64).sqrt();
+            (0..n).map(|_| rng.range(-bound, bound) as f32).collect()
+        }
+    };
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_depends_on_seed_and_name_only() {
+        let start = |names: &[&str]| {
+            let mut parameters = Parameters::seeded(Rng::new(3));
+            for name in names {
+                parameters.register(name, &[4, 2], Initializer::Glorot).unwrap();
+            }
+            parameters.values().unwrap()
+        };
+        assert_eq!(start(&["a", "b"]), start(&["b", "a"]));
+        assert_ne!(start(&["a", "b"])[0], start(&["a", "b"])[1]);
+    }
+
+    #[test]
+    fn a_missing_or_misshapen_tensor_is_corrupt() {
+        let tensor = Tensor::zeros((2, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let mut parameters = Parameters::stored(BTreeMap::from([("a".to_string(), tensor)]));
+        assert!(parameters.register("a", &[2, 2], Initializer::Zeros).is_ok());
+        let missing = parameters.register("b", &[2, 2], Initializer::Zeros).unwrap_err();
+        assert_eq!(missing.message(), "the model file lacks the tensor b");
+        let shape = parameters.register("a", &[4], Initializer::Zeros).unwrap_err();
+        assert_eq!(shape.kind(), crate::error::ErrorKind::Corrupt);
+    }
+}

@@ -1,0 +1,341 @@
+//! The loop of a training: batches, shards, gradients in a fixed order, validation, early stopping.
+
+use std::time::Instant;
+
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::slice::ParallelSlice;
+
+use candle_core::Tensor;
+
+use crate::error::{Error, Result};
+use crate::ml::control::Control;
+use crate::ml::forecaster::EpochLog;
+use crate::ml::layers::{Gradients, Parameters};
+use crate::ml::rng::Rng;
+use crate::ml::training::checkpoint::Checkpoint;
+use crate::ml::training::early_stopping::EarlyStopping;
+use crate::ml::training::optimizer::{AdamW, AdamWConfig};
+use crate::ml::training::schedule::Schedule;
+
+/// Training examples by index, gathered on the fly.
+pub trait Dataset: Sync {
+    /// Buffers that one shard of a batch is gathered into, used again and again.
+    type Batch: Default + Send;
+
+    /// Number of examples.
+    fn len(&self) -> usize;
+
+    /// Replaces the content of `batch` by these examples.
+    fn gather(&self, indexes: &[usize], batch: &mut Self::Batch);
+}
+
+/// The loss of some examples before division by their weight.
+#[derive(Debug)]
+pub struct LossSum {
+    /// Weighted sum of the losses, a scalar with its graph.
+    pub sum: Tensor,
+    /// Sum of the weights.
+    pub weight: f64,
+}
+
+/// What is trained.
+pub trait Network: Sync {
+    /// What one forward pass reads.
+    type Batch;
+
+    /// The trainable tensors.
+    fn parameters(&self) -> &Parameters;
+
+    /// Most examples that one pass should take: few enough to stay in the cache of a core and below the
+    /// size from which Candle's pointwise operations wait for a pool of spinning threads.
+    fn pass_length(&self) -> usize;
+
+    /// The loss of some examples; randomness from `seed` in training, none without.
+    fn loss(&self, batch: &Self::Batch, seed: Option<u64>) -> Result<LossSum>;
+}
+
+/// Settings of a [`Trainer`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainerConfig {
+    /// Most epochs.
+    pub epochs: usize,
+    /// Most examples an epoch; more are sampled evenly over the data, others every epoch.
+    pub epoch_length: usize,
+    /// Examples per optimiser step.
+    pub batch_size: usize,
+    /// Examples that one thread works on; fixed, so that sums do not depend on the threads.
+    pub shard_size: usize,
+    /// Peak of the learning rate.
+    pub learning_rate: f64,
+    /// Epochs without improvement before the training stops.
+    pub patience: usize,
+    /// The optimiser.
+    pub optimizer: AdamWConfig,
+    /// Decay of the moving average of the weights, which is what is validated and kept.
+    pub average_decay: f64,
+    /// Wall-clock budget in seconds.
+    pub seconds_max: Option<f64>,
+    /// Seed of order and dropout.
+    pub seed: u64,
+}
+
+/// A training under way.
+pub struct Trainer<'a, N, D> {
+    network: &'a N,
+    train: &'a D,
+    valid: &'a D,
+    config: TrainerConfig,
+    optimizer: AdamW,
+    stopping: EarlyStopping,
+    values: Vec<Vec<f32>>,
+    average: Vec<Vec<f32>>,
+    epoch: usize,
+    log: Vec<EpochLog>,
+    started: Instant,
+}
+
+/// What one shard contributes to a step.
+struct Shard {
+    loss: f64,
+    weight: f64,
+    gradients: Vec<Vec<f32>>,
+}
+
+impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Trainer<'a, N, D> {
+    /// A training from the network's present parameters; without validation examples all epochs run.
+    pub fn new(network: &'a N, train: &'a D, valid: &'a D, config: TrainerConfig) -> Result<Self> {
+        let values = network.parameters().values()?;
+        Ok(Self {
+            network,
+            train,
+            valid,
+            optimizer: AdamW::new(config.optimizer, network.parameters()),
+            stopping: EarlyStopping::new(config.patience),
+            average: values.clone(),
+            values,
+            config,
+            epoch: 0,
+            log: Vec::new(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Goes on from a checkpoint of a training with the same network, data and settings.
+    pub fn resume(mut self, checkpoint: Checkpoint) -> Result<Self> {
+        let sizes = |tensors: &[Vec<f32>]| tensors.iter().map(Vec::len).collect::<Vec<_>>();
+        let groups = [&checkpoint.values, &checkpoint.first, &checkpoint.second, &checkpoint.average];
+        if groups.iter().any(|group| sizes(group) != sizes(&self.values)) {
+            return Err(Error::internal("the checkpoint belongs to a network of another shape"));
+        }
+        let Checkpoint { epoch, step, best_loss, best_epoch, values, first, second, average, best } = checkpoint;
+        self.optimizer = AdamW::restored(self.config.optimizer, step, first, second);
+        self.stopping = EarlyStopping::restored(self.config.patience, best_loss, best_epoch, best);
+        self.network.parameters().set_values(&values)?;
+        (self.epoch, self.values, self.average) = (epoch, values, average);
+        Ok(self)
+    }
+
+    /// The state after the last finished epoch.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let (first, second) = self.optimizer.moments();
+        Checkpoint {
+            epoch: self.epoch,
+            step: self.optimizer.steps(),
+            best_loss: self.stopping.best_loss(),
+            best_epoch: self.stopping.best_epoch(),
+            values: self.values.clone(),
+            first: first.to_vec(),
+            second: second.to_vec(),
+            average: self.average.clone(),
+            best: self.stopping.best_values().map(<[_]>::to_vec),
+        }
+    }
+
+    /// The log, one line an epoch.
+    pub fn log(&self) -> &[EpochLog] {
+        &self.log
+    }
+
+    /// The epoch whose parameters [`Trainer::finish`] leaves.
+    pub fn best_epoch(&self) -> usize {
+        if self.stopping.best_epoch() > 0 { self.stopping.best_epoch() } else { self.epoch }
+    }
+
+    /// Runs all epochs until the last, the patience or the time is spent, and leaves the best parameters.
+    pub fn run(&mut self, control: &Control) -> Result<()> {
+        while self.epoch < self.config.epochs && !self.stopping.stops_after(self.epoch) && !self.out_of_time() {
+            self.run_epoch(control)?;
+        }
+        self.finish()
+    }
+
+    /// Leaves the best parameters in the network; the moving average of the last step without validation.
+    pub fn finish(&self) -> Result<()> {
+        self.network.parameters().set_values(self.stopping.best_values().unwrap_or(&self.average))
+    }
+
+    /// One pass over the examples of an epoch, then validation.
+    pub fn run_epoch(&mut self, control: &Control) -> Result<()> {
+        let epoch_started = Instant::now();
+        self.network.parameters().set_values(&self.values)?;
+        let order = self.epoch_order();
+        let schedule = self.schedule(order.len());
+        let (mut loss, mut weight, mut seen) = (0.0, 0.0, 0);
+        for batch in order.chunks(self.config.batch_size) {
+            control.check()?;
+            let (batch_loss, batch_weight) = self.step(batch, &schedule)?;
+            loss += batch_loss;
+            weight += batch_weight;
+            seen += batch.len();
+            let done = (self.epoch as f64 + seen as f64 / order.len() as f64) / self.config.epochs as f64;
+            let speed = seen as f64 / epoch_started.elapsed().as_secs_f64().max(1e-9);
+            control.report(|p| {
+                (p.phase, p.epoch, p.epochs) = ("fit", self.epoch, self.config.epochs);
+                (p.fraction, p.rows_per_second) = (done, Some(speed));
+            });
+            if self.out_of_time() {
+                break;
+            }
+        }
+        let speed = seen as f64 / epoch_started.elapsed().as_secs_f64().max(1e-9);
+        self.end_epoch(loss / f64::max(weight, 1e-12), schedule.rate(self.optimizer.steps()), speed, control)
+    }
+
+    fn end_epoch(&mut self, train_loss: f64, rate: f64, speed: f64, control: &Control) -> Result<()> {
+        self.epoch += 1;
+        let valid_loss = if self.valid.len() == 0 {
+            f64::NAN
+        } else {
+            self.network.parameters().set_values(&self.average)?;
+            let loss = evaluate(self.network, self.valid, control)?;
+            self.stopping.observe(self.epoch, loss, || Ok::<_, Error>(self.average.clone()))?;
+            loss
+        };
+        control.report(|p| {
+            p.epoch = self.epoch;
+            p.train_loss = Some(train_loss);
+            p.valid_loss = valid_loss.is_finite().then_some(valid_loss);
+        });
+        self.log.push(EpochLog {
+            epoch: self.epoch,
+            step: self.optimizer.steps(),
+            train_loss,
+            valid_loss,
+            learning_rate: rate,
+            rows_per_second: speed,
+            seconds: self.started.elapsed().as_secs_f64(),
+        });
+        Ok(())
+    }
+
+    fn out_of_time(&self) -> bool {
+        self.config.seconds_max.is_some_and(|limit| self.started.elapsed().as_secs_f64() >= limit)
+    }
+
+    fn schedule(&self, epoch_length: usize) -> Schedule {
+        let steps = epoch_length.div_ceil(self.config.batch_size) * self.config.epochs;
+        Schedule { peak: self.config.learning_rate, warm_up: (steps / 20).clamp(1, 500), steps }
+    }
+
+    /// The examples of this epoch in random order, one from every stretch of the data.
+    fn epoch_order(&self) -> Vec<usize> {
+        let mut rng = Rng::new(self.config.seed).fork("order").stream(self.epoch as u64);
+        let examples = self.train.len();
+        let wanted = self.config.epoch_length.clamp(1, examples.max(1)).min(examples);
+        let mut order: Vec<usize> = (0..wanted)
+            .map(|i| {
+                let (start, end) = (i * examples / wanted, (i + 1) * examples / wanted);
+                start + if end - start > 1 { rng.below(end - start) } else { 0 }
+            })
+            .collect();
+        rng.shuffle(&mut order);
+        order
+    }
+
+    /// One optimiser step; returns loss sum and weight of the batch.
+    fn step(&mut self, batch: &[usize], schedule: &Schedule) -> Result<(f64, f64)> {
+        let step = self.optimizer.steps();
+        let seeds = Rng::new(self.config.seed).fork("dropout").stream(step as u64);
+        let shards: Vec<Shard> = batch
+            .par_chunks(self.config.shard_size)
+            .enumerate()
+            .map_init(B::default, |buffer, (i, indexes)| self.shard(indexes, buffer, seeds.stream(i as u64)))
+            .collect::<Result<_>>()?;
+        let weight: f64 = shards.iter().map(|s| s.weight).sum();
+        let loss: f64 = shards.iter().map(|s| s.loss).sum();
+        if !loss.is_finite() {
+            return Err(Error::data(format!("training diverged at step {}: the loss is {loss}", step + 1))
+                .with_hint("lower learning_rate, or look for extreme values in the target and the covariates"));
+        }
+        if weight <= 0.0 {
+            return Ok((0.0, 0.0));
+        }
+        let gradients = sum_gradients(shards, (1.0 / weight) as f32);
+        let rate = schedule.rate(step);
+        self.optimizer.step(self.network.parameters(), &mut self.values, &gradients, rate)?;
+        let made = self.optimizer.steps() as f64;
+        let keep = self.config.average_decay.min(made / (made + 9.0)) as f32;
+        self.average.par_iter_mut().zip(self.values.par_iter()).for_each(|(average, values)| {
+            average.iter_mut().zip(values).for_each(|(a, v)| *a = keep * *a + (1.0 - keep) * v);
+        });
+        self.network.parameters().set_values(&self.values)?;
+        Ok((loss, weight))
+    }
+
+    /// Loss and gradients of the examples of a shard, pass after pass on this thread.
+    fn shard(&self, indexes: &[usize], buffer: &mut B, mut seeds: Rng) -> Result<Shard> {
+        let (mut loss, mut weight) = (0.0, 0.0);
+        let mut gradients = Gradients::default();
+        for indexes in indexes.chunks(self.network.pass_length().max(1)) {
+            self.train.gather(indexes, buffer);
+            let part = self.network.loss(buffer, Some(seeds.next_u64()))?;
+            gradients.collect(|| part.sum.backward())?;
+            loss += f64::from(part.sum.to_scalar::<f32>()?);
+            weight += part.weight;
+        }
+        let gradients = self
+            .network
+            .parameters()
+            .iter()
+            .map(|(name, var, _)| {
+                let missing = || Error::internal(format!("the parameter {name} received no gradient"));
+                gradients.take(var).ok_or_else(missing)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Shard { loss, weight, gradients })
+    }
+}
+
+/// Gradients of all shards, first shard first, times `scale`.
+fn sum_gradients(shards: Vec<Shard>, scale: f32) -> Vec<Vec<f32>> {
+    let mut shards = shards.into_iter().map(|s| s.gradients);
+    let mut total = shards.next().unwrap_or_default();
+    let rest: Vec<Vec<Vec<f32>>> = shards.collect();
+    total.par_iter_mut().enumerate().for_each(|(i, total)| {
+        for gradients in &rest {
+            total.iter_mut().zip(&gradients[i]).for_each(|(t, g)| *t += g);
+        }
+        total.iter_mut().for_each(|t| *t *= scale);
+    });
+    total
+}
+
+/// Mean loss over all examples, without randomness.
+fn evaluate<B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>>(
+    network: &N,
+    data: &D,
+    control: &Control,
+) -> Result<f64> {
+    let indexes: Vec<usize> = (0..data.len()).collect();
+    let sums: Vec<(f64, f64)> = indexes
+        .par_chunks(network.pass_length().max(1))
+        .map_init(B::default, |buffer, indexes| {
+            control.check()?;
+            data.gather(indexes, buffer);
+            let loss = network.loss(buffer, None)?;
+            Ok((f64::from(loss.sum.to_scalar::<f32>()?), loss.weight))
+        })
+        .collect::<Result<_>>()?;
+    let (loss, weight) = sums.iter().fold((0.0, 0.0), |(l, w), (loss, weight)| (l + loss, w + weight));
+    Ok(if weight > 0.0 { loss / weight } else { f64::NAN })
+}
