@@ -10,7 +10,6 @@ use foretell::engine::{Database, Settings};
 use foretell::repl::{Format, Script, run_script, run_shell};
 use foretell::{Error, Result};
 use mimalloc::MiMalloc;
-use tempfile::TempDir;
 
 /// Training allocates and frees large tensors all the time; this allocator halves that cost.
 #[global_allocator]
@@ -88,37 +87,33 @@ fn main() -> ExitCode {
 fn open_door(arguments: Arguments) -> Result<ExitCode> {
     match arguments.door {
         Some(Door::Run { file, database, format, limits }) => {
-            let Opened { database, .. } = &open(database, limits)?;
+            let directory = database.or_else(|| variable("FORETELL_DATABASE").map(PathBuf::from));
+            let database = open(directory.as_ref(), limits)?;
             let format =
                 format.map_or_else(|| environment("FORETELL_FORMAT", str::parse), |f| Ok(Some(f)))?;
-            run_script(database, &Script::named(&file), format.unwrap_or_default())
+            run_script(&database, &Script::named(&file), format.unwrap_or_default())
         }
         None => {
-            let opened = open(arguments.directory, arguments.limits)?;
+            let directory = arguments.directory.or_else(|| variable("FORETELL_DATABASE").map(PathBuf::from));
+            let database = open(directory.as_ref(), arguments.limits)?;
             if !std::io::stdin().is_terminal() {
-                return run_script(&opened.database, &Script::Stdin, Format::default());
+                return run_script(&database, &Script::Stdin, Format::default());
             }
-            run_shell(&opened.database, &greeting(&opened))
+            run_shell(&database, &greeting(directory.as_ref()))
         }
     }
 }
 
-/// A database, and its directory when that goes with it; dropped in this order.
-struct Opened {
-    database: Database,
-    temporary: Option<TempDir>,
-}
-
-fn greeting(opened: &Opened) -> String {
-    let place = match opened.temporary {
-        Some(_) => "temporary database, gone when you leave; `foretell DIR` keeps one".to_owned(),
-        None => opened.database.path().display().to_string(),
+fn greeting(directory: Option<&PathBuf>) -> String {
+    let place = match directory {
+        None => "temporary database, gone when you leave; `foretell DIR` keeps one".to_owned(),
+        Some(directory) => directory.display().to_string(),
     };
     format!("foretell {}, {place}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Opens the directory that was named, here or in the environment, else a temporary database.
-fn open(directory: Option<PathBuf>, limits: Limits) -> Result<Opened> {
+/// Opens this directory, or else a temporary database.
+fn open(directory: Option<&PathBuf>, limits: Limits) -> Result<Database> {
     let settings = Settings {
         read_only: limits.read_only,
         memory_limit: limits
@@ -127,18 +122,10 @@ fn open(directory: Option<PathBuf>, limits: Limits) -> Result<Opened> {
         threads: limits
             .threads
             .map_or_else(|| environment("FORETELL_THREADS", parse_threads), |n| Ok(Some(n)))?,
-        ..Settings::default()
     };
-    match directory.or_else(|| variable("FORETELL_DATABASE").map(PathBuf::from)) {
-        Some(directory) => {
-            Ok(Opened { database: Database::open_with(directory, settings)?, temporary: None })
-        }
-        None => {
-            let made = tempfile::Builder::new().prefix("foretell-").tempdir();
-            let directory = made.map_err(|error| Error::io(&std::env::temp_dir(), &error))?;
-            let database = Database::open_with(directory.path(), settings)?;
-            Ok(Opened { database, temporary: Some(directory) })
-        }
+    match directory {
+        Some(directory) => Database::open_with(directory, settings),
+        None => Database::temporary_with(settings),
     }
 }
 

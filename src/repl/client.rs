@@ -1,7 +1,6 @@
 //! Runs statements for a door: rows go out as they come, with progress, Ctrl-C and errors beside them.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::record_batch::RecordBatch;
@@ -9,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::engine::{Query, Session, Statement};
+use crate::engine::{Piece, Query, Session};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::diagnostic::{Source, render};
@@ -35,7 +34,7 @@ pub(super) enum Stop {
 
 /// One session with what its user has switched on.
 pub(super) struct Client {
-    session: Arc<Session>,
+    session: Session,
     runtime: Runtime,
     pub(super) format: Format,
     pub(super) expanded: Expanded,
@@ -64,14 +63,14 @@ impl From<io::Error> for Interruption {
 
 impl Client {
     /// A client of this session; an interactive one pages and keeps its last result.
-    pub(super) fn new(session: Arc<Session>, format: Format, interactive: bool) -> io::Result<Self> {
+    pub(super) fn new(session: Session, format: Format, interactive: bool) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let expanded = Expanded::default();
         Ok(Self { session, runtime, format, expanded, timing: false, interactive, kept: Vec::new() })
     }
 
     /// The session it speaks for.
-    pub(super) fn session(&self) -> &Arc<Session> {
+    pub(super) fn session(&self) -> &Session {
         &self.session
     }
 
@@ -119,7 +118,7 @@ impl Client {
         }
     }
 
-    fn run_statement(&mut self, statement: &Statement, out: &mut Output) -> Result<(), Interruption> {
+    fn run_statement(&mut self, statement: &Piece, out: &mut Output) -> Result<(), Interruption> {
         let Self { session, runtime, kept, .. } = self;
         kept.clear();
         let keep = if self.interactive { KEPT_ROWS } else { 0 };

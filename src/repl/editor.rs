@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
@@ -40,7 +39,7 @@ pub(super) struct LineEditor {
 
 impl LineEditor {
     /// An editor that completes from what the session knows.
-    pub(super) fn new(session: Arc<Session>, style: Style) -> rustyline::Result<Self> {
+    pub(super) fn new(session: Session, style: Style) -> rustyline::Result<Self> {
         let config = Config::builder()
             .max_history_size(HISTORY_LENGTH)?
             .history_ignore_space(true)
@@ -93,7 +92,7 @@ fn history_file() -> Option<PathBuf> {
 }
 
 struct SqlHelper {
-    session: Arc<Session>,
+    session: Session,
     keywords: HashSet<String>,
     files: FilenameCompleter,
     style: Style,

@@ -3,7 +3,6 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use crate::engine::Database;
 use crate::error::{Error, ErrorKind, Result, Subject};
@@ -58,7 +57,7 @@ impl Script {
 /// Runs a script and prints its results; the exit code is 1 after an error, which is on standard error then.
 pub fn run_script(database: &Database, script: &Script, format: Format) -> Result<ExitCode> {
     let text = script.read()?;
-    let mut client = Client::new(Arc::new(database.session()), format, false)
+    let mut client = Client::new(database.session(), format, false)
         .map_err(|error| Error::internal(format!("no runtime for the script: {error}")))?;
     match client.run_text(text.strip_prefix('\u{feff}').unwrap_or(&text), Some(&script.name())) {
         Ok(()) | Err(Stop::OutputClosed) => Ok(ExitCode::SUCCESS),

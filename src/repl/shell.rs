@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 
 use crate::engine::Database;
 use crate::error::{Error, ErrorKind, Result, Subject};
@@ -29,9 +28,9 @@ enum Next {
 /// Greets, then reads and runs lines until the user leaves.
 pub fn run_shell(database: &Database, greeting: &str) -> Result<ExitCode> {
     let style = Style::of_stdout();
-    let client = Client::new(Arc::new(database.session()), Format::Table, true)
+    let client = Client::new(database.session(), Format::Table, true)
         .map_err(|error| Error::internal(format!("no runtime for the shell: {error}")))?;
-    let mut editor = LineEditor::new(Arc::clone(client.session()), style).map_err(terminal_error)?;
+    let mut editor = LineEditor::new(client.session().clone(), style).map_err(terminal_error)?;
     let mut shell = Shell { client, style, last_statement: String::new() };
     println!("{greeting}\n{}", style.dim("Statements end with ; and \\? lists the commands."));
     let mut initial = String::new();

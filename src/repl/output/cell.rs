@@ -98,8 +98,6 @@ fn visible(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{Float32Array, NullArray, StringArray, TimestampMicrosecondArray};
 
     use super::*;
@@ -133,6 +131,6 @@ mod tests {
         assert_eq!(shown[1].as_deref(), Some("1970-01-01 00:00:01.500"));
         let texts_in = StringArray::from(vec!["a\x1b[31mb\tc\nd"]);
         assert_eq!(texts(&texts_in).unwrap()[0].as_deref(), Some("a\\u{1b}[31mb\\tc\nd"));
-        assert_eq!(texts(&Arc::new(NullArray::new(1))).unwrap(), [None]);
+        assert_eq!(texts(&NullArray::new(1)).unwrap(), [None]);
     }
 }

@@ -289,7 +289,7 @@ mod tests {
         let text: ArrayRef = Arc::new(StringArray::from(vec!["red running shoe with laces", "x"]));
         let number: ArrayRef = Arc::new(Int64Array::from(vec![1234567890, 1]));
         let printed = print(vec![("title", text), ("n", number)], Some(30), Expanded::Auto);
-        assert!(printed.contains(" red running   | 1234567890\n shoe with"), "{printed}");
+        assert!(printed.contains(" red running     | 1234567890\n shoe with laces |\n"), "{printed}");
         assert!(printed.lines().all(|line| width(line) <= 30), "{printed}");
     }
 

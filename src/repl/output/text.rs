@@ -36,7 +36,9 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
         lines.push(rest[..end].to_owned());
         rest = &rest[next..];
     }
-    lines.push(rest.to_owned());
+    if !rest.is_empty() || lines.is_empty() {
+        lines.push(rest.to_owned());
+    }
     lines
 }
 

@@ -58,7 +58,7 @@ pub(super) fn draw(chart: &Chart, columns: usize, style: Style) -> String {
         text += &format!("{}\n", format!("{label} {tick}{}", canvas.row(row, style)).trim_end());
     }
     text += &time_axis(chart.axis, ranges.x, margin, canvas.columns);
-    text + &legend(chart, margin, style)
+    text + &legend(chart, margin, columns, style)
 }
 
 impl Canvas {
@@ -207,20 +207,17 @@ fn axis_label(axis: Axis, value: f64, span: f64) -> String {
     }
 }
 
-fn legend(chart: &Chart, margin: usize, style: Style) -> String {
-    let mut parts: Vec<String> = chart
-        .lines
-        .iter()
-        .enumerate()
-        .map(|(index, line)| {
-            let sample = mark(index, 0x12, style).to_string().repeat(2);
-            format!("{} {}", style.nth(index, &sample), line.name)
-        })
-        .collect();
-    if chart.interval.is_some() {
-        parts.push(format!("{} lower_bound to upper_bound", style.dim("░░")));
-    }
-    format!("{}{}\n", " ".repeat(margin + 2), parts.join("   "))
+/// Samples and names beside each other, or below each other where they are too wide.
+fn legend(chart: &Chart, margin: usize, columns: usize, style: Style) -> String {
+    let sample = |index: usize| style.nth(index, &mark(index, 0x12, style).to_string().repeat(2));
+    let lines = chart.lines.iter().enumerate().map(|(index, line)| (sample(index), line.name.as_str()));
+    let interval = chart.interval.iter().map(|_| (style.dim("░░"), "interval"));
+    let parts: Vec<(String, &str)> = lines.chain(interval).collect();
+    let total: usize = parts.iter().map(|(_, name)| width(name) + 6).sum();
+    let indent = " ".repeat(margin + 2);
+    let separator = if margin + total > columns { format!("\n{indent}") } else { "   ".to_owned() };
+    let parts: Vec<String> = parts.iter().map(|(sample, name)| format!("{sample} {name}")).collect();
+    format!("{indent}{}\n", parts.join(&separator))
 }
 
 #[cfg(test)]
@@ -247,7 +244,7 @@ mod tests {
         for columns in [40, 80, 133] {
             let text = draw(&sample(), columns, Style::PLAIN);
             assert!(text.lines().all(|line| width(line) <= columns), "{text}");
-            assert_eq!(text.lines().count(), 1 + ROWS + 3);
+            assert_eq!(text.lines().count(), 1 + ROWS + if columns == 40 { 5 } else { 3 });
         }
     }
 
