@@ -8,8 +8,8 @@ use super::selection::{Axis, Chart, Interval, Line};
 
 /// Rows of cells between the axes.
 const ROWS: usize = 16;
-/// Rows from one number on the left axis to the next.
-const ROWS_A_LABEL: usize = 4;
+/// About as many steps has the left axis from its lowest number to its highest.
+const STEPS_OF_VALUES: f64 = 4.0;
 /// Columns that a label below takes.
 const LABEL_COLUMNS: usize = 16;
 const NARROWEST: usize = 20;
@@ -21,6 +21,14 @@ struct Cell {
     dots: u8,
     line: usize,
     in_interval: bool,
+}
+
+/// What a cell shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Blank,
+    Interval,
+    Line(usize),
 }
 
 /// Ranges of the two axes.
@@ -127,17 +135,30 @@ impl Canvas {
         }
     }
 
+    /// One row of cells, neighbours of the same kind between one pair of escapes.
     fn row(&self, row: usize, style: Style) -> String {
         let cells = &self.cells[row * self.columns..(row + 1) * self.columns];
-        cells.iter().map(|cell| cell_text(*cell, style)).collect()
+        cells.chunk_by(|a, b| a.kind() == b.kind()).map(|run| run_text(run, style)).collect()
     }
 }
 
-fn cell_text(cell: Cell, style: Style) -> String {
-    match cell {
-        Cell { dots: 0, in_interval: true, .. } => style.dim("░"),
-        Cell { dots: 0, .. } => " ".to_owned(),
-        Cell { dots, line, .. } => style.nth(line, &mark(line, dots, style).to_string()),
+impl Cell {
+    fn kind(&self) -> Kind {
+        match self {
+            Self { dots: 0, in_interval: true, .. } => Kind::Interval,
+            Self { dots: 0, .. } => Kind::Blank,
+            Self { line, .. } => Kind::Line(*line),
+        }
+    }
+}
+
+fn run_text(run: &[Cell], style: Style) -> String {
+    match run[0].kind() {
+        Kind::Blank => " ".repeat(run.len()),
+        Kind::Interval => style.dim(&"░".repeat(run.len())),
+        Kind::Line(line) => {
+            style.nth(line, &run.iter().map(|c| mark(line, c.dots, style)).collect::<String>())
+        }
     }
 }
 
@@ -167,16 +188,22 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     }
 }
 
-/// The number beside each row of cells that has one, top to bottom.
+/// The round number beside each row of cells that has one, top to bottom.
 fn value_labels((low, high): (f64, f64)) -> Vec<Option<String>> {
-    let value = |row: usize| high - (high - low) * row as f64 / (ROWS - 1) as f64;
-    let decimals = (3.0 - (high - low).log10().floor()).clamp(0.0, 9.0) as i32 - 1;
-    let rounded = |v: f64| {
-        let scale = 10_f64.powi(decimals.max(0));
-        (v * scale).round() / scale
-    };
-    let labelled = |row: usize| row.is_multiple_of(ROWS_A_LABEL) || row == ROWS - 1;
-    (0..ROWS).map(|row| labelled(row).then(|| short_float(rounded(value(row))))).collect()
+    let step = round_step((high - low) / STEPS_OF_VALUES);
+    let mut labels = vec![None; ROWS];
+    for multiple in (low / step).ceil() as i64..=(high / step).floor() as i64 {
+        let value = multiple as f64 * step;
+        let row = (high - value) / (high - low) * (ROWS - 1) as f64;
+        labels[(row.round() as usize).min(ROWS - 1)] = Some(short_float(value));
+    }
+    labels
+}
+
+/// The smallest of 1, 2, 5 times a power of ten that is at least `step`.
+fn round_step(step: f64) -> f64 {
+    let power = 10_f64.powf(step.log10().floor());
+    [1.0, 2.0, 5.0].map(|digit| digit * power).into_iter().find(|s| *s >= step).unwrap_or(10.0 * power)
 }
 
 fn time_axis(axis: Axis, (low, high): (f64, f64), margin: usize, columns: usize) -> String {
@@ -251,7 +278,7 @@ mod tests {
     #[test]
     fn lines_interval_labels_and_legend_are_there() {
         let text = draw(&sample(), 80, Style::PLAIN);
-        for part in ["1970-01-01", "1970-03-01", "░", "*", "actual", "** forecast", "store_id=1", "150 ┤"]
+        for part in ["1970-01-01", "1970-03-01", "░", "*", "actual", "** forecast", "store_id=1", "100 ┤"]
         {
             assert!(text.contains(part), "{part} missing in\n{text}");
         }
