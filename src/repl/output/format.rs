@@ -11,9 +11,9 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::writer::{JsonFormat, Writer as JsonWriter, WriterBuilder as JsonBuilder};
 
-use super::super::terminal::Style;
 use super::cell;
 use super::table::TablePrinter;
+use crate::repl::terminal::Style;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

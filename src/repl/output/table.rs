@@ -245,8 +245,8 @@ mod tests {
 
     use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 
-    use super::super::super::terminal::Style;
     use super::*;
+    use crate::repl::terminal::Style;
 
     fn print(columns: Vec<(&str, ArrayRef)>, width: Option<usize>, expanded: Expanded) -> String {
         let batch = RecordBatch::try_from_iter(columns).unwrap();

@@ -2,9 +2,9 @@
 
 use chrono::DateTime;
 
-use super::super::output::{cut, pad, short_float, width};
-use super::super::terminal::Style;
 use super::selection::{Axis, Chart, Interval, Line};
+use crate::repl::output::{cut, pad, short_float, width};
+use crate::repl::terminal::Style;
 
 /// Rows of cells between the axes.
 const ROWS: usize = 16;

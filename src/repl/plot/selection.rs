@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result, Subject, did_you_mean};
 
-use super::super::output::{is_numeric, texts};
+use crate::repl::output::{is_numeric, texts};
 
 /// More lines than this cannot be told apart.
 const LINES_MAX: usize = 6;
