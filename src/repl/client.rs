@@ -106,6 +106,14 @@ impl Client {
         Ok(())
     }
 
+    /// Runs and shows a query of the shell's own: the result that was kept for plots stays.
+    pub(super) fn run_aside(&mut self, sql: &str) -> Result<(), Stop> {
+        let kept = std::mem::take(&mut self.kept);
+        let ran = self.run_text(sql, None);
+        self.kept = kept;
+        ran
+    }
+
     /// Runs one query and returns its rows without showing them.
     pub(super) fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {
         self.runtime.block_on(async { self.session.sql(sql).await?.collect().await })
@@ -120,7 +128,6 @@ impl Client {
 
     fn run_statement(&mut self, statement: &Piece, out: &mut Output) -> Result<(), Interruption> {
         let Self { session, runtime, kept, .. } = self;
-        kept.clear();
         let keep = if self.interactive { KEPT_ROWS } else { 0 };
         let screen = Screen { width: terminal::width(), style: Style::of_stdout() };
         let (format, expanded) = (self.format, self.expanded);
@@ -132,11 +139,14 @@ impl Client {
             };
             let told = print_notices(&query, 0);
             let schema = query.schema();
+            if !schema.fields().is_empty() {
+                kept.clear();
+            }
             let mut writer =
                 (!schema.fields().is_empty()).then(|| ResultWriter::new(format, schema, screen, expanded));
             while let Some(batch) = next_batch(&mut query, &mut interrupts).await? {
                 if let Some(writer) = &mut writer {
-                    stop_unless(writer.write(&batch, out), &query)?;
+                    writer.write(&batch, out)?;
                 }
                 keep_batch(kept, batch, keep);
             }
@@ -162,11 +172,11 @@ async fn next_batch(query: &mut Query, interrupts: &mut Signal) -> Result<Option
     loop {
         tokio::select! {
             biased;
+            _ = interrupts.recv() => cancel.cancel(),
             batch = &mut next => {
                 bar.clear();
                 return batch;
             }
-            _ = interrupts.recv() => cancel.cancel(),
             _ = tick.tick() => {
                 if let Some(progress) = progress.get() {
                     bar.show(&progress);
@@ -174,14 +184,6 @@ async fn next_batch(query: &mut Query, interrupts: &mut Signal) -> Result<Option
             }
         }
     }
-}
-
-/// Cancels the query when its rows can no longer be written.
-fn stop_unless(written: io::Result<()>, query: &Query) -> io::Result<()> {
-    if written.is_err() {
-        query.cancel_handle().cancel();
-    }
-    written
 }
 
 fn keep_batch(kept: &mut Vec<RecordBatch>, batch: RecordBatch, limit: usize) {

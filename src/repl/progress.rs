@@ -55,7 +55,7 @@ fn message(progress: &Progress, elapsed: Duration) -> String {
         parts.push(format!("validation {loss:.4}"));
     }
     if let Some(speed) = progress.rows_per_second {
-        parts.push(format!("{speed:.0} rows/s"));
+        parts.push(format!("{speed:.0} windows/s"));
     }
     if let Some(left) = time_left(progress.fraction, elapsed) {
         parts.push(format!("{} left", HumanDuration(left)));
@@ -85,7 +85,7 @@ mod tests {
             ..Progress::default()
         };
         let text = message(&progress, Duration::from_secs(10));
-        assert_eq!(text, "fit  epoch 3/20  loss 0.4123  12346 rows/s  30 seconds left");
+        assert_eq!(text, "fit  epoch 3/20  loss 0.4123  12346 windows/s  30 seconds left");
         let reading = Progress { phase: "read", ..Progress::default() };
         assert_eq!(message(&reading, Duration::from_secs(10)), "read");
     }

@@ -67,7 +67,7 @@ impl Shell {
             });
         }
         line.trim_end().clone_into(&mut self.last_statement);
-        self.run_text(line, None);
+        self.shown(|client| client.run_text(line, None));
         Next::Prompt
     }
 
@@ -85,7 +85,7 @@ impl Shell {
             }
             Meta::Include(path) => {
                 let text = Script::named(Path::new(&path)).read()?;
-                self.run_text(&text, Some(&path));
+                self.shown(|client| client.run_text(&text, Some(&path)));
             }
             Meta::CopyHelp => print!("{}", meta::COPY_HELP),
             Meta::Help => print!("{}", meta::help()),
@@ -98,7 +98,7 @@ impl Shell {
     /// Shows the first of the queries that has rows, or says that the thing is missing.
     fn run_catalogue_query(&mut self, sql: &[String], missing: Option<String>) -> Result<()> {
         let Some(missing) = missing else {
-            sql.iter().for_each(|sql| self.run_text(sql, None));
+            sql.iter().for_each(|sql| self.shown(|client| client.run_aside(sql)));
             return Ok(());
         };
         for sql in sql {
@@ -108,16 +108,16 @@ impl Shell {
                 Err(error) => return Err(error),
             };
             if found {
-                self.run_text(sql, None);
+                self.shown(|client| client.run_aside(sql));
                 return Ok(());
             }
         }
         Err(Error::not_found(Subject::Table, missing).with_hint("\\d lists tables and views, \\dm models"))
     }
 
-    /// Runs statements; what went wrong is on the screen already.
-    fn run_text(&mut self, text: &str, file: Option<&str>) {
-        if let Err(Stop::Output(error)) = self.client.run_text(text, file) {
+    /// Lets the client run something; errors of statements are on the screen already.
+    fn shown(&mut self, run: impl FnOnce(&mut Client) -> Result<(), Stop>) {
+        if let Err(Stop::Output(error)) = run(&mut self.client) {
             eprintln!("ERROR: the result could not be shown: {error}");
         }
     }
