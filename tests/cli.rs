@@ -1,5 +1,7 @@
 //! The command `foretell` from outside: arguments, formats, exit codes, standard error.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
