@@ -48,13 +48,17 @@ fn results_come_in_every_format() {
 fn the_first_error_stops_the_script_and_points_at_its_place() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("bad.sql");
-    std::fs::write(&file, "SELECT 1 AS one;\n\nSELECT 2,\n  FROM;\nSELECT 3 AS three;\n").unwrap();
+    std::fs::write(
+        &file,
+        "SELECT 1 AS one;\n\nSELECT n,\n\tnope\nFROM (VALUES (1)) t(n);\nSELECT 3 AS three;\n",
+    )
+    .unwrap();
     let output = run(&["run", path(&file)], "");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("one") && !text(&output.stdout).contains("three"));
     let error = text(&output.stderr);
-    assert!(error.starts_with(&format!("{}:", file.display())) && error.contains("ERROR: "), "{error}");
-    assert!(error.contains("^"), "{error}");
+    assert!(error.starts_with(&format!("{}:4:2: ERROR: ", file.display())), "{error}");
+    assert!(error.contains(" 4 |     nope\n   |     ^^^^\n"), "{error}");
 }
 
 #[test]

@@ -61,7 +61,9 @@ impl LineEditor {
         let prompt = self.editor.helper().map_or(PROMPT.to_owned(), |helper| helper.style.bold(PROMPT));
         match self.editor.readline_with_initial(&(PROMPT, prompt.as_str()), (initial, "")) {
             Ok(line) => {
-                self.editor.add_history_entry(line.trim_end())?;
+                if self.editor.add_history_entry(line.trim_end())? {
+                    self.save_history();
+                }
                 Ok(Line::Entered(line))
             }
             Err(ReadlineError::Interrupted) => Ok(Line::Cleared),
@@ -70,13 +72,14 @@ impl LineEditor {
         }
     }
 
-    /// Keeps what was typed for the next time; without a writable place it is forgotten.
-    pub(super) fn save_history(&mut self) {
+    /// Keeps what was typed for the next time, now, whatever becomes of this one; says once where it cannot.
+    fn save_history(&mut self) {
         let Some(path) = &self.history else { return };
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         let saved = made.map_err(ReadlineError::from).and_then(|()| self.editor.append_history(path));
         if let Err(error) = saved {
             eprintln!("WARNING: history not saved to {}: {error}", path.display());
+            self.history = None;
         }
     }
 }

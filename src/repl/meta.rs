@@ -34,6 +34,23 @@ pub(super) const COMMANDS: [Command; 14] = [
     command("\\q", "", "leave"),
 ];
 
+/// The columns of `ml.models` that fit a screen.
+const MODELS: &str = "SELECT name, family, active_version AS version, target, horizon, metric, value, skill \
+    FROM ml.models ORDER BY name";
+
+/// Types of the catalogue in the words of CREATE TABLE.
+const SQL_TYPES: &str = "CASE \
+    WHEN data_type IN ('Utf8', 'Utf8View', 'LargeUtf8') THEN 'text' \
+    WHEN data_type = 'Int16' THEN 'smallint' \
+    WHEN data_type = 'Int32' THEN 'integer' \
+    WHEN data_type = 'Int64' THEN 'bigint' \
+    WHEN data_type = 'Float32' THEN 'real' \
+    WHEN data_type = 'Float64' THEN 'double' \
+    WHEN data_type = 'Date32' THEN 'date' \
+    WHEN data_type LIKE 'Timestamp%\"%' THEN 'timestamptz' \
+    WHEN data_type LIKE 'Timestamp%' THEN 'timestamp' \
+    ELSE lower(data_type) END";
+
 /// What `\copy` answers: in an embedded engine the files are already where the statements run.
 pub(super) const COPY_HELP: &str = "\
 COPY runs here, on your files, so no command of the shell is needed:
@@ -69,7 +86,7 @@ pub(super) fn parse(line: &str) -> Result<Meta> {
         "\\d" => Ok(columns_of(argument)),
         "\\dt" => Ok(relations("table_type = 'BASE TABLE'")),
         "\\dv" => Ok(relations("table_type = 'VIEW'")),
-        "\\dm" if argument.is_empty() => Ok(query("SELECT * FROM ml.models ORDER BY name".to_owned())),
+        "\\dm" if argument.is_empty() => Ok(query(MODELS.to_owned())),
         "\\dm" => Ok(query(format!("DESCRIBE MODEL {argument}"))),
         "\\df" => Ok(functions(argument)),
         "\\dn" => {
@@ -124,7 +141,7 @@ fn columns_of(name: &str) -> Meta {
         None => (String::new(), name),
     };
     let table = format!(
-        "SELECT column_name AS column, data_type AS type, is_nullable AS nullable, column_default AS default \
+        "SELECT column_name AS column, {SQL_TYPES} AS type, is_nullable AS nullable, column_default AS default \
          FROM information_schema.columns WHERE table_name = {} {schema} ORDER BY ordinal_position",
         literal(bare)
     );

@@ -45,7 +45,6 @@ pub fn run_shell(database: &Database, greeting: &str) -> Result<ExitCode> {
             },
         }
     }
-    editor.save_history();
     Ok(ExitCode::SUCCESS)
 }
 

@@ -102,7 +102,7 @@ impl TablePrinter {
         let widths = match self.expanded {
             Expanded::On => None,
             Expanded::Auto if single && !fits => None,
-            _ if fits => Some((natural, LongCells::Spill)),
+            _ if fits || rows.is_empty() => Some((natural, LongCells::Spill)),
             Expanded::Auto | Expanded::Off => {
                 let short = complete && rows.len() <= WRAPPED_ROWS;
                 let long_cells = if short { LongCells::Wrap } else { LongCells::Cut };
@@ -135,12 +135,12 @@ impl TablePrinter {
         widths
     }
 
-    /// How far each column may shrink: numbers stay whole.
+    /// How far each column may shrink: numbers stay whole, headers can be recognised.
     fn floors(&self, cells: &[usize]) -> Vec<usize> {
-        let floor = |(cell, right): (&usize, &bool)| {
-            if *right { (*cell).max(1) } else { (*cell).clamp(1, NARROWEST) }
-        };
-        cells.iter().zip(&self.right_aligned).map(floor).collect()
+        let header = self.headers.iter().map(|header| width(header).min(NARROWEST));
+        let cells = cells.iter().zip(&self.right_aligned);
+        let cells = cells.map(|(cell, right)| if *right { *cell } else { (*cell).min(NARROWEST) });
+        header.zip(cells).map(|(header, cell)| header.max(cell).max(1)).collect()
     }
 
     fn write_header(&self, widths: &[usize], long_cells: LongCells, out: &mut dyn Write) -> io::Result<()> {
