@@ -3,5 +3,6 @@
 pub mod engine;
 pub mod error;
 pub mod ml;
+pub mod repl;
 
 pub use error::{Error, ErrorKind, Result};

@@ -40,7 +40,7 @@ pub async fn listing(
     let (format, extension) = file_format(format, options)?;
     let listing = ListingOptions::new(format)
         .with_file_extension(if std::path::Path::new(path).is_dir() { extension } else { String::new() })
-        .with_session_config_options(state.config());
+        .with_target_partitions(state.config().target_partitions());
     let url = ListingTableUrl::parse(path)?;
     let schema = match schema {
         Some(schema) => schema,

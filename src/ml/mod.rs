@@ -1,15 +1,14 @@
 //! The forecasting wing: series and tensors, never SQL; the only place that names Candle.
 
 pub mod control;
+pub mod evaluation;
+pub mod features;
 pub mod forecaster;
+pub mod layers;
 pub mod metrics;
 pub mod models;
 pub mod rng;
 pub mod series;
-
-mod evaluation;
-mod features;
-mod layers;
-mod training;
+pub mod training;
 
 pub use control::{Control, Progress};

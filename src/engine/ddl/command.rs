@@ -96,7 +96,7 @@ pub async fn run(
         }
         Command::CreateView { name, view, replace } => catalog.create_view(&name, view, replace).await?,
         Command::CreateSchema { name, if_not_exists } => table::create_schema(engine, &name, if_not_exists, query).await?,
-        Command::DropTable { name, if_exists } => table::drop(engine, &name, if_exists, query).await?,
+        Command::DropTable { name, if_exists } => table::remove(engine, &name, if_exists, query).await?,
         Command::DropView { name, if_exists } => {
             let dropped = catalog.drop_view(&name, if_exists).await?;
             table::notice_skipped(dropped, query, || format!("view {name} does not exist, skipping"));
@@ -123,7 +123,7 @@ pub async fn run(
         Command::Optimize { table, cluster_by } => {
             table::optimize(engine, &table, cluster_by.as_deref(), query, context).await?;
         }
-        Command::DropModel { name, if_exists } => model::drop(engine, &name, if_exists, query)?,
+        Command::DropModel { name, if_exists } => model::remove(engine, &name, if_exists, query)?,
         Command::AlterModel { name, change } => model::alter(engine, &name, change)?,
         Command::CommentModel { name, text } => engine.registry.set_comment(&name, text)?,
     }

@@ -74,7 +74,7 @@ fn object_name(name: &ObjectName) -> Result<TableName> {
 /// Lowers what DataFusion planned of DDL; other plans come back as they are.
 pub async fn lower(state: &SessionState, ddl: DdlStatement) -> Result<Planned> {
     match ddl {
-        DdlStatement::CreateExternalTable(table) => create_external(state, table).await,
+        DdlStatement::CreateExternalTable(table) => create_external(state, *table).await,
         DdlStatement::CreateCatalogSchema(s) => {
             let name = s.schema_name.rsplit('.').next().unwrap_or(&s.schema_name).to_owned();
             planned(Command::CreateSchema { name, if_not_exists: s.if_not_exists }, None)
@@ -131,7 +131,7 @@ fn if_exists(or_replace: bool, if_not_exists: bool) -> IfExists {
     match (or_replace, if_not_exists) {
         (true, _) => IfExists::Replace,
         (_, true) => IfExists::Skip,
-        _ => IfExists::Error,
+        _ => IfExists::Fail,
     }
 }
 

@@ -6,4 +6,4 @@ mod model;
 mod table;
 
 pub use command::{Command, run};
-pub use lower::{create_table, create_view, lower, lower_command, table_name};
+pub use lower::{create_table, create_view, fold, lower, lower_command, table_name};

@@ -6,7 +6,7 @@ use crate::engine::sql::ModelChange;
 use crate::error::{ErrorKind, Result};
 
 /// DROP MODEL.
-pub fn drop(engine: &Engine, name: &str, if_exists: bool, query: &QueryContext) -> Result<()> {
+pub fn remove(engine: &Engine, name: &str, if_exists: bool, query: &QueryContext) -> Result<()> {
     engine.catalog.ensure_writable()?;
     match engine.registry.drop(name) {
         Err(e) if if_exists && e.kind() == ErrorKind::NotFound => {

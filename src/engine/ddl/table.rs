@@ -60,7 +60,7 @@ pub async fn create_schema(engine: &Engine, name: &str, if_not_exists: bool, que
 }
 
 /// DROP TABLE.
-pub async fn drop(engine: &Engine, name: &TableName, if_exists: bool, query: &QueryContext) -> Result<()> {
+pub async fn remove(engine: &Engine, name: &TableName, if_exists: bool, query: &QueryContext) -> Result<()> {
     let dropped = match engine.catalog.find(name)? {
         Some(Entry::External(_)) => engine.catalog.drop_external(name, if_exists).await?,
         _ => engine.catalog.drop_table(name, if_exists).await?,

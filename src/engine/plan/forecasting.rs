@@ -208,7 +208,7 @@ impl Reader {
             grid: Grid::Fixed { frequency: manifest.frequency, origin: manifest.origin },
             gaps: manifest.gaps,
             season_length: Some(manifest.season_length),
-            cutoff: Some(manifest.panel.last_time),
+            //cutoff: Some(manifest.panel.last_time),
             ..FinishOptions::default()
         };
         let all_keys = chunk.keys;

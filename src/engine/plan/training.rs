@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::physical_plan::metrics::Count;
@@ -174,6 +174,7 @@ async fn prepare(
     let table = table_name(&job.statement);
     let layout = SeriesLayout::new(&job.columns);
     let schema = layout.panel_schema(&table, &rows.schema());
+    let types: Vec<String> = rows.schema().fields().iter().map(|f| f.data_type().to_string()).collect();
     let mut builder = PanelBuilder::new(schema.clone());
     let memory = MemoryConsumer::new(format!("TRAIN {}", job.statement.name)).register(pool);
     while let Some(batch) = rows.next().await.transpose()? {
@@ -269,7 +270,7 @@ fn gaps(statement: &TrainStatement) -> Result<Gaps> {
 }
 
 /// Gives candidates their role from the data: constant per series, filled after the cutoff, or past.
-fn settle_roles(job: &Job, panel: &mut Panel) -> Vec<ColumnRole> {
+fn settle_roles(job: &Job, types: &[String], panel: &mut Panel) -> Vec<ColumnRole> {
     let candidates: HashSet<&str> =
         job.columns.iter().filter(|c| c.role == Role::Candidate).map(|c| c.name.as_str()).collect();
     let mut kept = vec![];
@@ -285,10 +286,10 @@ fn settle_roles(job: &Job, panel: &mut Panel) -> Vec<ColumnRole> {
         }
     }
     panel.known = kept;
-    job.columns.iter().map(|column| role_of(column, panel)).collect()
+    job.columns.iter().zip(types).map(|(column, data_type)| role_of(column, data_type, panel)).collect()
 }
 
-fn role_of(column: &InputColumn, panel: &Panel) -> ColumnRole {
+fn role_of(column: &InputColumn, data_type: &str, panel: &Panel) -> ColumnRole {
     let has = |list: &[Covariate]| list.iter().find(|c| c.name == column.name).cloned();
     let (role, covariate) = match column.role {
         Role::Key => (ModelRole::Key, None),
@@ -312,7 +313,7 @@ fn role_of(column: &InputColumn, panel: &Panel) -> ColumnRole {
         inferred: column.role == Role::Candidate,
         cardinality: cardinality.map(|n| n as u64),
         missing: missing.map(|n| n as u64),
-        data_type: String::new(),
+        data_type: data_type.to_owned(),
     }
 }
 

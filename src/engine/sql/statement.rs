@@ -35,11 +35,6 @@ pub struct Statement {
     pub(crate) source: Arc<Source>,
 }
 
-/// Parses every statement of a text; spans of errors count from the beginning of the text.
-pub fn parse(sql: &str) -> Result<Vec<Statement>> {
-    split(sql)?.iter().map(|piece| parse_one(piece).map_err(|e| shift(e, piece.offset))).collect()
-}
-
 /// The text of one statement and where it began.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {

@@ -123,6 +123,7 @@ impl DurableStore {
                 Some((bytes, after))
             }
         })
+        .fuse()
         .boxed()
     }
 
@@ -201,6 +202,7 @@ impl ObjectStore for DurableStore {
             Ok(found)
         });
         stream::once(listing)
+            .fuse()
             .flat_map(|listed| match listed {
                 Ok(found) => stream::iter(found.into_iter().map(Ok)).boxed(),
                 Err(e) => stream::once(async move { Err(e) }).boxed(),

@@ -7,6 +7,9 @@ mod durable_store;
 mod lock;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 pub use catalog::{
     Access, Catalog, Check, Column, ColumnDefinition, Contents, Created, DEFAULT_SCHEMA, Entry,
     ExternalTable, IfExists, SchemaEntry, Table, TableDefinition, TableName, View,

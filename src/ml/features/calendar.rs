@@ -57,14 +57,15 @@ impl Cycle {
 }
 
 /// Number of calendar features.
-pub fn width(frequency: Frequency, season_length: usize) -> usize {
+pub(super) fn width(frequency: Frequency, season_length: usize) -> usize {
     cycles(frequency, season_length).iter().map(|c| 2 * c.harmonics()).sum()
 }
 
 /// Calendar features of the periods `first..last` of the panel's grid, row after row.
-pub fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
+pub(super) fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
     let cycles = cycles(panel.frequency, panel.season_length);
-    let mut out = Vec::with_capacity((last - first).max(0) as usize * width(panel.frequency, panel.season_length));
+    let mut out =
+        Vec::with_capacity((last - first).max(0) as usize * width(panel.frequency, panel.season_length));
     for period in first..last {
         let time = match panel.frequency {
             Frequency::Integer(_) => None,
@@ -83,10 +84,10 @@ pub fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
 
 /// Periods after which the season of seasons comes round, on this grid: a year of days in whole weeks,
 /// a week of hours; `None` where the season itself is the longest.
-pub fn long_season(frequency: Frequency, season_length: usize) -> Option<usize> {
+pub(super) fn long_season(frequency: Frequency, season_length: usize) -> Option<usize> {
     let periods = match frequency {
         Frequency::Seconds(n) if n > 0 => 7 * 86_400 / n,
-        Frequency::Days(n) if n % 7 == 0 => 52 * 7 / n,
+        Frequency::Days(n) if n > 0 && n % 7 == 0 => 52 * 7 / n,
         Frequency::Days(n) if n > 0 => 364 / n,
         Frequency::Months(n) if n > 0 => 12 / n,
         _ => season_length as i64,

@@ -55,7 +55,8 @@ impl ColumnEncoder {
                 let mut words: Vec<(&str, usize)> = counts.into_iter().collect();
                 words.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
                 words.truncate(WORDS_MAX);
-                let mut vocabulary: Vec<String> = words.into_iter().map(|(word, _)| word.to_string()).collect();
+                let mut vocabulary: Vec<String> =
+                    words.into_iter().map(|(word, _)| word.to_string()).collect();
                 vocabulary.sort_unstable();
                 Self::Category { name: covariate.name.clone(), vocabulary }
             }
@@ -111,7 +112,18 @@ impl ColumnEncoder {
     pub fn two_way(&self, values: &Values) -> Option<Vec<u8>> {
         match (self, values) {
             (Self::Number { binary: Some((low, high)), .. }, Values::Number(numbers)) => Some(
-                numbers.iter().map(|x| if x == low { 0 } else if x == high { 1 } else { 2 }).collect(),
+                numbers
+                    .iter()
+                    .map(|x| {
+                        if x == low {
+                            0
+                        } else if x == high {
+                            1
+                        } else {
+                            2
+                        }
+                    })
+                    .collect(),
             ),
             (Self::Category { vocabulary, .. }, Values::Category { .. }) if vocabulary.len() == 2 => {
                 Some(values.codes_in(vocabulary).iter().map(|c| (*c).min(2) as u8).collect())
@@ -145,6 +157,8 @@ fn fit_number(name: &str, numbers: &[f32], rows: &[Range<usize>]) -> ColumnEncod
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     fn numbers(values: &[f32]) -> Covariate {
@@ -153,8 +167,8 @@ mod tests {
 
     #[test]
     fn only_the_given_rows_teach() {
-        let clean = ColumnEncoder::fit(&numbers(&[1.0, 2.0, 3.0, 9e9, f32::NAN]), &[0..3]);
-        assert_eq!(clean, ColumnEncoder::fit(&numbers(&[1.0, 2.0, 3.0]), &[0..3]));
+        let clean = ColumnEncoder::fit(&numbers(&[1.0, 2.0, 3.0, 9e9, f32::NAN]), slice::from_ref(&(0..3)));
+        assert_eq!(clean, ColumnEncoder::fit(&numbers(&[1.0, 2.0, 3.0]), slice::from_ref(&(0..3))));
         assert!((clean.encode(2.0)).abs() < 1e-6 && clean.is_complete());
         assert_eq!(clean.encode(9e9), LIMIT);
     }
@@ -162,7 +176,7 @@ mod tests {
     #[test]
     fn two_values_are_binary_and_missing_is_a_third_code() {
         let column = numbers(&[5.0, 0.0, f32::NAN, 5.0]);
-        let encoder = ColumnEncoder::fit(&column, &[0..4]);
+        let encoder = ColumnEncoder::fit(&column, slice::from_ref(&(0..4)));
         assert_eq!(encoder.two_way(&column.values), Some(vec![1, 0, 2, 1]));
         assert_eq!((encoder.encode(5.0), encoder.width()), (1.0, 2));
     }
@@ -171,14 +185,17 @@ mod tests {
     fn vocabulary_is_sorted_and_unseen_words_are_unknown() {
         let labels: Vec<String> = ["b", "a", "later"].iter().map(ToString::to_string).collect();
         let values = Values::Category { codes: vec![0, 1, 2, MISSING], labels };
-        let encoder = ColumnEncoder::fit(&Covariate { name: "x".into(), values }, &[0..2]);
+        let encoder = ColumnEncoder::fit(&Covariate { name: "x".into(), values }, slice::from_ref(&(0..2)));
         let ColumnEncoder::Category { vocabulary, .. } = &encoder else { panic!("category") };
-        assert_eq!((vocabulary.as_slice(), encoder.words()), (&["a".to_string(), "b".to_string()][..], Some(3)));
+        assert_eq!(
+            (vocabulary.as_slice(), encoder.words()),
+            (&["a".to_string(), "b".to_string()][..], Some(3))
+        );
     }
 
     #[test]
     fn a_constant_column_is_harmless() {
-        let encoder = ColumnEncoder::fit(&numbers(&[4.0, 4.0]), &[0..2]);
+        let encoder = ColumnEncoder::fit(&numbers(&[4.0, 4.0]), slice::from_ref(&(0..2)));
         assert_eq!(encoder.encode(4.0), 0.0);
         assert!(encoder.encode(5.0).is_finite());
     }

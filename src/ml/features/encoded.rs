@@ -78,14 +78,16 @@ impl EncodedPanel {
                 out[feature] = out[feature - featurizer.known_numbers()];
             }
         });
-        let gather = |codes: Vec<u32>| sources.rows.iter().map(|r| r.map_or(0, |r| codes[r])).collect::<Vec<u32>>();
+        let gather =
+            |codes: Vec<u32>| sources.rows.iter().map(|r| r.map_or(0, |r| codes[r])).collect::<Vec<u32>>();
         let (active, crossed) = featurizer.factors.encode(&featurizer.known, &panel.known);
         let first = panel.start.iter().copied().min().unwrap_or(0);
         let last = (0..panel.len()).map(|s| panel.first_step(s) + horizon as i64).max().unwrap_or(0);
         let each: Vec<Option<usize>> = (0..panel.len()).map(Some).collect();
         Self {
             target: target(panel, &sources, horizon),
-            active: active.map_or_else(Vec::new, |a| sources.rows.iter().map(|r| r.is_none_or(|r| a[r])).collect()),
+            active: active
+                .map_or_else(Vec::new, |a| sources.rows.iter().map(|r| r.is_none_or(|r| a[r])).collect()),
             crossed: if crossed.is_empty() {
                 Vec::new()
             } else {
@@ -104,11 +106,6 @@ impl EncodedPanel {
             history: panel.history.clone(),
             start: panel.start.clone(),
         }
-    }
-
-    /// Number of series.
-    pub fn len(&self) -> usize {
-        self.history.len()
     }
 
     /// Writes forecasts as if they were history, so that later steps can be forecast after them.
@@ -172,14 +169,17 @@ fn categories<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::features::featurizer::tests::panel;
+    use crate::ml::features::featurizer::tests::{fit, panel};
 
     #[test]
     fn steps_beyond_the_panel_carry_the_last_known_row() {
         let panel = panel(2, 30);
-        let featurizer = Featurizer::fit(&panel, &[30; 2], 7, None);
+        let featurizer = fit(&panel, &[30; 2]);
         let encoded = EncodedPanel::new(&featurizer, &panel, 7, 7);
-        assert_eq!((encoded.offsets.as_slice(), encoded.carried.as_slice()), (&[0, 37, 74][..], &[true, true][..]));
+        assert_eq!(
+            (encoded.offsets.as_slice(), encoded.carried.as_slice()),
+            (&[0, 37, 74][..], &[true, true][..])
+        );
         assert!(encoded.target[30..37].iter().all(|y| y.is_nan()));
         assert_eq!(encoded.known[36], encoded.known[29]);
         let trained = EncodedPanel::new(&featurizer, &panel, 0, 0);
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_missing_future_value_is_carried_and_told() {
         let held = panel(1, 30).hold_out(7);
-        let featurizer = Featurizer::fit(&held, &[23], 7, None);
+        let featurizer = fit(&held, &[23]);
         let mut holes = held.clone();
         if let Values::Number(promo) = &mut holes.known[0].values {
             promo[25] = f32::NAN;
@@ -202,12 +202,15 @@ mod tests {
     #[test]
     fn unknown_series_and_words_get_index_zero() {
         let mut panel = panel(2, 30);
-        let featurizer = Featurizer::fit(&panel, &[30; 2], 7, None);
+        let featurizer = fit(&panel, &[30; 2]);
         panel.keys[1] = "s=new".into();
         if let Values::Category { labels, .. } = &mut panel.statics[1].values {
             labels[1] = "other".into();
         }
         let encoded = EncodedPanel::new(&featurizer, &panel, 0, 0);
-        assert_eq!((encoded.series.as_slice(), encoded.static_categories[0].as_slice()), (&[1, 0][..], &[1, 0][..]));
+        assert_eq!(
+            (encoded.series.as_slice(), encoded.static_categories[0].as_slice()),
+            (&[1, 0][..], &[1, 0][..])
+        );
     }
 }

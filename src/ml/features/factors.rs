@@ -10,7 +10,7 @@ use crate::ml::series::{Covariate, Panel};
 /// Most factors that are crossed with the season.
 const FACTORS_MAX: usize = 3;
 /// Codes of a factor: first value, second value, missing.
-pub const CODES: usize = 3;
+pub(super) const CODES: usize = 3;
 /// Most cells of season and factors: more would match too little and cost too much.
 const CELLS_MAX: usize = 1500;
 /// Series that the choice looks at.
@@ -65,6 +65,7 @@ impl Factors {
     pub fn encode(&self, encoders: &[ColumnEncoder], known: &[Covariate]) -> (Option<Vec<bool>>, Vec<u8>) {
         let codes = |column: usize| encoders[column].two_way(&known[column].values).unwrap_or_default();
         let active = self.switch.map(|s| codes(s.column).iter().map(|code| *code != s.off).collect());
+        let active = active.filter(|active: &Vec<bool>| !active.is_empty());
         let mut crossed: Vec<u8> = Vec::new();
         for &column in &self.columns {
             let codes = codes(column);
@@ -81,7 +82,7 @@ impl Factors {
 }
 
 /// The season that history is matched by: none where it is too long to come back.
-pub fn matching_season(season_length: usize) -> usize {
+pub(super) fn matching_season(season_length: usize) -> usize {
     if season_length <= CELLS_MAX { season_length.max(1) } else { 1 }
 }
 
@@ -156,6 +157,7 @@ fn squared_error(sample: &[Scaled], codes: &[Option<Vec<u8>>], factors: &[usize]
 mod tests {
     use super::*;
     use crate::ml::features::featurizer::tests::panel;
+    use crate::ml::rng::Rng;
     use crate::ml::series::Values;
 
     fn fit(panel: &Panel) -> Factors {
@@ -169,7 +171,10 @@ mod tests {
     fn finds_the_switch_and_the_telling_factor_but_not_noise() {
         let mut panel = panel(5, 200);
         let n = panel.target.len();
-        let bits = |salt: usize| (0..n).map(|i| ((i * 7919 + salt) / 3 % 5 < 2) as u8 as f32).collect::<Vec<_>>();
+        let bits = |seed: u64| {
+            let mut rng = Rng::new(seed);
+            (0..n).map(|_| f32::from(u8::from(rng.chance(0.4)))).collect::<Vec<_>>()
+        };
         let (open, promo, noise) = (bits(1), bits(5), bits(9));
         for row in 0..n {
             panel.target[row] = f64::from(open[row] * (10.0 + 8.0 * promo[row]));
@@ -180,7 +185,8 @@ mod tests {
         let factors = fit(&panel);
         assert_eq!(factors.switch, Some(Switch { column: 2, off: 0 }));
         assert_eq!(factors.columns[0], 1);
-        let encoders: Vec<_> = panel.known.iter().map(|c| ColumnEncoder::fit(c, &[0..n])).collect();
+        let encoders: Vec<_> =
+            panel.known.iter().map(|c| ColumnEncoder::fit(c, std::slice::from_ref(&(0..n)))).collect();
         let (active, crossed) = factors.encode(&encoders, &panel.known);
         assert!(active.unwrap().iter().zip(&panel.target).all(|(a, y)| *a == (*y != 0.0)));
         assert_eq!(crossed.len(), n);

@@ -4,11 +4,16 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result, Subject};
+use crate::ml::control::Control;
+use crate::ml::features::batch::WindowBatch;
 use crate::ml::features::calendar;
 use crate::ml::features::column::ColumnEncoder;
+use crate::ml::features::encoded::EncodedPanel;
 use crate::ml::features::factors::Factors;
 use crate::ml::features::history;
-use crate::ml::series::{Frequency, Panel};
+use crate::ml::features::window::Gatherer;
+use crate::ml::series::{Covariate, Frequency, Panel, Values};
 
 /// Series beyond this number get no embedding of their own.
 const EMBEDDED_SERIES_MAX: usize = 50_000;
@@ -37,10 +42,11 @@ impl Layout {
     pub fn new(panel: &Panel, horizon: usize, longest: usize, limit: Option<usize>) -> Self {
         let season = panel.season_length.max(1);
         let reach = limit.unwrap_or(usize::MAX).min(longest).max(1);
-        let bounded = |steps: usize, least: usize, most: usize| steps.clamp(least, most.max(least)).min(reach);
+        let bounded =
+            |steps: usize, least: usize, most: usize| steps.clamp(least, most.max(least)).min(reach);
         let matched = bounded(26 * season, 26, 200.max(4 * season));
-        let long_season =
-            calendar::long_season(panel.frequency, season).filter(|steps| steps + season < reach && *steps > season);
+        let long_season = calendar::long_season(panel.frequency, season)
+            .filter(|steps| steps + season < reach && *steps > season);
         let recent = 4 * season;
         Self {
             horizon,
@@ -95,21 +101,32 @@ pub struct Featurizer {
     pub statics: Vec<ColumnEncoder>,
     /// What history is matched by.
     pub factors: Factors,
-    /// Keys of the training series, sorted; empty when there are too many.
+    /// Which of the values that history suggests forecasts are relative to.
+    pub suggestion: usize,
+    /// Keys of the training series, sorted; empty when there are too many. Stored beside the other state.
+    #[serde(skip)]
     pub keys: Vec<String>,
 }
 
 impl Featurizer {
     /// Learns from the first `train[s]` rows of every series `s`, and from nothing else.
-    pub fn fit(panel: &Panel, train: &[usize], horizon: usize, limit: Option<usize>) -> Self {
+    pub fn fit(
+        panel: &Panel,
+        train: &[usize],
+        horizon: usize,
+        limit: Option<usize>,
+        control: &Control,
+    ) -> Result<Self> {
         let order = canonical_order(panel);
         let rows: Vec<Range<usize>> =
             order.iter().map(|&s| panel.offsets[s]..panel.offsets[s] + train[s]).collect();
-        let fit_all = |columns: &[crate::ml::series::Covariate], rows: &[Range<usize>]| {
-            columns.iter().map(|c| ColumnEncoder::fit(c, rows)).collect::<Vec<_>>()
+        let fit_all = |columns: &[Covariate], rows: &[Range<usize>]| {
+            let fit = |column| control.check().map(|()| ColumnEncoder::fit(column, rows));
+            columns.iter().map(fit).collect::<Result<Vec<_>>>()
         };
-        let known = fit_all(&panel.known, &rows);
+        let known = fit_all(&panel.known, &rows)?;
         let each: Vec<Range<usize>> = order.iter().filter(|s| train[**s] > 0).map(|&s| s..s + 1).collect();
+        control.check()?;
         let factors = Factors::fit(panel, &known, &order, &rows);
         let longest = train.iter().copied().max().unwrap_or(0);
         let layout = Layout::new(panel, horizon, longest, limit);
@@ -121,19 +138,67 @@ impl Featurizer {
         let mut featurizer = Self {
             frequency: panel.frequency,
             season_length: panel.season_length.max(1),
-            nonnegative: rows.iter().cloned().flatten().all(|row| panel.target[row] >= 0.0 || panel.target[row].is_nan()),
+            nonnegative: rows
+                .iter()
+                .cloned()
+                .flatten()
+                .all(|row| panel.target[row] >= 0.0 || panel.target[row].is_nan()),
             centred: false,
             scale_fallback: 1.0,
             scale_logarithm: (0.0, 1.0),
-            past: fit_all(&panel.past, &rows),
-            statics: fit_all(&panel.statics, &each),
+            past: fit_all(&panel.past, &rows)?,
+            statics: fit_all(&panel.statics, &each)?,
             known,
             factors,
+            suggestion: 0,
             layout,
             keys,
         };
+        control.check()?;
         featurizer.fit_scale(panel, &rows);
-        featurizer
+        Ok(featurizer)
+    }
+
+    /// Tells why a state read from a file cannot be one that was fitted.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        let columns = self.factors.columns.iter().copied().chain(self.factors.switch.map(|s| s.column));
+        if let Some(column) = columns.into_iter().find(|column| *column >= self.known.len()) {
+            return Err(format!("factor {column} of {} known covariates", self.known.len()));
+        }
+        let layout = &self.layout;
+        if self.factors.columns.len() > 3
+            || layout.horizon == 0
+            || layout.lookback == 0
+            || self.season_length == 0
+        {
+            return Err(format!("layout {layout:?}"));
+        }
+        Ok(())
+    }
+
+    /// Fails where the columns of a panel are not those that were fitted.
+    pub fn check_columns(&self, panel: &Panel) -> Result<()> {
+        let roles = [
+            ("KNOWN", &self.known, &panel.known),
+            ("PAST", &self.past, &panel.past),
+            ("STATIC", &self.statics, &panel.statics),
+        ];
+        for (role, fitted, given) in roles {
+            let matches = |(encoder, column): (&ColumnEncoder, &Covariate)| {
+                let is_number = matches!(column.values, Values::Number(_));
+                encoder.name() == column.name && is_number == encoder.words().is_none()
+            };
+            if fitted.len() != given.len() || !fitted.iter().zip(given).all(matches) {
+                let fitted: Vec<&str> = fitted.iter().map(ColumnEncoder::name).collect();
+                let given: Vec<&str> = given.iter().map(|column| column.name.as_str()).collect();
+                return Err(Error::input(
+                    Subject::Column,
+                    format!("the model was trained with {role} {fitted:?}, the input has {given:?}"),
+                )
+                .with_hint("give the columns of the training, with their types"));
+            }
+        }
+        Ok(())
     }
 
     fn fit_scale(&mut self, panel: &Panel, rows: &[Range<usize>]) {
@@ -146,7 +211,8 @@ impl Featurizer {
                 history::level_and_spread(&values)
             })
             .collect();
-        let ratios: Vec<f64> = moments.iter().map(|(level, spread)| spread / level.abs().max(1e-12)).collect();
+        let ratios: Vec<f64> =
+            moments.iter().map(|(level, spread)| spread / level.abs().max(1e-12)).collect();
         self.centred = !self.nonnegative || median(ratios).is_some_and(|ratio| ratio < 0.1);
         let scales = moments.iter().map(|(level, spread)| if self.centred { *spread } else { *level });
         let logarithms: Vec<f64> = scales.filter(|s| *s > 0.0).map(f64::ln).collect();
@@ -155,6 +221,25 @@ impl Featurizer {
         let variance = logarithms.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
         self.scale_logarithm = (mean, if variance > 1e-12 { variance.sqrt() } else { 1.0 });
         self.scale_fallback = median(logarithms).map_or(1.0, f64::exp);
+    }
+
+    /// Makes forecasts relative to the suggestion that errs least in these windows of series, origin and end.
+    pub fn choose_suggestion(&mut self, panel: &EncodedPanel, windows: &[(usize, usize, usize)]) {
+        let errors = (0..history::SUGGESTIONS).map(|suggestion| {
+            self.suggestion = suggestion;
+            let mut gatherer = Gatherer::new(self, panel);
+            let mut batch = WindowBatch::default();
+            let mut error = 0.0;
+            for &(series, origin, end) in windows {
+                gatherer.start(&mut batch);
+                gatherer.push(series, origin, end, &mut batch);
+                let steps = batch.target.iter().zip(&batch.base).zip(&batch.weight);
+                error += steps.map(|((y, base), w)| f64::from(w * (y - base).abs().min(10.0))).sum::<f64>();
+            }
+            (error, suggestion)
+        });
+        let best = errors.min_by(|a, b| a.0.total_cmp(&b.0));
+        self.suggestion = best.map_or(0, |(_, suggestion)| suggestion);
     }
 
     /// Index of a series by its key, 0 for unknown ones.
@@ -229,12 +314,11 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::ml::series::{Covariate, Values};
 
     /// Weekly shaped positive series, one known flag that lifts them, one past and two static columns.
-    pub fn panel(series: usize, length: usize) -> Panel {
+    pub(crate) fn panel(series: usize, length: usize) -> Panel {
         let rows = series * length;
         let promo: Vec<f32> = (0..rows).map(|row| f32::from((row * 7 + row / length) % 11 < 3)).collect();
         let target = (0..rows)
@@ -261,13 +345,21 @@ pub mod tests {
                 values: Values::Number((0..rows).map(|row| (row * 13 % 29) as f32).collect()),
             }],
             statics: vec![
-                Covariate { name: "size".into(), values: Values::Number((0..series).map(|s| s as f32).collect()) },
+                Covariate {
+                    name: "size".into(),
+                    values: Values::Number((0..series).map(|s| s as f32).collect()),
+                },
                 Covariate {
                     name: "kind".into(),
                     values: Values::Category { codes: (0..series).map(|s| (s % 2) as u32).collect(), labels },
                 },
             ],
         }
+    }
+
+    /// A featurizer for a horizon of a week.
+    pub(crate) fn fit(panel: &Panel, train: &[usize]) -> Featurizer {
+        Featurizer::fit(panel, train, 7, None, &Control::default()).unwrap()
     }
 
     #[test]
@@ -283,8 +375,8 @@ pub mod tests {
             }
         }
         let train = [80; 4];
-        let clean = Featurizer::fit(&panel, &train, 7, None);
-        assert_eq!(clean, Featurizer::fit(&garbage, &train, 7, None));
+        let clean = fit(&panel, &train);
+        assert_eq!(clean, fit(&garbage, &train));
         assert!(clean.nonnegative && !clean.centred);
     }
 
@@ -300,8 +392,10 @@ pub mod tests {
 
     #[test]
     fn state_survives_json() {
-        let featurizer = Featurizer::fit(&panel(3, 60), &[60; 3], 7, None);
+        let featurizer = fit(&panel(3, 60), &[60; 3]);
         let text = serde_json::to_string(&featurizer).unwrap();
-        assert_eq!(serde_json::from_str::<Featurizer>(&text).unwrap(), featurizer);
+        let mut again = serde_json::from_str::<Featurizer>(&text).unwrap();
+        again.keys = featurizer.keys.clone();
+        assert_eq!(again, featurizer);
     }
 }

@@ -1,24 +1,25 @@
 //! Statistics of the history before an origin: scale, level, matched means, the same time a season of seasons ago.
 
+use crate::ml::features::cell::{Cell, DEVIATION_SEASONS};
 use crate::ml::features::encoded::EncodedPanel;
 use crate::ml::features::factors::{CODES, Factors, matching_season};
 use crate::ml::features::featurizer::Featurizer;
 
 /// Features beyond this are cut.
 const LIMIT: f64 = 30.0;
-/// Matches that count as recent.
-const RECENT: u32 = 4;
+/// Ways to suggest a value for a step.
+pub(super) const SUGGESTIONS: usize = 5;
 /// Windows, in seasons, over which the level is taken.
 const LEVEL_SEASONS: [usize; 4] = [1, 2, 4, 8];
 
 /// Statistics a window gives per step.
-pub fn step_width(featurizer: &Featurizer) -> usize {
+pub(super) fn step_width(featurizer: &Featurizer) -> usize {
     let long = if featurizer.layout.long_season.is_some() { 5 } else { 0 };
-    featurizer.factors.columns.len() + 1 + 3 + long
+    featurizer.factors.columns.len() + 1 + 3 + SUGGESTIONS - 1 + long
 }
 
 /// Statistics a window gives once.
-pub fn window_width(featurizer: &Featurizer) -> usize {
+pub(super) fn window_width(featurizer: &Featurizer) -> usize {
     let factor = if featurizer.factors.columns.is_empty() { 0 } else { 2 };
     let long = if featurizer.layout.long_season.is_some() { 3 } else { 0 };
     LEVEL_SEASONS.len() + 2 + 6 + factor + long + 2 * featurizer.past_numbers()
@@ -28,7 +29,7 @@ pub fn window_width(featurizer: &Featurizer) -> usize {
 ///
 /// The size is the geometric mean of mean |y| with and without zeros: the mean where zeros are rare,
 /// and not vanishing where they are the rule.
-pub fn level_and_spread(values: &[f64]) -> Option<(f64, f64)> {
+pub(super) fn level_and_spread(values: &[f64]) -> Option<(f64, f64)> {
     if values.is_empty() {
         return None;
     }
@@ -40,43 +41,8 @@ pub fn level_and_spread(values: &[f64]) -> Option<(f64, f64)> {
     Some(((size / n * (size / nonzero)).sqrt(), spread))
 }
 
-/// Sums over the rows that share season and factors.
-#[derive(Debug, Clone, Copy, Default)]
-struct Cell {
-    n: u32,
-    recent: u32,
-    sum: f64,
-    recent_sum: f64,
-    squares: f64,
-}
-
-impl Cell {
-    fn add(&mut self, y: f64) {
-        if self.recent < RECENT {
-            self.recent += 1;
-            self.recent_sum += y;
-        }
-        self.n += 1;
-        self.sum += y;
-        self.squares += y * y;
-    }
-
-    fn mean(&self) -> Option<f64> {
-        (self.n > 0).then(|| self.sum / f64::from(self.n))
-    }
-
-    fn recent_mean(&self) -> Option<f64> {
-        (self.recent > 0).then(|| self.recent_sum / f64::from(self.recent))
-    }
-
-    fn deviation(&self) -> Option<f64> {
-        let n = f64::from(self.n);
-        (self.n > 2).then(|| ((self.squares - self.sum * self.sum / n) / (n - 1.0)).max(0.0).sqrt())
-    }
-}
-
 /// The history of one series before one origin, and what was counted in it.
-pub struct History<'a> {
+pub(super) struct History<'a> {
     featurizer: &'a Featurizer,
     panel: &'a EncodedPanel,
     series: usize,
@@ -90,18 +56,22 @@ pub struct History<'a> {
     tables: Vec<Vec<Cell>>,
     values: Vec<f64>,
     /// What scaled values are relative to.
-    pub center: f64,
+    pub(super) center: f64,
     /// What scaled values are divided by.
-    pub scale: f64,
+    pub(super) scale: f64,
     level: f64,
     deviation: f64,
     /// Change of the scaled level over the long season.
     growth: f64,
+    /// Usable values and their sum before every row from `first` to `origin`.
+    sums: Vec<(u32, f64)>,
+    /// The latest usable value.
+    last: f64,
 }
 
 impl<'a> History<'a> {
     /// Buffers for the histories of a panel; [`History::look`] goes to one.
-    pub fn new(featurizer: &'a Featurizer, panel: &'a EncodedPanel) -> Self {
+    pub(super) fn new(featurizer: &'a Featurizer, panel: &'a EncodedPanel) -> Self {
         let season = matching_season(featurizer.season_length);
         let tables = (0..=featurizer.factors.columns.len())
             .map(|depth| vec![Cell::default(); season * Factors::combinations(depth)])
@@ -121,15 +91,18 @@ impl<'a> History<'a> {
             level: 0.0,
             deviation: 0.0,
             growth: 0.0,
+            sums: Vec::new(),
+            last: 0.0,
         }
     }
 
     /// Looks at the history of `series` before its row `origin`.
-    pub fn look(&mut self, series: usize, origin: usize) {
+    pub(super) fn look(&mut self, series: usize, origin: usize) {
         self.series = series;
         self.base = self.panel.offsets[series];
         self.origin = self.base + origin;
         self.first = self.base + origin.saturating_sub(self.featurizer.layout.lookback);
+        self.sum_up();
         self.find_scale();
         self.match_history();
         self.level = self.mean_of(self.featurizer.layout.matched).unwrap_or(self.center);
@@ -137,7 +110,7 @@ impl<'a> History<'a> {
     }
 
     /// The value in units of the scale.
-    pub fn scaled(&self, y: f64) -> f64 {
+    pub(super) fn scaled(&self, y: f64) -> f64 {
         (y - self.center) / self.scale
     }
 
@@ -167,13 +140,36 @@ impl<'a> History<'a> {
         self.origin.saturating_sub(steps).max(self.first)
     }
 
-    fn mean_between(&self, from: usize, to: usize) -> Option<f64> {
-        let (mut n, mut sum) = (0u32, 0.0);
-        for y in (from..to).filter_map(|row| self.usable(row)) {
-            n += 1;
-            sum += y;
+    fn sum_up(&mut self) {
+        let mut sums = std::mem::take(&mut self.sums);
+        sums.clear();
+        let (mut n, mut sum) = (0, 0.0);
+        sums.push((n, sum));
+        self.last = f64::NAN;
+        for row in self.first..self.origin {
+            if let Some(y) = self.usable(row) {
+                (n, sum) = (n + 1, sum + y);
+                self.last = y;
+            }
+            sums.push((n, sum));
         }
-        (n > 0).then(|| sum / f64::from(n))
+        self.sums = sums;
+    }
+
+    /// Mean of the usable values of these rows, all between `first` and `origin`.
+    fn mean_between(&self, from: usize, to: usize) -> Option<f64> {
+        let (n_from, sum_from) = self.sums[from - self.first];
+        let (n, sum) = self.sums[to.max(from) - self.first];
+        (n > n_from).then(|| (sum - sum_from) / f64::from(n - n_from))
+    }
+
+    /// Levels of the seasons before a row; `None` where nothing was before it.
+    fn levels_before(&self, row: usize) -> Option<[f64; DEVIATION_SEASONS.len()]> {
+        let season = self.featurizer.season_length;
+        let level =
+            |seasons: usize| self.mean_between(row.saturating_sub(seasons * season).max(self.first), row);
+        let long = level(DEVIATION_SEASONS[1])?;
+        Some([level(DEVIATION_SEASONS[0]).unwrap_or(long), long])
     }
 
     fn mean_of(&self, steps: usize) -> Option<f64> {
@@ -191,7 +187,8 @@ impl<'a> History<'a> {
             let found = level_and_spread(&values);
             let n = values.len() as f64;
             let mean = values.iter().sum::<f64>() / n.max(1.0);
-            self.deviation = (values.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n.max(1.0)).sqrt();
+            self.deviation =
+                (values.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n.max(1.0)).sqrt();
             self.values = values;
             if let Some((level, spread)) = found {
                 self.center = if centred { mean } else { 0.0 };
@@ -212,8 +209,9 @@ impl<'a> History<'a> {
         for row in (self.before(self.featurizer.layout.matched)..self.origin).rev() {
             if let Some(y) = self.usable(row) {
                 let (phase, mut crossed) = (self.phase(row), self.crossed(row));
+                let levels = self.levels_before(row);
                 for (depth, table) in tables[..=depth].iter_mut().enumerate().rev() {
-                    table[phase * Factors::combinations(depth) + crossed].add(y);
+                    table[phase * Factors::combinations(depth) + crossed].add(y, levels);
                     crossed /= CODES;
                 }
             }
@@ -222,7 +220,7 @@ impl<'a> History<'a> {
     }
 
     /// Appends the statistics of the whole window.
-    pub fn window_features(&self, out: &mut Vec<f32>) {
+    pub(super) fn window_features(&self, out: &mut Vec<f32>) {
         let layout = &self.featurizer.layout;
         let season = self.featurizer.season_length;
         let mut level = self.mean_of(layout.lookback).unwrap_or(self.center);
@@ -236,7 +234,8 @@ impl<'a> History<'a> {
         let recent = self.before(8 * season.max(2))..self.origin;
         let n = recent.len().max(1) as f32;
         let zeros = recent.clone().filter(|row| self.usable(*row) == Some(0.0)).count() as f32;
-        let missing = recent.clone().filter(|row| self.is_active(*row) && self.usable(*row).is_none()).count() as f32;
+        let missing =
+            recent.clone().filter(|row| self.is_active(*row) && self.usable(*row).is_none()).count() as f32;
         let (mean, deviation) = self.featurizer.scale_logarithm;
         let length = (self.origin - self.first) as f32;
         out.extend([
@@ -304,28 +303,51 @@ impl<'a> History<'a> {
 
     /// Appends the statistics of step `step`, counted from 0, whose known covariates are those of `row`;
     /// returns what matched history suggests, scaled.
-    pub fn step_features(&self, step: usize, row: usize, out: &mut Vec<f32>) -> f32 {
+    pub(super) fn step_features(&self, step: usize, row: usize, out: &mut Vec<f32>) -> f32 {
         let (phase, crossed) = (self.phase(self.origin + step), self.crossed(row));
         let deepest = self.tables.len() - 1;
         let mut mean = self.level;
-        let mut cell = Cell::default();
+        let mut matched = Cell::default();
+        let mut levelled = Cell::default();
         for (depth, table) in self.tables.iter().enumerate() {
             let key = crossed / Factors::combinations(deepest - depth);
-            cell = table[phase * Factors::combinations(depth) + key];
+            let cell = table[phase * Factors::combinations(depth) + key];
             mean = cell.mean().unwrap_or(mean);
             out.push(self.feature(mean));
+            if cell.levelled > 0 {
+                levelled = cell;
+            }
+            matched = cell;
         }
-        let recent = cell.recent_mean().unwrap_or(mean);
-        let deviation = cell.deviation().unwrap_or(self.deviation);
+        let recent = matched.recent_mean().unwrap_or(mean);
+        let deviation = matched.deviation().unwrap_or(self.deviation);
         out.extend([
             self.feature(recent),
             (deviation / self.scale).min(LIMIT) as f32,
-            (cell.n as f32).ln_1p() / 3.0,
+            (matched.n as f32).ln_1p() / 3.0,
         ]);
+        let suggestions = self.suggestions(mean, &matched, &levelled);
+        out.extend(suggestions[1..].iter().map(|y| self.feature(*y)));
         if let Some(steps) = self.featurizer.layout.long_season {
             self.step_then(step, crossed, mean, steps, out);
         }
-        self.scaled(0.5 * (mean + recent)) as f32
+        self.scaled(suggestions[self.featurizer.suggestion.min(SUGGESTIONS - 1)]) as f32
+    }
+
+    /// Values that the history suggests for a step: the mean of what matches, recent matches counting
+    /// twice; today's level plus what recent matches were above theirs, for two levels; the latest match;
+    /// the latest value.
+    fn suggestions(&self, mean: f64, matched: &Cell, levelled: &Cell) -> [f64; SUGGESTIONS] {
+        let recent = matched.recent_mean().unwrap_or(mean);
+        let plain = 0.5 * (mean + recent);
+        let last = if self.last.is_nan() { plain } else { self.last };
+        let mut suggestions = [plain, plain, plain, if matched.n > 0 { matched.latest } else { plain }, last];
+        if let (Some(levels), true) = (self.levels_before(self.origin), levelled.levelled > 0) {
+            for ((s, level), deviation) in suggestions[1..].iter_mut().zip(levels).zip(levelled.deviations) {
+                *s = level + deviation / f64::from(levelled.levelled);
+            }
+        }
+        suggestions
     }
 
     /// The value a long season ago, moved to today's level, and the mean of its neighbours under the same factors.
@@ -338,7 +360,9 @@ impl<'a> History<'a> {
         let growth = if back == steps { self.growth } else { self.growth_since(back) };
         let near = then.map(|then| {
             let rows = [then.checked_sub(season), Some(then), Some(then + season)];
-            rows.into_iter().flatten().filter(|r| *r >= self.first && *r < self.origin && self.crossed(*r) == crossed)
+            rows.into_iter()
+                .flatten()
+                .filter(|r| *r >= self.first && *r < self.origin && self.crossed(*r) == crossed)
         });
         let (n, sum) = near
             .into_iter()
@@ -361,7 +385,7 @@ impl<'a> History<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::features::featurizer::tests::panel;
+    use crate::ml::features::featurizer::tests::{fit, panel};
 
     #[test]
     fn level_of_rare_sales_does_not_vanish() {
@@ -375,7 +399,7 @@ mod tests {
     #[test]
     fn matched_mean_is_the_mean_of_the_same_weekday_and_flag() {
         let panel = panel(1, 140);
-        let featurizer = Featurizer::fit(&panel, &[140], 7, None);
+        let featurizer = fit(&panel, &[140]);
         assert_eq!(featurizer.factors.columns, [0]);
         let encoded = EncodedPanel::new(&featurizer, &panel, 0, 0);
         let mut history = History::new(&featurizer, &encoded);

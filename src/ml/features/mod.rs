@@ -2,6 +2,7 @@
 
 mod batch;
 mod calendar;
+mod cell;
 mod column;
 mod encoded;
 mod factors;
@@ -10,6 +11,10 @@ mod history;
 mod window;
 
 pub use batch::WindowBatch;
+pub use column::ColumnEncoder;
 pub use encoded::EncodedPanel;
+pub use factors::{Factors, Switch};
+#[cfg(test)]
+pub(crate) use featurizer::tests::panel as test_panel;
 pub use featurizer::{Featurizer, Layout, Widths, canonical_order};
 pub use window::Gatherer;

@@ -110,7 +110,9 @@ impl<'a> Gatherer<'a> {
                 let near = (row as isize + distance).clamp(base as isize, end as isize) as usize;
                 batch.future.extend_from_slice(&self.panel.known[near * self.known..(near + 1) * self.known]);
             }
-            batch.future.extend(self.measured.iter().zip(&recent).map(|(column, mean)| known[*column] - mean));
+            batch
+                .future
+                .extend(self.measured.iter().zip(&recent).map(|(column, mean)| known[*column] - mean));
             let suggested = self.history.step_features(step, row, &mut batch.future);
             batch.base.push(suggested);
         }
@@ -125,7 +127,9 @@ impl<'a> Gatherer<'a> {
         let n = rows.len().max(1) as f32;
         self.measured
             .iter()
-            .map(|column| rows.clone().map(|row| self.panel.known[row * self.known + column]).sum::<f32>() / n)
+            .map(|column| {
+                rows.clone().map(|row| self.panel.known[row * self.known + column]).sum::<f32>() / n
+            })
             .collect()
     }
 

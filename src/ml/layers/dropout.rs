@@ -6,7 +6,7 @@ use crate::ml::layers::kernels::{drop_elements, mix};
 use crate::ml::layers::storage::{read, slice};
 
 /// Zeroes elements with this probability and scales the rest up; the same seed drops the same positions.
-pub fn dropout(x: &Tensor, probability: f64, seed: u64) -> Result<Tensor> {
+pub(super) fn dropout(x: &Tensor, probability: f64, seed: u64) -> Result<Tensor> {
     if probability <= 0.0 {
         return Ok(x.clone());
     }
@@ -34,7 +34,11 @@ struct DropoutOp {
 impl DropoutOp {
     fn new(probability: f64, seed: u64) -> Self {
         let threshold = (probability * 4_294_967_296.0) as u32;
-        Self { seed: (seed as u32, (seed >> 32) as u32), threshold, scale: (1.0 / (1.0 - probability)) as f32 }
+        Self {
+            seed: (seed as u32, (seed >> 32) as u32),
+            threshold,
+            scale: (1.0 / (1.0 - probability)) as f32,
+        }
     }
 
     fn apply(&self, x: &[f32], y: &mut [f32]) {

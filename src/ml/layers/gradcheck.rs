@@ -24,7 +24,8 @@ pub fn check(variables: &[&Var], forward: impl Fn() -> Result<Tensor>) {
         let w = weights.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         y.iter().zip(&w).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum()
     };
-    let gradients = (forward().unwrap() * weights.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+    let gradients =
+        (forward().unwrap() * weights.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
     for (which, variable) in variables.iter().enumerate() {
         let gradient = gradients.get(variable).expect("every variable gets a gradient");
         let gradient = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -41,7 +42,11 @@ pub fn check(variables: &[&Var], forward: impl Fn() -> Result<Tensor>) {
             let (above, below) = (start[i] + step, start[i] - step);
             let numeric = (at(above) - at(below)) / f64::from(above - below);
             let gap = (numeric - f64::from(gradient[i])).abs();
-            assert!(gap <= 1e-3 * f64::from(largest) + 2e-4, "variable {which}, element {i}: {numeric} and {}", gradient[i]);
+            assert!(
+                gap <= 1e-3 * f64::from(largest) + 2e-4,
+                "variable {which}, element {i}: {numeric} and {}",
+                gradient[i]
+            );
         }
         variable.set(&Tensor::from_vec(start, variable.shape(), &Device::Cpu).unwrap()).unwrap();
     }

@@ -30,7 +30,10 @@ impl Gradients {
 
 /// Lets `add` add to the gradient of `parameter`: to the collected sum while one is being collected, else
 /// to a new tensor, which backward then returns.
-pub fn accumulate(parameter: &Tensor, add: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Option<Tensor>> {
+pub(super) fn accumulate(
+    parameter: &Tensor,
+    add: impl FnOnce(&mut [f32]) -> Result<()>,
+) -> Result<Option<Tensor>> {
     COLLECTED.with_borrow_mut(|collected| match collected {
         Some(sums) => {
             add(sums.entry(parameter.id()).or_insert_with(|| vec![0.0; parameter.elem_count()]))?;
@@ -47,14 +50,16 @@ pub fn accumulate(parameter: &Tensor, add: impl FnOnce(&mut [f32]) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ml::layers::Activation;
     use crate::ml::layers::gradcheck::variable;
-    use crate::ml::layers::{Activation, linear};
+    use crate::ml::layers::linear::linear;
 
     #[test]
     fn collected_sums_equal_returned_gradients() {
         let (x, w, b) = (variable(&[5, 3], 1), variable(&[4, 3], 2), variable(&[4], 3));
         let loss = || linear(&x, &w, &b, Activation::Gelu).unwrap().sum_all().unwrap();
-        let returned = loss().backward().unwrap().get(&w).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let returned =
+            loss().backward().unwrap().get(&w).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let mut gradients = Gradients::default();
         for _ in 0..2 {
             gradients.collect(|| loss().backward()).unwrap();

@@ -17,17 +17,22 @@ pub enum Activation {
 
 /// A matrix in a slice: element (i, j) is at `i * rows + j * columns`.
 #[derive(Clone, Copy)]
-pub struct Matrix<'a> {
+pub(super) struct Matrix<'a> {
     /// The elements.
-    pub data: &'a [f32],
+    pub(super) data: &'a [f32],
     /// Distance between rows.
-    pub rows: usize,
+    pub(super) rows: usize,
     /// Distance between columns.
-    pub columns: usize,
+    pub(super) columns: usize,
 }
 
 /// `output[m, n] += left[m, k] * right[k, n]` on the calling thread.
-pub fn multiply_add(output: &mut [f32], (m, n, k): (usize, usize, usize), left: Matrix<'_>, right: Matrix<'_>) {
+pub(super) fn multiply_add(
+    output: &mut [f32],
+    (m, n, k): (usize, usize, usize),
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+) {
     if m == 0 || n == 0 || k == 0 {
         return;
     }
@@ -65,7 +70,7 @@ macro_rules! vectorised {
     ($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
-        pub fn $name($($argument: $type),*) {
+        pub(super) fn $name($($argument: $type),*) {
             #[allow(clippy::too_many_arguments)]
             #[inline(always)]
             fn body($($argument: $type),*) $body
@@ -98,7 +103,6 @@ macro_rules! vectorised {
         }
     };
 }
-pub(super) use vectorised;
 
 /// e^x without branches, relative error near 1e-7, for |x| up to 87.
 #[inline(always)]
@@ -120,7 +124,7 @@ fn exp(x: f32) -> f32 {
     series * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
-const GELU_SLOPE: f32 = 1.595_769_1; // 2 * sqrt(2 / pi)
+const GELU_SLOPE: f32 = 1.595_769; // 2 * sqrt(2 / pi)
 const GELU_CUBE: f32 = 0.044_715;
 
 #[inline(always)]
@@ -238,7 +242,7 @@ vectorised! {
 
 /// A well mixed hash of 32 bits.
 #[inline(always)]
-pub fn mix(x: u32) -> u32 {
+pub(super) fn mix(x: u32) -> u32 {
     let x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
     let x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
     x ^ (x >> 16)

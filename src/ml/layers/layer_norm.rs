@@ -11,7 +11,7 @@ use crate::ml::layers::storage::{read, slice};
 const EPSILON: f32 = 1e-5;
 
 /// Rows of x `[.., n]` to mean 0 and variance 1, times `gain` plus `bias`, both `[n]`.
-pub fn layer_norm(x: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub(super) fn layer_norm(x: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op3(gain, bias, LayerNormOp { moments: OnceLock::new() });
     }

@@ -11,7 +11,7 @@ use crate::ml::layers::kernels::{
 use crate::ml::layers::storage::{read, slice};
 
 /// `activation(x * weight^T + bias)` for x `[.., inputs]`, weight `[outputs, inputs]`, bias `[outputs]`.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
+pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op3(weight, bias, LinearOp { activation, before: OnceLock::new() });
     }
@@ -30,18 +30,54 @@ struct LinearOp {
 }
 
 impl LinearOp {
-    /// The gradient before the activation.
-    fn inner_gradient(&self, result: &Tensor, gradient: &Tensor) -> Result<Vec<f32>> {
-        let mut inner = read(gradient, <[f32]>::to_vec)?;
-        match self.activation {
-            Activation::None => {}
-            Activation::Relu => read(result, |y| relu_backward(&mut inner, y))?,
-            Activation::Gelu => match self.before.get() {
-                Some(z) => gelu_backward(&mut inner, z),
-                None => bail!("linear: backward before forward"),
-            },
+    /// Gives `f` the gradient before the activation.
+    fn with_inner_gradient<R>(
+        &self,
+        result: &Tensor,
+        gradient: &Tensor,
+        f: impl FnOnce(&[f32]) -> R,
+    ) -> Result<R> {
+        if self.activation == Activation::None {
+            return read(gradient, f);
         }
-        Ok(inner)
+        let mut inner = read(gradient, <[f32]>::to_vec)?;
+        match (self.activation, self.before.get()) {
+            (Activation::Gelu, Some(z)) => gelu_backward(&mut inner, z),
+            _ => read(result, |y| relu_backward(&mut inner, y))?,
+        }
+        Ok(f(&inner))
+    }
+
+    /// Gradients of input, weight and bias from the gradient before the activation.
+    fn gradients(x: &Tensor, weight: &Tensor, bias: &Tensor, g: &[f32]) -> Result<[Option<Tensor>; 3]> {
+        let (outputs, inputs) = weight.dims2()?;
+        let rows = x.elem_count() / inputs.max(1);
+        let dx = if x.track_op() {
+            let mut dx = vec![0.0; rows * inputs];
+            let left = Matrix { data: g, rows: outputs, columns: 1 };
+            read(weight, |w| {
+                multiply_add(
+                    &mut dx,
+                    (rows, inputs, outputs),
+                    left,
+                    Matrix { data: w, rows: inputs, columns: 1 },
+                );
+            })?;
+            Some(Tensor::from_vec(dx, x.shape(), x.device())?)
+        } else {
+            None
+        };
+        let dw = accumulate(weight, |dw| {
+            let left = Matrix { data: g, rows: 1, columns: outputs };
+            read(x, |x| {
+                multiply_add(dw, (outputs, inputs, rows), left, Matrix { data: x, rows: inputs, columns: 1 });
+            })
+        })?;
+        let db = accumulate(bias, |db| {
+            add_rows(g, db);
+            Ok(())
+        })?;
+        Ok([dx, dw, db])
     }
 }
 
@@ -87,29 +123,8 @@ impl CustomOp3 for LinearOp {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (outputs, inputs) = weight.dims2()?;
-        let rows = x.elem_count() / inputs.max(1);
-        let g = self.inner_gradient(result, gradient)?;
-        let by_row = Matrix { data: &g, rows: outputs, columns: 1 };
-        let by_column = Matrix { data: &g, rows: 1, columns: outputs };
-        let dx = if x.track_op() {
-            let mut dx = vec![0.0; rows * inputs];
-            read(weight, |w| {
-                multiply_add(&mut dx, (rows, inputs, outputs), by_row, Matrix { data: w, rows: inputs, columns: 1 });
-            })?;
-            Some(Tensor::from_vec(dx, x.shape(), x.device())?)
-        } else {
-            None
-        };
-        let dw = accumulate(weight, |dw| {
-            read(x, |x| {
-                multiply_add(dw, (outputs, inputs, rows), by_column, Matrix { data: x, rows: inputs, columns: 1 });
-            })
-        })?;
-        let db = accumulate(bias, |db| {
-            add_rows(&g, db);
-            Ok(())
-        })?;
+        let [dx, dw, db] =
+            self.with_inner_gradient(result, gradient, |g| Self::gradients(x, weight, bias, g))??;
         Ok((dx, dw, db))
     }
 }

@@ -1,5 +1,6 @@
 //! Layers with gradients: fused on the CPU, plain Candle formulas elsewhere; one thread per call.
 
+mod concat;
 mod dropout;
 mod embedding;
 #[cfg(test)]
@@ -12,12 +13,11 @@ mod parameters;
 mod residual;
 mod storage;
 
-pub use dropout::{dropout, keeps};
+pub use concat::concat;
+pub use dropout::keeps;
 pub use embedding::embedding;
 pub use gradients::Gradients;
 pub use kernels::Activation;
-pub use layer_norm::layer_norm;
-pub use linear::linear;
 pub use parameters::{Initializer, Parameters};
 pub use residual::{Linear, ResidualBlock};
 pub use storage::{read, slice};

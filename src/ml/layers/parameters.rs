@@ -41,14 +41,14 @@ pub struct Parameters {
 
 #[derive(Debug)]
 enum Source {
-    Seeded(Rng),
+    Seeded(Box<Rng>),
     Stored(BTreeMap<String, Tensor>),
 }
 
 impl Parameters {
     /// An empty registry whose parameters start from this generator.
     pub fn seeded(rng: Rng) -> Self {
-        Self { by_name: BTreeMap::new(), source: Source::Seeded(rng) }
+        Self { by_name: BTreeMap::new(), source: Source::Seeded(Box::new(rng)) }
     }
 
     /// An empty registry whose parameters start from stored tensors.
@@ -97,7 +97,11 @@ impl Parameters {
     /// Puts back what [`Parameters::values`] copied.
     pub fn set_values(&self, values: &[Vec<f32>]) -> Result<()> {
         if values.len() != self.by_name.len() {
-            return Err(Error::internal(format!("{} value sets for {} parameters", values.len(), self.by_name.len())));
+            return Err(Error::internal(format!(
+                "{} value sets for {} parameters",
+                values.len(),
+                self.by_name.len()
+            )));
         }
         for ((_, var, _), values) in self.iter().zip(values) {
             var.set(&Tensor::from_slice(values, var.shape(), var.device())?)?;

@@ -63,7 +63,7 @@ pub enum Gaps {
     Null,
     /// The last observed value.
     Previous,
-    /// On the straight line between the observed neighbours.
+    /// On the straight line between the observed neighbours, of which one is later than the gap.
     Linear,
     /// An error that names the first one.
     Error,
@@ -91,6 +91,9 @@ pub struct FinishOptions {
     pub duplicates: Duplicates,
     /// Periods in a season; `None` takes the usual one of the frequency.
     pub season_length: Option<usize>,
+    /// Where history ends in a series without later values of the target, which then is kept even where
+    /// the target is NULL in every row; `None` takes the latest value over all series.
+    pub cutoff: Option<i64>,
     /// Bytes the panel may hold; `None` for no limit.
     pub memory_limit: Option<usize>,
 }
@@ -161,6 +164,11 @@ impl PanelBuilder {
         self.timestamps.is_empty()
     }
 
+    /// Keys of the series so far, in order.
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
     /// Bytes held so far.
     pub fn bytes(&self) -> usize {
         let columns = self.known.iter().chain(&self.past).chain(&self.statics);
@@ -226,7 +234,8 @@ impl PanelBuilder {
         let before = self.timestamps[begin..].last();
         let sorted = timestamps.windows(2).fold(true, |ok, pair| ok & (pair[0] <= pair[1]))
             && before.is_none_or(|t| *t <= timestamps[0]);
-        let extreme = timestamps.iter().find(|t| t.unsigned_abs() > INSTANT_MAX);
+        let ends = [timestamps[0], timestamps[timestamps.len() - 1]];
+        let extreme = ends.into_iter().find(|t| t.unsigned_abs() > INSTANT_MAX);
         match (sorted, extreme) {
             (true, None) => Ok(()),
             (false, _) => Err(Error::internal(format!("the rows of series {key} are not sorted by time"))),
@@ -288,10 +297,10 @@ impl PanelBuilder {
             return Err(Error::data(format!("{table} has no rows to train on")));
         }
         let (keys, offsets, timestamps) = (&self.keys, &self.offsets, &self.timestamps);
-        let timeline = Timeline { table, time, kind: *time_kind, keys, offsets, timestamps };
+        let timeline = Timeline { table, target, time, kind: *time_kind, keys, offsets, timestamps };
         let (frequency, origin) = find_grid(&timeline, options.grid)?;
         control.check()?;
-        let layout = place(&timeline, &self.target, target, frequency, origin, options, control)?;
+        let layout = place(&timeline, &self.target, frequency, origin, options, control)?;
         self.check_memory(&layout, options)?;
         let mut report = layout.report(self.len(), frequency, origin);
         let panel = self.into_panel(layout, frequency, origin, options, &mut report)?;
@@ -376,171 +385,4 @@ fn scattered(store: ColumnStore, layout: &Layout, past: bool) -> Covariate {
 fn infinite(column: &str, key: &str, row: usize) -> Error {
     Error::data(format!("the covariate {column} is infinite in row {} of {key}", row + 1))
         .with_hint("covariates are finite 32-bit numbers or NULL")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ml::series::column::ColumnKind;
-
-    const DAY: i64 = 86_400_000_000;
-    const NULL: f64 = f64::NAN;
-
-    fn builder() -> PanelBuilder {
-        let number = |name: &str| ColumnSpec { name: name.into(), kind: ColumnKind::Number };
-        PanelBuilder::new(PanelSchema {
-            table: "sales".into(),
-            time: "sale_date".into(),
-            time_kind: TimeKind::Date,
-            target: "units".into(),
-            known: vec![number("price")],
-            past: vec![number("visits")],
-            statics: vec![ColumnSpec { name: "region".into(), kind: ColumnKind::Category }],
-        })
-    }
-
-    /// Appends `(day, target)` rows; price is the day, visits twice the day.
-    fn append(builder: &mut PanelBuilder, key: &str, rows: &[(i64, f64)]) -> Result<()> {
-        let times: Vec<i64> = rows.iter().map(|(day, _)| day * DAY).collect();
-        let target: Vec<f64> = rows.iter().map(|(_, y)| *y).collect();
-        let nulls: Vec<bool> = target.iter().map(|y| y.is_nan()).collect();
-        let price: Vec<f32> = rows.iter().map(|(day, _)| *day as f32).collect();
-        let visits: Vec<f32> = price.iter().map(|v| v * 2.0).collect();
-        let region = vec![Some(key); rows.len()];
-        builder.append(
-            key,
-            &Rows {
-                timestamps: &times,
-                target: &target,
-                nulls: Some(&nulls),
-                known: &[Column::Number(&price)],
-                past: &[Column::Number(&visits)],
-                statics: &[Column::Text(&region)],
-            },
-        )
-    }
-
-    fn finish(builder: PanelBuilder, options: FinishOptions) -> Result<(Panel, PanelReport)> {
-        builder.finish(&options, &Control::default())
-    }
-
-    fn same(a: &[f64], b: &[f64]) -> bool {
-        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
-    }
-
-    #[test]
-    fn runs_go_on_gaps_are_filled_and_future_rows_are_split_off() {
-        let mut b = builder();
-        append(&mut b, "s=1", &[(0, 1.0), (1, 2.0)]).unwrap();
-        append(&mut b, "s=1", &[(4, 5.0), (5, NULL), (6, NULL)]).unwrap();
-        append(&mut b, "s=2", &[(1, NULL), (2, NULL)]).unwrap();
-        append(&mut b, "s=3", &[(4, 7.0), (5, 8.0), (6, NULL), (7, NULL)]).unwrap();
-        let (panel, report) =
-            finish(b, FinishOptions { gaps: Gaps::Linear, ..FinishOptions::default() }).unwrap();
-        assert_eq!(panel.keys, ["s=1", "s=3"]);
-        assert_eq!((&panel.history[..], &panel.start[..]), (&[6, 2][..], &[0, 4][..]));
-        assert!(same(panel.history_of(0), &[1.0, 2.0, 3.0, 4.0, 5.0, NULL]));
-        assert_eq!((panel.future_of(0), panel.future_of(1), panel.season_length), (1, 2, 7));
-        let Values::Number(price) = &panel.known[0].values else { panic!("numbers") };
-        assert!(price[2].is_nan() && price[6] == 6.0 && price[10] == 7.0);
-        let Values::Number(visits) = &panel.past[0].values else { panic!("numbers") };
-        assert!(visits[5] == 10.0 && visits[6].is_nan() && visits[10].is_nan());
-        assert_eq!(panel.statics[0].values.codes_in(&["s=3".into()]), [MISSING, 0]);
-        let expected = PanelReport {
-            series: 2,
-            rows: 11,
-            gaps_filled: 2,
-            missing: 1,
-            dropped_series: 1,
-            future_rows: 3,
-            first_time: 0,
-            last_time: 5 * DAY,
-            ..PanelReport::default()
-        };
-        assert_eq!(report, expected);
-    }
-
-    #[test]
-    fn every_policy_fills_its_way() {
-        let filled = |gaps| {
-            let mut b = builder();
-            append(&mut b, "", &[(0, 1.0), (1, NULL), (3, 9.0), (4, 9.0), (5, 9.0)]).unwrap();
-            finish(b, FinishOptions { gaps, ..FinishOptions::default() }).map(|(panel, _)| panel.target)
-        };
-        for (gaps, value) in [(Gaps::Zero, 0.0), (Gaps::Null, NULL), (Gaps::Previous, 1.0)] {
-            assert!(same(&filled(gaps).unwrap(), &[1.0, NULL, value, 9.0, 9.0, 9.0]), "{gaps:?}");
-        }
-        assert!((filled(Gaps::Linear).unwrap()[2] - (1.0 + 8.0 * 2.0 / 3.0)).abs() < 1e-12);
-        let message = filled(Gaps::Error).unwrap_err();
-        assert_eq!(message.message(), "sales has no row for sale_date=1970-01-03 and GAPS is ERROR");
-    }
-
-    #[test]
-    fn duplicates_are_named_or_counted() {
-        let build = |duplicates| {
-            let mut b = builder();
-            append(&mut b, "store_id=3, item_id=A1", &[(0, 1.0), (1, 2.0), (2, 3.0), (2, 4.0), (2, 5.0)])
-                .unwrap();
-            finish(b, FinishOptions { duplicates, ..FinishOptions::default() })
-        };
-        assert_eq!(
-            build(Duplicates::Error).unwrap_err().message(),
-            "sales has 3 rows for store_id=3, item_id=A1, sale_date=1970-01-03; use TARGET sum(units) … EVERY DAY"
-        );
-        let (panel, report) = build(Duplicates::Last).unwrap();
-        assert_eq!((report.duplicates, &panel.target[..]), (2, &[1.0, 2.0, 5.0][..]));
-    }
-
-    #[test]
-    fn every_moves_rows_to_their_period_and_a_fixed_grid_keeps_its_phase() {
-        let rows: &[(i64, f64)] = &[(4, 1.0), (12, 2.0), (19, 3.0)];
-        let with = |grid| {
-            let mut b = builder();
-            append(&mut b, "s", rows).unwrap();
-            finish(b, FinishOptions { grid, ..FinishOptions::default() }).unwrap()
-        };
-        let (panel, report) = with(Grid::Every(Frequency::Days(7)));
-        assert_eq!((report.truncated, panel.origin, panel.len()), (2, 4 * DAY, 1));
-        assert_eq!(panel.target, [1.0, 2.0, 3.0]);
-        let (panel, _) = with(Grid::Fixed { frequency: Frequency::Days(7), origin: 5 * DAY });
-        assert!(same(&panel.target, &[1.0, NULL, 2.0, 3.0][..]) || same(&panel.target, &[1.0, 2.0, 3.0]));
-        assert_eq!(panel.instant(panel.start[0]), Some(-2 * DAY));
-    }
-
-    #[test]
-    fn bad_rows_are_refused_with_their_place() {
-        for (value, word) in [(f64::INFINITY, "infinity"), (f64::NAN, "NaN")] {
-            let one = [1.0f32];
-            let rows = Rows {
-                timestamps: &[2 * DAY],
-                target: &[value],
-                nulls: None,
-                known: &[Column::Number(&one)],
-                past: &[Column::Number(&one)],
-                statics: &[Column::Text(&[None])],
-            };
-            let error = builder().append("s=1", &rows).unwrap_err();
-            let expected = format!(
-                "the target units of sales is {word} at s=1, sale_date=1970-01-03; it must be finite or NULL"
-            );
-            assert_eq!(error.message(), expected);
-        }
-        let mut b = builder();
-        append(&mut b, "a", &[(0, 1.0)]).unwrap();
-        append(&mut b, "b", &[(0, 1.0)]).unwrap();
-        assert_eq!(append(&mut b, "a", &[(1, 1.0)]).unwrap_err().kind(), ErrorKind::Internal);
-        assert_eq!(append(&mut b, "b", &[(-1, 1.0)]).unwrap_err().kind(), ErrorKind::Internal);
-        assert_eq!(finish(builder(), FinishOptions::default()).unwrap_err().kind(), ErrorKind::Data);
-        let mut b = builder();
-        append(&mut b, "a", &[(0, NULL), (1, NULL)]).unwrap();
-        let error = finish(b, FinishOptions::default()).unwrap_err();
-        assert_eq!(error.message(), "the target units of sales is NULL in every row");
-        let mut b = builder();
-        append(&mut b, "a", &[(0, 1.0), (1, 1.0), (900_000, 1.0)]).unwrap();
-        assert!(finish(b, FinishOptions::default()).unwrap_err().message().contains("fewer than one row"));
-        let mut b = builder();
-        append(&mut b, "a", &[(0, 1.0), (1, 1.0)]).unwrap();
-        let tight = FinishOptions { memory_limit: Some(10), ..FinishOptions::default() };
-        assert_eq!(finish(b, tight).unwrap_err().subject(), Subject::Memory);
-    }
 }

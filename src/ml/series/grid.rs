@@ -30,6 +30,7 @@ pub enum Grid {
 /// The sorted timestamps of all series, with what is needed to name them in an error.
 pub(super) struct Timeline<'a> {
     pub(super) table: &'a str,
+    pub(super) target: &'a str,
     pub(super) time: &'a str,
     pub(super) kind: TimeKind,
     pub(super) keys: &'a [String],
@@ -130,6 +131,10 @@ fn distances(rows: &Timeline<'_>) -> Result<BTreeMap<i64, usize>> {
     let mut counts = BTreeMap::new();
     let (mut last, mut run) = (0, 0);
     for (_, times) in rows.series() {
+        if times.windows(2).fold(true, |even, pair| even & (pair[1].wrapping_sub(pair[0]) == last)) {
+            run += times.len().saturating_sub(1);
+            continue;
+        }
         for pair in times.windows(2) {
             let distance = pair[1].saturating_sub(pair[0]);
             if distance == last {
@@ -199,7 +204,10 @@ fn irregular(rows: &Timeline<'_>, step: i64) -> Error {
         "{} is irregular in time, most rows are {name} apart but not all{example}",
         rows.table
     ))
-    .with_hint(format!("add EVERY {name} with an aggregate, for example TARGET sum(units) … EVERY {name}"))
+    .with_hint(format!(
+        "add EVERY {name} with an aggregate, for example TARGET sum({}) … EVERY {name}",
+        rows.target
+    ))
 }
 
 fn out_of_phase(rows: &Timeline<'_>, frequency: Frequency, series: usize, instant: i64) -> Error {
@@ -240,9 +248,9 @@ mod tests {
             offsets.push(timestamps.len());
         }
         let keys: Vec<String> = (1..=series.len()).map(|i| format!("store={i}")).collect();
-        let (table, time) = ("sales", "day");
+        let (table, target, time) = ("sales", "units", "day");
         find_grid(
-            &Timeline { table, time, kind, keys: &keys, offsets: &offsets, timestamps: &timestamps },
+            &Timeline { table, target, time, kind, keys: &keys, offsets: &offsets, timestamps: &timestamps },
             grid,
         )
     }

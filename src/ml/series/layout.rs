@@ -31,6 +31,8 @@ struct Placement {
     end: i64,
     /// Period after its last observed target.
     observed_end: i64,
+    /// Period after its last row of history.
+    history_end: i64,
     /// Period of every row after `start`; `None` when row `k` has period `start + k`.
     slots: Option<Vec<u32>>,
     duplicates: usize,
@@ -55,7 +57,8 @@ pub(super) struct Layout {
     offsets: Vec<usize>,
     history: Vec<usize>,
     dropped: usize,
-    cutoff_end: i64,
+    /// Period after the latest observed target of all series.
+    latest: i64,
     /// Every row of the input already stands where it belongs.
     in_place: bool,
 }
@@ -64,7 +67,6 @@ pub(super) struct Layout {
 pub(super) fn place(
     rows: &Timeline<'_>,
     target: &[f64],
-    target_name: &str,
     frequency: Frequency,
     origin: i64,
     options: &FinishOptions,
@@ -82,20 +84,25 @@ pub(super) fn place(
         }
     }
     let all = placements.len();
-    placements.retain(|p| p.observed_end > p.start);
-    let Some(cutoff_end) = placements.iter().map(|p| p.observed_end).max() else {
-        let message = format!("the target {target_name} of {} is NULL in every row", rows.table);
+    let given = options.cutoff.map(|instant| frequency.period(origin, instant) + 1);
+    if given.is_none() {
+        placements.retain(|p| p.observed_end > p.start);
+    }
+    let Some(latest) = placements.iter().map(|p| p.observed_end).max() else {
+        let message = format!("the target {} of {} is NULL in every row", rows.target, rows.table);
         return Err(Error::data(message).with_hint("train on rows that have a value of it"));
     };
     check_density(rows, &placements, frequency)?;
+    for p in &mut placements {
+        p.history_end = given.map_or(latest, |given| given.max(p.observed_end)).clamp(p.start, p.end);
+    }
+    let history: Vec<usize> = placements.iter().map(|p| (p.history_end - p.start) as usize).collect();
     let mut offsets = vec![0];
-    let mut history = Vec::with_capacity(placements.len());
     for p in &placements {
         offsets.push(offsets[offsets.len() - 1] + (p.end - p.start) as usize);
-        history.push((p.end.min(cutoff_end) - p.start) as usize);
     }
     let in_place = placements.len() == all && placements.iter().all(|p| p.slots.is_none());
-    Ok(Layout { dropped: all - placements.len(), placements, offsets, history, cutoff_end, in_place })
+    Ok(Layout { dropped: all - placements.len(), placements, offsets, history, latest, in_place })
 }
 
 fn place_series(
@@ -120,6 +127,7 @@ fn place_series(
         start,
         end,
         observed_end,
+        history_end: end,
         slots: None,
         duplicates: 0,
         truncated: 0,
@@ -164,12 +172,12 @@ fn duplicate(rows: &Timeline<'_>, series: usize, frequency: Frequency, origin: i
     let times = &rows.timestamps[rows.offsets[series]..rows.offsets[series + 1]];
     let count = times.iter().filter(|t| frequency.period(origin, **t) == period).count();
     let place = rows.place(series, frequency.instant(origin, period).unwrap_or(times[0]));
-    let table = rows.table;
+    let (table, target) = (rows.table, rows.target);
     let key_hint = match rows.keys[series].as_str() {
         "" => "add PARTITION BY when the table holds several series, or aggregate",
         _ => "aggregate the rows of one period, or remove the duplicates",
     };
-    Error::data(format!("{table} has {count} rows for {place}; use TARGET sum(units) … EVERY {frequency}"))
+    Error::data(format!("{table} has {count} rows for {place}; use TARGET sum({target}) … EVERY {frequency}"))
         .with_hint(key_hint)
 }
 
@@ -197,7 +205,7 @@ impl Layout {
     pub(super) fn report(&self, rows: usize, frequency: Frequency, origin: i64) -> PanelReport {
         let first = self.placements.iter().map(|p| p.start).min().unwrap_or(0);
         let total = |count: fn(&Placement) -> usize| self.placements.iter().map(count).sum::<usize>();
-        let future: usize = self.placements.iter().map(|p| p.rows_from(self.cutoff_end)).sum();
+        let future: usize = self.placements.iter().map(|p| p.rows_from(p.history_end)).sum();
         PanelReport {
             series: self.placements.len(),
             rows,
@@ -208,7 +216,7 @@ impl Layout {
             dropped_series: self.dropped,
             future_rows: future,
             first_time: frequency.instant(origin, first).unwrap_or(0),
-            last_time: frequency.instant(origin, self.cutoff_end - 1).unwrap_or(0),
+            last_time: frequency.instant(origin, self.latest - 1).unwrap_or(0),
         }
     }
 

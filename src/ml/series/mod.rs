@@ -7,6 +7,8 @@ mod future;
 mod grid;
 mod layout;
 mod panel;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{Duplicates, FinishOptions, Gaps, PanelBuilder, PanelReport, PanelSchema, Rows};
 pub use column::{Column, ColumnKind, ColumnSpec};

@@ -53,7 +53,8 @@ impl Checkpoint {
         let mut bytes: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         for (group, tensors) in groups.into_iter().filter_map(|(name, tensors)| Some((name, tensors?))) {
             for (i, tensor) in tensors.iter().enumerate() {
-                bytes.insert(format!("{group}.{i:05}"), tensor.iter().flat_map(|x| x.to_le_bytes()).collect());
+                bytes
+                    .insert(format!("{group}.{i:05}"), tensor.iter().flat_map(|x| x.to_le_bytes()).collect());
             }
         }
         let views = bytes
@@ -67,14 +68,16 @@ impl Checkpoint {
             best_loss: self.best_loss.is_finite().then_some(self.best_loss),
             best_epoch: self.best_epoch,
         };
-        let text = serde_json::to_string(&counters).map_err(|e| Error::internal(format!("checkpoint: {e}")))?;
+        let text =
+            serde_json::to_string(&counters).map_err(|e| Error::internal(format!("checkpoint: {e}")))?;
         safetensors::serialize(views, Some(HashMap::from([(COUNTERS.to_string(), text)])))
             .map_err(|e| Error::internal(format!("checkpoint: {e}")))
     }
 
     /// Reads what [`Checkpoint::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let corrupt = |why: String| Error::corrupt(Subject::Model, format!("the checkpoint cannot be read: {why}"));
+        let corrupt =
+            |why: String| Error::corrupt(Subject::Model, format!("the checkpoint cannot be read: {why}"));
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
         let counters = metadata
             .metadata()
@@ -89,7 +92,8 @@ impl Checkpoint {
             if view.dtype() != Dtype::F32 {
                 return Err(corrupt(format!("tensor {name} is {:?}", view.dtype())));
             }
-            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let values =
+                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
             groups.entry(group.to_string()).or_default().insert(index.to_string(), values);
         }
         let mut take = |name: &str| groups.remove(name).map(|group| group.into_values().collect::<Vec<_>>());

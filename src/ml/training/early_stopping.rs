@@ -16,7 +16,12 @@ impl EarlyStopping {
     }
 
     /// The state of a stopped training.
-    pub fn restored(patience: usize, best_loss: f64, best_epoch: usize, best_values: Option<Vec<Vec<f32>>>) -> Self {
+    pub fn restored(
+        patience: usize,
+        best_loss: f64,
+        best_epoch: usize,
+        best_values: Option<Vec<Vec<f32>>>,
+    ) -> Self {
         Self { patience, best_loss, best_epoch, best_values }
     }
 

@@ -26,7 +26,9 @@ impl Objective {
 
     /// Loss and its slope in the forecast for output `output`.
     fn value_and_slope(&self, output: usize, error: f32) -> (f32, f32) {
-        let quantile = |level: f32| if error >= 0.0 { (level * error, -level) } else { ((level - 1.0) * error, 1.0 - level) };
+        let quantile = |level: f32| {
+            if error >= 0.0 { (level * error, -level) } else { ((level - 1.0) * error, 1.0 - level) }
+        };
         match self {
             Self::Quantile(levels) => quantile(levels[output] as f32),
             Self::Mae => quantile(0.5),
@@ -39,7 +41,12 @@ impl Objective {
 ///
 /// `forecast` is `[.., outputs]`; `actual` and `weight` have one element for each of its rows. A row of
 /// weight 0 is missing: its actual may be anything and moves neither loss nor gradient.
-pub fn masked_loss(forecast: &Tensor, actual: &[f32], weight: &[f32], objective: &Objective) -> Result<Tensor> {
+pub fn masked_loss(
+    forecast: &Tensor,
+    actual: &[f32],
+    weight: &[f32],
+    objective: &Objective,
+) -> Result<Tensor> {
     let outputs = objective.outputs();
     if forecast.elem_count() != actual.len() * outputs || actual.len() != weight.len() {
         bail!("loss: forecast {:?}, {} actuals, {} weights", forecast.dims(), actual.len(), weight.len());
@@ -87,7 +94,9 @@ impl CustomOp1 for LossOp {
     fn cpu_fwd(&self, forecast: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let outputs = self.objective.outputs();
         let mut total = 0.0f64;
-        for ((row, y), w) in slice(forecast, layout)?.chunks_exact(outputs).zip(&self.actual).zip(&self.weight) {
+        for ((row, y), w) in
+            slice(forecast, layout)?.chunks_exact(outputs).zip(&self.actual).zip(&self.weight)
+        {
             if *w > 0.0 {
                 let row = row.iter().enumerate().map(|(k, f)| self.objective.value_and_slope(k, y - f).0);
                 total += f64::from(row.sum::<f32>() * w);
@@ -138,8 +147,10 @@ mod tests {
     fn fused_equals_the_plain_formula() {
         for objective in objectives() {
             let forecast = variable(&[4, objective.outputs()], 5);
-            let fused = masked_loss(&forecast, &ACTUAL, &WEIGHT, &objective).unwrap().to_scalar::<f32>().unwrap();
-            let plain = plain_loss(&forecast, &ACTUAL, &WEIGHT, &objective).unwrap().to_scalar::<f32>().unwrap();
+            let fused =
+                masked_loss(&forecast, &ACTUAL, &WEIGHT, &objective).unwrap().to_scalar::<f32>().unwrap();
+            let plain =
+                plain_loss(&forecast, &ACTUAL, &WEIGHT, &objective).unwrap().to_scalar::<f32>().unwrap();
             assert!((fused - plain).abs() < 1e-5, "{objective:?}: {fused} and {plain}");
         }
     }

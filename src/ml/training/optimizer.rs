@@ -66,8 +66,9 @@ impl AdamW {
     ) -> Result<f64> {
         let norm = gradients.iter().map(|g| squares(g)).sum::<f64>().sqrt();
         if !norm.is_finite() {
-            return Err(Error::data("training diverged: a gradient is not a finite number")
-                .with_hint("lower learning_rate, or look for extreme values in the target and the covariates"));
+            return Err(Error::data("training diverged: a gradient is not a finite number").with_hint(
+                "lower learning_rate, or look for extreme values in the target and the covariates",
+            ));
         }
         self.steps += 1;
         let config = self.config;

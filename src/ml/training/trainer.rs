@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator,
+};
 use rayon::slice::ParallelSlice;
 
 use candle_core::Tensor;
@@ -24,6 +26,11 @@ pub trait Dataset: Sync {
 
     /// Number of examples.
     fn len(&self) -> usize;
+
+    /// True when there is no example.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 
     /// Replaces the content of `batch` by these examples.
     fn gather(&self, indexes: &[usize], batch: &mut Self::Batch);
@@ -73,6 +80,8 @@ pub struct TrainerConfig {
     pub optimizer: AdamWConfig,
     /// Decay of the moving average of the weights, which is what is validated and kept.
     pub average_decay: f64,
+    /// Share of the whole work that is done before and after this training.
+    pub progress: (f64, f64),
     /// Wall-clock budget in seconds.
     pub seconds_max: Option<f64>,
     /// Seed of order and dropout.
@@ -102,7 +111,8 @@ struct Shard {
 }
 
 impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Trainer<'a, N, D> {
-    /// A training from the network's present parameters; without validation examples all epochs run.
+    /// A training from the network's present parameters; without validation examples all epochs run and the
+    /// training loss stands for the validation loss.
     pub fn new(network: &'a N, train: &'a D, valid: &'a D, config: TrainerConfig) -> Result<Self> {
         let values = network.parameters().values()?;
         Ok(Self {
@@ -127,7 +137,8 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         if groups.iter().any(|group| sizes(group) != sizes(&self.values)) {
             return Err(Error::internal("the checkpoint belongs to a network of another shape"));
         }
-        let Checkpoint { epoch, step, best_loss, best_epoch, values, first, second, average, best } = checkpoint;
+        let Checkpoint { epoch, step, best_loss, best_epoch, values, first, second, average, best } =
+            checkpoint;
         self.optimizer = AdamW::restored(self.config.optimizer, step, first, second);
         self.stopping = EarlyStopping::restored(self.config.patience, best_loss, best_epoch, best);
         self.network.parameters().set_values(&values)?;
@@ -163,7 +174,8 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
 
     /// Runs all epochs until the last, the patience or the time is spent, and leaves the best parameters.
     pub fn run(&mut self, control: &Control) -> Result<()> {
-        while self.epoch < self.config.epochs && !self.stopping.stops_after(self.epoch) && !self.out_of_time() {
+        while self.epoch < self.config.epochs && !self.stopping.stops_after(self.epoch) && !self.out_of_time()
+        {
             self.run_epoch(control)?;
         }
         self.finish()
@@ -188,10 +200,11 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             weight += batch_weight;
             seen += batch.len();
             let done = (self.epoch as f64 + seen as f64 / order.len() as f64) / self.config.epochs as f64;
+            let (from, to) = self.config.progress;
             let speed = seen as f64 / epoch_started.elapsed().as_secs_f64().max(1e-9);
             control.report(|p| {
                 (p.phase, p.epoch, p.epochs) = ("fit", self.epoch, self.config.epochs);
-                (p.fraction, p.rows_per_second) = (done, Some(speed));
+                (p.fraction, p.rows_per_second) = (from + (to - from) * done, Some(speed));
             });
             if self.out_of_time() {
                 break;
@@ -203,8 +216,8 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
 
     fn end_epoch(&mut self, train_loss: f64, rate: f64, speed: f64, control: &Control) -> Result<()> {
         self.epoch += 1;
-        let valid_loss = if self.valid.len() == 0 {
-            f64::NAN
+        let valid_loss = if self.valid.is_empty() {
+            train_loss
         } else {
             self.network.parameters().set_values(&self.average)?;
             let loss = evaluate(self.network, self.valid, control)?;
@@ -214,7 +227,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         control.report(|p| {
             p.epoch = self.epoch;
             p.train_loss = Some(train_loss);
-            p.valid_loss = valid_loss.is_finite().then_some(valid_loss);
+            p.valid_loss = (!self.valid.is_empty()).then_some(valid_loss);
         });
         self.log.push(EpochLog {
             epoch: self.epoch,
@@ -265,7 +278,9 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         let loss: f64 = shards.iter().map(|s| s.loss).sum();
         if !loss.is_finite() {
             return Err(Error::data(format!("training diverged at step {}: the loss is {loss}", step + 1))
-                .with_hint("lower learning_rate, or look for extreme values in the target and the covariates"));
+                .with_hint(
+                    "lower learning_rate, or look for extreme values in the target and the covariates",
+                ));
         }
         if weight <= 0.0 {
             return Ok((0.0, 0.0));
@@ -338,4 +353,149 @@ fn evaluate<B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>>(
         .collect::<Result<_>>()?;
     let (loss, weight) = sums.iter().fold((0.0, 0.0), |(l, w), (loss, weight)| (l + loss, w + weight));
     Ok(if weight > 0.0 { loss / weight } else { f64::NAN })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::layers::{Activation, Initializer, Linear};
+    use crate::ml::training::loss::{Objective, masked_loss};
+    use candle_core::Device;
+
+    /// Learns y = x1 - 2 x2 through a hidden layer.
+    struct Toy {
+        parameters: Parameters,
+        hidden: Linear,
+        output: Linear,
+        dead: bool,
+    }
+
+    impl Toy {
+        fn new(dead: bool) -> Self {
+            let mut parameters = Parameters::seeded(Rng::new(2));
+            let hidden = Linear::new(&mut parameters, "hidden", 2, 8).unwrap();
+            let output = Linear::new(&mut parameters, "output", 8, 1).unwrap();
+            if dead {
+                parameters.register("dead", &[1], Initializer::Zeros).unwrap();
+            }
+            Self { parameters, hidden, output, dead }
+        }
+    }
+
+    #[derive(Default)]
+    struct Rows {
+        x: Vec<f32>,
+        y: Vec<f32>,
+    }
+
+    impl Network for Toy {
+        type Batch = Rows;
+
+        fn parameters(&self) -> &Parameters {
+            &self.parameters
+        }
+
+        fn pass_length(&self) -> usize {
+            3
+        }
+
+        fn loss(&self, batch: &Rows, seed: Option<u64>) -> Result<LossSum> {
+            let x = Tensor::from_slice(&batch.x, (batch.y.len(), 2), &Device::Cpu)?;
+            let mut hidden = self.hidden.forward(&x, Activation::Relu)?;
+            if let Some(seed) = seed {
+                hidden = (hidden * (1.0 + 1e-3 * (seed % 7) as f64))?;
+            }
+            let y = self.output.forward(&hidden, Activation::None)?;
+            let sum = masked_loss(&y, &batch.y, &vec![1.0; batch.y.len()], &Objective::Mse)?;
+            Ok(LossSum { sum, weight: batch.y.len() as f64 })
+        }
+    }
+
+    struct Examples(usize, f32);
+
+    impl Dataset for Examples {
+        type Batch = Rows;
+
+        fn len(&self) -> usize {
+            self.0
+        }
+
+        fn gather(&self, indexes: &[usize], batch: &mut Rows) {
+            batch.x.clear();
+            batch.y.clear();
+            for i in indexes {
+                let (a, b) = ((*i as f32 * 0.37).sin(), (*i as f32 * 0.11).cos());
+                batch.x.extend([a, b]);
+                batch.y.push((a - 2.0 * b) * self.1);
+            }
+        }
+    }
+
+    fn config(epochs: usize) -> TrainerConfig {
+        TrainerConfig {
+            epochs,
+            epoch_length: 80,
+            batch_size: 16,
+            shard_size: 5,
+            learning_rate: 2e-2,
+            patience: 50,
+            optimizer: AdamWConfig::default(),
+            average_decay: 0.9,
+            progress: (0.0, 1.0),
+            seconds_max: None,
+            seed: 4,
+        }
+    }
+
+    #[test]
+    fn the_loss_falls_and_the_best_parameters_stay() {
+        let (toy, train, valid) = (Toy::new(false), Examples(100, 1.0), Examples(9, 1.0));
+        let mut trainer = Trainer::new(&toy, &train, &valid, config(40)).unwrap();
+        let control = Control::default();
+        trainer.run(&control).unwrap();
+        let log = trainer.log();
+        assert!(log[39].train_loss < 0.01 * log[0].train_loss);
+        assert_eq!((log[39].step, control.progress().epoch, control.progress().phase), (200, 40, "fit"));
+        let best = log.iter().map(|l| l.valid_loss).fold(f64::INFINITY, f64::min);
+        assert_eq!(evaluate(&toy, &valid, &control).unwrap(), best);
+    }
+
+    #[test]
+    fn a_resumed_training_ends_with_the_same_bits() {
+        let (train, valid) = (Examples(100, 1.0), Examples(9, 1.0));
+        let control = Control::default();
+        let whole = Toy::new(false);
+        Trainer::new(&whole, &train, &valid, config(6)).unwrap().run(&control).unwrap();
+        let half = Toy::new(false);
+        let mut trainer = Trainer::new(&half, &train, &valid, config(6)).unwrap();
+        (0..3).for_each(|_| trainer.run_epoch(&control).unwrap());
+        let bytes = trainer.checkpoint().to_bytes().unwrap();
+        let other = Toy::new(false);
+        let trainer = Trainer::new(&other, &train, &valid, config(6)).unwrap();
+        trainer.resume(Checkpoint::from_bytes(&bytes).unwrap()).unwrap().run(&control).unwrap();
+        assert_eq!(other.parameters.values().unwrap(), whole.parameters.values().unwrap());
+    }
+
+    #[test]
+    fn a_parameter_without_gradient_and_a_loss_of_nan_are_errors() {
+        let none = Examples(0, 1.0);
+        let run = |toy: &Toy, examples: &Examples| {
+            assert_eq!(toy.dead, toy.parameters.iter().any(|(name, _, _)| name == "dead"));
+            Trainer::new(toy, examples, &none, config(1)).unwrap().run(&Control::default()).unwrap_err()
+        };
+        let unused = run(&Toy::new(true), &Examples(50, 1.0));
+        assert_eq!(unused.message(), "the parameter dead received no gradient");
+        let diverged = run(&Toy::new(false), &Examples(50, f32::INFINITY));
+        assert!(diverged.message().starts_with("training diverged at step 1"), "{diverged}");
+    }
+
+    #[test]
+    fn an_epoch_shorter_than_the_data_still_sees_all_of_it() {
+        let (toy, train) = (Toy::new(false), Examples(1000, 1.0));
+        let trainer = Trainer::new(&toy, &train, &train, config(1)).unwrap();
+        let mut order = trainer.epoch_order();
+        order.sort_unstable();
+        assert_eq!(order.len(), 80);
+        assert!(order.windows(2).all(|pair| pair[0] < pair[1] && pair[1] - pair[0] < 26));
+    }
 }

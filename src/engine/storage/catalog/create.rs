@@ -55,7 +55,7 @@ impl Catalog {
 
         let (tables, fs) = (&self.inner.tables, self.inner.fs.clone());
         let table = Arc::new(StoredTable::open(tables, &entry.id, name.to_string(), fs)?);
-        table.mark_dropped(); // until the catalog has it, its files go with it
+        table.mark_unpublished();
         create_directory(&table).await?;
         let rows = delta::create(&table, &stored, &layout, rows, &self.inner.functions).await?;
         let created = self.publish_table(name, entry, Arc::clone(&table), if_exists).await?;
@@ -139,8 +139,8 @@ impl Catalog {
 async fn create_directory(table: &Arc<StoredTable>) -> Result<()> {
     let table = Arc::clone(table);
     let created = tokio::task::spawn_blocking(move || {
-        let directory = table.directory();
-        table.fs().create_dir_all(directory).map_err(|e| Error::io(directory, &e))
+        let directory = table.directory()?;
+        directory.fs().create_dir_all(directory.path()).map_err(|e| Error::io(directory.path(), &e))
     });
     created.await.map_err(|e| Error::internal(format!("the table's directory was not created: {e}")))?
 }

@@ -49,7 +49,7 @@ impl fmt::Display for TableName {
 pub struct ColumnDefinition {
     /// Name.
     pub name: String,
-    /// Type; [`types::declared`] has been applied or will be.
+    /// Type; one that tables cannot store is refused when the column is created.
     pub data_type: DataType,
     /// False for NOT NULL.
     pub nullable: bool,

@@ -10,7 +10,8 @@ use datafusion::execution::{SessionState, TaskContext};
 use parking_lot::{Mutex, RwLock};
 
 use crate::engine::storage::catalog::entries::{
-    Contents, DEFAULT_SCHEMA, Entry, ExternalTable, SchemaEntry, Table, TableName, View, check_identifier,
+    ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, SchemaEntry, Table, TableName, View,
+    check_identifier,
 };
 use crate::engine::storage::catalog::generations::Generations;
 use crate::engine::storage::catalog::{Created, IfExists};
@@ -161,6 +162,24 @@ impl Catalog {
         let entry = self.table(name)?;
         let layout = Arc::new(Layout::current(name, &entry, &snapshot.schema, &self.inner.functions)?);
         Ok(Arc::new(StoredTableProvider::latest(table, layout, layout_changes, self.is_writable())))
+    }
+
+    /// The columns of the stored table `name` as CREATE TABLE would declare them.
+    pub async fn columns(&self, name: &TableName) -> Result<Vec<ColumnDefinition>> {
+        let snapshot = self.stored_table(name)?.latest().await?;
+        let entry = self.table(name)?;
+        let layout = Layout::current(name, &entry, &snapshot.schema, &self.inner.functions)?;
+        let columns = entry.live_columns().zip(layout.required).filter_map(|(column, required)| {
+            let stored = snapshot.schema.field_with_name(&column.stored_name).ok()?;
+            Some(ColumnDefinition {
+                name: column.name.clone(),
+                data_type: stored.data_type().clone(),
+                nullable: !required,
+                default_sql: column.default_sql.clone(),
+                comment: column.comment.clone(),
+            })
+        });
+        Ok(columns.collect())
     }
 
     /// Id and number of the newest version of the table `name`, the lineage of what is computed from it.

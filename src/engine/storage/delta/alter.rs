@@ -7,17 +7,16 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::physical_expr::expressions::Literal;
 use deltalake::protocol::DeltaOperation;
-use futures::StreamExt;
 
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::dml::{RowChange, RowsChange};
-use crate::engine::storage::delta::errors::from_datafusion;
+use crate::engine::storage::delta::errors::{from_datafusion, to_datafusion};
 use crate::engine::storage::delta::insert::cast_to;
 use crate::engine::storage::delta::layout::Layout;
 use crate::engine::storage::delta::scan::ScanColumns;
 use crate::engine::storage::delta::snapshot::Snapshot;
 use crate::engine::storage::delta::table::{Commit, StoredTable};
-use crate::engine::storage::delta::writer::{DataWriter, WriteTarget};
+use crate::engine::storage::delta::writer::{WriteTarget, write_rows};
 use crate::error::Result;
 
 /// Writes version 0 of `table` with the columns `stored` and, if given, all of `rows`.
@@ -28,22 +27,20 @@ pub async fn create(
     rows: Option<SendableRecordBatchStream>,
     functions: &SessionState,
 ) -> Result<u64> {
-    let Some(mut rows) = rows else {
+    let Some(rows) = rows else {
         table.create(stored, Vec::new(), 0).await?;
         return Ok(0);
     };
     let constraints = Constraints::new(layout, functions)?;
-    let nullable = |f: &Arc<Field>| f.as_ref().clone().with_nullable(true);
-    let accepted = Arc::new(Schema::new(layout.schema.fields().iter().map(nullable).collect::<Vec<_>>()));
     let columns =
         ScanColumns { visible: Arc::clone(&layout.schema), stored_names: layout.stored_names.clone() };
-    let mut writer = DataWriter::new(WriteTarget::new(table, columns.in_files(), &layout.cluster_by));
-    while let Some(batch) = rows.next().await {
-        let batch = batch.and_then(|b| cast_to(&b, &accepted)).map_err(from_datafusion)?;
-        constraints.verify(&batch)?;
-        writer.write(&batch).await?;
-    }
-    let files = writer.finish().await?;
+    let target = WriteTarget::new(table.directory()?, columns.in_files(), &layout.cluster_by);
+    let written = write_rows(target, rows, |batch| {
+        let batch = cast_to(&batch, &layout.schema)?;
+        constraints.verify(&batch).map_err(to_datafusion)?;
+        Ok(batch)
+    });
+    let files = written.await.map_err(from_datafusion)?;
     let count = files.rows();
     table.create(stored, files.into_adds(), count).await?;
     Ok(count)

@@ -29,8 +29,9 @@ impl Constraints {
     /// The constraints of `layout`.
     pub fn new(layout: &Layout, session: &dyn Session) -> Result<Self> {
         let schema = layout.qualified_schema()?;
-        let fields = layout.schema.fields().iter().enumerate();
-        let not_null = fields.filter(|(_, f)| !f.is_nullable()).map(|(i, f)| (i, f.name().clone())).collect();
+        let columns = layout.schema.fields().iter().zip(&layout.required).enumerate();
+        let not_null = columns.filter(|(_, (_, required))| **required);
+        let not_null = not_null.map(|(i, (f, _))| (i, f.name().clone())).collect();
         let checks = layout.checks.iter().map(|check| {
             let condition =
                 session.create_physical_expr(check.condition.clone(), &schema).map_err(from_datafusion)?;

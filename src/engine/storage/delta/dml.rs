@@ -19,13 +19,13 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use crate::engine::storage::delta::constraints::Constraints;
-use crate::engine::storage::delta::errors::from_datafusion;
+use crate::engine::storage::delta::errors::{from_datafusion, to_datafusion};
 use crate::engine::storage::delta::exec::Change;
 use crate::engine::storage::delta::scan::{Scan, ScanColumns};
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::table::{Commit, StoredTable};
-use crate::engine::storage::delta::writer::{DataWriter, NewFiles, WriteTarget};
-use crate::error::{Error, Result};
+use crate::engine::storage::delta::writer::{NewFiles, WriteTarget, write_rows};
+use crate::error::Result;
 
 /// What happens to the rows that match.
 #[derive(Debug)]
@@ -171,29 +171,24 @@ impl RowsChange {
         file: &Arc<DataFile>,
         context: &Arc<TaskContext>,
     ) -> Result<(NewFiles, u64)> {
-        let target = WriteTarget::new(&self.table, scan.columns.in_files(), &self.cluster_by);
-        let mut writer = DataWriter::new(target);
+        let target = WriteTarget::new(self.table.directory()?, scan.columns.in_files(), &self.cluster_by);
         let mut count = 0;
-        let mut batches = read(scan, file, None, context)?;
-        while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(from_datafusion)?;
-            let matching = mask(self.predicate.as_ref(), &batch).map_err(from_datafusion)?;
+        let written = write_rows(target, read(scan, file, None, context)?, |batch| {
+            let matching = mask(self.predicate.as_ref(), &batch)?;
             count += matching.true_count() as u64;
-            writer.write(&self.change_rows(&batch, &matching)?).await?;
-        }
-        Ok((writer.finish().await?, count))
+            self.change_rows(&batch, &matching)
+        });
+        let files = written.await.map_err(from_datafusion)?;
+        Ok((files, count))
     }
 
-    fn change_rows(&self, batch: &RecordBatch, matching: &BooleanArray) -> Result<RecordBatch> {
+    fn change_rows(&self, batch: &RecordBatch, matching: &BooleanArray) -> DfResult<RecordBatch> {
         match &self.change {
-            RowChange::Delete => not(matching)
-                .and_then(|kept| filter_record_batch(batch, &kept))
-                .map_err(|e| Error::internal(format!("delete: {e}"))),
+            RowChange::Delete => Ok(filter_record_batch(batch, &not(matching)?)?),
             RowChange::Update(assignments) => {
-                let updated = update(batch, matching, assignments).map_err(from_datafusion)?;
-                let changed = filter_record_batch(&updated, matching)
-                    .map_err(|e| Error::internal(format!("update: {e}")))?;
-                self.constraints.verify(&changed)?;
+                let updated = update(batch, matching, assignments)?;
+                let changed = filter_record_batch(&updated, matching)?;
+                self.constraints.verify(&changed).map_err(to_datafusion)?;
                 Ok(updated)
             }
         }
@@ -236,8 +231,6 @@ fn all_columns(known: &ScanColumns, snapshot: &Snapshot) -> ScanColumns {
             stored_names.push(name);
         }
     }
-    // A row being changed may hold a NULL until its constraints have been verified.
-    let fields: Vec<Field> = fields.into_iter().map(|f| f.with_nullable(true)).collect();
     ScanColumns { visible: Arc::new(Schema::new(fields)), stored_names }
 }
 

@@ -21,7 +21,10 @@ pub fn from_delta(table: &str, error: DeltaTableError) -> Error {
             let message = format!("files of table {table}: {source}");
             Error::new(ErrorKind::Unavailable, Subject::File, message)
         }
-        DeltaTableError::InvalidJsonLog { .. } | DeltaTableError::InvalidStatsJson { .. } => {
+        DeltaTableError::KernelError(_)
+        | DeltaTableError::NotATable(_)
+        | DeltaTableError::InvalidJsonLog { .. }
+        | DeltaTableError::InvalidStatsJson { .. } => {
             Error::corrupt(Subject::File, format!("log of table {table} cannot be read: {error}"))
         }
         other => Error::new(ErrorKind::Unavailable, Subject::Table, format!("table {table}: {other}")),

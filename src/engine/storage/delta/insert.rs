@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::datasource::sink::DataSink;
@@ -13,14 +13,13 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType};
 use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use futures::StreamExt;
 
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::errors::to_datafusion;
 use crate::engine::storage::delta::scan::ScanColumns;
 use crate::engine::storage::delta::snapshot::Snapshot;
 use crate::engine::storage::delta::table::{Commit, StoredTable};
-use crate::engine::storage::delta::writer::{DataWriter, NewFiles, WriteTarget};
+use crate::engine::storage::delta::writer::{NewFiles, WriteTarget, write_rows};
 use crate::error::{Error, ErrorKind, Result as OurResult};
 
 /// How often an append starts over on a newer version after another program changed the table.
@@ -35,7 +34,6 @@ pub struct InsertSink {
     constraints: Constraints,
     layout_changes: u64,
     overwrite: bool,
-    accepted: SchemaRef,
 }
 
 impl InsertSink {
@@ -48,22 +46,18 @@ impl InsertSink {
         layout_changes: u64,
         overwrite: bool,
     ) -> Self {
-        // NULLs are let through to our own check, whose message names the table.
-        let nullable = |f: &Arc<Field>| f.as_ref().clone().with_nullable(true);
-        let fields: Vec<Field> = columns.visible.fields().iter().map(nullable).collect();
-        let accepted = Arc::new(Schema::new(fields));
-        Self { table, columns, cluster_by, constraints, layout_changes, overwrite, accepted }
+        Self { table, columns, cluster_by, constraints, layout_changes, overwrite }
     }
 
-    async fn write(&self, mut rows: SendableRecordBatchStream) -> Result<NewFiles> {
-        let target = WriteTarget::new(&self.table, self.columns.in_files(), &self.cluster_by);
-        let mut writer = DataWriter::new(target);
-        while let Some(batch) = rows.next().await {
-            let batch = cast_to(&batch?, &self.accepted)?;
+    async fn write(&self, rows: SendableRecordBatchStream) -> Result<NewFiles> {
+        let directory = self.table.directory().map_err(to_datafusion)?;
+        let target = WriteTarget::new(directory, self.columns.in_files(), &self.cluster_by);
+        write_rows(target, rows, |batch| {
+            let batch = cast_to(&batch, &self.columns.visible)?;
             self.constraints.verify(&batch).map_err(to_datafusion)?;
-            writer.write(&batch).await.map_err(to_datafusion)?;
-        }
-        writer.finish().await.map_err(to_datafusion)
+            Ok(batch)
+        })
+        .await
     }
 
     async fn commit(&self, files: NewFiles) -> OurResult<u64> {
@@ -129,7 +123,7 @@ impl DisplayAs for InsertSink {
 #[async_trait]
 impl DataSink for InsertSink {
     fn schema(&self) -> &SchemaRef {
-        &self.accepted
+        &self.columns.visible
     }
 
     async fn write_all(&self, rows: SendableRecordBatchStream, _: &Arc<TaskContext>) -> Result<u64> {

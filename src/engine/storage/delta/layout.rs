@@ -1,10 +1,11 @@
 //! How SQL sees a stored table: names, types, defaults and constraints over the stored columns.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
-use std::sync::Arc;
 
 use crate::engine::storage::catalog::{Table, TableName};
 use crate::engine::storage::delta::errors::from_datafusion;
@@ -27,8 +28,10 @@ pub struct PlannedCheck {
 pub struct Layout {
     /// Name of the table.
     pub name: TableName,
-    /// Columns as SQL sees them.
+    /// Columns as SQL sees them; all may be NULL in a plan, so that a NULL reaches our own NOT NULL check.
     pub schema: SchemaRef,
+    /// Whether each column of `schema` is NOT NULL.
+    pub required: Vec<bool>,
     /// Name in the files of each column of `schema`.
     pub stored_names: Vec<String>,
     /// DEFAULT of each column of `schema`.
@@ -48,11 +51,13 @@ impl Layout {
         functions: &SessionState,
     ) -> Result<Self> {
         let live = || table.live_columns();
+        let mut required = Vec::new();
         let fields = live().map(|column| {
             let field = stored.field_with_name(&column.stored_name).map_err(|_| {
                 let message = format!("column {} of table {name} is missing in its log", column.name);
                 Error::corrupt(Subject::Table, message)
             })?;
+            required.push(!field.is_nullable());
             Ok(scanned_field(&column.name, field))
         });
         let schema = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
@@ -72,6 +77,7 @@ impl Layout {
             checks,
             cluster_by: table.cluster_by.clone(),
             schema,
+            required,
         })
     }
 
@@ -89,6 +95,7 @@ impl Layout {
         Self {
             name: name.clone(),
             schema: Arc::new(Schema::new(fields)),
+            required: vec![false; stored_names.len()],
             defaults: vec![None; stored_names.len()],
             stored_names,
             checks: Vec::new(),
@@ -103,11 +110,12 @@ impl Layout {
 }
 
 fn scanned_field(name: &str, stored: &Field) -> Field {
-    Field::new(name, types::scanned(stored.data_type()), stored.is_nullable())
+    Field::new(name, types::scanned(stored.data_type()), true)
 }
 
 fn qualified(name: &TableName, schema: &Schema) -> Result<DFSchema> {
-    DFSchema::try_from_qualified_schema(name.table.as_str(), schema).map_err(from_datafusion)
+    DFSchema::try_from_qualified_schema(TableReference::bare(name.table.as_str()), schema)
+        .map_err(from_datafusion)
 }
 
 fn plan(functions: &SessionState, sql: &str, schema: &DFSchema) -> Result<Expr> {

@@ -14,13 +14,12 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use deltalake::kernel::Action;
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::DeltaOperation;
-use futures::StreamExt;
 
 use crate::engine::storage::delta::errors::from_datafusion;
 use crate::engine::storage::delta::scan::{Scan, ScanColumns};
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::table::{Commit, StoredTable};
-use crate::engine::storage::delta::writer::{DataWriter, NewFiles, SORT_OPTIONS, WriteTarget};
+use crate::engine::storage::delta::writer::{NewFiles, SORT_OPTIONS, WriteTarget, write_rows};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// A file below this size is worth merging with others.
@@ -90,17 +89,13 @@ fn worth_merging(scan: &Scan<'_>) -> Vec<Arc<DataFile>> {
 
 async fn merge(scan: &Scan<'_>, files: &[Arc<DataFile>], context: &Arc<TaskContext>) -> Result<NewFiles> {
     let plan = merge_plan(scan, files, context)?;
-    let mut target = WriteTarget::new(scan.table, scan.columns.in_files(), scan.cluster_by);
+    let mut target = WriteTarget::new(scan.table.directory()?, scan.columns.in_files(), scan.cluster_by);
     if !scan.cluster_by.is_empty() {
         let rows = files.iter().filter_map(|f| f.rows).sum::<u64>();
         target = target.sorted_files((rows / SORTED_FILES).max(SORTED_ROWS_MIN));
     }
-    let mut writer = DataWriter::new(target);
-    let mut batches = execute_stream(plan, Arc::clone(context)).map_err(from_datafusion)?;
-    while let Some(batch) = batches.next().await {
-        writer.write(&batch.map_err(from_datafusion)?).await?;
-    }
-    writer.finish().await
+    let batches = execute_stream(plan, Arc::clone(context)).map_err(from_datafusion)?;
+    write_rows(target, batches, Ok).await.map_err(from_datafusion)
 }
 
 fn merge_plan(

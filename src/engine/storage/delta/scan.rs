@@ -10,6 +10,7 @@ use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Column, ColumnStatistics, DFSchema, Result, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -22,6 +23,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 
+use crate::engine::storage::delta::errors::to_datafusion;
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::stats;
 use crate::engine::storage::delta::table::StoredTable;
@@ -45,7 +47,7 @@ impl ScanColumns {
     pub fn stored(snapshot: &Snapshot) -> Self {
         let fields = snapshot.schema.fields().iter();
         let visible: Vec<Field> =
-            fields.map(|f| Field::new(f.name(), types::scanned(f.data_type()), f.is_nullable())).collect();
+            fields.map(|f| Field::new(f.name(), types::scanned(f.data_type()), true)).collect();
         let stored_names = visible.iter().map(|f| f.name().clone()).collect();
         Self { visible: Arc::new(Schema::new(visible)), stored_names }
     }
@@ -90,16 +92,20 @@ impl Scan<'_> {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let source = Arc::new(ParquetSource::new(self.columns.in_files()));
         let url = self.table.object_store_url();
         runtime.register_object_store(url.as_ref(), self.table.object_store());
+        // Files never change under their name, so their footers are parsed once.
+        let footers = runtime.cache_manager.get_file_metadata_cache();
+        let readers = CachedParquetFileReaderFactory::new(self.table.object_store(), footers);
+        let source =
+            ParquetSource::new(self.columns.in_files()).with_parquet_file_reader_factory(Arc::new(readers));
         let order = self.order(&files);
         if order.is_some() {
             self.sort_by_first_key(&mut files);
         }
-        let builder = FileScanConfigBuilder::new(url.clone(), source)
+        let builder = FileScanConfigBuilder::new(url.clone(), Arc::new(source))
             .with_statistics(self.statistics(&files))
-            .with_file_groups(self.groups(&files, order.is_some()))
+            .with_file_groups(self.groups(&files, order.is_some())?)
             .with_output_partitioning(order.as_ref().and_then(|order| self.ranges(order, &files)))
             .with_output_ordering(order.into_iter().collect())
             .with_limit(limit)
@@ -107,21 +113,22 @@ impl Scan<'_> {
         self.rename(DataSourceExec::from_data_source(builder.build()), projection)
     }
 
-    fn groups(&self, files: &[Arc<DataFile>], one_file_each: bool) -> Vec<FileGroup> {
+    fn groups(&self, files: &[Arc<DataFile>], one_file_each: bool) -> Result<Vec<FileGroup>> {
+        let directory = self.table.directory().map_err(to_datafusion)?;
         let entries = files.iter().map(|file| {
             let path = format!("{}/{}", self.table.id(), file.path);
             let mut entry = PartitionedFile::new(path, file.size);
             entry.object_meta.last_modified =
                 chrono::DateTime::from_timestamp_millis(file.modified).unwrap_or_default();
             let statistics = Arc::new(self.statistics(std::slice::from_ref(file)));
-            // The table rides along so that dropping it waits for its readers.
-            entry.with_statistics(statistics).with_extension(Arc::clone(self.table))
+            // The directory rides along, so that the files of a dropped table wait for their readers.
+            entry.with_statistics(statistics).with_extension(Arc::clone(&directory))
         });
-        if one_file_each {
+        Ok(if one_file_each {
             entries.map(|entry| FileGroup::new(vec![entry])).collect()
         } else {
             FileGroup::new(entries.collect()).split_files(self.target_partitions.max(1))
-        }
+        })
     }
 
     fn rename(

@@ -74,7 +74,7 @@ pub struct Snapshot {
     pub version: u64,
     /// Columns as the files hold them.
     pub schema: SchemaRef,
-    /// Data files, in the order of the log.
+    /// Data files, by name and so in the order they were written.
     pub files: Vec<Arc<DataFile>>,
     /// The state Delta needs to commit on top of this version.
     pub state: DeltaTableState,
@@ -106,6 +106,7 @@ impl Snapshot {
             }
             files.push(Arc::new(DataFile::from_add(add)?));
         }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Self { version: state.version(), schema: Arc::new(schema), files, state })
     }
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt64Array};
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, TimeUnit};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use datafusion::common::ScalarValue;
 use datafusion::parquet::arrow::arrow_reader::statistics::StatisticsConverter;
-use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::parquet::file::metadata::RowGroupMetaData;
 use serde_json::{Map, Value, json};
 
 use crate::engine::storage::types;
@@ -27,24 +27,71 @@ pub struct ColumnBounds {
     pub null_count: Option<u64>,
 }
 
-/// The statistics of a file just written, as the JSON text of Delta's log; columns in `unbounded` hold
-/// values that JSON cannot bound (NaN).
-pub fn from_parquet(metadata: &ParquetMetaData, schema: &Schema, unbounded: &[usize]) -> String {
+/// Bounds of one floating-point column of a file being written; a NaN leaves it without bounds.
+#[derive(Debug)]
+pub struct FloatBounds {
+    index: usize,
+    range: Option<(f64, f64)>,
+    nulls: u64,
+    nan: bool,
+}
+
+impl FloatBounds {
+    /// Bounds of nothing yet for every floating-point column of `schema`.
+    pub fn of(schema: &Schema) -> Vec<Self> {
+        let columns = schema.fields().iter().enumerate();
+        columns
+            .filter(|(_, f)| matches!(f.data_type(), DataType::Float32 | DataType::Float64))
+            .map(|(index, _)| Self { index, range: None, nulls: 0, nan: false })
+            .collect()
+    }
+
+    /// Position of the column.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Widens the bounds by the rows of `batch`.
+    pub fn see(&mut self, batch: &RecordBatch) {
+        let column = batch.column(self.index);
+        self.nulls += column.null_count() as u64;
+        match column.data_type() {
+            DataType::Float32 => {
+                column.as_primitive::<Float32Type>().iter().flatten().for_each(|v| self.add(f64::from(v)));
+            }
+            _ => column.as_primitive::<Float64Type>().iter().flatten().for_each(|v| self.add(v)),
+        }
+    }
+
+    fn add(&mut self, value: f64) {
+        self.nan |= value.is_nan();
+        let (min, max) = self.range.get_or_insert((value, value));
+        if value.total_cmp(min).is_lt() {
+            *min = value;
+        }
+        if value.total_cmp(max).is_gt() {
+            *max = value;
+        }
+    }
+
+    fn finite(&self) -> Option<(f64, f64)> {
+        self.range.filter(|(min, max)| !self.nan && min.is_finite() && max.is_finite())
+    }
+}
+
+/// The statistics of a file just written, as the JSON text of Delta's log.
+pub fn from_parquet(groups: &[RowGroupMetaData], schema: &Schema, floats: &[FloatBounds]) -> String {
     let (mut mins, mut maxs, mut nulls) = (Map::new(), Map::new(), Map::new());
-    let parquet_schema = metadata.file_metadata().schema_descr();
-    for (index, field) in schema.fields().iter().enumerate() {
-        let Ok(converter) = StatisticsConverter::try_new(field.name(), schema, parquet_schema) else {
-            continue;
-        };
+    let parquet_schema = groups.first().map(RowGroupMetaData::schema_descr);
+    for field in schema.fields() {
+        let converter =
+            parquet_schema.and_then(|known| StatisticsConverter::try_new(field.name(), schema, known).ok());
+        let Some(converter) = converter else { continue };
         if converter.parquet_column_index().is_none() {
             continue;
         }
-        let groups = metadata.row_groups();
         let counts = converter.row_group_null_counts(groups.iter()).ok();
         insert(&mut nulls, field.name(), counts.and_then(|c| total(&c)).map(|n| json!(n)));
-        if unbounded.contains(&index) {
-            continue;
-        }
         if let (Ok(min), Ok(max)) =
             (converter.row_group_mins(groups.iter()), converter.row_group_maxes(groups.iter()))
         {
@@ -52,7 +99,13 @@ pub fn from_parquet(metadata: &ParquetMetaData, schema: &Schema, unbounded: &[us
             insert(&mut maxs, field.name(), extreme(&max, true).and_then(|v| to_json(&v, true)));
         }
     }
-    let rows = metadata.file_metadata().num_rows();
+    for column in floats {
+        let name = schema.field(column.index).name();
+        nulls.insert(name.clone(), json!(column.nulls));
+        insert(&mut mins, name, column.finite().map(|(min, _)| json!(min)));
+        insert(&mut maxs, name, column.finite().map(|(_, max)| json!(max)));
+    }
+    let rows: i64 = groups.iter().map(RowGroupMetaData::num_rows).sum();
     json!({ "numRecords": rows, "minValues": mins, "maxValues": maxs, "nullCount": nulls }).to_string()
 }
 
@@ -95,8 +148,6 @@ fn to_json(value: &ScalarValue, upper: bool) -> Option<Value> {
         ScalarValue::Int16(Some(v)) => json!(v),
         ScalarValue::Int32(Some(v)) => json!(v),
         ScalarValue::Int64(Some(v)) => json!(v),
-        ScalarValue::Float32(Some(v)) if v.is_finite() => json!(f64::from(*v)),
-        ScalarValue::Float64(Some(v)) if v.is_finite() => json!(v),
         ScalarValue::Utf8(Some(v)) | ScalarValue::Utf8View(Some(v)) => json!(v),
         ScalarValue::Date32(Some(days)) => {
             let date = NaiveDate::from_epoch_days(*days)?;

@@ -17,7 +17,7 @@ use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -71,12 +71,45 @@ pub struct Commit {
     pub rows: u64,
 }
 
+/// The files of a table; whoever reads or writes them holds it, and a doomed one goes with the last holder.
+#[derive(Debug)]
+pub struct TableDirectory {
+    path: PathBuf,
+    fs: DurableFs,
+    doomed: AtomicBool,
+}
+
+impl TableDirectory {
+    /// The files of the table in the directory `path`.
+    pub fn new(path: PathBuf, fs: DurableFs) -> Self {
+        Self { path, fs, doomed: AtomicBool::new(false) }
+    }
+
+    /// Where they are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How they are written.
+    pub fn fs(&self) -> &DurableFs {
+        &self.fs
+    }
+}
+
+impl Drop for TableDirectory {
+    fn drop(&mut self) {
+        if self.doomed.load(Ordering::Acquire) {
+            // What cannot be removed now is collected by the next writable open.
+            let _ = self.fs.remove_dir_all(&self.path);
+        }
+    }
+}
+
 /// A stored table; opened without reading anything, loaded on first use.
 #[derive(Debug)]
 pub struct StoredTable {
     id: String,
-    directory: PathBuf,
-    fs: DurableFs,
+    directory: Mutex<Option<Arc<TableDirectory>>>,
     log_store: LogStoreRef,
     object_store: Arc<DurableStore>,
     object_store_url: ObjectStoreUrl,
@@ -86,28 +119,25 @@ pub struct StoredTable {
     /// Statements that write files hold it shared; vacuum, which deletes unknown files, alone.
     activity: Arc<tokio::sync::RwLock<()>>,
     layout_changes: AtomicU64,
-    dropped: AtomicBool,
 }
 
 impl StoredTable {
     /// The table in the directory `tables/id`, called `label` in messages.
     pub fn open(tables: &Path, id: &str, label: String, fs: DurableFs) -> Result<Self> {
-        let directory = tables.join(id);
-        let log_store = log_store(&directory, &label, &fs)?;
+        let path = tables.join(id);
+        let log_store = log_store(&path, &label, &fs)?;
         let object_store_url = object_store_url(tables).map_err(from_datafusion)?;
         Ok(Self {
             object_store: Arc::new(DurableStore::new(tables.to_path_buf(), fs.clone())),
             object_store_url,
             id: id.to_string(),
-            directory,
-            fs,
+            directory: Mutex::new(Some(Arc::new(TableDirectory::new(path, fs)))),
             log_store,
             label: RwLock::new(label),
             newest: tokio::sync::Mutex::new(None),
             writer: tokio::sync::Mutex::new(()),
             activity: Arc::default(),
             layout_changes: AtomicU64::new(0),
-            dropped: AtomicBool::new(false),
         })
     }
 
@@ -133,14 +163,12 @@ impl StoredTable {
         &self.id
     }
 
-    /// Its directory.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// Where its files are written.
-    pub fn fs(&self) -> &DurableFs {
-        &self.fs
+    /// Its files, for as long as the result is held; fails once the table has been dropped.
+    pub fn directory(&self) -> Result<Arc<TableDirectory>> {
+        self.directory
+            .lock()
+            .clone()
+            .ok_or_else(|| Error::not_found(Subject::Table, format!("table {} was dropped", self.label())))
     }
 
     /// The address under which plans find [`StoredTable::object_store`].
@@ -173,15 +201,27 @@ impl StoredTable {
         self.layout_changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Marks the table as dropped: no commit succeeds from now on, and the directory goes with the
-    /// last statement that reads it.
-    pub fn mark_dropped(&self) {
-        self.dropped.store(true, Ordering::Release);
+    /// Says that the catalog does not have the table yet: unless it is kept, its files go with it.
+    pub fn mark_unpublished(&self) {
+        self.doom(true);
     }
 
-    /// Takes [`StoredTable::mark_dropped`] back.
+    /// Takes [`StoredTable::mark_unpublished`] back.
     pub fn keep(&self) {
-        self.dropped.store(false, Ordering::Release);
+        self.doom(false);
+    }
+
+    /// Says that the catalog no longer has the table: nothing new reads or writes it from now on, and its
+    /// files go with the last statement that does.
+    pub fn mark_dropped(&self) {
+        self.doom(true);
+        self.directory.lock().take();
+    }
+
+    fn doom(&self, doomed: bool) {
+        if let Some(directory) = self.directory.lock().as_ref() {
+            directory.doomed.store(doomed, Ordering::Release);
+        }
     }
 
     /// The right to change the table; others wait.
@@ -300,11 +340,12 @@ impl StoredTable {
     /// Commits on top of `base`, the newest version; call it with the write lock held. It runs to its end
     /// even when the caller is dropped, so a commit is never half acknowledged.
     pub async fn commit(self: &Arc<Self>, base: Arc<Snapshot>, commit: Commit) -> Result<Arc<Snapshot>> {
-        if self.dropped.load(Ordering::Acquire) {
-            return Err(Error::not_found(Subject::Table, format!("table {} was dropped", self.label())));
-        }
+        let directory = self.directory()?;
         let table = Arc::clone(self);
-        let task = tokio::spawn(async move { table.commit_uninterrupted(base, commit).await });
+        let task = tokio::spawn(async move {
+            let _directory = directory;
+            table.commit_uninterrupted(base, commit).await
+        });
         task.await.map_err(|e| Error::internal(format!("commit to table {} stopped: {e}", self.label())))?
     }
 
@@ -370,15 +411,6 @@ impl StoredTable {
     }
 }
 
-impl Drop for StoredTable {
-    fn drop(&mut self) {
-        if self.dropped.load(Ordering::Acquire) {
-            // What cannot be removed now is collected by the next writable open.
-            let _ = self.fs.remove_dir_all(&self.directory);
-        }
-    }
-}
-
 fn properties(operation: &str, rows: u64) -> CommitProperties {
     let metadata: HashMap<String, Value> = HashMap::from([
         ("foretell.operation".to_string(), json!(operation)),
@@ -403,4 +435,52 @@ fn log_store(directory: &Path, label: &str, fs: &DurableFs) -> Result<LogStoreRe
     DeltaTableBuilder::from_url(url.clone())
         .and_then(|builder| builder.with_storage_backend(store, url).build_storage())
         .map_err(|e| from_delta(label, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use deltalake::open_table;
+
+    use super::*;
+    use crate::engine::storage::catalog::TableName;
+    use crate::engine::storage::tests::{Database, sales};
+
+    #[tokio::test]
+    async fn other_readers_of_the_format_see_the_same_rows() {
+        let database = Database::with_sales().await;
+        for i in 0..25 {
+            database.run(&format!("INSERT INTO sales VALUES ('k{i}', {i}, 'x')")).await.unwrap();
+        }
+        database.run("UPDATE sales SET y = y + 1 WHERE y > 20").await.unwrap();
+        database.run("DELETE FROM sales WHERE y < 5").await.unwrap();
+        let url = Url::from_directory_path(database.table_directory("sales")).unwrap();
+        let session = datafusion::prelude::SessionContext::new();
+        let stock = open_table(url).await.unwrap();
+        session.register_table("stock", stock.table_provider().await.unwrap()).unwrap();
+        let query = |table: &str| format!("SELECT count(*), sum(y), min(k), max(k), min(note) FROM {table}");
+        let theirs = session.sql(&query("stock")).await.unwrap().collect().await.unwrap();
+        let ours = database.rows(&query("sales")).await;
+        assert_eq!(ours, ["20|294.0|k10|k9|x"]);
+        assert_eq!(crate::engine::storage::tests::lines(&theirs), ours);
+    }
+
+    #[tokio::test]
+    async fn sorted_tag_survives_a_checkpoint() {
+        let database = Database::new();
+        let mut definition = sales();
+        definition.cluster_by = vec!["k".into()];
+        database.create("sales", definition).await.unwrap();
+        for i in 10..35 {
+            database.run(&format!("INSERT INTO sales VALUES ('k{i}', {i}, 'x')")).await.unwrap();
+        }
+        let database = database.reopen();
+        let id = database.catalog.table(&TableName::public("sales")).unwrap().id.clone();
+        let tables = database.directory.path().join("tables");
+        let table = StoredTable::open(&tables, &id, "sales".into(), DurableFs::default()).unwrap();
+        let snapshot = table.latest().await.unwrap();
+        assert_eq!(snapshot.files.len(), 25);
+        assert!(snapshot.files.iter().all(|f| f.sorted_by == ["k"]));
+        assert!(snapshot.files.iter().all(|f| f.bounds(&snapshot.schema, "k").unwrap().min.is_some()));
+        assert_eq!(snapshot.rows(), Some(25));
+    }
 }

@@ -1,25 +1,29 @@
 //! Rows to durable Parquet files: streamed, checked for sort order, with the statistics of Delta's log.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_comparator};
+use arrow::array::{Array, ArrayRef, RecordBatch, make_comparator};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::common::Result as DfResult;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::metadata::SortingColumn;
-use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use datafusion::parquet::schema::types::ColumnPath;
 use deltalake::kernel::Add;
+use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::engine::storage::delta::errors::to_datafusion;
 use crate::engine::storage::delta::snapshot::SORTED_TAG;
-use crate::engine::storage::delta::stats;
-use crate::engine::storage::delta::table::StoredTable;
-use crate::engine::storage::durable_fs::{DurableFs, Publish, StagedFile};
+use crate::engine::storage::delta::stats::{self, FloatBounds};
+use crate::engine::storage::delta::table::TableDirectory;
+use crate::engine::storage::durable_fs::{Publish, StagedFile};
 use crate::error::{Error, Result};
 
 const ROWS_PER_GROUP: usize = 1 << 20;
@@ -35,8 +39,7 @@ pub const SORT_OPTIONS: SortOptions = SortOptions { descending: false, nulls_fir
 /// Data files that are on the disk but in no version yet; dropping it removes them.
 #[derive(Debug)]
 pub struct NewFiles {
-    directory: PathBuf,
-    fs: DurableFs,
+    directory: Arc<TableDirectory>,
     adds: Vec<Add>,
     rows: u64,
 }
@@ -62,8 +65,9 @@ impl NewFiles {
 impl Drop for NewFiles {
     fn drop(&mut self) {
         for add in &self.adds {
+            let path = self.directory.path().join(&add.path);
             // What cannot be removed now belongs to no version and goes with the next vacuum.
-            let _ = self.fs.fs().unlink(&self.directory.join(&add.path));
+            let _ = self.directory.fs().fs().unlink(&path);
         }
     }
 }
@@ -71,8 +75,7 @@ impl Drop for NewFiles {
 /// Where and how the rows of one statement are written.
 #[derive(Debug, Clone)]
 pub struct WriteTarget {
-    directory: PathBuf,
-    fs: DurableFs,
+    directory: Arc<TableDirectory>,
     schema: SchemaRef,
     sort_columns: Vec<usize>,
     rows_per_file: u64,
@@ -80,16 +83,12 @@ pub struct WriteTarget {
 }
 
 impl WriteTarget {
-    /// Files of `table` with the columns `schema` (stored names); each is tagged sorted when its rows turn
+    /// Files in `directory` with the columns `schema` (stored names); each is tagged sorted when its rows turn
     /// out to be in the order of `cluster_by`.
-    pub fn new(table: &StoredTable, schema: SchemaRef, cluster_by: &[String]) -> Self {
-        Self::in_directory(table.directory().to_path_buf(), table.fs().clone(), schema, cluster_by)
-    }
-
-    fn in_directory(directory: PathBuf, fs: DurableFs, schema: SchemaRef, cluster_by: &[String]) -> Self {
+    pub fn new(directory: Arc<TableDirectory>, schema: SchemaRef, cluster_by: &[String]) -> Self {
         let columns: Option<Vec<usize>> = cluster_by.iter().map(|c| schema.index_of(c).ok()).collect();
         let sort_columns = columns.unwrap_or_default();
-        Self { directory, fs, schema, sort_columns, rows_per_file: ROWS_PER_FILE, sorted: false }
+        Self { directory, schema, sort_columns, rows_per_file: ROWS_PER_FILE, sorted: false }
     }
 
     /// The rows will come sorted; a file ends, after `rows_per_file` rows, where the first sort column
@@ -103,7 +102,7 @@ impl WriteTarget {
 
 /// Writes batches into as many files as they need.
 #[derive(Debug)]
-pub struct DataWriter {
+struct DataWriter {
     target: Arc<WriteTarget>,
     open: Option<OpenFile>,
     done: NewFiles,
@@ -124,20 +123,35 @@ enum Message {
     Finish,
 }
 
+/// Writes what `prepare` makes of each batch of `rows`; after an error nothing of it is left.
+pub async fn write_rows(
+    target: WriteTarget,
+    mut rows: SendableRecordBatchStream,
+    mut prepare: impl FnMut(RecordBatch) -> DfResult<RecordBatch>,
+) -> DfResult<NewFiles> {
+    let mut writer = DataWriter::new(target);
+    while let Some(batch) = rows.next().await {
+        let written = match batch.and_then(&mut prepare) {
+            Ok(batch) => writer.write(&batch).await.map_err(to_datafusion),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = written {
+            writer.abort().await;
+            return Err(e);
+        }
+    }
+    writer.finish().await.map_err(to_datafusion)
+}
+
 impl DataWriter {
     /// A writer that has written nothing yet.
-    pub fn new(target: WriteTarget) -> Self {
-        let done = NewFiles {
-            directory: target.directory.clone(),
-            fs: target.fs.clone(),
-            adds: Vec::new(),
-            rows: 0,
-        };
+    fn new(target: WriteTarget) -> Self {
+        let done = NewFiles { directory: Arc::clone(&target.directory), adds: Vec::new(), rows: 0 };
         Self { target: Arc::new(target), open: None, done }
     }
 
     /// Writes the columns of `batch`, which are those of the target by position.
-    pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -201,8 +215,16 @@ impl DataWriter {
         Ok(())
     }
 
+    /// Ends without a file: returns once the encoder has removed what it was writing.
+    async fn abort(mut self) {
+        if let Some(OpenFile { batches, encoder, .. }) = self.open.take() {
+            drop(batches);
+            let _ = encoder.await; // it says that it was told to stop
+        }
+    }
+
     /// Makes the last file durable and returns them all.
-    pub async fn finish(mut self) -> Result<NewFiles> {
+    async fn finish(mut self) -> Result<NewFiles> {
         self.close().await?;
         Ok(self.done)
     }
@@ -226,20 +248,23 @@ struct Encoder {
     name: String,
     writer: ArrowWriter<StagedFile>,
     order: OrderCheck,
-    columns_with_nan: Vec<usize>,
+    floats: Vec<FloatBounds>,
 }
 
 impl Encoder {
     fn open(target: Arc<WriteTarget>) -> Result<Self> {
-        let name = format!("part-{}.parquet", uuid::Uuid::new_v4());
-        let path = target.directory.join(&name);
-        let staged = target.fs.stage(&path).map_err(|e| Error::io(&path, &e))?;
+        // Names sort by time, so that rows without an order come back in the order they came.
+        let now = chrono::Utc::now().timestamp_micros();
+        let name = format!("part-{now:016x}-{}.parquet", uuid::Uuid::new_v4().simple());
+        let path = target.directory.path().join(&name);
+        let staged = target.directory.fs().stage(&path).map_err(|e| Error::io(&path, &e))?;
         let options =
             ArrowWriterOptions::new().with_properties(properties(&target)).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(staged, Arc::clone(&target.schema), options)
             .map_err(|e| Error::internal(format!("Parquet: {e}")))?;
         let order = OrderCheck::new(target.sort_columns.clone());
-        Ok(Self { target, name, writer, order, columns_with_nan: Vec::new() })
+        let floats = FloatBounds::of(&target.schema);
+        Ok(Self { target, name, writer, order, floats })
     }
 
     /// Encodes until told to finish; when the statement goes away instead, the staged file goes too.
@@ -255,18 +280,15 @@ impl Encoder {
 
     fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         self.order.check(batch)?;
-        for (index, column) in batch.columns().iter().enumerate() {
-            if !self.columns_with_nan.contains(&index) && has_nan(column) {
-                self.columns_with_nan.push(index);
-            }
-        }
+        self.floats.iter_mut().for_each(|bounds| bounds.see(batch));
         self.writer.write(batch).map_err(|e| Error::data(format!("Parquet: {e}")))
     }
 
     fn publish(mut self) -> Result<Add> {
-        let path = self.target.directory.join(&self.name);
-        let metadata = self.writer.finish().map_err(|e| write_failed(&path, e))?;
-        let stats = stats::from_parquet(&metadata, &self.target.schema, &self.columns_with_nan);
+        let path = self.target.directory.path().join(&self.name);
+        self.writer.flush().map_err(|e| write_failed(&path, e))?;
+        let groups = self.writer.flushed_row_groups();
+        let stats = stats::from_parquet(groups, &self.target.schema, &self.floats);
         let staged = self.writer.into_inner().map_err(|e| write_failed(&path, e))?;
         let size = staged.written();
         staged.publish(Publish::Create).map_err(|e| Error::io(&path, &e))?;
@@ -303,13 +325,18 @@ fn properties(target: &WriteTarget) -> WriterProperties {
         descending: SORT_OPTIONS.descending,
         nulls_first: SORT_OPTIONS.nulls_first,
     });
-    WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
         .set_max_row_group_bytes(Some(BYTES_PER_GROUP))
         .set_coerce_types(true)
-        .set_sorting_columns(target.sorted.then(|| sorting.collect()))
-        .build()
+        .set_sorting_columns(target.sorted.then(|| sorting.collect()));
+    for column in FloatBounds::of(&target.schema) {
+        // Parquet leaves NaN out of its bounds, and readers would skip rows that `x > 5` is true for.
+        let path = ColumnPath::from(target.schema.field(column.index()).name().as_str());
+        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+    }
+    properties.build()
 }
 
 /// Position of a top-level column among the leaves that Parquet counts.
@@ -322,14 +349,6 @@ fn leaf_index(schema: &Schema, column: usize) -> i32 {
         }
     }
     schema.fields()[..column].iter().map(|f| leaves(f.data_type())).sum()
-}
-
-fn has_nan(column: &ArrayRef) -> bool {
-    match column.data_type() {
-        DataType::Float32 => column.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
-        DataType::Float64 => column.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),
-        _ => false,
-    }
 }
 
 /// Looks at every row whether the order still holds.
@@ -378,6 +397,7 @@ mod tests {
     use arrow::datatypes::Field;
 
     use super::*;
+    use crate::engine::storage::durable_fs::DurableFs;
 
     fn target(directory: &std::path::Path) -> WriteTarget {
         let schema = Arc::new(Schema::new(vec![
@@ -386,7 +406,8 @@ mod tests {
             Field::new("y", DataType::Float64, true),
         ]));
         let cluster_by = ["k".to_string(), "t".to_string()];
-        WriteTarget::in_directory(directory.to_path_buf(), DurableFs::default(), schema, &cluster_by)
+        let directory = TableDirectory::new(directory.to_path_buf(), DurableFs::default());
+        WriteTarget::new(Arc::new(directory), schema, &cluster_by)
     }
 
     fn rows(target: &WriteTarget, keys: &[&str], times: &[i32]) -> RecordBatch {

@@ -16,15 +16,15 @@ const REACH: f64 = 10.0;
 
 /// What forecasting needs of a fitted model.
 #[derive(Debug, Clone, Copy)]
-pub struct Forecaster<'a> {
+pub(super) struct Forecaster<'a> {
     /// Scalers, vocabularies and layout.
-    pub featurizer: &'a Featurizer,
+    pub(super) featurizer: &'a Featurizer,
     /// The trained network.
-    pub network: &'a TideNetwork,
+    pub(super) network: &'a TideNetwork,
     /// Levels of its head.
-    pub levels: &'a [f64],
+    pub(super) levels: &'a [f64],
     /// Added to the scaled quantiles in units of their spread; empty before calibration.
-    pub shifts: &'a [f64],
+    pub(super) shifts: &'a [f64],
 }
 
 /// Quantiles of the head for some series: `[series, steps, levels]`.
@@ -36,10 +36,16 @@ struct Raw {
 
 impl Forecaster<'_> {
     /// Forecasts every series from the end of its history.
-    pub fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {
+    pub(super) fn predict(
+        &self,
+        panel: &Panel,
+        options: &PredictOptions,
+        control: &Control,
+    ) -> Result<Forecast> {
         if options.horizon == 0 {
             return Err(Error::internal("a forecast of 0 steps was asked for"));
         }
+        self.featurizer.check_columns(panel)?;
         let pass = self.network.pass_length();
         let starts: Vec<usize> = (0..panel.len()).step_by(pass).collect();
         let parts: Vec<Raw> = starts
@@ -61,7 +67,8 @@ impl Forecaster<'_> {
             for steps in part.quantiles.chunks_exact(part.steps * width) {
                 for row in steps.chunks_exact(width).take(options.horizon) {
                     forecast.point.push(at_level(self.levels, row, MEDIAN));
-                    let wanted = options.quantile_levels.iter().map(|u| self.floor(at_level(self.levels, row, *u)));
+                    let wanted =
+                        options.quantile_levels.iter().map(|u| self.floor(at_level(self.levels, row, *u)));
                     forecast.quantiles.extend(wanted);
                 }
             }
@@ -100,10 +107,10 @@ impl Forecaster<'_> {
                 encoded.extend_history(s, &medians);
             }
         }
-        for s in 0..panel.len() {
-            if let Some(value) = constant(panel.history_of(s)) {
+        for (s, status) in status.iter_mut().enumerate() {
+            if let Some((value, special)) = constant(panel.history_of(s)) {
                 quantiles[s * steps * width..(s + 1) * steps * width].fill(value);
-                status[s] = Some(Status::ConstantSeries);
+                *status = Some(special);
             }
         }
         Ok(Raw { steps, quantiles, status })
@@ -119,7 +126,14 @@ impl Forecaster<'_> {
 
     /// Scaled outputs to ascending quantiles in the user's units; false where they were not finite, and
     /// what matched history suggests stands in.
-    fn unscale(&self, batch: &WindowBatch, series: usize, scaled: &[f32], limit: f64, out: &mut [f64]) -> bool {
+    fn unscale(
+        &self,
+        batch: &WindowBatch,
+        series: usize,
+        scaled: &[f32],
+        limit: f64,
+        out: &mut [f64],
+    ) -> bool {
         let (center, scale) = (batch.center[series], batch.scale[series]);
         let width = self.levels.len();
         let block = self.featurizer.layout.horizon;
@@ -167,11 +181,18 @@ impl Forecaster<'_> {
     }
 }
 
-/// The one value that all observed values equal.
-fn constant(history: &[f64]) -> Option<f64> {
+/// The one value that all observed values equal, and what that is called.
+fn constant(history: &[f64]) -> Option<(f64, Status)> {
     let mut observed = history.iter().copied().filter(|y| y.is_finite());
     let first = observed.next()?;
-    observed.all(|y| y == first).then_some(first)
+    let mut status = Status::ShortHistory;
+    for y in observed {
+        if y != first {
+            return None;
+        }
+        status = Status::ConstantSeries;
+    }
+    Some((first, status))
 }
 
 /// The largest size a forecast may have.

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::ml::features::{Featurizer, Widths, WindowBatch};
-use crate::ml::layers::{Activation, Initializer, Linear, Parameters, ResidualBlock, embedding, keeps};
+use crate::ml::layers::{
+    Activation, Initializer, Linear, Parameters, ResidualBlock, concat, embedding, keeps,
+};
 use crate::ml::training::{LossSum, Network, Objective, masked_loss};
 
 /// Share of training windows whose series is treated as unknown.
@@ -16,24 +18,26 @@ const ELEMENTS_MAX: usize = 65_535;
 
 /// Sizes of the network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Shape {
+pub(super) struct Shape {
     /// Width of encoder and decoder.
-    pub hidden: usize,
+    pub(super) hidden: usize,
     /// Residual blocks in the encoder.
-    pub layers: usize,
+    pub(super) layers: usize,
     /// Width of the layers that work step by step.
-    pub step_hidden: usize,
+    pub(super) step_hidden: usize,
     /// Features per step between encoder side and decoder.
-    pub projection: usize,
+    pub(super) projection: usize,
     /// Features per step that the decoder hands on.
-    pub decoded: usize,
+    pub(super) decoded: usize,
+    /// True when every series has an embedding of its own.
+    pub(super) knows_series: bool,
     /// Dropout probability.
-    pub dropout: f64,
+    pub(super) dropout: f64,
 }
 
 /// TiDE with a quantile head, relative to what matched history suggests.
 #[derive(Debug)]
-pub struct TideNetwork {
+pub(super) struct TideNetwork {
     parameters: Parameters,
     shape: Shape,
     objective: Objective,
@@ -61,14 +65,19 @@ fn embedding_size(words: usize) -> usize {
 
 impl TideNetwork {
     /// Builds the layers; parameters start as the registry says.
-    pub fn new(mut p: Parameters, featurizer: &Featurizer, shape: Shape, levels: Vec<f64>) -> Result<Self> {
+    pub(super) fn new(
+        mut p: Parameters,
+        featurizer: &Featurizer,
+        shape: Shape,
+        levels: Vec<f64>,
+    ) -> Result<Self> {
         let widths = featurizer.widths();
         let (context, horizon) = (featurizer.layout.context, featurizer.layout.horizon);
         let outputs = levels.len();
         let known_tables = tables(&mut p, "known", &widths.known_words)?;
         let static_tables = tables(&mut p, "static", &widths.static_words)?;
         let series_size = embedding_size(widths.series);
-        let series_table = if widths.series > 2 {
+        let series_table = if shape.knows_series {
             Some(p.register("series.table", &[widths.series, series_size], Initializer::Normal(0.05))?)
         } else {
             None
@@ -107,8 +116,20 @@ impl TideNetwork {
         let temporal = (shape.step_hidden + shape.decoded, shape.step_hidden, outputs);
         Ok(Self {
             temporal: ResidualBlock::new(&mut p, "temporal", temporal, false)?,
-            step_skip: Linear::with_initializer(&mut p, "skip.step", future_row, outputs, Initializer::Zeros)?,
-            context_skip: Linear::with_initializer(&mut p, "skip.context", context, horizon, Initializer::Zeros)?,
+            step_skip: Linear::with_initializer(
+                &mut p,
+                "skip.step",
+                future_row,
+                outputs,
+                Initializer::Zeros,
+            )?,
+            context_skip: Linear::with_initializer(
+                &mut p,
+                "skip.context",
+                context,
+                horizon,
+                Initializer::Zeros,
+            )?,
             parameters: p,
             objective: Objective::Quantile(levels),
             pass_length: (ELEMENTS_MAX / widest).clamp(1, 64),
@@ -127,8 +148,13 @@ impl TideNetwork {
         })
     }
 
+    /// Sizes of the layers.
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// Multiply-adds of one window's forward pass, about.
-    pub fn operations(&self) -> usize {
+    pub(super) fn operations(&self) -> usize {
         let per_step = |name: &str| ["step.", "temporal.", "skip.step"].iter().any(|p| name.starts_with(p));
         self.parameters
             .iter()
@@ -147,7 +173,7 @@ impl TideNetwork {
     }
 
     /// Scaled quantiles `[len, horizon, levels]`; dropout where there is a seed.
-    pub fn forward(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<Tensor> {
+    pub(super) fn forward(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<Tensor> {
         let n = batch.len;
         let device = Device::Cpu;
         let values = Tensor::from_slice(&batch.values, (n, self.context), &device)?;
@@ -158,17 +184,22 @@ impl TideNetwork {
         let step = self.step_projection.forward(&future, Activation::Relu)?;
         let squeezed = self.step_squeeze.forward(&step, Activation::None)?.flatten_from(1)?;
         let window = Tensor::from_slice(&batch.window, (n, self.widths.window_row), &device)?;
-        let mut inputs = vec![values.clone(), observed, squeezed, window];
-        inputs.extend(self.context_features(batch, &known)?);
-        inputs.extend(self.static_embeddings(batch, seed)?);
-        let drops = |part: u64| seed.map(|seed| (self.shape.dropout, seed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        let mut hidden = Tensor::cat(&inputs, 1)?;
+        let mut hidden = concat(&concat(&values, &observed)?, &window)?;
+        for part in self.context_features(batch, &known)?.into_iter().chain([squeezed]) {
+            hidden = concat(&hidden, &part)?;
+        }
+        for part in self.static_embeddings(batch, seed)? {
+            hidden = concat(&hidden, &part)?;
+        }
+        let drops = |part: u64| {
+            seed.map(|seed| (self.shape.dropout, seed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        };
         for (part, block) in (1..).zip(&self.encoder) {
             hidden = block.forward(&hidden, drops(part))?;
         }
         let decoded = self.decoder.forward(&hidden, drops(101))?;
         let decoded = decoded.reshape((n, self.horizon, self.shape.decoded))?;
-        let temporal = self.temporal.forward(&Tensor::cat(&[step, decoded], 2)?, None)?;
+        let temporal = self.temporal.forward(&concat(&step, &decoded)?, None)?;
         let base = Tensor::from_slice(&batch.base, (n, self.horizon), &device)?;
         let base = (base + self.context_skip.forward(&values, Activation::None)?)?.unsqueeze(2)?;
         let skip = self.step_skip.forward(&future, Activation::None)?;
@@ -235,12 +266,9 @@ fn tables(parameters: &mut Parameters, name: &str, words: &[usize]) -> Result<Ve
 
 /// Appends the embeddings of steps `from..from + steps` to the rows.
 fn with_embeddings(rows: Tensor, known: &[Tensor], from: usize, steps: usize) -> Result<Tensor> {
-    if known.is_empty() {
-        return Ok(rows);
-    }
-    let mut parts = vec![rows];
+    let mut rows = rows;
     for embedded in known {
-        parts.push(embedded.narrow(1, from, steps)?);
+        rows = concat(&rows, &embedded.narrow(1, from, steps)?)?;
     }
-    Ok(Tensor::cat(&parts, 2)?)
+    Ok(rows)
 }

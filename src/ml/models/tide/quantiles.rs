@@ -1,13 +1,13 @@
 //! Quantiles between and beyond the levels of the head.
 
 /// The level of the point forecast.
-pub const MEDIAN: f64 = 0.5;
+pub(super) const MEDIAN: f64 = 0.5;
 
 /// The quantile at `level` of a row of ascending quantiles at ascending `levels`, the median among them.
 ///
 /// Between levels it is linear in the normal score; beyond the outermost ones the distance from the
 /// median grows with the normal score.
-pub fn at_level(levels: &[f64], row: &[f64], level: f64) -> f64 {
+pub(super) fn at_level(levels: &[f64], row: &[f64], level: f64) -> f64 {
     if let Some(i) = levels.iter().position(|u| (u - level).abs() < 1e-9) {
         return row[i];
     }

@@ -16,7 +16,7 @@ struct Origins {
 
 /// All windows of a panel between two bounds per series.
 #[derive(Debug)]
-pub struct Windows<'a> {
+pub(super) struct Windows<'a> {
     featurizer: &'a Featurizer,
     panel: &'a EncodedPanel,
     origins: Vec<Origins>,
@@ -26,7 +26,12 @@ pub struct Windows<'a> {
 impl<'a> Windows<'a> {
     /// Every origin whose target steps lie before `train[series]`; series too short for a whole horizon
     /// give the windows they have.
-    pub fn train(featurizer: &'a Featurizer, panel: &'a EncodedPanel, order: &[usize], train: &[usize]) -> Self {
+    pub(super) fn train(
+        featurizer: &'a Featurizer,
+        panel: &'a EncodedPanel,
+        order: &[usize],
+        train: &[usize],
+    ) -> Self {
         let horizon = featurizer.layout.horizon;
         let season = featurizer.season_length;
         let ranges = order.iter().map(|&series| {
@@ -39,7 +44,12 @@ impl<'a> Windows<'a> {
     }
 
     /// Origins at `train[series]` and every horizon after it, up to the end of the history.
-    pub fn valid(featurizer: &'a Featurizer, panel: &'a EncodedPanel, order: &[usize], train: &[usize]) -> Self {
+    pub(super) fn valid(
+        featurizer: &'a Featurizer,
+        panel: &'a EncodedPanel,
+        order: &[usize],
+        train: &[usize],
+    ) -> Self {
         let ranges = order.iter().filter(|s| train[**s] < panel.history[**s]).map(|&series| {
             let end = panel.history[series];
             (series, train[series], end - 1, end)
@@ -62,6 +72,12 @@ impl<'a> Windows<'a> {
             })
             .collect();
         Self { featurizer, panel, origins, stride }
+    }
+
+    /// At most `most` windows, evenly spread.
+    pub(super) fn sample(&self, most: usize) -> Vec<(usize, usize, usize)> {
+        let n = self.len().min(most);
+        (0..n).map(|i| self.window(i * self.len() / n)).collect()
     }
 
     /// Series, origin and end of the targets of a window.

@@ -1,0 +1,202 @@
+//! The file of a model: safetensors, the family and its configuration in the metadata.
+
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result, Subject};
+
+/// Bytes a header may have; larger ones are refused before they are parsed.
+const HEADER_MAX: u64 = 1 << 20;
+/// Tensors a file may have.
+const TENSORS_MAX: usize = 4096;
+const ALIGNMENT: usize = 8;
+
+/// Values of one tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Data {
+    /// Bytes.
+    U8(Vec<u8>),
+    /// Counts and offsets.
+    U32(Vec<u32>),
+    /// Weights.
+    F32(Vec<f32>),
+    /// Parameters in double precision.
+    F64(Vec<f64>),
+}
+
+impl Data {
+    fn dtype(&self) -> &'static str {
+        match self {
+            Self::U8(_) => "U8",
+            Self::U32(_) => "U32",
+            Self::F32(_) => "F32",
+            Self::F64(_) => "F64",
+        }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::U8(values) => values.clone(),
+            Self::U32(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Self::F32(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Self::F64(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        }
+    }
+}
+
+/// A tensor on its way into a file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Tensor {
+    /// Unique in its file.
+    pub(super) name: String,
+    /// Its product is the number of values.
+    pub(super) shape: Vec<usize>,
+    /// Row-major.
+    pub(super) data: Data,
+}
+
+/// A safetensors file; equal input gives equal bytes, which the metadata of several keys would not.
+pub(super) fn write(family: &str, config: String, mut tensors: Vec<Tensor>) -> Result<Vec<u8>> {
+    let width = |data: &Data| match data {
+        Data::U8(_) => 1,
+        Data::U32(_) | Data::F32(_) => 4,
+        Data::F64(_) => 8,
+    };
+    tensors.sort_by(|a, b| (width(&b.data), &a.name).cmp(&(width(&a.data), &b.name)));
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), json!({ "config": config, "family": family }));
+    let mut body = Vec::new();
+    for tensor in &tensors {
+        let begin = body.len();
+        body.extend(tensor.data.to_bytes());
+        let entry = json!({
+            "dtype": tensor.data.dtype(),
+            "shape": tensor.shape,
+            "data_offsets": [begin, body.len()],
+        });
+        header.insert(tensor.name.clone(), entry);
+    }
+    let mut text = Value::Object(header).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(ALIGNMENT), b' ');
+    if text.len() as u64 > HEADER_MAX || tensors.len() > TENSORS_MAX {
+        let why = format!("{} bytes of configuration, {} tensors", text.len(), tensors.len());
+        return Err(Error::internal(format!("the model is too large for its file: {why}")));
+    }
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut text);
+    bytes.append(&mut body);
+    Ok(bytes)
+}
+
+/// A file that was read and checked.
+#[derive(Debug)]
+pub(super) struct Stored<'a> {
+    /// The family's name.
+    pub(super) family: String,
+    /// The family's own JSON.
+    pub(super) config: String,
+    /// The tensors.
+    pub(super) file: SafeTensors<'a>,
+}
+
+/// Reads a file; its sizes are checked before anything is allocated for them.
+pub(super) fn read(bytes: &[u8]) -> Result<Stored<'_>> {
+    let header = bytes.first_chunk::<8>().map(|size| u64::from_le_bytes(*size));
+    match header {
+        Some(size) if size <= HEADER_MAX => {}
+        Some(size) => return Err(corrupt(format!("its header claims {size} bytes"))),
+        None => return Err(corrupt("it has no header".into())),
+    }
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
+    let (family, config) = words(&metadata)?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
+    match file.len() {
+        n if n > TENSORS_MAX => Err(corrupt(format!("it holds {n} tensors"))),
+        _ => Ok(Stored { family, config, file }),
+    }
+}
+
+fn words(metadata: &Metadata) -> Result<(String, String)> {
+    let map = metadata.metadata().as_ref();
+    let word = |key: &str| map.and_then(|map| map.get(key)).cloned();
+    match (word("family"), word("config")) {
+        (Some(family), Some(config)) => Ok((family, config)),
+        _ => Err(corrupt("its metadata lacks family or config".into())),
+    }
+}
+
+impl Stored<'_> {
+    /// The configuration as a value of the family's own type.
+    pub(super) fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.config).map_err(|e| corrupt(e.to_string()))
+    }
+
+    /// A tensor of bytes.
+    pub(super) fn u8(&self, name: &str) -> Result<Vec<u8>> {
+        Ok(self.tensor(name, Dtype::U8)?.data().to_vec())
+    }
+
+    /// A tensor of counts.
+    pub(super) fn u32(&self, name: &str) -> Result<Vec<u32>> {
+        let tensor = self.tensor(name, Dtype::U32)?;
+        Ok(tensor.data().as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+    }
+
+    /// A tensor of doubles.
+    pub(super) fn f64(&self, name: &str) -> Result<Vec<f64>> {
+        let tensor = self.tensor(name, Dtype::F64)?;
+        Ok(tensor.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect())
+    }
+
+    fn tensor(&self, name: &str, dtype: Dtype) -> Result<TensorView<'_>> {
+        let tensor = self.file.tensor(name).map_err(|e| corrupt(e.to_string()))?;
+        match tensor.dtype() == dtype {
+            true => Ok(tensor),
+            false => Err(corrupt(format!("its tensor {name} is {:?}, not {dtype:?}", tensor.dtype()))),
+        }
+    }
+}
+
+/// The error of a model file that is not what was written.
+pub(super) fn corrupt(why: String) -> Error {
+    Error::corrupt(Subject::Model, format!("the model file is damaged: {why}"))
+        .with_hint("restore it from a backup, or train the model again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Vec<u8> {
+        let tensor = |name: &str, shape, data| Tensor { name: name.into(), shape, data };
+        let tensors = vec![
+            tensor("keys", vec![3], Data::U8(vec![1, 2, 3])),
+            tensor("ends", vec![1], Data::U32(vec![3])),
+            tensor("parameters", vec![1, 2], Data::F64(vec![0.5, f64::NAN])),
+            tensor("weights", vec![1], Data::F32(vec![1.5])),
+        ];
+        write("ets", "{\"x\":1}".into(), tensors).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let bytes = example();
+        let stored = read(&bytes).unwrap();
+        assert_eq!((stored.family.as_str(), stored.config.as_str()), ("ets", "{\"x\":1}"));
+        assert_eq!((stored.u8("keys").unwrap(), stored.u32("ends").unwrap()), (vec![1, 2, 3], vec![3]));
+        assert_eq!(stored.f64("parameters").unwrap()[0], 0.5);
+        assert!(stored.f64("weights").is_err() && stored.f64("absent").is_err());
+        assert_eq!(bytes, example());
+    }
+
+    #[test]
+    fn cut_and_changed_headers_are_refused() {
+        let bytes = example();
+        for end in 0..bytes.len() {
+            assert!(read(&bytes[..end]).is_err(), "{end}");
+        }
+        let mut huge = bytes.clone();
+        huge[..8].copy_from_slice(&(HEADER_MAX + 1).to_le_bytes());
+        assert!(read(&huge).unwrap_err().message().contains("claims"));
+    }
+}

@@ -1,0 +1,136 @@
+//! The command `foretell` from outside: arguments, formats, exit codes, standard error.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+fn foretell(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foretell"));
+    for name in ["FORETELL_DATABASE", "FORETELL_FORMAT", "FORETELL_MEMORY_LIMIT", "FORETELL_THREADS"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str], sql: &str) -> Output {
+    let mut child = foretell(arguments).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn results_come_in_every_format() {
+    let sql = "SELECT 1 AS n, 'a, b' AS t; SELECT 2.5 AS v WHERE false";
+    let table = run(&["run", "-"], sql);
+    let expected = " n | t\n---+------\n 1 | a, b\n(1 row)\n v\n---\n(0 rows)\n";
+    assert_eq!((text(&table.stdout), text(&table.stderr)), (expected, ""));
+    assert!(table.status.success());
+    assert_eq!(text(&run(&["run", "--format", "csv", "-"], sql).stdout), "n,t\n1,\"a, b\"\nv\n");
+    let json = run(&["run", "--format", "json", "-"], sql);
+    assert_eq!(text(&json.stdout), "[\n{\"n\":1,\"t\":\"a, b\"}\n]\n[]\n");
+}
+
+#[test]
+fn the_first_error_stops_the_script_and_points_at_its_place() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("bad.sql");
+    std::fs::write(
+        &file,
+        "SELECT 1 AS one;\n\nSELECT n,\n\tnope\nFROM (VALUES (1)) t(n);\nSELECT 3 AS three;\n",
+    )
+    .unwrap();
+    let output = run(&["run", path(&file)], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("one") && !text(&output.stdout).contains("three"));
+    let error = text(&output.stderr);
+    assert!(error.starts_with(&format!("{}:4:2: ERROR: ", file.display())), "{error}");
+    assert!(error.contains(" 4 |     nope\n   |     ^^^^\n"), "{error}");
+}
+
+#[test]
+fn a_missing_file_and_wrong_arguments_are_refused() {
+    let missing = run(&["run", "no_such_file.sql"], "");
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("no_such_file.sql"), "{}", text(&missing.stderr));
+    let format = run(&["run", "--format", "xml", "-"], "");
+    assert_eq!(format.status.code(), Some(2));
+    assert!(text(&format.stderr).contains("choose table, csv or json"), "{}", text(&format.stderr));
+    let mut command = foretell(&["run", "-"]);
+    let output = command.env("FORETELL_THREADS", "many").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("FORETELL_THREADS=many"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_database_keeps_what_a_temporary_one_forgets() {
+    let folder = TempDir::new().unwrap();
+    let database = folder.path().join("shop");
+    let kept = ["run", "--database", path(&database), "-"];
+    let made = run(&kept, "CREATE TABLE t (n INT); INSERT INTO t VALUES (7), (8)");
+    assert_eq!((text(&made.stdout), text(&made.stderr)), ("CREATE TABLE\nINSERT 0 2\n", ""));
+    let read = run(&kept, "SELECT sum(n) AS n FROM t");
+    assert_eq!(text(&read.stdout), "  n\n----\n 15\n(1 row)\n");
+    let refused =
+        run(&["run", "--read-only", "--database", path(&database), "-"], "INSERT INTO t VALUES (9)");
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(run(&["run", "-"], "SELECT * FROM t").status.code(), Some(1));
+    // Without a terminal the shell is a script.
+    let piped = run(&[path(&database)], "SELECT count(*) AS rows FROM t;");
+    assert!(text(&piped.stdout).contains(" rows\n------\n    2\n"), "{}", text(&piped.stdout));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_script_quietly() {
+    let mut child = foretell(&["run", "--format", "csv", "-"]).spawn().unwrap();
+    let sql = b"SELECT n FROM generate_series(1, 100000000) t(n)";
+    child.stdin.take().unwrap().write_all(sql).unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let started = Instant::now();
+    let status = child.wait().unwrap();
+    assert_eq!(first, "n\n");
+    assert!(status.success() && started.elapsed() < Duration::from_secs(20));
+    let mut error = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!(error, "");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_cancels_the_running_statement() {
+    let mut child = foretell(&["run", "-"]).spawn().unwrap();
+    let sql = b"SELECT 1 AS started; SELECT count(*) FROM generate_series(1, 1000000) a(x), generate_series(1, 1000000) b(y) \
+                WHERE (x * y) % 7 = 9";
+    child.stdin.take().unwrap().write_all(sql).unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("(1 row)") {
+        line.clear();
+        assert_ne!(out.read_line(&mut line).unwrap(), 0);
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let interrupted = Instant::now();
+    // SAFETY: the process is our child and has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) }, 0);
+    while child.try_wait().unwrap().is_none() && interrupted.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("canceling statement"), "{}", text(&output.stderr));
+}
