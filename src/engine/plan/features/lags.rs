@@ -17,9 +17,6 @@ use crate::error::{Error, Result};
 /// The order of keys and time that input rows must have.
 pub const ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
 
-/// A rolling sum is added up afresh every so many rows of a series, so that rounding never accumulates.
-const REFRESH: usize = 256;
-
 /// Which features of which columns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Windows {
@@ -57,11 +54,37 @@ pub struct Columns {
     pub time: usize,
 }
 
-/// A rolling sum of one series on its way.
+/// Sum and number of the values present in some rows.
 #[derive(Debug, Clone, Copy, Default)]
-struct RollingSum {
+struct Total {
     sum: f64,
     present: usize,
+}
+
+impl Total {
+    fn with(self, value: f64) -> Self {
+        if value.is_nan() { self } else { Self { sum: self.sum + value, present: self.present + 1 } }
+    }
+
+    fn mean_with(self, other: Self) -> f64 {
+        match self.present + other.present {
+            0 => f64::NAN,
+            present => (self.sum + other.sum) / present as f64,
+        }
+    }
+}
+
+/// A rolling sum of one series on its way, as the end of one block of rows and the begin of the next one.
+///
+/// Blocks are as long as the window, so every window is one end and one begin: nothing is ever subtracted,
+/// rounding does not accumulate, and an extreme value leaves the sum with its row.
+#[derive(Debug, Clone, Default)]
+struct RollingSum {
+    /// Rows that have entered the windows of the series so far.
+    entered: usize,
+    head: Total,
+    /// Totals of the block before from each of its rows to its last.
+    tails: Vec<Total>,
 }
 
 /// Appends feature columns to batches sorted by keys and time; a series may span batches.
@@ -73,8 +96,6 @@ pub struct LagFeatures {
     lookback: usize,
     /// The last `lookback` values of the current series (NaN is missing), then the values of the current run.
     values: Vec<f64>,
-    /// Rows of the current series so far.
-    rows: usize,
     sums: Vec<RollingSum>,
     last: Option<(Vec<ArrayRef>, i64)>,
 }
@@ -83,7 +104,7 @@ impl LagFeatures {
     /// Features of rows whose output has this schema.
     pub fn new(columns: Columns, windows: Windows, schema: SchemaRef) -> Self {
         let (lookback, sums) = (windows.lookback(), vec![RollingSum::default(); windows.rolling.len()]);
-        Self { columns, windows, schema, lookback, values: vec![], rows: 0, sums, last: None }
+        Self { columns, windows, schema, lookback, values: vec![], sums, last: None }
     }
 
     /// The batch with its features.
@@ -205,8 +226,10 @@ impl LagFeatures {
 
     fn start_series(&mut self) {
         self.values.clear();
-        self.rows = 0;
-        self.sums.fill(RollingSum::default());
+        for sum in &mut self.sums {
+            (sum.entered, sum.head) = (0, Total::default());
+            sum.tails.clear();
+        }
     }
 
     /// Adds the values of rows `start..end`; a run that does not begin the batch begins a series.
@@ -244,9 +267,8 @@ impl LagFeatures {
         for ((window, column), sum) in self.windows.rolling.iter().zip(means).zip(&mut self.sums) {
             let values =
                 Rolling { values: &self.values, history, window: *window, shift: self.windows.shift };
-            values.means(sum, self.rows, &mut column[start..end]);
+            values.means(sum, &mut column[start..end]);
         }
-        self.rows += run;
     }
 
     /// Keeps only the values that later rows of the series look back at.
@@ -266,42 +288,29 @@ struct Rolling<'a> {
 
 impl Rolling<'_> {
     /// Means of the values present among the `window` rows that end `shift` rows before each row.
-    fn means(&self, state: &mut RollingSum, rows_before: usize, means: &mut [f64]) {
-        let mut rolling = *state;
+    fn means(&self, rolling: &mut RollingSum, means: &mut [f64]) {
         for (i, mean) in means.iter_mut().enumerate() {
-            let at = self.history + i;
-            if (rows_before + i) % REFRESH == 0 {
-                rolling = self.sum_at(at);
-            } else {
-                self.slide_to(&mut rolling, at);
+            let Some(at) = (self.history + i).checked_sub(self.shift) else { continue };
+            let place = rolling.entered % self.window;
+            if place == 0 && rolling.entered > 0 {
+                self.end_block(rolling, at);
             }
-            *mean = if rolling.present == 0 { f64::NAN } else { rolling.sum / rolling.present as f64 };
+            rolling.head = rolling.head.with(self.values[at]);
+            rolling.entered += 1;
+            let tail = rolling.tails.get(place + 1).copied().unwrap_or_default();
+            *mean = tail.mean_with(rolling.head);
         }
-        *state = rolling;
     }
 
-    fn sum_at(&self, at: usize) -> RollingSum {
-        let end = (at + 1).saturating_sub(self.shift);
-        let start = end.saturating_sub(self.window);
-        let present = self.values[start..end].iter().filter(|v| !v.is_nan());
-        present.fold(RollingSum::default(), |s, v| RollingSum { sum: s.sum + v, present: s.present + 1 })
-    }
-
-    #[inline]
-    fn slide_to(&self, rolling: &mut RollingSum, at: usize) {
-        if at >= self.shift {
-            let entering = self.values[at - self.shift];
-            if !entering.is_nan() {
-                rolling.sum += entering;
-                rolling.present += 1;
-            }
-        }
-        if at >= self.shift + self.window {
-            let leaving = self.values[at - self.shift - self.window];
-            if !leaving.is_nan() {
-                rolling.sum -= leaving;
-                rolling.present -= 1;
-            }
+    /// Turns the block that ends before `at` into the totals of its ends.
+    fn end_block(&self, rolling: &mut RollingSum, at: usize) {
+        rolling.head = Total::default();
+        rolling.tails.resize(self.window, Total::default());
+        let mut total = Total::default();
+        let block = &self.values[at - self.window..at];
+        for (tail, value) in rolling.tails.iter_mut().zip(block).rev() {
+            total = total.with(*value);
+            *tail = total;
         }
     }
 }
@@ -407,6 +416,13 @@ mod tests {
             let plain = (value(i - 1) + value(i - 2)) / 2.0;
             assert!((means[i as usize].unwrap() - plain).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn an_extreme_value_leaves_the_mean_with_its_row() {
+        let rows: Vec<_> = (0..6).map(|day| (1, day, Some(if day == 1 { 1e17 } else { 3.0 }))).collect();
+        let means = column(&features(1).extend(&batch(&rows)).unwrap(), 5);
+        assert_eq!(means[4..], [Some(3.0), Some(3.0)]);
     }
 
     #[test]

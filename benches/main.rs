@@ -1,0 +1,53 @@
+//! Benchmarks: `cargo bench` runs all, `cargo bench -- reopen` those named; results as a table and one JSON line each.
+
+mod featurise;
+mod reopen;
+
+use std::process::ExitCode;
+
+use foretell::Result;
+
+type Benchmark = (&'static str, fn() -> Result<Report>);
+
+const BENCHMARKS: [Benchmark; 2] = [("featurise", featurise::run), ("reopen", reopen::run)];
+
+/// What a benchmark found.
+struct Report {
+    /// Label and value of each line of the table.
+    lines: Vec<(String, String)>,
+    /// The same for machines.
+    json: serde_json::Value,
+}
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let mut code = ExitCode::SUCCESS;
+    for (name, run) in BENCHMARKS {
+        if !wanted.is_empty() && !wanted.iter().any(|w| w == name) {
+            continue;
+        }
+        match run() {
+            Ok(report) => print(name, &report),
+            Err(error) => {
+                eprintln!("{name}: {error}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
+
+fn print(name: &str, report: &Report) {
+    println!("{name}");
+    let width = report.lines.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    for (label, value) in &report.lines {
+        println!("  {label:width$}  {value:>14}");
+    }
+    println!("{}", serde_json::json!({ "benchmark": name, "result": report.json }));
+}
+
+/// The middle value.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
