@@ -75,7 +75,8 @@ pub struct ArtifactFile {
 /// Everything about one version of a model besides its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    format: u32,
+    /// The version of the layout of the manifest's file.
+    pub format: u32,
     /// The model's name.
     pub name: String,
     /// The version, counted from 1.

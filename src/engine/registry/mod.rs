@@ -6,5 +6,5 @@ mod manifest;
 mod store;
 
 pub use artifact::Model;
-pub use manifest::{ArtifactFile, ColumnRole, Manifest, ModelRole};
-pub use store::{ModelRegistry, ModelSummary, PublishMode};
+pub use manifest::{ColumnRole, Manifest, ModelRole};
+pub use store::{ModelRegistry, PublishMode};
