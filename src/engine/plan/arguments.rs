@@ -1,10 +1,13 @@
 //! Arguments of table functions: positional and named, names checked, values typed.
 
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, ObjectName, Query};
 
 use crate::engine::fault::external;
+use crate::engine::plan::scope::Scope;
+use crate::engine::sql::select_from;
 use crate::error::{Error, Subject, did_you_mean};
 
 /// The arguments of one call, as written.
@@ -88,6 +91,23 @@ impl Arguments {
                 self.function
             ))),
         }
+    }
+
+    /// Plans a value that is a relation: a subquery, the name of a WITH query of the statement, or a table.
+    pub fn plan_relation(
+        &self,
+        name: &str,
+        value: ast::Expr,
+        scope: &Scope,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let relation = self.as_relation(name, value)?;
+        if !matches!(relation, ast::TableFactor::Table { .. }) {
+            return context.plan(relation);
+        }
+        // Tables of a statement are looked up ahead where FROM names them; an argument is not FROM.
+        let all = select_from(relation.clone(), None);
+        context.plan(relation).or_else(|_| scope.plan_query(all))
     }
 
     /// A value as a name: a bare or quoted identifier, or a string.

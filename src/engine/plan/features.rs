@@ -47,7 +47,7 @@ const FEATURES_MAX: usize = 256;
 
 /// Plans `lag_features(rel, target =>, by =>, time =>, lags =>, rolling =>, shift =>)`.
 pub fn plan(
-    _scope: &Scope,
+    scope: &Scope,
     args: Vec<FunctionArg>,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<LogicalPlan> {
@@ -56,7 +56,7 @@ pub fn plan(
         let message = "lag_features takes one relation first: lag_features(sales, target => units, ...)";
         return Err(args.invalid(message.to_owned()));
     };
-    let input = context.plan(args.as_relation("the first argument", relation)?)?;
+    let input = args.plan_relation("the first argument", relation, scope, context)?;
     let keys = match args.named("by") {
         Some(value) => Arguments::as_list(value),
         None => vec![],

@@ -58,7 +58,7 @@ pub fn plan(scope: &Scope, args: Vec<FunctionArg>, context: &mut dyn RelationPla
     let statement = sql::parse_text(&manifest.sql).map_err(external)?;
     let history = history_plan(scope, &statement, manifest, context)?;
     let future = match future {
-        Some(value) => Some(future_plan(&args, value, manifest, &history, context)?),
+        Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
         None => None,
     };
     let until = until.map(|e| until_expr(e, &history, context)).transpose()?;
@@ -205,13 +205,14 @@ fn lost_relation(error: DataFusionError, statement: &TrainStatement, manifest: &
 
 /// Keys, time and known covariates of the rows given as `future =>`, in the types of the history.
 fn future_plan(
+    scope: &Scope,
     args: &Arguments,
     value: ast::Expr,
     manifest: &Manifest,
     history: &LogicalPlan,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<LogicalPlan> {
-    let relation = context.plan(args.as_relation("future", value)?)?;
+    let relation = args.plan_relation("future", value, scope, context)?;
     let given: Vec<&str> = relation.schema().fields().iter().map(|f| f.name().as_str()).collect();
     let mut exprs = vec![];
     for (column, field) in manifest.roles.iter().zip(history.schema().fields()) {

@@ -208,7 +208,7 @@ fn derived(query: Query) -> TableFactor {
 }
 
 /// `SELECT * FROM factor WHERE filter`; the template keeps us from naming forty AST fields.
-fn select_from(factor: TableFactor, filter: Option<ast::Expr>) -> Query {
+pub fn select_from(factor: TableFactor, filter: Option<ast::Expr>) -> Query {
     let mut query = Parser::new(&PostgreSqlDialect {})
         .try_with_sql("SELECT * FROM t")
         .and_then(|mut p| p.parse_query())
