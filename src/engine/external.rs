@@ -39,8 +39,7 @@ pub async fn listing(
     check_exists(path)?;
     let (format, extension) = file_format(format, options)?;
     let listing = ListingOptions::new(format)
-        .with_file_extension(if std::path::Path::new(path).is_dir() { extension } else { String::new() })
-        .with_target_partitions(state.config().target_partitions());
+        .with_file_extension(if std::path::Path::new(path).is_dir() { extension } else { String::new() });
     let url = ListingTableUrl::parse(path)?;
     let schema = match schema {
         Some(schema) => schema,

@@ -8,7 +8,7 @@ use crate::error::{ErrorKind, Result};
 /// DROP MODEL.
 pub fn remove(engine: &Engine, name: &str, if_exists: bool, query: &QueryContext) -> Result<()> {
     engine.catalog.ensure_writable()?;
-    match engine.registry.drop(name) {
+    match engine.registry.as_ref().drop(name) {
         Err(e) if if_exists && e.kind() == ErrorKind::NotFound => {
             query.notice(format!("model {name} does not exist, skipping"));
             Ok(())

@@ -77,11 +77,6 @@ impl Arguments {
         Some(self.named.remove(at).1)
     }
 
-    /// Removes and returns a named argument that is a relation: a subquery or a table name.
-    pub fn relation(&mut self, name: &str) -> Result<Option<ast::TableFactor>> {
-        self.named(name).map(|e| self.as_relation(name, e)).transpose()
-    }
-
     /// A value as a relation: a subquery or a table name.
     pub fn as_relation(&self, name: &str, value: ast::Expr) -> Result<ast::TableFactor> {
         match value {

@@ -468,7 +468,6 @@ impl ForecastExec {
             until,
             set,
             known: Arc::clone(known.inner()),
-            has_future: call.future.is_some(),
             schema: Arc::clone(&schema),
         };
         Ok(Self::new(Arc::new(reading), inputs, schema))

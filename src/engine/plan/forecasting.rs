@@ -52,8 +52,6 @@ pub struct Reading {
     pub set: Vec<(String, Arc<dyn PhysicalExpr>)>,
     /// The known covariates.
     pub known: SchemaRef,
-    /// Whether rows were given as `future =>`.
-    pub has_future: bool,
     /// The output.
     pub schema: SchemaRef,
 }
@@ -208,7 +206,7 @@ impl Reader {
             grid: Grid::Fixed { frequency: manifest.frequency, origin: manifest.origin },
             gaps: manifest.gaps,
             season_length: Some(manifest.season_length),
-            //cutoff: Some(manifest.panel.last_time),
+            cutoff: Some(manifest.panel.last_time),
             ..FinishOptions::default()
         };
         let all_keys = chunk.keys;

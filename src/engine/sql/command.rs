@@ -209,7 +209,7 @@ fn copy_option(parser: &mut Parser<'_>) -> Result<(String, String), ParserError>
         Token::SingleQuotedString(s) => s.to_lowercase(),
         _ => return parser.expected("an option of COPY", token),
     };
-    parser.consume_token(&Token::Eq);
+    let _ = parser.consume_token(&Token::Eq);
     if matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen) {
         return Ok((key, "true".to_owned()));
     }

@@ -26,10 +26,6 @@ pub enum Body {
 /// One parsed statement.
 #[derive(Debug, Clone)]
 pub struct Statement {
-    /// Its text, without the semicolon.
-    pub text: String,
-    /// Where it begins in the text that was parsed, in bytes.
-    pub offset: usize,
     pub(crate) body: Body,
     pub(crate) trains: Vec<Arc<TrainStatement>>,
     pub(crate) source: Arc<Source>,
@@ -110,7 +106,7 @@ pub fn parse_one(piece: &Piece) -> Result<Statement> {
     let body = parse_tokens(tokens, &dialect)
         .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
     let trains = dialect.trains();
-    Ok(Statement { text: piece.text.clone(), offset: piece.offset, body, trains, source })
+    Ok(Statement { body, trains, source })
 }
 
 fn parse_tokens(tokens: Vec<TokenWithSpan>, dialect: &ForetellDialect) -> Result<Body, DataFusionError> {

@@ -1,0 +1,9 @@
+//! Functions of the SQL engine: scalar, aggregate and table functions, one file each.
+
+mod aggregate;
+mod register;
+mod scalar;
+mod table;
+
+pub use register::{register_all, to_datafusion};
+pub use table::{SyntheticSales, SyntheticSalesTable};

@@ -1,0 +1,26 @@
+//! Scalar functions: calendar and prices.
+
+mod date;
+mod days_in_month;
+mod discount_pct;
+mod easter;
+mod easter_offset;
+mod is_month_end;
+mod is_weekend;
+mod iso_week;
+
+use datafusion::logical_expr::ScalarUDF;
+
+pub use easter::easter_sunday;
+
+/// Every scalar function, one line each.
+pub fn all() -> Vec<ScalarUDF> {
+    vec![
+        is_weekend::IS_WEEKEND.into_udf(),
+        iso_week::ISO_WEEK.into_udf(),
+        days_in_month::DAYS_IN_MONTH.into_udf(),
+        is_month_end::IS_MONTH_END.into_udf(),
+        easter_offset::EASTER_OFFSET.into_udf(),
+        ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
+    ]
+}

@@ -1,0 +1,178 @@
+//! The directory of one version: weights and manifest, checked when read.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use crate::engine::registry::entry::{Entry, VersionEntry};
+use crate::engine::registry::manifest::{ArtifactFile, Manifest};
+use crate::engine::storage::{DurableFs, Publish};
+use crate::error::{Error, Result, Subject};
+use crate::ml::forecaster::FittedForecaster;
+use crate::ml::models;
+
+const WEIGHTS: &str = "weights.safetensors";
+const MANIFEST: &str = "manifest.json";
+const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+const WEIGHTS_BYTES_MAX: u64 = 8 << 30;
+
+/// Writes an artifact durably into the empty directory `path`; returns the checksum of its manifest.
+pub fn write(fs: &DurableFs, path: &Path, manifest: &mut Manifest, weights: &[u8]) -> Result<String> {
+    if weights.len() as u64 > WEIGHTS_BYTES_MAX {
+        let message = format!("the model has {} GiB of weights; a model may have 8", weights.len() >> 30);
+        return Err(Error::data(message));
+    }
+    fs.create_dir_all(path).map_err(|e| Error::io(path, &e))?;
+    fs.save(&path.join(WEIGHTS), weights, Publish::Create)?;
+    manifest.files =
+        vec![ArtifactFile { name: WEIGHTS.to_owned(), bytes: weights.len() as u64, sha256: sha256(weights) }];
+    let bytes = manifest.to_bytes()?;
+    fs.save(&path.join(MANIFEST), &bytes, Publish::Create)?;
+    Ok(sha256(&bytes))
+}
+
+/// One artifact that is in use; its directory goes with its last user once it is doomed.
+pub struct Artifact {
+    fs: DurableFs,
+    directory: PathBuf,
+    id: String,
+    version: u64,
+    manifest: Manifest,
+    forecaster: Mutex<Option<Arc<dyn FittedForecaster>>>,
+    doomed: AtomicBool,
+}
+
+impl Artifact {
+    /// Reads and checks the manifest of a version; the weights wait for their first use.
+    pub fn open(fs: &DurableFs, directory: PathBuf, id: &str, version: &VersionEntry) -> Result<Self> {
+        let path = directory.join(MANIFEST);
+        let bytes = read_capped(fs, &path, MANIFEST_BYTES_MAX)?;
+        check(&path, &bytes, &version.manifest_sha256)?;
+        let manifest = Manifest::from_bytes(&bytes, &path.display().to_string())?;
+        Ok(Self {
+            fs: fs.clone(),
+            directory,
+            id: id.to_owned(),
+            version: version.version,
+            manifest,
+            forecaster: Mutex::new(None),
+            doomed: AtomicBool::new(false),
+        })
+    }
+
+    /// True when this is that version of the model in the directory `id`.
+    pub fn is(&self, id: &str, version: u64) -> bool {
+        self.id == id && self.version == version
+    }
+
+    /// Removes the directory when the last user is gone.
+    pub fn doom(&self) {
+        self.doomed.store(true, Ordering::Release);
+    }
+
+    fn load(&self) -> Result<Arc<dyn FittedForecaster>> {
+        let path = self.directory.join(WEIGHTS);
+        let missing = || Error::corrupt(Subject::File, format!("{}: {WEIGHTS} is not listed", self.place()));
+        let file = self.manifest.files.iter().find(|f| f.name == WEIGHTS).ok_or_else(missing)?;
+        let bytes = read_capped(&self.fs, &path, file.bytes.min(WEIGHTS_BYTES_MAX))?;
+        check(&path, &bytes, &file.sha256)?;
+        models::load(&bytes)
+            .map_err(|e| Error::new(e.kind(), e.subject(), format!("{}: {}", path.display(), e.message())))
+    }
+
+    fn place(&self) -> String {
+        self.directory.join(MANIFEST).display().to_string()
+    }
+}
+
+impl fmt::Debug for Artifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Artifact").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Artifact {
+    fn drop(&mut self) {
+        if *self.doomed.get_mut() {
+            remove(&self.fs, &self.directory);
+        }
+    }
+}
+
+/// Removes the directory of a version that no entry names; what cannot be removed waits for the next open.
+pub fn remove(fs: &DurableFs, directory: &Path) {
+    if fs.remove_dir_all(directory).is_ok() {
+        if let Some(model) = directory.parent() {
+            // Fails, as it should, while other versions lie beside it.
+            let _ = fs.fs().remove_dir(model);
+        }
+    }
+}
+
+/// One version of a model, as it was when it was looked up.
+#[derive(Debug)]
+pub struct Model {
+    manifest: Manifest,
+    artifact: Arc<Artifact>,
+}
+
+impl Model {
+    /// The version under the name and comment that the model has now.
+    pub fn new(name: &str, entry: &Entry, artifact: Arc<Artifact>) -> Self {
+        let manifest = Manifest {
+            name: name.to_owned(),
+            version: artifact.version,
+            comment: entry.comment.clone(),
+            ..artifact.manifest.clone()
+        };
+        Self { manifest, artifact }
+    }
+
+    /// Everything about the version besides its weights.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The fitted model; the first use reads and checks the weights.
+    pub fn forecaster(&self) -> Result<Arc<dyn FittedForecaster>> {
+        let mut loaded = self.artifact.forecaster.lock();
+        if let Some(forecaster) = loaded.as_ref() {
+            return Ok(Arc::clone(forecaster));
+        }
+        let forecaster = self.artifact.load()?;
+        *loaded = Some(Arc::clone(&forecaster));
+        Ok(forecaster)
+    }
+}
+
+/// Reads a file of at most `bytes_max` bytes; a missing or longer one is corrupt.
+pub fn read_capped(fs: &DurableFs, path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+    let describe = |e: io::Error| match e.kind() {
+        io::ErrorKind::NotFound => Error::corrupt(Subject::File, format!("{} is missing", path.display())),
+        _ => Error::io(path, &e),
+    };
+    let found = fs.fs().info(path).map_err(describe)?;
+    if found.len > bytes_max {
+        let message = format!("{} has {} bytes; at most {bytes_max} belong there", path.display(), found.len);
+        return Err(Error::corrupt(Subject::File, message));
+    }
+    fs.fs().read(path, 0..found.len).map_err(describe)
+}
+
+fn check(path: &Path, bytes: &[u8], expected: &str) -> Result<()> {
+    if sha256(bytes) == expected {
+        return Ok(());
+    }
+    let message = format!("{} is damaged: its checksum is not the one it was published with", path.display());
+    Err(Error::corrupt(Subject::File, message)
+        .with_hint("restore the file from a backup or train the model again"))
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

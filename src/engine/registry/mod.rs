@@ -1,0 +1,10 @@
+//! Models on disk: names, versions and their artifacts, published atomically.
+
+mod artifact;
+mod entry;
+mod manifest;
+mod store;
+
+pub use artifact::Model;
+pub use manifest::{ArtifactFile, ColumnRole, Manifest, ModelRole};
+pub use store::{ModelRegistry, ModelSummary, PublishMode};

@@ -1,0 +1,461 @@
+//! The models of a database: published by one atomic replacement of a small file per name.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::engine::registry::artifact::{self, Artifact, Model, read_capped};
+use crate::engine::registry::entry::{self, Entry, VersionEntry};
+use crate::engine::registry::manifest::Manifest;
+use crate::engine::storage::{DurableFs, Publish};
+use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
+
+const ENTRY_BYTES_MAX: u64 = 16 << 20;
+const RECENT_MAX: usize = 16;
+
+/// What publishing does about a name that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishMode {
+    /// It is an error.
+    New,
+    /// The model gets one more version, which becomes active.
+    Replace,
+}
+
+/// One model in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelSummary {
+    /// Its name.
+    pub name: String,
+    /// The version that a forecast without a version reads.
+    pub active_version: u64,
+    /// All versions, ascending.
+    pub versions: Vec<u64>,
+    /// The user's own words about the model.
+    pub comment: Option<String>,
+}
+
+/// The models of one database directory.
+#[derive(Debug)]
+pub struct ModelRegistry {
+    fs: DurableFs,
+    root: PathBuf,
+    writable: bool,
+    changes: Mutex<()>,
+    artifacts: Mutex<Artifacts>,
+}
+
+/// The artifacts in use, and the ones used last, which stay loaded.
+#[derive(Debug, Default)]
+struct Artifacts {
+    live: Vec<Weak<Artifact>>,
+    recent: Vec<Arc<Artifact>>,
+}
+
+impl ModelRegistry {
+    /// The models of the database in `path`; a writable registry first removes what a killed process left.
+    pub fn open(path: &Path, fs: DurableFs, writable: bool) -> Result<Self> {
+        let root = path.join("models");
+        let registry =
+            Self { fs, root, writable, changes: Mutex::new(()), artifacts: Mutex::new(Artifacts::default()) };
+        if writable {
+            registry.fs.create_dir_all(&registry.root).map_err(|e| Error::io(&registry.root, &e))?;
+            registry.sweep()?;
+        }
+        Ok(registry)
+    }
+
+    /// The active version of a model, or `None` when there is none of that name.
+    pub fn find(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.read(name)?.map(|entry| entry.active))
+    }
+
+    /// A version of a model, the active one without `version`.
+    pub fn get(&self, name: &str, version: Option<u64>) -> Result<Arc<Model>> {
+        let entry = self.entry(name)?;
+        match self.open_version(name, &entry, version) {
+            // Another process may have replaced what the entry named between the two reads.
+            Err(_) if self.read(name)?.as_ref() != Some(&entry) => {
+                self.open_version(name, &self.entry(name)?, version)
+            }
+            opened => opened,
+        }
+    }
+
+    /// All models, sorted by name.
+    pub fn list(&self) -> Result<Vec<ModelSummary>> {
+        let mut models = Vec::new();
+        for name in self.names()? {
+            let Some(entry) = self.read(&name)? else { continue };
+            models.push(ModelSummary {
+                name,
+                active_version: entry.active,
+                versions: entry.versions.iter().map(|v| v.version).collect(),
+                comment: entry.comment,
+            });
+        }
+        Ok(models)
+    }
+
+    /// Publishes a trained model as the newest and active version of its name; it is durable after `Ok`.
+    pub fn publish(
+        &self,
+        name: &str,
+        mut manifest: Manifest,
+        weights: Vec<u8>,
+        mode: PublishMode,
+    ) -> Result<u64> {
+        let _change = self.begin()?;
+        let found = self.read(name)?;
+        if found.is_some() && mode == PublishMode::New {
+            return Err(exists(name));
+        }
+        let publish = if found.is_some() { Publish::Replace } else { Publish::Create };
+        let mut entry = found.unwrap_or_else(Entry::new);
+        let version = entry.last + 1;
+        manifest.name = name.to_owned();
+        manifest.version = version;
+        manifest.parent_version = (entry.active > 0).then_some(entry.active);
+        let directory = self.directory(&entry.id, version);
+        self.fs.remove_dir_all(&directory).map_err(|e| Error::io(&directory, &e))?;
+        let written =
+            artifact::write(&self.fs, &directory, &mut manifest, &weights).and_then(|manifest_sha256| {
+                entry.versions.push(VersionEntry { version, manifest_sha256 });
+                entry.comment = manifest.comment.or(entry.comment.take());
+                (entry.active, entry.last) = (version, version);
+                self.write(name, &entry, publish)
+            });
+        if let Err(error) = written {
+            // An entry that was published before its directory could be synced still needs the artifact.
+            if !self.read(name).is_ok_and(|now| now.is_some_and(|e| e.version(version).is_some())) {
+                artifact::remove(&self.fs, &directory);
+            }
+            return Err(error);
+        }
+        Ok(version)
+    }
+
+    /// Removes a model with all its versions; forecasts that run keep theirs.
+    pub fn drop(&self, name: &str) -> Result<()> {
+        let _change = self.begin()?;
+        let entry = self.entry(name)?;
+        let path = self.path(name)?;
+        self.fs.remove(&path).map_err(|e| Error::io(&path, &e))?;
+        entry.versions.iter().for_each(|v| self.discard(&entry.id, v.version));
+        Ok(())
+    }
+
+    /// Gives a model another name.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let _change = self.begin()?;
+        self.entry(from)?;
+        if self.read(to)?.is_some() {
+            return Err(exists(to));
+        }
+        let target = self.path(to)?;
+        let moved =
+            self.fs.fs().rename(&self.path(from)?, &target).and_then(|()| self.fs.fs().sync_dir(&self.root));
+        moved.map_err(|e| Error::io(&target, &e))
+    }
+
+    /// Makes the version before the active one active again; returns it.
+    pub fn rollback(&self, name: &str) -> Result<u64> {
+        let _change = self.begin()?;
+        let mut entry = self.entry(name)?;
+        let before = entry.versions.iter().map(|v| v.version).filter(|v| *v < entry.active).max();
+        entry.active = before.ok_or_else(|| {
+            let message = format!("model {name} has no version before its active version {}", entry.active);
+            Error::input(Subject::Model, message).with_hint(format!("versions of {name}: {}", entry.list()))
+        })?;
+        self.write(name, &entry, Publish::Replace)?;
+        Ok(entry.active)
+    }
+
+    /// Makes a version active.
+    pub fn promote(&self, name: &str, version: u64) -> Result<()> {
+        let _change = self.begin()?;
+        let mut entry = self.entry(name)?;
+        known(name, &entry, version)?;
+        entry.active = version;
+        self.write(name, &entry, Publish::Replace)
+    }
+
+    /// Removes a version that is not active.
+    pub fn drop_version(&self, name: &str, version: u64) -> Result<()> {
+        let _change = self.begin()?;
+        let mut entry = self.entry(name)?;
+        known(name, &entry, version)?;
+        if version == entry.active {
+            let message = format!("version {version} of model {name} is active and cannot be dropped");
+            let hint = if entry.versions.len() == 1 {
+                format!("DROP MODEL {name} removes the whole model")
+            } else {
+                "make another version active first".to_owned()
+            };
+            return Err(Error::input(Subject::Model, message).with_hint(hint));
+        }
+        entry.versions.retain(|v| v.version != version);
+        self.write(name, &entry, Publish::Replace)?;
+        self.discard(&entry.id, version);
+        Ok(())
+    }
+
+    /// Sets or removes the comment of a model.
+    pub fn set_comment(&self, name: &str, text: Option<String>) -> Result<()> {
+        let _change = self.begin()?;
+        let mut entry = self.entry(name)?;
+        entry.comment = text;
+        self.write(name, &entry, Publish::Replace)
+    }
+
+    fn begin(&self) -> Result<parking_lot::MutexGuard<'_, ()>> {
+        if !self.writable {
+            let message = "the database is open read-only: its models cannot be changed";
+            return Err(Error::new(ErrorKind::Denied, Subject::Database, message));
+        }
+        Ok(self.changes.lock())
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.root.join(entry::file_name(name)?))
+    }
+
+    fn directory(&self, id: &str, version: u64) -> PathBuf {
+        self.root.join(id).join(version.to_string())
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Entry>> {
+        let path = self.path(name)?;
+        match self.fs.fs().info(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io(&path, &e)),
+            Ok(_) => {}
+        }
+        let bytes = read_capped(&self.fs, &path, ENTRY_BYTES_MAX)?;
+        Entry::from_bytes(&bytes, &path.display().to_string()).map(Some)
+    }
+
+    fn entry(&self, name: &str) -> Result<Entry> {
+        match self.read(name)? {
+            Some(entry) => Ok(entry),
+            None => {
+                let names = self.names()?;
+                let suggestion = did_you_mean(name, names.iter().map(String::as_str));
+                Err(Error::not_found(Subject::Model, format!("no model {name}{suggestion}")))
+            }
+        }
+    }
+
+    fn write(&self, name: &str, entry: &Entry, publish: Publish) -> Result<()> {
+        self.fs.save(&self.path(name)?, &entry.to_bytes()?, publish)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let files = match self.fs.fs().list(&self.root) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            files => files.map_err(|e| Error::io(&self.root, &e))?,
+        };
+        let mut names: Vec<String> =
+            files.iter().filter(|f| !f.is_dir).filter_map(|f| entry::model_name(&f.name)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn open_version(&self, name: &str, entry: &Entry, version: Option<u64>) -> Result<Arc<Model>> {
+        let version = known(name, entry, version.unwrap_or(entry.active))?;
+        let mut artifacts = self.artifacts.lock();
+        let artifact = match artifacts.take(&entry.id, version.version) {
+            Some(artifact) => artifact,
+            None => {
+                let directory = self.directory(&entry.id, version.version);
+                Arc::new(Artifact::open(&self.fs, directory, &entry.id, version)?)
+            }
+        };
+        artifacts.put(&artifact);
+        Ok(Arc::new(Model::new(name, entry, artifact)))
+    }
+
+    /// Removes an artifact that no entry names any more, now or with its last user.
+    fn discard(&self, id: &str, version: u64) {
+        let mut artifacts = self.artifacts.lock();
+        match artifacts.take(id, version) {
+            Some(artifact) => artifact.doom(),
+            None => artifact::remove(&self.fs, &self.directory(id, version)),
+        }
+    }
+
+    /// Removes staging files and artifacts that no entry names.
+    fn sweep(&self) -> Result<()> {
+        self.fs.sweep(&self.root).map_err(|e| Error::io(&self.root, &e))?;
+        let mut entries = Vec::new();
+        for name in self.names()? {
+            match self.read(&name) {
+                Ok(entry) => entries.extend(entry),
+                // What a damaged entry named is not debris: everything stays for its repair.
+                Err(_) => return Ok(()),
+            }
+        }
+        for found in self.list_directories(&self.root)? {
+            let owner = entries.iter().find(|e| e.id == found);
+            let directory = self.root.join(&found);
+            for version in self.list_directories(&directory)? {
+                let named =
+                    owner.is_some_and(|e| e.versions.iter().any(|v| v.version.to_string() == version));
+                if !named {
+                    artifact::remove(&self.fs, &directory.join(version));
+                }
+            }
+            if owner.is_none() {
+                // Already gone when it had versions; a directory with foreign files stays.
+                let _ = self.fs.fs().remove_dir(&directory);
+            }
+        }
+        Ok(())
+    }
+
+    fn list_directories(&self, path: &Path) -> Result<Vec<String>> {
+        let found = self.fs.fs().list(path).map_err(|e| Error::io(path, &e))?;
+        Ok(found.into_iter().filter(|f| f.is_dir).map(|f| f.name).collect())
+    }
+}
+
+impl Artifacts {
+    /// The artifact when it is in use, no longer among the recent ones.
+    fn take(&mut self, id: &str, version: u64) -> Option<Arc<Artifact>> {
+        let found = self.live.iter().filter_map(Weak::upgrade).find(|artifact| artifact.is(id, version));
+        self.recent.retain(|artifact| !artifact.is(id, version));
+        self.live.retain(|weak| weak.strong_count() > 0);
+        found
+    }
+
+    /// Makes the artifact the most recent one.
+    fn put(&mut self, artifact: &Arc<Artifact>) {
+        if !self.live.iter().any(|weak| std::ptr::eq(weak.as_ptr(), Arc::as_ptr(artifact))) {
+            self.live.push(Arc::downgrade(artifact));
+        }
+        if self.recent.len() == RECENT_MAX {
+            self.recent.remove(0);
+        }
+        self.recent.push(Arc::clone(artifact));
+    }
+}
+
+fn known<'a>(name: &str, entry: &'a Entry, version: u64) -> Result<&'a VersionEntry> {
+    entry.version(version).ok_or_else(|| {
+        Error::not_found(Subject::Model, format!("model {name} has no version {version}"))
+            .with_hint(format!("versions of {name}: {}", entry.list()))
+    })
+}
+
+fn exists(name: &str) -> Error {
+    Error::new(ErrorKind::Exists, Subject::Model, format!("model {name} already exists"))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+
+    fn publish(registry: &ModelRegistry, name: &str, weights: &[u8]) -> u64 {
+        let manifest = Manifest::new(name, Utc::now());
+        registry.publish(name, manifest, weights.to_vec(), PublishMode::Replace).unwrap()
+    }
+
+    fn open(path: &Path) -> ModelRegistry {
+        ModelRegistry::open(path, DurableFs::default(), true).unwrap()
+    }
+
+    fn files(path: &Path) -> usize {
+        let entries = std::fs::read_dir(path).unwrap().map(|e| e.unwrap().path());
+        entries.map(|p| if p.is_dir() { files(&p) } else { 1 }).sum()
+    }
+
+    #[test]
+    fn versions_follow_each_other_and_numbers_are_not_used_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = open(dir.path());
+        assert_eq!(registry.find("m").unwrap(), None);
+        assert_eq!((1..=3).map(|_| publish(&registry, "m", b"w")).collect::<Vec<_>>(), [1, 2, 3]);
+        let again =
+            registry.publish("m", Manifest::new("m", Utc::now()), vec![], PublishMode::New).unwrap_err();
+        assert_eq!((again.kind(), again.message()), (ErrorKind::Exists, "model m already exists"));
+        assert_eq!(registry.rollback("m").unwrap(), 2);
+        registry.promote("m", 1).unwrap();
+        assert_eq!(registry.rollback("m").unwrap_err().hint(), Some("versions of m: 1, 2, 3"));
+        registry.drop_version("m", 3).unwrap();
+        registry.drop_version("m", 1).unwrap_err();
+        assert_eq!(publish(&registry, "m", b"w"), 4);
+        assert_eq!(registry.get("m", None).unwrap().manifest().parent_version, Some(1));
+        registry.get("m", Some(3)).unwrap_err();
+    }
+
+    #[test]
+    fn name_and_comment_move_and_a_reader_sees_them_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = open(dir.path());
+        let reader = ModelRegistry::open(dir.path(), DurableFs::default(), false).unwrap();
+        publish(&registry, "sales_28", b"w");
+        registry.set_comment("sales_28", Some("daily".to_owned())).unwrap();
+        registry.rename("sales_28", "Größe").unwrap();
+        let model = reader.get("Größe", None).unwrap();
+        assert_eq!(model.manifest().name, "Größe");
+        assert_eq!(model.manifest().comment.as_deref(), Some("daily"));
+        assert_eq!(reader.list().unwrap()[0].versions, [1]);
+        assert_eq!(reader.drop("Größe").unwrap_err().kind(), ErrorKind::Denied);
+        publish(&registry, "sales_28", b"w");
+        let error = reader.get("sales_29", None).unwrap_err();
+        assert_eq!(error.message(), "no model sales_29; did you mean sales_28?");
+        assert_eq!(registry.rename("sales_28", "Größe").unwrap_err().kind(), ErrorKind::Exists);
+    }
+
+    #[test]
+    fn dropped_model_keeps_its_files_while_it_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = open(dir.path());
+        publish(&registry, "m", b"w");
+        let model = registry.get("m", None).unwrap();
+        registry.drop("m").unwrap();
+        assert_eq!(files(dir.path()), 2);
+        drop(model);
+        assert_eq!(files(dir.path()), 0);
+        assert_eq!(publish(&registry, "m", b"w"), 1);
+    }
+
+    #[test]
+    fn unpublished_artifacts_are_gone_after_the_next_open_and_published_ones_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        publish(&open(dir.path()), "m", b"w");
+        let id =
+            Entry::from_bytes(&std::fs::read(dir.path().join("models/m.json")).unwrap(), "m").unwrap().id;
+        for debris in [format!("models/{id}/2"), "models/00000000000000000000000000000000/1".to_owned()] {
+            std::fs::create_dir_all(dir.path().join(&debris)).unwrap();
+            std::fs::write(dir.path().join(debris).join("weights.safetensors"), b"half").unwrap();
+        }
+        std::fs::write(dir.path().join("models/.staging-1-1-x"), b"half").unwrap();
+        let registry = open(dir.path());
+        assert_eq!(files(dir.path()), 3);
+        assert_eq!(publish(&registry, "m", b"w"), 2);
+    }
+
+    #[test]
+    fn damaged_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = open(dir.path());
+        publish(&registry, "m", b"weights");
+        let entry =
+            Entry::from_bytes(&std::fs::read(dir.path().join("models/m.json")).unwrap(), "m").unwrap();
+        let artifact = registry.directory(&entry.id, 1);
+        std::fs::write(artifact.join("weights.safetensors"), b"w3ights").unwrap();
+        let model = registry.get("m", None).unwrap();
+        let error = model.forecaster().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains("weights.safetensors is damaged"), "{error}");
+        drop(model);
+        let other = open(dir.path());
+        std::fs::remove_file(artifact.join("manifest.json")).unwrap();
+        assert!(other.get("m", None).unwrap_err().message().ends_with("manifest.json is missing"));
+    }
+}
