@@ -1,9 +1,9 @@
 -- Forecast the sales of a small chain of shops, from raw rows to a what-if, in plain SQL.
 -- Run it:  cargo run --release -- run examples/01_quickstart.sql
 
--- Two years of daily sales, made up here; your own come with COPY (see 02_your_own_csv.sql).
+-- Twenty months of daily sales, made up here; your own come with COPY (see 02_your_own_csv.sql).
 CREATE TABLE all_sales AS
-  SELECT * FROM synthetic_sales(series => 40, days => 730, seed => 7);
+  SELECT * FROM synthetic_sales(series => 30, days => 600, seed => 7);
 
 -- What we know today: everything but the last four weeks. Those we keep aside, to check the forecast.
 CREATE TABLE sales AS
@@ -29,13 +29,13 @@ TRAIN FORECAST MODEL units_28 ON sales
   PARTITION BY store_id, item_id ORDER BY sale_date
   KNOWN price, promo, holiday STATIC category
   HORIZON 28
-  WITH (epochs = 8, seed = 7);
+  WITH (epochs = 5, seed = 7);
 
 -- The next week of one shop, with the range that holds 9 of 10 outcomes, beside the product's text.
-SELECT sale_date, description, forecast, lower_bound, upper_bound
-FROM forecast(units_28, future => plan, level => 90) JOIN products USING (item_id)
-WHERE store_id = 1 AND step <= 7
-ORDER BY item_id, sale_date
+SELECT f.sale_date, p.description, f.forecast, f.lower_bound, f.upper_bound
+FROM forecast(units_28, future => plan, level => 90) f JOIN products p ON p.item_id = f.item_id
+WHERE f.store_id = 1 AND f.step <= 7
+ORDER BY f.item_id, f.sale_date
 LIMIT 7;
 
 -- How good is it? On the weeks that training held out, beside simply repeating last week ...
@@ -43,11 +43,11 @@ SELECT n_series, wape, mase, coverage, naive_mae, skill FROM evaluate(units_28);
 
 -- ... and on the four weeks that we kept aside.
 SELECT wape(units, forecast) AS wape, coverage(units, lower_bound, upper_bound) AS coverage
-FROM forecast(units_28, future => plan, level => 90) JOIN all_sales USING (store_id, item_id, sale_date);
+FROM forecast(units_28, future => plan, level => 90) f JOIN all_sales a USING (store_id, item_id, sale_date);
 
 -- What if everything were 10 % cheaper?
 SELECT category, round(sum(p.forecast)) AS as_planned, round(sum(c.forecast)) AS cheaper
 FROM forecast(units_28, future => plan) p
 JOIN forecast(units_28, future => plan, set => (price = price * 0.9)) c USING (store_id, item_id, sale_date)
-JOIN products USING (item_id)
+JOIN products r ON r.item_id = p.item_id
 GROUP BY category ORDER BY category;

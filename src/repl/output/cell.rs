@@ -55,6 +55,14 @@ pub(crate) fn is_numeric(data_type: &DataType) -> bool {
     }
 }
 
+/// True for columns whose cells may be cut or wrapped.
+pub(crate) fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_text(values),
+        other => other.is_string() || other.is_nested() || other.is_binary(),
+    }
+}
+
 /// A float for reading: six significant digits, never fewer than all before the point and two behind it.
 pub(crate) fn short_float(value: f64) -> String {
     if value.is_nan() {

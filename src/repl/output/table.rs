@@ -11,7 +11,8 @@ use super::{Expanded, Screen};
 
 /// Rows looked at before the first one is printed.
 const MEASURED_ROWS: usize = 1000;
-/// Results up to this many rows show long cells whole, on several lines, instead of cutting them.
+/// Results up to this many rows show every cell whole, on several lines; longer ones cut cells, or are wider than the
+/// screen, which a pager scrolls.
 const WRAPPED_ROWS: usize = 30;
 /// Text columns are never narrowed below this.
 const NARROWEST: usize = 8;
@@ -38,6 +39,7 @@ enum LongCells {
 pub(crate) struct TablePrinter {
     headers: Vec<String>,
     right_aligned: Vec<bool>,
+    whole: Vec<bool>,
     screen: Screen,
     expanded: Expanded,
     pending: Vec<Row>,
@@ -51,6 +53,7 @@ impl TablePrinter {
         Self {
             headers: schema.fields().iter().map(|f| f.name().clone()).collect(),
             right_aligned: schema.fields().iter().map(|f| cell::is_numeric(f.data_type())).collect(),
+            whole: schema.fields().iter().map(|f| !cell::is_text(f.data_type())).collect(),
             screen,
             expanded,
             pending: Vec::new(),
@@ -95,20 +98,15 @@ impl TablePrinter {
         let single = complete && rows.len() == 1 && self.headers.len() >= MANY_COLUMNS;
         let available = self.screen.width.unwrap_or(if single { PAPER_WIDTH } else { usize::MAX });
         let fits = line_width(&natural) <= available;
-        let narrowed = || {
-            let floors = self.floors(&cells);
-            fit(&natural, &floors, available)
-        };
-        let widths = match self.expanded {
-            Expanded::On => None,
-            Expanded::Auto if single && !fits => None,
+        let short = complete && rows.len() <= WRAPPED_ROWS;
+        let narrowed = fit(&natural, &self.floors(&cells), available);
+        let widths = match (self.expanded, narrowed) {
+            (Expanded::On, _) => None,
+            (Expanded::Auto, _) if single && !fits => None,
             _ if fits || rows.is_empty() => Some((natural, LongCells::Spill)),
-            Expanded::Auto | Expanded::Off => {
-                let short = complete && rows.len() <= WRAPPED_ROWS;
-                let long_cells = if short { LongCells::Wrap } else { LongCells::Cut };
-                let refused = (self.expanded == Expanded::Off).then(|| self.floors(&cells));
-                narrowed().or(refused).map(|widths| (widths, long_cells))
-            }
+            (_, Some(widths)) => Some((widths, if short { LongCells::Wrap } else { LongCells::Cut })),
+            (Expanded::Auto, None) if short => None,
+            (_, None) => Some((natural, LongCells::Spill)),
         };
         match widths {
             Some((widths, long_cells)) => Layout::Aligned { widths, long_cells },
@@ -135,11 +133,11 @@ impl TablePrinter {
         widths
     }
 
-    /// How far each column may shrink: numbers stay whole, headers can be recognised.
+    /// How far each column may shrink: only texts are cut, headers can be recognised.
     fn floors(&self, cells: &[usize]) -> Vec<usize> {
         let header = self.headers.iter().map(|header| width(header).min(NARROWEST));
-        let cells = cells.iter().zip(&self.right_aligned);
-        let cells = cells.map(|(cell, right)| if *right { *cell } else { (*cell).min(NARROWEST) });
+        let cells = cells.iter().zip(&self.whole);
+        let cells = cells.map(|(cell, whole)| if *whole { *cell } else { (*cell).min(NARROWEST) });
         header.zip(cells).map(|(header, cell)| header.max(cell).max(1)).collect()
     }
 
