@@ -127,7 +127,11 @@ fn environment(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
     let consumers = std::num::NonZeroUsize::new(5).expect("5 is not 0");
     let pool = TrackConsumersPool::new(FairSpillPool::new(memory_limit), consumers);
     RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(|e| {
-        Error::new(ErrorKind::Unavailable, Subject::Memory, format!("cannot set up memory: {}", e.strip_backtrace()))
+        Error::new(
+            ErrorKind::Unavailable,
+            Subject::Memory,
+            format!("cannot set up memory: {}", e.strip_backtrace()),
+        )
     })
 }
 
@@ -147,6 +151,8 @@ fn machine_memory() -> Option<usize> {
 }
 
 /// Registers our functions on a session's state.
-pub(super) fn register_functions(state: &mut datafusion::execution::session_state::SessionState) -> Result<()> {
+pub(super) fn register_functions(
+    state: &mut datafusion::execution::session_state::SessionState,
+) -> Result<()> {
     functions::register_all(state).map_err(Error::from)
 }

@@ -38,8 +38,11 @@ pub async fn listing(
 ) -> Result<ListingTable> {
     check_exists(path)?;
     let (format, extension) = file_format(format, options)?;
-    let listing = ListingOptions::new(format)
-        .with_file_extension(if std::path::Path::new(path).is_dir() { extension } else { String::new() });
+    let listing = ListingOptions::new(format).with_file_extension(if std::path::Path::new(path).is_dir() {
+        extension
+    } else {
+        String::new()
+    });
     let url = ListingTableUrl::parse(path)?;
     let schema = match schema {
         Some(schema) => schema,

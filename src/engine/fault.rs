@@ -40,7 +40,9 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::External(inner) => from_external(inner.as_ref()),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(inner),
         DataFusionError::Shared(inner) => translate(inner),
-        DataFusionError::Collection(all) => all.first().map_or_else(|| Error::internal("no error"), translate),
+        DataFusionError::Collection(all) => {
+            all.first().map_or_else(|| Error::internal("no error"), translate)
+        }
         DataFusionError::ArrowError(inner, _) => from_arrow(inner),
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
         DataFusionError::NotImplemented(m) => Error::unsupported(plain(m)),
@@ -74,7 +76,9 @@ fn from_arrow(error: &ArrowError) -> Error {
         ArrowError::ExternalError(inner) => from_external(inner.as_ref()),
         ArrowError::DivideByZero => Error::data("division by zero"),
         ArrowError::ArithmeticOverflow(m) => Error::data(format!("value out of range: {m}")),
-        ArrowError::CastError(m) | ArrowError::ParseError(m) | ArrowError::ComputeError(m) => Error::data(plain(m)),
+        ArrowError::CastError(m) | ArrowError::ParseError(m) | ArrowError::ComputeError(m) => {
+            Error::data(plain(m))
+        }
         ArrowError::CsvError(m) | ArrowError::JsonError(m) => Error::data(plain(m)),
         ArrowError::MemoryError(m) => out_of_memory(m),
         ArrowError::NotYetImplemented(m) => Error::unsupported(plain(m)),
@@ -95,7 +99,8 @@ fn from_schema(error: &SchemaError) -> Error {
 
 /// `no column unit in sales; did you mean units?`
 fn column_not_found(field: &Column, valid: &[Column]) -> Error {
-    let mut tables: Vec<String> = valid.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.table().to_owned()).collect();
+    let mut tables: Vec<String> =
+        valid.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.table().to_owned()).collect();
     tables.dedup();
     let place = match (&field.relation, tables.as_slice()) {
         (Some(relation), _) => format!(" in {}", relation.table()),
@@ -123,7 +128,10 @@ fn from_plan(message: &str) -> Error {
         return Error::not_found(Subject::Table, format!("no table {}", short_name(table)));
     }
     if message.starts_with("Invalid function") {
-        return Error::not_found(Subject::Function, message.replace(".\nDid you mean", "; did you mean").to_lowercase());
+        return Error::not_found(
+            Subject::Function,
+            message.replace(".\nDid you mean", "; did you mean").to_lowercase(),
+        );
     }
     Error::input(Subject::Statement, message)
 }
@@ -147,7 +155,9 @@ fn out_of_memory(message: &str) -> Error {
 /// The first line, without DataFusion's own prefixes.
 fn plain(message: &str) -> String {
     let mut message = message.split("\n\nbacktrace").next().unwrap_or(message).trim();
-    for prefix in ["Error during planning: ", "Execution error: ", "Arrow error: ", "External error: ", "Cast error: "] {
+    for prefix in
+        ["Error during planning: ", "Execution error: ", "Arrow error: ", "External error: ", "Cast error: "]
+    {
         message = message.strip_prefix(prefix).unwrap_or(message);
     }
     message.to_owned()

@@ -251,7 +251,10 @@ pub fn whole_number(name: &str, expr: &Expr, min: i64, max: i64) -> Result<i64> 
     let value = literal(expr).ok_or_else(|| Error::input(Subject::Option, format!("{name} has no value")))?;
     let number = as_number(&value).filter(|n| n.fract() == 0.0 && *n >= min as f64 && *n <= max as f64);
     number.map(|n| n as i64).ok_or_else(|| {
-        Error::input(Subject::Option, format!("{name} must be a whole number from {min} to {max}, got {value}"))
+        Error::input(
+            Subject::Option,
+            format!("{name} must be a whole number from {min} to {max}, got {value}"),
+        )
     })
 }
 

@@ -12,6 +12,9 @@ use crate::ml::Control;
 /// Stack of every thread that plans: nested expressions recurse.
 const STACK_BYTES: usize = 16 << 20;
 
+/// Threads beyond one per core: an operator that never yields must not keep the next statement waiting.
+const SPARE_THREADS: usize = 4;
+
 /// The threads of one database.
 #[derive(Debug)]
 pub struct Runtimes {
@@ -24,12 +27,14 @@ impl Runtimes {
     /// A runtime of `threads` threads for queries, one trainer, and as many forecasters as threads.
     pub fn new(threads: usize) -> Result<Self> {
         let queries = Builder::new_multi_thread()
-            .worker_threads(threads)
+            .worker_threads(threads + SPARE_THREADS)
             .thread_name("foretell-query")
             .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
-            .map_err(|e| Error::new(ErrorKind::Unavailable, Subject::Database, format!("cannot start threads: {e}")))?;
+            .map_err(|e| {
+                Error::new(ErrorKind::Unavailable, Subject::Database, format!("cannot start threads: {e}"))
+            })?;
         Ok(Self {
             queries: Some(queries),
             trainers: Arc::new(Semaphore::new(1)),
@@ -101,7 +106,9 @@ async fn run<T: Send + 'static>(
             // The receiver is gone when the statement was dropped: nobody waits for the result.
             let _ = send.send(outcome.unwrap_or_else(|_| Err(Error::internal("a model's thread panicked"))));
         })
-        .map_err(|e| Error::new(ErrorKind::Unavailable, Subject::Memory, format!("cannot start a thread: {e}")))?;
+        .map_err(|e| {
+            Error::new(ErrorKind::Unavailable, Subject::Memory, format!("cannot start a thread: {e}"))
+        })?;
     let outcome = receive.await.map_err(|_| closed())?;
     guard.0 = None;
     outcome

@@ -77,8 +77,10 @@ impl Session {
                 self.execute(&piece).await.map_err(|e| sql::shift(e, offset))
             }
             (0, _) => Err(Error::input(crate::error::Subject::Syntax, "the statement is empty")),
-            (n, _) => Err(Error::input(crate::error::Subject::Syntax, format!("expected one statement, got {n}"))
-                .with_hint("split the text, and run its statements one by one")),
+            (n, _) => {
+                Err(Error::input(crate::error::Subject::Syntax, format!("expected one statement, got {n}"))
+                    .with_hint("split the text, and run its statements one by one"))
+            }
         }
     }
 
@@ -86,7 +88,8 @@ impl Session {
     pub async fn execute(&self, statement: &Piece) -> Result<Query> {
         let query = Arc::new(QueryContext::default());
         let (inner, piece, shared) = (Arc::clone(&self.inner), statement.clone(), Arc::clone(&query));
-        let started = self.inner.engine.runtimes.handle().spawn(async move { inner.start(piece, shared).await });
+        let started =
+            self.inner.engine.runtimes.handle().spawn(async move { inner.start(piece, shared).await });
         started.await.unwrap_or_else(|e| Err(Error::internal(format!("planning stopped: {e}"))))
     }
 
@@ -124,7 +127,12 @@ fn new_state(engine: &Arc<Engine>) -> SessionState {
 }
 
 impl Inner {
-    fn scope(&self, query: &Arc<QueryContext>, trains: Vec<Arc<sql::TrainStatement>>, source: &Arc<Source>) -> Scope {
+    fn scope(
+        &self,
+        query: &Arc<QueryContext>,
+        trains: Vec<Arc<sql::TrainStatement>>,
+        source: &Arc<Source>,
+    ) -> Scope {
         Scope {
             engine: Arc::clone(&self.engine),
             query: Arc::clone(query),
@@ -159,7 +167,12 @@ impl Inner {
     }
 
     /// The logical plan of a statement and how its tag is made.
-    async fn plan(&self, state: &SessionState, statement: Statement, query: &QueryContext) -> Result<(LogicalPlan, Tag), PlanError> {
+    async fn plan(
+        &self,
+        state: &SessionState,
+        statement: Statement,
+        query: &QueryContext,
+    ) -> Result<(LogicalPlan, Tag), PlanError> {
         let statement = match statement.body {
             Body::Command(command) => return Ok(ddl::lower_command(&self.engine, state, *command).await?),
             Body::Sql(statement) => *statement,
@@ -174,7 +187,9 @@ impl Inner {
                 }
                 ast::Statement::Rollback { .. } => {
                     let message = "ROLLBACK is not supported: every statement commits by itself";
-                    return Err(Error::unsupported(message).with_hint("older rows: SELECT * FROM t VERSION AS OF n").into());
+                    return Err(Error::unsupported(message)
+                        .with_hint("older rows: SELECT * FROM t VERSION AS OF n")
+                        .into());
                 }
                 other => DfStatement::Statement(Box::new(settings::rename(other))),
             },
@@ -198,7 +213,9 @@ impl Inner {
                 let plan = LogicalPlan::Statement(StatementPlan::SetVariable(set));
                 Ok(self.context.execute_logical_plan(plan).await?.into_parts().1)
             }
-            LogicalPlan::Statement(StatementPlan::TransactionStart(_) | StatementPlan::TransactionEnd(_)) => empty(),
+            LogicalPlan::Statement(StatementPlan::TransactionStart(_) | StatementPlan::TransactionEnd(_)) => {
+                empty()
+            }
             LogicalPlan::Statement(_) => {
                 let plan = self.context.execute_logical_plan(plan).await?.into_parts().1;
                 Box::pin(self.prepare(state, plan)).await
@@ -254,11 +271,14 @@ impl From<Error> for PlanError {
     }
 }
 
-async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T, PlanError>>) -> Result<T, PlanError> {
+async fn within<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T, PlanError>>,
+) -> Result<T, PlanError> {
     let Some(deadline) = deadline else { return work.await };
-    tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| {
-        Err(Error::cancelled("canceling statement due to statement timeout").into())
-    })
+    tokio::time::timeout_at(deadline.into(), work)
+        .await
+        .unwrap_or_else(|_| Err(Error::cancelled("canceling statement due to statement timeout").into()))
 }
 
 fn empty() -> DfResult<LogicalPlan> {
@@ -275,7 +295,10 @@ fn dry_run(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         LogicalPlan::Analyze(analyze) => match TrainNode::at_root(&analyze.input) {
             Some(train) => {
                 let inner = train.with_mode(Mode::Discard)?.into_plan();
-                Ok(LogicalPlan::Analyze(datafusion::logical_expr::Analyze { input: Arc::new(inner), ..analyze.clone() }))
+                Ok(LogicalPlan::Analyze(datafusion::logical_expr::Analyze {
+                    input: Arc::new(inner),
+                    ..analyze.clone()
+                }))
             }
             None => Ok(plan),
         },
@@ -307,9 +330,16 @@ fn tag_of(plan: &LogicalPlan) -> Tag {
 }
 
 /// The names of the columns as the logical plan has them.
-fn plan_schema(plan: &LogicalPlan, rows: &datafusion::arrow::datatypes::SchemaRef) -> datafusion::arrow::datatypes::SchemaRef {
+fn plan_schema(
+    plan: &LogicalPlan,
+    rows: &datafusion::arrow::datatypes::SchemaRef,
+) -> datafusion::arrow::datatypes::SchemaRef {
     let names = plan.schema().as_arrow();
-    if names.fields().len() == rows.fields().len() { Arc::clone(plan.schema().inner()) } else { Arc::clone(rows) }
+    if names.fields().len() == rows.fields().len() {
+        Arc::clone(plan.schema().inner())
+    } else {
+        Arc::clone(rows)
+    }
 }
 
 async fn first_column(state: &SessionState, plan: LogicalPlan) -> DfResult<Vec<ScalarValue>> {

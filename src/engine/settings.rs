@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use datafusion::common::extensions_options;
 use datafusion::common::config::ConfigExtension;
+use datafusion::common::extensions_options;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
@@ -45,7 +45,9 @@ pub fn rename(statement: ast::Statement) -> ast::Statement {
         ast::Statement::ShowVariable { mut variable } => {
             if let [one] = variable.as_mut_slice() {
                 if NAMES.iter().any(|n| one.value.eq_ignore_ascii_case(n)) {
-                    return ast::Statement::ShowVariable { variable: vec![Ident::new("foretell"), one.clone()] };
+                    return ast::Statement::ShowVariable {
+                        variable: vec![Ident::new("foretell"), one.clone()],
+                    };
                 }
             }
             ast::Statement::ShowVariable { variable }
@@ -73,5 +75,6 @@ pub fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     let suggestion = did_you_mean(name, NAMES.iter().copied());
-    Err(Error::not_found(Subject::Option, format!("no setting {name}{suggestion}")).with_hint("SHOW ALL lists them"))
+    Err(Error::not_found(Subject::Option, format!("no setting {name}{suggestion}"))
+        .with_hint("SHOW ALL lists them"))
 }

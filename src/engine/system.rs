@@ -55,7 +55,10 @@ impl SystemSchema {
         let mut found = vec![];
         for model in self.engine.registry.list()? {
             for version in &model.versions {
-                found.push((self.engine.registry.get(&model.name, Some(*version))?, *version == model.active_version));
+                found.push((
+                    self.engine.registry.get(&model.name, Some(*version))?,
+                    *version == model.active_version,
+                ));
             }
         }
         Ok(found)
@@ -106,7 +109,8 @@ impl<'a, T> Columns<'a, T> {
     }
 
     fn flag(mut self, name: &'static str, f: impl Fn(&T) -> bool) -> Self {
-        self.columns.push((name, Arc::new(self.rows.iter().map(|row| Some(f(row))).collect::<BooleanArray>())));
+        self.columns
+            .push((name, Arc::new(self.rows.iter().map(|row| Some(f(row))).collect::<BooleanArray>())));
         self
     }
 
@@ -129,7 +133,8 @@ fn manifest(row: &Row) -> &Manifest {
 }
 
 fn names(manifest: &Manifest, role: ModelRole) -> Option<String> {
-    let names: Vec<&str> = manifest.roles.iter().filter(|r| r.role == role).map(|r| r.name.as_str()).collect();
+    let names: Vec<&str> =
+        manifest.roles.iter().filter(|r| r.role == role).map(|r| r.name.as_str()).collect();
     Some(names.join(", ")).filter(|n| !n.is_empty())
 }
 
@@ -184,7 +189,8 @@ fn versions(rows: &[Row]) -> Result<RecordBatch> {
 }
 
 fn columns(rows: &[Row]) -> Result<RecordBatch> {
-    let flat: Vec<_> = rows.iter().flat_map(|r| manifest(r).roles.iter().map(move |c| (manifest(r), c))).collect();
+    let flat: Vec<_> =
+        rows.iter().flat_map(|r| manifest(r).roles.iter().map(move |c| (manifest(r), c))).collect();
     Columns::of(&flat)
         .text("model", |(m, _)| Some(m.name.clone()))
         .count("version", |(m, _)| Some(m.version))
@@ -201,7 +207,9 @@ fn runs(rows: &[Row]) -> Result<RecordBatch> {
     Columns::of(rows)
         .text("model", |r| Some(manifest(r).name.clone()))
         .count("version", |r| Some(manifest(r).version))
-        .instant("started_at", |r| manifest(r).created_at.timestamp_micros() - (manifest(r).seconds * 1e6) as i64)
+        .instant("started_at", |r| {
+            manifest(r).created_at.timestamp_micros() - (manifest(r).seconds * 1e6) as i64
+        })
         .number("seconds", |r| Some(manifest(r).seconds))
         .count("series", |r| Some(manifest(r).panel.series as u64))
         .count("rows", |r| Some(manifest(r).panel.rows as u64))
@@ -213,7 +221,8 @@ fn runs(rows: &[Row]) -> Result<RecordBatch> {
 }
 
 fn log(rows: &[Row]) -> Result<RecordBatch> {
-    let flat: Vec<_> = rows.iter().flat_map(|r| manifest(r).report.log.iter().map(move |l| (manifest(r), l))).collect();
+    let flat: Vec<_> =
+        rows.iter().flat_map(|r| manifest(r).report.log.iter().map(move |l| (manifest(r), l))).collect();
     Columns::of(&flat)
         .text("model", |(m, _)| Some(m.name.clone()))
         .count("version", |(m, _)| Some(m.version))

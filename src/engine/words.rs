@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::execution::session_state::SessionState;
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
 
 use crate::engine::database::Engine;
 use crate::engine::options::OPTIONS;
@@ -13,14 +13,101 @@ use crate::engine::storage::{DEFAULT_SCHEMA, Entry};
 
 /// Words of the language, ours and the common ones of SQL.
 const KEYWORDS: &[&str] = &[
-    "ALTER", "AND", "AS", "ASC", "BETWEEN", "BY", "CASE", "CAST", "CHECK", "COLUMN", "COMMENT", "COPY", "CREATE",
-    "DEFAULT", "DELETE", "DESC", "DESCRIBE", "DISTINCT", "DROP", "ELSE", "END", "EVALUATE", "EVERY", "EXCEPT",
-    "EXISTS", "EXPLAIN", "EXTERNAL", "FORECAST", "FROM", "FULL", "GAPS", "GROUP", "HAVING", "HISTORY", "HORIZON",
-    "IF", "IGNORE", "IN", "INNER", "INSERT", "INTERSECT", "INTERVAL", "INTO", "IS", "JOIN", "KNOWN", "LAST", "LEFT",
-    "LIKE", "LIMIT", "LOCATION", "MODEL", "MODELS", "NOT", "NULL", "OF", "OFFSET", "ON", "OPTIMIZE", "OR", "ORDER",
-    "OUTER", "OVER", "PARTITION", "PAST", "PREPARE", "QUANTILES", "RENAME", "REPLACE", "RIGHT", "ROLLBACK", "SCHEMA",
-    "SELECT", "SET", "SHOW", "STATIC", "STORED", "TABLE", "TARGET", "THEN", "TO", "TRAIN", "TRUNCATE", "UNION",
-    "UPDATE", "USING", "VACUUM", "VALIDATE", "VALUES", "VERSION", "VERSIONS", "VIEW", "WHEN", "WHERE", "WITH",
+    "ALTER",
+    "AND",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "CHECK",
+    "COLUMN",
+    "COMMENT",
+    "COPY",
+    "CREATE",
+    "DEFAULT",
+    "DELETE",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "END",
+    "EVALUATE",
+    "EVERY",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "EXTERNAL",
+    "FORECAST",
+    "FROM",
+    "FULL",
+    "GAPS",
+    "GROUP",
+    "HAVING",
+    "HISTORY",
+    "HORIZON",
+    "IF",
+    "IGNORE",
+    "IN",
+    "INNER",
+    "INSERT",
+    "INTERSECT",
+    "INTERVAL",
+    "INTO",
+    "IS",
+    "JOIN",
+    "KNOWN",
+    "LAST",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "LOCATION",
+    "MODEL",
+    "MODELS",
+    "NOT",
+    "NULL",
+    "OF",
+    "OFFSET",
+    "ON",
+    "OPTIMIZE",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "PAST",
+    "PREPARE",
+    "QUANTILES",
+    "RENAME",
+    "REPLACE",
+    "RIGHT",
+    "ROLLBACK",
+    "SCHEMA",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "STATIC",
+    "STORED",
+    "TABLE",
+    "TARGET",
+    "THEN",
+    "TO",
+    "TRAIN",
+    "TRUNCATE",
+    "UNION",
+    "UPDATE",
+    "USING",
+    "VACUUM",
+    "VALIDATE",
+    "VALUES",
+    "VERSION",
+    "VERSIONS",
+    "VIEW",
+    "WHEN",
+    "WHERE",
+    "WITH",
 ];
 
 /// The words, each list sorted.
@@ -45,7 +132,11 @@ impl Words {
         let (mut tables, mut columns) = (BTreeSet::new(), BTreeSet::new());
         for (schema, entries) in engine.catalog.contents().iter().flat_map(|c| &c.schemas) {
             for (name, entry) in &entries.entries {
-                tables.insert(if schema == DEFAULT_SCHEMA { name.clone() } else { format!("{schema}.{name}") });
+                tables.insert(if schema == DEFAULT_SCHEMA {
+                    name.clone()
+                } else {
+                    format!("{schema}.{name}")
+                });
                 match entry {
                     Entry::Table(t) => columns.extend(t.live_columns().map(|c| c.name.clone())),
                     Entry::External(t) => {
@@ -67,9 +158,17 @@ impl Words {
             keywords: KEYWORDS,
             tables: tables.into_iter().collect(),
             columns: columns.into_iter().collect(),
-            models: engine.registry.list().map(|m| m.into_iter().map(|m| m.name).collect()).unwrap_or_default(),
+            models: engine
+                .registry
+                .list()
+                .map(|m| m.into_iter().map(|m| m.name).collect())
+                .unwrap_or_default(),
             functions: functions.into_iter().collect(),
-            options: OPTIONS.iter().map(|o| o.name.to_owned()).chain(CLAUSES.iter().map(|c| (*c).to_owned())).collect(),
+            options: OPTIONS
+                .iter()
+                .map(|o| o.name.to_owned())
+                .chain(CLAUSES.iter().map(|c| (*c).to_owned()))
+                .collect(),
         }
     }
 }

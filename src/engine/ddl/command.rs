@@ -29,7 +29,12 @@ pub enum Command {
     /// DROP SCHEMA.
     DropSchema { name: String, if_exists: bool, cascade: bool },
     /// ALTER TABLE ADD COLUMN.
-    AddColumn { table: TableName, column: ColumnDefinition, fill: Option<datafusion::scalar::ScalarValue>, if_not_exists: bool },
+    AddColumn {
+        table: TableName,
+        column: ColumnDefinition,
+        fill: Option<datafusion::scalar::ScalarValue>,
+        if_not_exists: bool,
+    },
     /// ALTER TABLE DROP COLUMN.
     DropColumn { table: TableName, column: String, if_exists: bool },
     /// ALTER TABLE RENAME COLUMN.
@@ -61,9 +66,10 @@ impl Command {
             Self::DropTable { .. } => "DROP TABLE",
             Self::DropView { .. } => "DROP VIEW",
             Self::DropSchema { .. } => "DROP SCHEMA",
-            Self::AddColumn { .. } | Self::DropColumn { .. } | Self::RenameColumn { .. } | Self::RenameTable { .. } => {
-                "ALTER TABLE"
-            }
+            Self::AddColumn { .. }
+            | Self::DropColumn { .. }
+            | Self::RenameColumn { .. }
+            | Self::RenameTable { .. } => "ALTER TABLE",
             Self::CommentTable { .. } | Self::CommentModel { .. } => "COMMENT",
             Self::Vacuum { .. } => "VACUUM",
             Self::Optimize { .. } => "OPTIMIZE",
@@ -95,7 +101,9 @@ pub async fn run(
             table::create_external(engine, &name, table, if_exists, query).await?;
         }
         Command::CreateView { name, view, replace } => catalog.create_view(&name, view, replace).await?,
-        Command::CreateSchema { name, if_not_exists } => table::create_schema(engine, &name, if_not_exists, query).await?,
+        Command::CreateSchema { name, if_not_exists } => {
+            table::create_schema(engine, &name, if_not_exists, query).await?
+        }
         Command::DropTable { name, if_exists } => table::remove(engine, &name, if_exists, query).await?,
         Command::DropView { name, if_exists } => {
             let dropped = catalog.drop_view(&name, if_exists).await?;
@@ -108,11 +116,15 @@ pub async fn run(
         Command::AddColumn { table, column, fill, if_not_exists } => {
             let name = column.name.clone();
             let added = catalog.add_column(&table, column, fill, if_not_exists, context).await?;
-            table::notice_skipped(added, query, || format!("column {name} of {table} already exists, skipping"));
+            table::notice_skipped(added, query, || {
+                format!("column {name} of {table} already exists, skipping")
+            });
         }
         Command::DropColumn { table, column, if_exists } => {
             let dropped = catalog.drop_column(&table, &column, if_exists).await?;
-            table::notice_skipped(dropped, query, || format!("column {column} of {table} does not exist, skipping"));
+            table::notice_skipped(dropped, query, || {
+                format!("column {column} of {table} does not exist, skipping")
+            });
         }
         Command::RenameColumn { table, from, to } => catalog.rename_column(&table, &from, &to).await?,
         Command::RenameTable { from, to } => catalog.rename_table(&from, &to).await?,

@@ -9,7 +9,9 @@ use datafusion::datasource::provider_as_source;
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{CreateExternalTable, CreateMemoryTable, DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast, ident};
+use datafusion::logical_expr::{
+    CreateExternalTable, CreateMemoryTable, DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast, ident,
+};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{self, ColumnOption, Ident, ObjectName, TableConstraint};
@@ -122,7 +124,9 @@ async fn create_external(state: &SessionState, table: CreateExternalTable) -> Re
 fn absolute(location: &str) -> String {
     let slash = if location.ends_with('/') { "/" } else { "" };
     match std::path::absolute(location) {
-        Ok(path) if !location.contains("://") => format!("{}{slash}", path.display().to_string().trim_end_matches('/')),
+        Ok(path) if !location.contains("://") => {
+            format!("{}{slash}", path.display().to_string().trim_end_matches('/'))
+        }
         _ => location.to_owned(),
     }
 }
@@ -138,7 +142,9 @@ fn if_exists(or_replace: bool, if_not_exists: bool) -> IfExists {
 /// CREATE VIEW: the text of its query is kept, and planned once to see that it is right.
 pub async fn create_view(state: &SessionState, view: ast::CreateView) -> Result<Planned> {
     if view.materialized || view.temporary {
-        return Err(Error::unsupported("views are neither MATERIALIZED nor TEMPORARY; CREATE TABLE AS stores rows"));
+        return Err(Error::unsupported(
+            "views are neither MATERIALIZED nor TEMPORARY; CREATE TABLE AS stores rows",
+        ));
     }
     let columns: Vec<String> = view.columns.iter().map(|c| c.name.to_string()).collect();
     let sql = match columns.len() {
@@ -157,7 +163,9 @@ fn check_column_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
     for name in names {
         if seen.contains(&name) {
             let message = format!("column {name} is given twice");
-            return Err(Error::input(Subject::Column, message).with_hint(format!("rename one: {name} AS other")));
+            return Err(
+                Error::input(Subject::Column, message).with_hint(format!("rename one: {name} AS other"))
+            );
         }
         seen.push(name);
     }
@@ -218,7 +226,10 @@ fn take_checks(table: &mut ast::CreateTable) -> Result<Vec<Check>> {
         for option in std::mem::take(&mut column.options) {
             match &option.option {
                 ColumnOption::Check(check) => add(option.name.as_ref(), Some(&column.name), &check.expr),
-                ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_) | ColumnOption::Comment(_) => {
+                ColumnOption::Null
+                | ColumnOption::NotNull
+                | ColumnOption::Default(_)
+                | ColumnOption::Comment(_) => {
                     kept.push(option);
                 }
                 other => return Err(not_enforced(&other.to_string())),
@@ -268,14 +279,22 @@ fn take_comments(table: &mut ast::CreateTable) -> Vec<Option<String>> {
 }
 
 /// Lowers one of our own commands.
-pub async fn lower_command(engine: &Arc<Engine>, state: &SessionState, command: CommandStatement) -> Result<Planned> {
+pub async fn lower_command(
+    engine: &Arc<Engine>,
+    state: &SessionState,
+    command: CommandStatement,
+) -> Result<Planned> {
     let command = match command {
-        CommandStatement::DropModel { name, if_exists } => Command::DropModel { name: fold(&name), if_exists },
+        CommandStatement::DropModel { name, if_exists } => {
+            Command::DropModel { name: fold(&name), if_exists }
+        }
         CommandStatement::AlterModel { name, change } => Command::AlterModel { name: fold(&name), change },
         CommandStatement::AlterTable { name, change } => alter_table(state, &name, change).await?,
         CommandStatement::Comment { on, text } => match on {
             Commented::Model(name) => Command::CommentModel { name: fold(&name), text },
-            Commented::Table(name) => Command::CommentTable { table: object_name(&name)?, column: None, text },
+            Commented::Table(name) => {
+                Command::CommentTable { table: object_name(&name)?, column: None, text }
+            }
             Commented::Column(table, column) => {
                 Command::CommentTable { table: object_name(&table)?, column: Some(fold(&column)), text }
             }
@@ -288,7 +307,10 @@ pub async fn lower_command(engine: &Arc<Engine>, state: &SessionState, command: 
         }
         CommandStatement::Optimize { table, cluster_by } => {
             let columns: Vec<String> = cluster_by.iter().map(fold).collect();
-            Command::Optimize { table: object_name(&table)?, cluster_by: Some(columns).filter(|c| !c.is_empty()) }
+            Command::Optimize {
+                table: object_name(&table)?,
+                cluster_by: Some(columns).filter(|c| !c.is_empty()),
+            }
         }
     };
     planned(command, None)
@@ -298,7 +320,9 @@ async fn alter_table(state: &SessionState, name: &ObjectName, change: TableChang
     let table = object_name(name)?;
     Ok(match change {
         TableChange::Rename(to) => Command::RenameTable { from: table, to: object_name(&to)? },
-        TableChange::RenameColumn { from, to } => Command::RenameColumn { table, from: fold(&from), to: fold(&to) },
+        TableChange::RenameColumn { from, to } => {
+            Command::RenameColumn { table, from: fold(&from), to: fold(&to) }
+        }
         TableChange::DropColumn { column, if_exists } => {
             Command::DropColumn { table, column: fold(&column), if_exists }
         }
@@ -314,14 +338,18 @@ async fn added_column(
     state: &SessionState,
     column: ast::ColumnDef,
 ) -> Result<(ColumnDefinition, Option<ScalarValue>)> {
-    if let Some(other) = column.options.iter().find(|o| {
-        !matches!(o.option, ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_))
-    }) {
+    if let Some(other) = column
+        .options
+        .iter()
+        .find(|o| !matches!(o.option, ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_)))
+    {
         return Err(not_enforced(&other.option.to_string()));
     }
     let sql = format!("CREATE TABLE added ({column})");
     let statement = state.sql_to_statement(&sql, &datafusion::config::Dialect::PostgreSQL)?;
-    let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) = state.statement_to_plan(statement).await? else {
+    let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) =
+        state.statement_to_plan(statement).await?
+    else {
         return Err(Error::internal("a column has an unexpected plan"));
     };
     let schema = create.input.schema().as_arrow();
@@ -346,7 +374,9 @@ async fn added_column(
 
 /// The value of a constant expression.
 async fn evaluate(state: &SessionState, expr: Expr, data_type: &DataType) -> Result<ScalarValue> {
-    let plan = LogicalPlanBuilder::empty(true).project(vec![cast(expr, data_type.clone()).alias("value")])?.build()?;
+    let plan = LogicalPlanBuilder::empty(true)
+        .project(vec![cast(expr, data_type.clone()).alias("value")])?
+        .build()?;
     let physical = state.create_physical_plan(&plan).await?;
     let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
     match rows.next().await.transpose()? {
@@ -373,10 +403,13 @@ async fn copy_from(
     let schema = target.schema();
     let file = options.open(path, &schema, &wanted, state).await?;
     let source = LogicalPlanBuilder::scan(path, provider_as_source(Arc::new(file)), None)?.build()?;
-    let projected = assign(&schema, &wanted, &source, &*source_as_provider(&provider_as_source(Arc::clone(&target)))?)?;
+    let projected =
+        assign(&schema, &wanted, &source, &*source_as_provider(&provider_as_source(Arc::clone(&target)))?)?;
     let rows = LogicalPlanBuilder::from(source).project(projected)?.build()?;
     let reference = TableReference::full(CATALOG, table.schema.as_str(), table.table.as_str());
-    let plan = LogicalPlanBuilder::insert_into(rows, reference, provider_as_source(target), InsertOp::Append)?.build()?;
+    let plan =
+        LogicalPlanBuilder::insert_into(rows, reference, provider_as_source(target), InsertOp::Append)?
+            .build()?;
     Ok((plan, Tag::Count("COPY")))
 }
 
@@ -389,14 +422,19 @@ fn assign(
 ) -> Result<Vec<Expr>> {
     for name in wanted {
         if schema.index_of(name).is_err() {
-            let suggestion = crate::error::did_you_mean(name, schema.fields().iter().map(|f| f.name().as_str()));
-            return Err(Error::not_found(Subject::Column, format!("no column {name} in the table{suggestion}")));
+            let suggestion =
+                crate::error::did_you_mean(name, schema.fields().iter().map(|f| f.name().as_str()));
+            return Err(Error::not_found(
+                Subject::Column,
+                format!("no column {name} in the table{suggestion}"),
+            ));
         }
     }
     let fields = source.schema().fields();
     let mut exprs = vec![];
     for field in schema.fields() {
-        let found = wanted.contains(field.name())
+        let found = wanted
+            .contains(field.name())
             .then(|| fields.iter().find(|f| f.name().eq_ignore_ascii_case(field.name())))
             .flatten();
         let expr = match found {
@@ -430,7 +468,8 @@ struct CopyOptions {
 impl CopyOptions {
     fn read(path: &str, options: Vec<(String, String)>) -> Result<Self> {
         let extension = std::path::Path::new(path).extension().map(|e| e.to_string_lossy().to_uppercase());
-        let mut read = Self { format: extension.unwrap_or_else(|| "CSV".to_owned()), header: true, raw: HashMap::new() };
+        let mut read =
+            Self { format: extension.unwrap_or_else(|| "CSV".to_owned()), header: true, raw: HashMap::new() };
         if read.format == "NDJSON" || read.format == "JSONL" {
             read.format = "JSON".to_owned();
         } else if !["CSV", "PARQUET", "JSON"].contains(&read.format.as_str()) {
@@ -439,12 +478,15 @@ impl CopyOptions {
         for (key, value) in options {
             match key.as_str() {
                 "format" => read.format = value.to_uppercase(),
-                "header" => read.header = matches!(value.to_lowercase().as_str(), "true" | "on" | "1" | "match"),
+                "header" => {
+                    read.header = matches!(value.to_lowercase().as_str(), "true" | "on" | "1" | "match")
+                }
                 "delimiter" | "quote" | "escape" => {
                     read.raw.insert(format!("format.{key}"), value);
                 }
                 "null" => {
-                    let pattern: String = value.chars().map(|c| format!("\\x{{{:x}}}", u32::from(c))).collect();
+                    let pattern: String =
+                        value.chars().map(|c| format!("\\x{{{:x}}}", u32::from(c))).collect();
                     read.raw.insert("format.null_regex".to_owned(), format!("^{pattern}$"));
                 }
                 other if other.starts_with("format.") => {
@@ -454,7 +496,8 @@ impl CopyOptions {
                     let known = ["format", "header", "delimiter", "quote", "escape", "null"];
                     let suggestion = crate::error::did_you_mean(other, known);
                     let message = format!("unknown option {other} of COPY{suggestion}");
-                    return Err(Error::input(Subject::Option, message).with_hint(format!("options: {}", known.join(", "))));
+                    return Err(Error::input(Subject::Option, message)
+                        .with_hint(format!("options: {}", known.join(", "))));
                 }
             }
         }
@@ -479,8 +522,10 @@ impl CopyOptions {
         }
         let in_file = found.schema();
         if self.format == "CSV" && !self.header && in_file.fields().len() != wanted.len() {
-            let message = format!("{path} has {} columns, {} are wanted", in_file.fields().len(), wanted.len());
-            return Err(Error::data(message).with_hint("name them in the order of the file: COPY table (a, b) FROM …"));
+            let message =
+                format!("{path} has {} columns, {} are wanted", in_file.fields().len(), wanted.len());
+            return Err(Error::data(message)
+                .with_hint("name them in the order of the file: COPY table (a, b) FROM …"));
         }
         let typed = in_file.fields().iter().enumerate().map(|(i, field)| {
             let by_name = schema.fields().iter().find(|f| f.name().eq_ignore_ascii_case(field.name()));

@@ -49,7 +49,12 @@ pub async fn create_external(
 }
 
 /// CREATE SCHEMA.
-pub async fn create_schema(engine: &Engine, name: &str, if_not_exists: bool, query: &QueryContext) -> Result<()> {
+pub async fn create_schema(
+    engine: &Engine,
+    name: &str,
+    if_not_exists: bool,
+    query: &QueryContext,
+) -> Result<()> {
     if [SYSTEM_SCHEMA, "information_schema", "pg_catalog", "forecasts"].contains(&name) {
         let message = format!("schema {name} belongs to the system");
         return Err(Error::new(ErrorKind::Exists, Subject::Schema, message));
@@ -70,7 +75,12 @@ pub async fn remove(engine: &Engine, name: &TableName, if_exists: bool, query: &
 }
 
 /// VACUUM.
-pub async fn vacuum(engine: &Engine, table: &TableName, hours: Option<u64>, query: &QueryContext) -> Result<()> {
+pub async fn vacuum(
+    engine: &Engine,
+    table: &TableName,
+    hours: Option<u64>,
+    query: &QueryContext,
+) -> Result<()> {
     let hours = i64::try_from(hours.unwrap_or(RETENTION_HOURS)).unwrap_or(i64::MAX);
     let retention = TimeDelta::try_hours(hours)
         .ok_or_else(|| Error::input(Subject::Option, format!("RETAIN {hours} HOURS is out of range")))?;

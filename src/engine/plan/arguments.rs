@@ -33,9 +33,11 @@ impl Arguments {
                 FunctionArg::Named { name, arg: FunctionArgExpr::Expr(e), .. } => {
                     (Some(context.normalize_ident(name)), e)
                 }
-                FunctionArg::ExprNamed { name: ast::Expr::Identifier(i), arg: FunctionArgExpr::Expr(e), .. } => {
-                    (Some(context.normalize_ident(i)), e)
-                }
+                FunctionArg::ExprNamed {
+                    name: ast::Expr::Identifier(i),
+                    arg: FunctionArgExpr::Expr(e),
+                    ..
+                } => (Some(context.normalize_ident(i)), e),
                 other => return Err(read.invalid(format!("{function} does not take the argument {other}"))),
             };
             read.add(name, value, allowed)?;
@@ -46,15 +48,20 @@ impl Arguments {
     fn add(&mut self, name: Option<String>, value: ast::Expr, allowed: &[&str]) -> Result<()> {
         let Some(name) = name else {
             if !self.named.is_empty() {
-                return Err(self.invalid(format!("{}: positional argument {value} after named ones", self.function)));
+                return Err(
+                    self.invalid(format!("{}: positional argument {value} after named ones", self.function))
+                );
             }
             self.positional.push(value);
             return Ok(());
         };
         if !allowed.contains(&name.as_str()) {
             let suggestion = did_you_mean(&name, allowed.iter().copied());
-            let error = Error::input(Subject::Option, format!("{} has no argument {name}{suggestion}", self.function))
-                .with_hint(format!("arguments of {}: {}", self.function, allowed.join(", ")));
+            let error = Error::input(
+                Subject::Option,
+                format!("{} has no argument {name}{suggestion}", self.function),
+            )
+            .with_hint(format!("arguments of {}: {}", self.function, allowed.join(", ")));
             return Err(external(error));
         }
         if self.named.iter().any(|(n, _)| *n == name) {
@@ -111,7 +118,12 @@ impl Arguments {
     }
 
     /// A value as a name: a bare or quoted identifier, or a string.
-    pub fn as_name(&self, what: &str, value: ast::Expr, context: &dyn RelationPlannerContext) -> Result<String> {
+    pub fn as_name(
+        &self,
+        what: &str,
+        value: ast::Expr,
+        context: &dyn RelationPlannerContext,
+    ) -> Result<String> {
         match value {
             ast::Expr::Identifier(ident) => Ok(context.normalize_ident(ident)),
             ast::Expr::Value(v) => match v.value.into_string() {

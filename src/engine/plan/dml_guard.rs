@@ -4,7 +4,9 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::InSubquery;
-use datafusion::logical_expr::{DmlStatement, EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp, lit};
+use datafusion::logical_expr::{
+    DmlStatement, EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp, lit,
+};
 
 use crate::engine::fault::external;
 use crate::error::Error;
@@ -39,7 +41,9 @@ fn check_input(verb: &str, plan: &LogicalPlan) -> Result<Guarded> {
         LogicalPlan::Projection(p) => check_input(verb, &p.input),
         LogicalPlan::SubqueryAlias(a) => check_input(verb, &a.input),
         LogicalPlan::Filter(f) => match &f.predicate {
-            Expr::Literal(ScalarValue::Boolean(Some(false) | None) | ScalarValue::Null, _) => Ok(Guarded::Nothing),
+            Expr::Literal(ScalarValue::Boolean(Some(false) | None) | ScalarValue::Null, _) => {
+                Ok(Guarded::Nothing)
+            }
             predicate if has_subquery(predicate)? => refuse(verb, "a subquery in WHERE"),
             _ => check_input(verb, &f.input),
         },

@@ -12,7 +12,9 @@ use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::planner::RelationPlannerContext;
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast, ident};
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast, ident,
+};
 use datafusion::physical_expr::OrderingRequirements;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -41,7 +43,11 @@ const ARGUMENTS: &[&str] = &["horizon", "until", "level", "quantiles", "history"
 const LEVEL_DEFAULT: f64 = 0.9;
 
 /// Plans a call.
-pub fn plan(scope: &Scope, args: Vec<FunctionArg>, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+pub fn plan(
+    scope: &Scope,
+    args: Vec<FunctionArg>,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
     let mut args = Arguments::read("forecast", args, ARGUMENTS, context)?;
     let version = version_argument(&mut args, context)?;
     let shape = Shape::read(&mut args, context)?;
@@ -178,8 +184,10 @@ fn history_plan(
     manifest: &Manifest,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<LogicalPlan> {
-    let relation = scope.plan_query(sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
-    let input = plan_input(context, statement, relation).map_err(|e| lost_relation(e, statement, manifest))?;
+    let relation =
+        scope.plan_query(sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
+    let input =
+        plan_input(context, statement, relation).map_err(|e| lost_relation(e, statement, manifest))?;
     let wanted = manifest.roles.iter().map(|c| ident(&c.name));
     let plan = LogicalPlanBuilder::from(input.plan).project(wanted)?.build();
     plan.map_err(|e| lost_relation(e, statement, manifest))
@@ -222,10 +230,10 @@ fn future_plan(
         if !given.contains(&column.name.as_str()) {
             let suggestion = crate::error::did_you_mean(&column.name, given.iter().copied());
             let message = format!("future => has no column {}{suggestion}", column.name);
-            return Err(external(Error::not_found(Subject::Column, message).with_hint(format!(
-                "it needs the columns {}",
-                needed_columns(manifest).join(", ")
-            ))));
+            return Err(external(
+                Error::not_found(Subject::Column, message)
+                    .with_hint(format!("it needs the columns {}", needed_columns(manifest).join(", "))),
+            ));
         }
         exprs.push(cast(ident(&column.name), field.data_type().clone()).alias(&column.name));
     }
@@ -238,14 +246,20 @@ pub fn needed_columns(manifest: &Manifest) -> Vec<String> {
     manifest.roles.iter().filter(|c| needed(&c.role)).map(|c| c.name.clone()).collect()
 }
 
-fn until_expr(value: ast::Expr, history: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<Expr> {
+fn until_expr(
+    value: ast::Expr,
+    history: &LogicalPlan,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Expr> {
     let time = time_field(history);
     Ok(cast(scalar(value, time.clone(), context)?, time))
 }
 
 fn time_field(history: &LogicalPlan) -> DataType {
     let fields = history.schema().fields();
-    let found = fields.iter().find(|f| matches!(f.data_type(), DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)));
+    let found = fields
+        .iter()
+        .find(|f| matches!(f.data_type(), DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)));
     found.map_or(DataType::Int64, |f| f.data_type().clone())
 }
 
@@ -272,7 +286,8 @@ fn set_exprs(
             let suggestion = crate::error::did_you_mean(&column, known.iter().copied());
             let message = format!("{column} is no known covariate of model {}{suggestion}", manifest.name);
             return Err(external(
-                Error::not_found(Subject::Column, message).with_hint(format!("known covariates: {}", known.join(", "))),
+                Error::not_found(Subject::Column, message)
+                    .with_hint(format!("known covariates: {}", known.join(", "))),
             ));
         }
         let schema = known_schema(manifest, history)?;
@@ -325,10 +340,30 @@ impl ForecastNode {
         Ok(Self { call, schema })
     }
 
-    fn identity(&self) -> (&str, u64, String, Option<&Expr>, Option<&Expr>, &[(String, Expr)], &LogicalPlan, Option<&LogicalPlan>) {
+    fn identity(
+        &self,
+    ) -> (
+        &str,
+        u64,
+        String,
+        Option<&Expr>,
+        Option<&Expr>,
+        &[(String, Expr)],
+        &LogicalPlan,
+        Option<&LogicalPlan>,
+    ) {
         let c = &self.call;
         let shape = format!("{:?}", c.shape);
-        (&c.model, c.version, shape, c.horizon.as_ref(), c.until.as_ref(), &c.set, &c.history, c.future.as_ref())
+        (
+            &c.model,
+            c.version,
+            shape,
+            c.horizon.as_ref(),
+            c.until.as_ref(),
+            &c.set,
+            &c.history,
+            c.future.as_ref(),
+        )
     }
 }
 
@@ -352,7 +387,10 @@ fn output_schema(call: &Call) -> Schema {
         [_] => fields.extend(["lower_bound", "upper_bound"].map(|n| number(n.to_owned()))),
         levels => {
             for level in levels {
-                fields.extend([number(format!("lower_{}", percent(*level))), number(format!("upper_{}", percent(*level)))]);
+                fields.extend([
+                    number(format!("lower_{}", percent(*level))),
+                    number(format!("upper_{}", percent(*level))),
+                ]);
             }
         }
     }
@@ -506,7 +544,11 @@ impl ExecutionPlan for ForecastExec {
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
         let sorted = self.reading.columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time)).count();
-        self.inputs.iter().enumerate().map(|(i, input)| if i == 0 { sorted_by(&input.schema(), sorted) } else { None }).collect()
+        self.inputs
+            .iter()
+            .enumerate()
+            .map(|(i, input)| if i == 0 { sorted_by(&input.schema(), sorted) } else { None })
+            .collect()
     }
 
     fn apply_expressions(

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
 use datafusion::arrow::compute::{concat, take};
 use datafusion::arrow::datatypes::{DataType, Float32Type, SchemaRef};
 use datafusion::catalog::Session;
@@ -24,7 +26,8 @@ use crate::engine::registry::{Model, ModelRole};
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{Forecast, PredictOptions, Status};
 use crate::ml::series::{
-    ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, MISSING, Panel, PanelBuilder, Values,
+    ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, MISSING, Panel, PanelBuilder,
+    Values,
 };
 
 /// Series per panel: enough for one wide forward pass, few enough to stream.
@@ -188,7 +191,8 @@ impl Reader {
                 }
                 let one = UInt32Array::from(vec![row as u32]);
                 let columns = &batch.columns()[..self.layout.keys.len()];
-                let taken = columns.iter().map(|c| take(c, &one, None)).collect::<std::result::Result<_, _>>();
+                let taken =
+                    columns.iter().map(|c| take(c, &one, None)).collect::<std::result::Result<_, _>>();
                 self.chunk.keys.push(taken.map_err(|e| Error::internal(e.to_string()))?);
                 self.chunk.last_key = Some(key.clone());
             }
@@ -223,7 +227,9 @@ impl Reader {
             .reading
             .engine
             .runtimes
-            .predict(&self.query.control, move |control| model.forecaster()?.predict(&input, &options, control))
+            .predict(&self.query.control, move |control| {
+                model.forecaster()?.predict(&input, &options, control)
+            })
             .await?;
         let keys = kept.into_iter().map(|i| all_keys[i].clone()).collect();
         Output { reading: &self.reading, panel: &shared, forecast: &forecast, keys }.rows()
@@ -254,10 +260,16 @@ impl Reader {
         if panel.known.is_empty() {
             return Ok(panel);
         }
-        let specs: Vec<ColumnSpec> = self.layout.known.iter().map(|i| column_spec(&self.history.schema(), *i)).collect();
+        let specs: Vec<ColumnSpec> =
+            self.layout.known.iter().map(|i| column_spec(&self.history.schema(), *i)).collect();
         let mut rows = FutureRows::new(&specs);
-        let columns: Vec<InputColumn> =
-            self.reading.columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time | Role::Known)).cloned().collect();
+        let columns: Vec<InputColumn> = self
+            .reading
+            .columns
+            .iter()
+            .filter(|c| matches!(c.role, Role::Key | Role::Time | Role::Known))
+            .cloned()
+            .collect();
         let layout = SeriesLayout::new(&columns);
         for batch in self.given.iter().flatten() {
             let runs = Runs::new(batch, &layout, "future")?;
@@ -279,10 +291,11 @@ impl Reader {
         let known: Vec<&str> =
             manifest.roles.iter().filter(|c| c.role == ModelRole::Known).map(|c| c.name.as_str()).collect();
         let kind = manifest.time_kind;
-        let place = report.first_absent.map_or_else(String::new, |(series, instant)| {
+        let place = report.first_absent.map_or_else(String::new, |(series, period)| {
             let key = &panel.keys[series];
             let comma = if key.is_empty() { "" } else { ", " };
-            format!(" (first: {key}{comma}{})", kind.format(instant))
+            let time = panel.instant(period).map_or_else(String::new, |instant| kind.format(instant));
+            format!(" (first: {key}{comma}{time})")
         });
         let message = format!(
             "model {} needs known covariates {} for {horizon} steps; {} of {} rows are missing{place}",
@@ -300,7 +313,13 @@ impl Reader {
     }
 
     /// Evaluates a `set` expression over the future rows of the panel.
-    fn set_column(&self, panel: &mut Panel, name: &str, expr: &Arc<dyn PhysicalExpr>, horizon: usize) -> Result<()> {
+    fn set_column(
+        &self,
+        panel: &mut Panel,
+        name: &str,
+        expr: &Arc<dyn PhysicalExpr>,
+        horizon: usize,
+    ) -> Result<()> {
         let future: Vec<usize> = (0..panel.len())
             .flat_map(|i| {
                 let from = panel.offsets[i] + panel.history[i];
@@ -311,7 +330,11 @@ impl Reader {
         let batch = RecordBatch::try_new(Arc::clone(&self.reading.known), columns)
             .map_err(|e| Error::internal(e.to_string()))?;
         let value = expr.evaluate(&batch)?.into_array(batch.num_rows())?;
-        let at = panel.known.iter().position(|c| c.name == name).ok_or_else(|| Error::internal("no such covariate"))?;
+        let at = panel
+            .known
+            .iter()
+            .position(|c| c.name == name)
+            .ok_or_else(|| Error::internal("no such covariate"))?;
         write_column(&mut panel.known[at].values, &value, &future)
     }
 }
@@ -413,9 +436,11 @@ impl Output<'_> {
         }
         let version = self.reading.model.manifest().version as i64;
         columns.push(Arc::new(Int64Array::from(vec![version; places.len()])));
-        let status = places.iter().map(|p| self.forecast.status[p.series].filter(|_| p.step > 0).map(status_word));
+        let status =
+            places.iter().map(|p| self.forecast.status[p.series].filter(|_| p.step > 0).map(status_word));
         columns.push(Arc::new(status.collect::<StringArray>()));
-        RecordBatch::try_new(Arc::clone(&self.reading.schema), columns).map_err(|e| Error::internal(e.to_string()))
+        RecordBatch::try_new(Arc::clone(&self.reading.schema), columns)
+            .map_err(|e| Error::internal(e.to_string()))
     }
 
     fn places(&self) -> Vec<Place> {
@@ -424,7 +449,9 @@ impl Output<'_> {
         for series in 0..self.panel.len() {
             let before = self.reading.shape.history.map_or(0, |n| n.min(self.panel.history[series])) as i64;
             let steps = match self.reading.until {
-                Some(until) => manifest.frequency.period(manifest.origin, until) - self.panel.first_step(series) + 1,
+                Some(until) => {
+                    manifest.frequency.period(manifest.origin, until) - self.panel.first_step(series) + 1
+                }
                 None => self.forecast.horizon as i64,
             };
             places.extend((1 - before..=steps.max(0)).map(|step| Place { series, step }));

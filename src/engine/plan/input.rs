@@ -69,11 +69,9 @@ pub fn plan_input(
     };
     let keys = input.columns(&statement.partition_by, Role::Key)?;
     let mut covariates = vec![];
-    for (items, role) in [
-        (&statement.known, Role::Known),
-        (&statement.past, Role::Past),
-        (&statement.statics, Role::Static),
-    ] {
+    for (items, role) in
+        [(&statement.known, Role::Known), (&statement.past, Role::Past), (&statement.statics, Role::Static)]
+    {
         covariates.extend(input.columns(items.as_deref().unwrap_or_default(), role)?);
     }
     let given = statement.known.is_some() || statement.past.is_some() || statement.statics.is_some();
@@ -128,7 +126,8 @@ impl Clauses<'_> {
     }
 
     fn column(&mut self, item: &Item, role: Role) -> Result<Planned> {
-        let expr = self.context.sql_to_expr(item.expr.clone(), self.schema).map_err(|e| self.place(e, item))?;
+        let expr =
+            self.context.sql_to_expr(item.expr.clone(), self.schema).map_err(|e| self.place(e, item))?;
         let name = match (&item.alias, &expr) {
             (Some(alias), _) => self.context.normalize_ident(alias.clone()),
             (None, Expr::Column(column)) => column.name.clone(),
@@ -158,7 +157,9 @@ impl Clauses<'_> {
         let times: Vec<_> = self
             .schema
             .iter()
-            .filter(|(_, f)| matches!(f.data_type(), DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)))
+            .filter(|(_, f)| {
+                matches!(f.data_type(), DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
+            })
             .collect();
         match times.as_slice() {
             [one] => Ok(Planned {
@@ -173,8 +174,11 @@ impl Clauses<'_> {
             several => {
                 let names: Vec<&str> = several.iter().map(|(_, f)| f.name().as_str()).collect();
                 Err(external(
-                    Error::input(Subject::Column, format!("time column not given and {} are all times", names.join(", ")))
-                        .with_hint(format!("add ORDER BY {}", names[0])),
+                    Error::input(
+                        Subject::Column,
+                        format!("time column not given and {} are all times", names.join(", ")),
+                    )
+                    .with_hint(format!("add ORDER BY {}", names[0])),
                 ))
             }
         }
@@ -209,7 +213,8 @@ impl Clauses<'_> {
     }
 
     fn no_column(&self, name: &str) -> DataFusionError {
-        let suggestion = crate::error::did_you_mean(name, self.schema.fields().iter().map(|f| f.name().as_str()));
+        let suggestion =
+            crate::error::did_you_mean(name, self.schema.fields().iter().map(|f| f.name().as_str()));
         external(Error::not_found(Subject::Column, format!("no column {name} in {}{suggestion}", self.table)))
     }
 }
@@ -250,7 +255,11 @@ fn check_types(parts: &Parts, schema: &DFSchema) -> Result<()> {
     }
     let time = parts.time.expr.get_type(schema)?;
     if !time.is_integer() && !matches!(time, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)) {
-        return refuse(&parts.time, &time, "time must be a date, a timestamp or an integer: cast it, CAST(x AS date)");
+        return refuse(
+            &parts.time,
+            &time,
+            "time must be a date, a timestamp or an integer: cast it, CAST(x AS date)",
+        );
     }
     for covariate in &parts.covariates {
         let data_type = covariate.expr.get_type(schema)?;
@@ -273,7 +282,8 @@ fn sql_type(data_type: &DataType) -> String {
 }
 
 fn check_names(parts: &Parts) -> Result<()> {
-    let reserved = ["kind", "actual", "step", "forecast", "lower_bound", "upper_bound", "model_version", "status"];
+    let reserved =
+        ["kind", "actual", "step", "forecast", "lower_bound", "upper_bound", "model_version", "status"];
     let mut seen: Vec<&str> = vec![];
     for part in parts.all() {
         if seen.contains(&part.name.as_str()) {
@@ -281,7 +291,8 @@ fn check_names(parts: &Parts) -> Result<()> {
             return Err(external(Error::input(Subject::Column, message)));
         }
         if matches!(part.role, Role::Key | Role::Time) && reserved.contains(&part.name.as_str()) {
-            let message = format!("the name {} is a column of forecast(); rename it: {0} AS other", part.name);
+            let message =
+                format!("the name {} is a column of forecast(); rename it: {0} AS other", part.name);
             return Err(external(Error::input(Subject::Column, message)));
         }
         seen.push(&part.name);

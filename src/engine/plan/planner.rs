@@ -38,7 +38,8 @@ impl QueryPlanner for ForetellPlanner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let nodes: Arc<dyn ExtensionPlanner + Send + Sync> = Arc::new(Nodes { engine: Arc::clone(&self.engine) });
+        let nodes: Arc<dyn ExtensionPlanner + Send + Sync> =
+            Arc::new(Nodes { engine: Arc::clone(&self.engine) });
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![nodes]);
         if let LogicalPlan::Dml(dml) = inner(plan) {
             if let Guarded::Nothing = dml_guard::check(dml)? {

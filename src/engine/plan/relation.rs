@@ -9,10 +9,14 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
 use datafusion::error::Result;
-use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, Spanned, TableFactor, TableVersion as AstVersion};
+use datafusion::sql::sqlparser::ast::{
+    self, FunctionArg, FunctionArgExpr, Spanned, TableFactor, TableVersion as AstVersion,
+};
 
 use crate::engine::ddl;
 use crate::engine::fault::external;
@@ -23,8 +27,8 @@ use crate::engine::plan::features;
 use crate::engine::plan::forecast;
 use crate::engine::plan::input::plan_input;
 use crate::engine::plan::scope::Scope;
-use crate::engine::plan::train::TrainNode;
 use crate::engine::plan::tables;
+use crate::engine::plan::train::TrainNode;
 use crate::engine::sql::MARK;
 use crate::engine::storage::{TableName, TableVersion};
 use crate::error::{Error, Result as OurResult, Subject};
@@ -95,9 +99,16 @@ impl ForetellRelations {
         ddl::table_name(&TableReference::parse_str(&name)).map_err(external)
     }
 
-    fn plan_train(&self, args: &[FunctionArg], context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    fn plan_train(
+        &self,
+        args: &[FunctionArg],
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
         let lost = || external(Error::internal("the marker of TRAIN is not a marker"));
-        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(number)), FunctionArg::Unnamed(FunctionArgExpr::Expr(rows))] = args
+        let [
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(number)),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(rows)),
+        ] = args
         else {
             return Err(lost());
         };
@@ -134,11 +145,12 @@ impl ForetellRelations {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RawOption> {
         let place = self.scope.source.span(value.span()).map(|s| (s.start, s.end));
-        let data_type = if matches!(name.as_str(), "dropout" | "learning_rate" | "weight_decay" | "max_seconds") {
-            DataType::Float64
-        } else {
-            DataType::Int64
-        };
+        let data_type =
+            if matches!(name.as_str(), "dropout" | "learning_rate" | "weight_decay" | "max_seconds") {
+                DataType::Float64
+            } else {
+                DataType::Int64
+            };
         Ok(RawOption { name, value: scalar(value.clone(), data_type, context)?, place })
     }
 
@@ -163,13 +175,18 @@ impl RelationPlanner for ForetellRelations {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
         let original = |relation| Ok(RelationPlanning::Original(Box::new(relation)));
-        let TableFactor::Table { name, alias, args, version, .. } = &relation else { return original(relation) };
-        let Some(ident) = name.0.last().and_then(|p| p.as_ident()).cloned() else { return original(relation) };
+        let TableFactor::Table { name, alias, args, version, .. } = &relation else {
+            return original(relation);
+        };
+        let Some(ident) = name.0.last().and_then(|p| p.as_ident()).cloned() else {
+            return original(relation);
+        };
         let plan = match (args, version) {
             (Some(args), _) if ident.quote_style == Some(MARK) => Some(self.plan_train(&args.args, context)?),
             (Some(args), None) if name.0.len() == 1 => {
                 let function = context.normalize_ident(ident.clone());
-                self.plan_function(&function, args.args.clone(), context).map_err(|e| self.place(e, &ident))?
+                self.plan_function(&function, args.args.clone(), context)
+                    .map_err(|e| self.place(e, &ident))?
             }
             (None, Some(version)) => Some(self.plan_version(name.clone(), version, context)?),
             (Some(_), Some(_)) => {
@@ -177,6 +194,12 @@ impl RelationPlanner for ForetellRelations {
                 return Err(external(Error::input(Subject::Syntax, message)));
             }
             _ => None,
+        };
+        let plan = match (plan, args, alias) {
+            (Some(plan), Some(_), None) if ident.quote_style != Some(MARK) => {
+                Some(LogicalPlanBuilder::from(plan).alias(context.normalize_ident(ident))?.build()?)
+            }
+            (plan, ..) => plan,
         };
         match plan {
             Some(plan) => Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone())))),
@@ -187,7 +210,11 @@ impl RelationPlanner for ForetellRelations {
 
 impl ForetellRelations {
     /// Puts an error without a place at the function's name.
-    fn place(&self, error: datafusion::error::DataFusionError, ident: &ast::Ident) -> datafusion::error::DataFusionError {
+    fn place(
+        &self,
+        error: datafusion::error::DataFusionError,
+        ident: &ast::Ident,
+    ) -> datafusion::error::DataFusionError {
         if error.diagnostic().is_some() {
             return error;
         }
@@ -200,7 +227,11 @@ impl ForetellRelations {
 }
 
 /// A constant argument; parameters get this type.
-pub fn scalar(value: ast::Expr, data_type: DataType, context: &mut dyn RelationPlannerContext) -> Result<Expr> {
+pub fn scalar(
+    value: ast::Expr,
+    data_type: DataType,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Expr> {
     let mut expr = context.sql_to_expr(value, &DFSchema::empty())?;
     if let Expr::Placeholder(placeholder) = &mut expr {
         if placeholder.field.is_none() {
@@ -223,13 +254,18 @@ pub fn literals(
 pub fn model_argument(args: &mut Arguments, context: &dyn RelationPlannerContext) -> Result<String> {
     match args.positional(0) {
         Some(value) if args.positional_len() == 0 => args.as_name("the model", value, context),
-        Some(_) => Err(args.invalid("only the model is positional; write the others as name => value".to_owned())),
+        Some(_) => {
+            Err(args.invalid("only the model is positional; write the others as name => value".to_owned()))
+        }
         None => Err(args.invalid("the first argument is a model: forecast(my_model)".to_owned())),
     }
 }
 
 /// `version => n`.
-pub fn version_argument(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Option<u64>> {
+pub fn version_argument(
+    args: &mut Arguments,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Option<u64>> {
     let Some(value) = args.named("version") else { return Ok(None) };
     let expr = scalar(value, DataType::Int64, context)?;
     let version = options::whole_number("version", &expr, 1, i64::MAX).map_err(external)?;
@@ -291,7 +327,9 @@ fn read_version(version: &AstVersion, context: &mut dyn RelationPlannerContext) 
         AstVersion::TimestampAsOf(expr) | AstVersion::ForSystemTimeAsOf(expr) => {
             Ok(TableVersion::At(instant(expr.clone(), context)?))
         }
-        _ => Err(external(Error::unsupported("a table's version is VERSION AS OF n or TIMESTAMP AS OF 'time'"))),
+        _ => Err(external(Error::unsupported(
+            "a table's version is VERSION AS OF n or TIMESTAMP AS OF 'time'",
+        ))),
     }
 }
 

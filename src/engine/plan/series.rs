@@ -82,7 +82,9 @@ pub fn time_kind(data_type: &DataType) -> TimeKind {
 pub fn instants(column: &ArrayRef) -> Result<ArrayRef> {
     let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
     let column = match column.data_type() {
-        DataType::Timestamp(_, Some(_)) => cast(column, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+        DataType::Timestamp(_, Some(_)) => {
+            cast(column, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))
+        }
         DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 => cast(column, &micros),
         _ => Ok(ArrayRef::clone(column)),
     };
@@ -93,9 +95,9 @@ pub fn instants(column: &ArrayRef) -> Result<ArrayRef> {
 pub fn from_instants(instants: Vec<i64>, data_type: &DataType) -> Result<ArrayRef> {
     use datafusion::arrow::array::{Int64Array, TimestampMicrosecondArray};
     let column: ArrayRef = match data_type {
-        DataType::Timestamp(_, Some(zone)) => {
-            std::sync::Arc::new(TimestampMicrosecondArray::from(instants).with_timezone(std::sync::Arc::clone(zone)))
-        }
+        DataType::Timestamp(_, Some(zone)) => std::sync::Arc::new(
+            TimestampMicrosecondArray::from(instants).with_timezone(std::sync::Arc::clone(zone)),
+        ),
         DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 => {
             std::sync::Arc::new(TimestampMicrosecondArray::from(instants))
         }
@@ -201,7 +203,8 @@ impl Runs {
         let options = FormatOptions::default().with_null("NULL");
         let mut parts = vec![];
         for (name, column) in self.key_names.iter().zip(&self.keys) {
-            let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(|e| Error::internal(e.to_string()))?;
+            let formatter = ArrayFormatter::try_new(column.as_ref(), &options)
+                .map_err(|e| Error::internal(e.to_string()))?;
             parts.push(format!("{name}={}", formatter.value(row)));
         }
         Ok(parts.join(", "))

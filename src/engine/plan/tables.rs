@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 
 use crate::engine::database::Engine;
 use crate::engine::plan::training::skill;
@@ -51,7 +53,10 @@ pub fn describe_model(engine: &Engine, model: &str, version: Option<u64>) -> Res
     let model = engine.registry.get(model, version)?;
     let lines = properties(model.manifest());
     let (names, values): (Vec<&str>, Vec<Option<String>>) = lines.into_iter().unzip();
-    batch(vec![("property", Arc::new(StringArray::from(names))), ("value", Arc::new(StringArray::from(values)))])
+    batch(vec![
+        ("property", Arc::new(StringArray::from(names))),
+        ("value", Arc::new(StringArray::from(values))),
+    ])
 }
 
 fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
@@ -62,21 +67,33 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
         ("sql", Some(manifest.sql.clone())),
     ];
     for role in ModelRole::ALL {
-        let names: Vec<&str> = manifest.roles.iter().filter(|r| r.role == role).map(|r| r.name.as_str()).collect();
+        let names: Vec<&str> =
+            manifest.roles.iter().filter(|r| r.role == role).map(|r| r.name.as_str()).collect();
         lines.push((role.word(), Some(names.join(", ")).filter(|n| !n.is_empty())));
     }
     let (scores, naive) = (&manifest.report.scores, &manifest.report.naive);
     let round = |x: Option<f64>| x.map(|x| format!("{x:.4}"));
-    let tables: Vec<String> = manifest.table_versions.iter().map(|(t, v)| format!("{t} version {v}")).collect();
+    let tables: Vec<String> =
+        manifest.table_versions.iter().map(|(t, v)| format!("{t} version {v}")).collect();
     let kind = manifest.time_kind;
     lines.extend([
         ("frequency", Some(manifest.frequency.to_string())),
         ("season", Some(manifest.season_length.to_string())),
         ("horizon", Some(manifest.horizon.to_string())),
-        ("quantiles", Some(manifest.quantile_levels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))),
+        (
+            "quantiles",
+            Some(manifest.quantile_levels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        ),
         ("series", Some(manifest.panel.series.to_string())),
         ("rows", Some(manifest.panel.rows.to_string())),
-        ("history", Some(format!("{} to {}", kind.format(manifest.panel.first_time), kind.format(manifest.panel.last_time)))),
+        (
+            "history",
+            Some(format!(
+                "{} to {}",
+                kind.format(manifest.panel.first_time),
+                kind.format(manifest.panel.last_time)
+            )),
+        ),
         ("trained on", Some(tables.join(", ")).filter(|t| !t.is_empty())),
         ("parameters", Some(manifest.report.parameters.to_string())),
         ("epochs", Some(manifest.report.epochs.to_string())),
@@ -96,7 +113,8 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
 /// `table_history(t)`: the versions of a table, newest first.
 pub fn history(versions: Vec<VersionInfo>) -> Result<RecordBatch> {
     let version: Int64Array = versions.iter().map(|v| i64::try_from(v.version).ok()).collect();
-    let at: TimestampMicrosecondArray = versions.iter().map(|v| Some(v.timestamp.timestamp_micros())).collect();
+    let at: TimestampMicrosecondArray =
+        versions.iter().map(|v| Some(v.timestamp.timestamp_micros())).collect();
     let operation: StringArray = versions.iter().map(|v| Some(v.operation.as_str())).collect();
     let rows: Int64Array = versions.iter().map(|v| v.rows.and_then(|n| i64::try_from(n).ok())).collect();
     batch(vec![

@@ -135,7 +135,9 @@ fn existing(job: &Job, name: &str) -> Result<Option<u64>> {
             Subject::Model,
             format!("model {name} already exists"),
         )
-        .with_hint(format!("TRAIN OR REPLACE FORECAST MODEL {name} … adds a version; IF NOT EXISTS keeps the old one"))),
+        .with_hint(format!(
+            "TRAIN OR REPLACE FORECAST MODEL {name} … adds a version; IF NOT EXISTS keeps the old one"
+        ))),
         _ => Ok(None),
     }
 }
@@ -150,7 +152,9 @@ async fn store(job: &Arc<Job>, name: &str, manifest: Manifest, bytes: Vec<u8>) -
     let (engine, name) = (Arc::clone(&job.engine), name.to_owned());
     let mode = if job.statement.or_replace { PublishMode::Replace } else { PublishMode::New };
     let work = move || engine.registry.publish(&name, manifest, bytes, mode);
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("publishing stopped: {e}")))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::internal(format!("publishing stopped: {e}")))?
 }
 
 fn too_little_memory(estimate: &FitEstimate, panel: &Panel) -> Error {
@@ -201,7 +205,8 @@ async fn prepare(
     memory.try_resize(panel.bytes())?;
     let roles = settle_roles(job, &types, &mut panel);
     tell_inference(job, &roles, query);
-    let fit = job.options.fit_options(job.options.horizon.unwrap_or_else(|| default_horizon(panel.frequency)));
+    let fit =
+        job.options.fit_options(job.options.horizon.unwrap_or_else(|| default_horizon(panel.frequency)));
     check_lengths(&panel, &fit, &table)?;
     Ok(Prepared { panel, report, roles, schema, fit, memory })
 }
@@ -222,11 +227,14 @@ fn default_horizon(frequency: Frequency) -> usize {
 fn check_lengths(panel: &Panel, fit: &FitOptions, table: &str) -> Result<()> {
     let longest = panel.history.iter().copied().max().unwrap_or(0);
     if longest <= 1 {
-        return Err(Error::data(format!("the longest series of {table} has {longest} row; a model needs at least 2"))
-            .with_hint("check PARTITION BY: does it split every row into a series of its own?"));
+        return Err(Error::data(format!(
+            "the longest series of {table} has {longest} row; a model needs at least 2"
+        ))
+        .with_hint("check PARTITION BY: does it split every row into a series of its own?"));
     }
     if fit.horizon > longest.saturating_mul(10).max(1000) {
-        let message = format!("horizon {} is more than ten times the longest series of {longest} steps", fit.horizon);
+        let message =
+            format!("horizon {} is more than ten times the longest series of {longest} steps", fit.horizon);
         return Err(Error::data(message));
     }
     Ok(())
@@ -240,7 +248,11 @@ fn suggest_keys(error: Error, job: &Job) -> Error {
     let time = job.columns.iter().find(|c| c.role == Role::Time).map_or("time", |c| c.name.as_str());
     let candidates: Vec<&str> =
         job.columns.iter().filter(|c| c.role == Role::Candidate).map(|c| c.name.as_str()).collect();
-    let list = if candidates.is_empty() { String::new() } else { format!(" (candidates: {})", candidates.join(", ")) };
+    let list = if candidates.is_empty() {
+        String::new()
+    } else {
+        format!(" (candidates: {})", candidates.join(", "))
+    };
     Error::data(format!("series key not given and {time} repeats: add PARTITION BY{list}"))
         .with_detail(error.message().to_owned())
 }
@@ -418,7 +430,10 @@ pub fn skill(value: Option<f64>, naive: Option<f64>) -> Option<f64> {
 
 /// Columns of EXPLAIN TRAIN.
 pub fn report_schema() -> Schema {
-    Schema::new(vec![Field::new("property", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)])
+    Schema::new(vec![
+        Field::new("property", DataType::Utf8, false),
+        Field::new("value", DataType::Utf8, true),
+    ])
 }
 
 /// What EXPLAIN TRAIN tells: everything that would be trained, without training.
@@ -428,7 +443,8 @@ pub async fn dry_run(
     query: &Arc<QueryContext>,
     pool: &Arc<dyn MemoryPool>,
 ) -> Result<Vec<ArrayRef>> {
-    let Prepared { panel, report, roles, schema: panel_schema, fit, .. } = prepare(job, rows, query, pool).await?;
+    let Prepared { panel, report, roles, schema: panel_schema, fit, .. } =
+        prepare(job, rows, query, pool).await?;
     let estimate = models::estimate(job.options.family, &panel, &fit);
     let mut lines: Vec<(&str, String)> = vec![
         ("model", job.name()),

@@ -122,7 +122,8 @@ fn alter_model(parser: &mut Parser<'_>) -> Parsed {
         ModelChange::DropVersion(parser.parse_literal_uint()?)
     } else {
         let found = parser.peek_token();
-        return parser.expected("RENAME TO, ROLLBACK, PROMOTE VERSION or DROP VERSION after ALTER MODEL", found);
+        return parser
+            .expected("RENAME TO, ROLLBACK, PROMOTE VERSION or DROP VERSION after ALTER MODEL", found);
     };
     Ok(CommandStatement::AlterModel { name, change })
 }
@@ -147,7 +148,8 @@ fn alter_table(parser: &mut Parser<'_>) -> Parsed {
         TableChange::DropColumn { column: parser.parse_identifier()?, if_exists }
     } else {
         let found = parser.peek_token();
-        return parser.expected("ADD COLUMN, DROP COLUMN, RENAME COLUMN or RENAME TO after ALTER TABLE", found);
+        return parser
+            .expected("ADD COLUMN, DROP COLUMN, RENAME COLUMN or RENAME TO after ALTER TABLE", found);
     };
     Ok(CommandStatement::AlterTable { name, change })
 }
@@ -161,8 +163,12 @@ fn comment(parser: &mut Parser<'_>) -> Parsed {
     } else if accept(parser, &["column"]) {
         let mut name = parser.parse_object_name(false)?;
         match name.0.pop() {
-            Some(ast::ObjectNamePart::Identifier(column)) if !name.0.is_empty() => Commented::Column(name, column),
-            _ => return Err(ParserError::ParserError("expected table.column after COMMENT ON COLUMN".into())),
+            Some(ast::ObjectNamePart::Identifier(column)) if !name.0.is_empty() => {
+                Commented::Column(name, column)
+            }
+            _ => {
+                return Err(ParserError::ParserError("expected table.column after COMMENT ON COLUMN".into()));
+            }
         }
     } else {
         let found = parser.peek_token();
@@ -185,7 +191,9 @@ fn copy_from(parser: &mut Parser<'_>) -> Parsed {
     };
     parser.expect_keyword(Keyword::FROM)?;
     if is_word_at(parser, 0, "stdin") {
-        return Err(ParserError::ParserError("COPY FROM STDIN works over a server connection only; name a file".into()));
+        return Err(ParserError::ParserError(
+            "COPY FROM STDIN works over a server connection only; name a file".into(),
+        ));
     }
     let path = parser.parse_literal_string()?;
     let mut options = vec![];

@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, PostgreSqlDialect};
+use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 

@@ -123,7 +123,20 @@ fn is_link(token: &Token) -> bool {
         | Token::Pipe => true,
         Token::Word(w) => is_word(
             w,
-            &["and", "or", "not", "union", "intersect", "except", "between", "join", "is", "when", "with", "explain"],
+            &[
+                "and",
+                "or",
+                "not",
+                "union",
+                "intersect",
+                "except",
+                "between",
+                "join",
+                "is",
+                "when",
+                "with",
+                "explain",
+            ],
         ),
         _ => false,
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, ParserInput, Statement as DfStatement};
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
-use datafusion::error::DataFusionError;
 
 use crate::engine::sql::command::{self, CommandStatement};
 use crate::engine::sql::dialect::ForetellDialect;
@@ -110,8 +110,10 @@ pub fn parse_one(piece: &Piece) -> Result<Statement> {
 }
 
 fn parse_tokens(tokens: Vec<TokenWithSpan>, dialect: &ForetellDialect) -> Result<Body, DataFusionError> {
-    let mut parser =
-        DFParserBuilder::new(ParserInput::Tokens(tokens)).with_dialect(dialect).with_recursion_limit(128).build()?;
+    let mut parser = DFParserBuilder::new(ParserInput::Tokens(tokens))
+        .with_dialect(dialect)
+        .with_recursion_limit(128)
+        .build()?;
     let body = match command::parse(&mut parser.parser) {
         Some(command) => Body::Command(Box::new(command.map_err(sql_error)?)),
         None => Body::Sql(Box::new(parser.parse_statement()?)),

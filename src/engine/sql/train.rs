@@ -34,8 +34,19 @@ pub const CLAUSES: &[&str] = &[
 
 /// Clauses of the language that this release does not do.
 const LATER: &[&str] = &[
-    "FROM", "TEXT", "FEATURES", "CENSORED", "OUTLIERS", "HOLIDAYS", "HIERARCHY", "METRIC", "OBJECTIVE", "TEST",
-    "BACKTEST", "TUNE", "REFRESH",
+    "FROM",
+    "TEXT",
+    "FEATURES",
+    "CENSORED",
+    "OUTLIERS",
+    "HOLIDAYS",
+    "HIERARCHY",
+    "METRIC",
+    "OBJECTIVE",
+    "TEST",
+    "BACKTEST",
+    "TUNE",
+    "REFRESH",
 ];
 
 /// An expression with the name of its column, and its place in the text.
@@ -155,8 +166,10 @@ pub fn parse_text(sql: &str) -> Result<TrainStatement> {
 
 /// The query that stands for the statement: `SELECT * FROM [train](number, (rows))`.
 pub fn marker(statement: &TrainStatement, number: usize) -> ast::Statement {
-    let arguments =
-        vec![ast::Expr::value(ast::Value::Number(number.to_string(), false)), ast::Expr::Subquery(Box::new(rows(statement)))];
+    let arguments = vec![
+        ast::Expr::value(ast::Value::Number(number.to_string(), false)),
+        ast::Expr::Subquery(Box::new(rows(statement))),
+    ];
     let factor = TableFactor::Table {
         name: ObjectName::from(vec![Ident::with_quote(MARK, "train")]),
         alias: None,
@@ -223,8 +236,13 @@ pub fn select_from(factor: TableFactor, filter: Option<ast::Expr>) -> Query {
 fn kind_error(parser: &Parser<'_>, source: &Source) -> Error {
     let token = parser.peek_token_ref();
     let error = match &token.token {
-        Token::Word(w) if ["classification", "regression"].iter().any(|k| w.value.eq_ignore_ascii_case(k)) => {
-            Error::unsupported(format!("TRAIN {} MODEL is not supported; TRAIN FORECAST MODEL is", w.value.to_uppercase()))
+        Token::Word(w)
+            if ["classification", "regression"].iter().any(|k| w.value.eq_ignore_ascii_case(k)) =>
+        {
+            Error::unsupported(format!(
+                "TRAIN {} MODEL is not supported; TRAIN FORECAST MODEL is",
+                w.value.to_uppercase()
+            ))
         }
         other => Error::input(Subject::Syntax, format!("expected FORECAST MODEL after TRAIN, found {other}"))
             .with_hint("TRAIN FORECAST MODEL name ON table TARGET column"),
@@ -244,11 +262,9 @@ fn model_name(parser: &mut Parser<'_>, source: &Source) -> Parsed<Ident> {
     let span = source.span(name.span());
     match name.0.as_slice() {
         [ast::ObjectNamePart::Identifier(ident)] => Ok(ident.clone()),
-        _ => Err(at(
-            Error::input(Subject::Model, format!("model names have no schema: {name}")),
-            span,
-        )
-        .into()),
+        _ => {
+            Err(at(Error::input(Subject::Model, format!("model names have no schema: {name}")), span).into())
+        }
     }
 }
 
@@ -334,7 +350,9 @@ impl<'a> Clauses<'a> {
             return Err(at(unknown_clause(&token.token), span).into());
         };
         if self.seen.contains(clause) {
-            return Err(at(Error::input(Subject::Syntax, format!("clause {clause} is given twice")), span).into());
+            return Err(
+                at(Error::input(Subject::Syntax, format!("clause {clause} is given twice")), span).into()
+            );
         }
         self.seen.push(clause);
         for _ in clause.split(' ') {
@@ -398,7 +416,8 @@ impl<'a> Clauses<'a> {
         let mut items = self.items(parser)?;
         let extra = items.get(1).and_then(|i| i.span);
         if items.len() > 1 {
-            let error = Error::input(Subject::Syntax, format!("{clause} takes one column, got {}", items.len()));
+            let error =
+                Error::input(Subject::Syntax, format!("{clause} takes one column, got {}", items.len()));
             return Err(at(error, extra).into());
         }
         Ok(items.remove(0))
