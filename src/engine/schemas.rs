@@ -1,7 +1,7 @@
 //! The catalog as DataFusion sees it: schemas of stored things, and the `ml` schema of system views.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
@@ -25,7 +25,7 @@ pub const SYSTEM_SCHEMA: &str = "ml";
 pub struct Schemas {
     engine: Arc<Engine>,
     /// The state that plans the text of views.
-    planner: std::sync::Weak<dyn ViewPlanner>,
+    planner: Weak<dyn ViewPlanner>,
 }
 
 /// Plans the text of a view.
@@ -39,7 +39,7 @@ pub trait ViewPlanner: Send + Sync {
 
 impl Schemas {
     /// The schemas of a database.
-    pub fn new(engine: Arc<Engine>, planner: std::sync::Weak<dyn ViewPlanner>) -> Self {
+    pub fn new(engine: Arc<Engine>, planner: Weak<dyn ViewPlanner>) -> Self {
         Self { engine, planner }
     }
 }
@@ -65,7 +65,7 @@ impl CatalogProvider for Schemas {
         known.then(|| {
             Arc::new(StoredSchema {
                 engine: Arc::clone(&self.engine),
-                planner: self.planner.clone(),
+                planner: Weak::clone(&self.planner),
                 name: name.to_owned(),
             }) as Arc<dyn SchemaProvider>
         })
@@ -75,7 +75,7 @@ impl CatalogProvider for Schemas {
 /// One schema of stored tables, views and external tables.
 struct StoredSchema {
     engine: Arc<Engine>,
-    planner: std::sync::Weak<dyn ViewPlanner>,
+    planner: Weak<dyn ViewPlanner>,
     name: String,
 }
 

@@ -51,7 +51,7 @@ impl Session {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let context = SessionContext::new_with_state(new_state(&engine));
-            let planner: Weak<dyn ViewPlanner> = weak.clone();
+            let planner: Weak<dyn ViewPlanner> = Weak::<Inner>::clone(weak);
             context.register_catalog(CATALOG, Arc::new(Schemas::new(Arc::clone(&engine), planner)));
             Inner { engine, context }
         });

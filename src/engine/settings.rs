@@ -43,12 +43,10 @@ pub fn of(state: &SessionState) -> ForetellSettings {
 pub fn rename(statement: ast::Statement) -> ast::Statement {
     match statement {
         ast::Statement::ShowVariable { mut variable } => {
-            if let [one] = variable.as_mut_slice() {
-                if NAMES.iter().any(|n| one.value.eq_ignore_ascii_case(n)) {
-                    return ast::Statement::ShowVariable {
-                        variable: vec![Ident::new("foretell"), one.clone()],
-                    };
-                }
+            if let [one] = variable.as_mut_slice()
+                && NAMES.iter().any(|n| one.value.eq_ignore_ascii_case(n))
+            {
+                return ast::Statement::ShowVariable { variable: vec![Ident::new("foretell"), one.clone()] };
             }
             ast::Statement::ShowVariable { variable }
         }

@@ -340,30 +340,10 @@ impl ForecastNode {
         Ok(Self { call, schema })
     }
 
-    fn identity(
-        &self,
-    ) -> (
-        &str,
-        u64,
-        String,
-        Option<&Expr>,
-        Option<&Expr>,
-        &[(String, Expr)],
-        &LogicalPlan,
-        Option<&LogicalPlan>,
-    ) {
+    fn identity(&self) -> impl Hash + PartialEq + '_ {
         let c = &self.call;
-        let shape = format!("{:?}", c.shape);
-        (
-            &c.model,
-            c.version,
-            shape,
-            c.horizon.as_ref(),
-            c.until.as_ref(),
-            &c.set,
-            &c.history,
-            c.future.as_ref(),
-        )
+        let options = (&c.horizon, &c.until, &c.set);
+        (&c.model, c.version, format!("{:?}", c.shape), options, &c.history, &c.future)
     }
 }
 

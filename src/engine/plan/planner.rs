@@ -41,10 +41,10 @@ impl QueryPlanner for ForetellPlanner {
         let nodes: Arc<dyn ExtensionPlanner + Send + Sync> =
             Arc::new(Nodes { engine: Arc::clone(&self.engine) });
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![nodes]);
-        if let LogicalPlan::Dml(dml) = inner(plan) {
-            if let Guarded::Nothing = dml_guard::check(dml)? {
-                return planner.create_physical_plan(&dml_guard::nothing()?, session).await;
-            }
+        if let LogicalPlan::Dml(dml) = inner(plan)
+            && let Guarded::Nothing = dml_guard::check(dml)?
+        {
+            return planner.create_physical_plan(&dml_guard::nothing()?, session).await;
         }
         planner.create_physical_plan(plan, session).await
     }

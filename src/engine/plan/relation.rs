@@ -233,10 +233,10 @@ pub fn scalar(
     context: &mut dyn RelationPlannerContext,
 ) -> Result<Expr> {
     let mut expr = context.sql_to_expr(value, &DFSchema::empty())?;
-    if let Expr::Placeholder(placeholder) = &mut expr {
-        if placeholder.field.is_none() {
-            placeholder.field = Some(Arc::new(Field::new(&placeholder.id, data_type, true)));
-        }
+    if let Expr::Placeholder(placeholder) = &mut expr
+        && placeholder.field.is_none()
+    {
+        placeholder.field = Some(Arc::new(Field::new(&placeholder.id, data_type, true)));
     }
     Ok(expr)
 }
@@ -379,10 +379,10 @@ impl Scope {
             let provider = source_as_provider(&scan.source).ok();
             if let Some(inner) = provider.as_ref().and_then(|p| p.get_logical_plan()) {
                 self.collect_tables(&inner, found)?;
-            } else if let Ok(name) = ddl::table_name(&scan.table_name) {
-                if let Ok((_, version)) = block(self.engine.catalog.current_version(&name)) {
-                    found.push((name.to_string(), version));
-                }
+            } else if let Ok(name) = ddl::table_name(&scan.table_name)
+                && let Ok((_, version)) = block(self.engine.catalog.current_version(&name))
+            {
+                found.push((name.to_string(), version));
             }
         }
         plan.inputs().into_iter().try_for_each(|input| self.collect_tables(input, found))

@@ -106,11 +106,11 @@ impl Drop for Artifact {
 
 /// Removes the directory of a version that no entry names; what cannot be removed waits for the next open.
 pub fn remove(fs: &DurableFs, directory: &Path) {
-    if fs.remove_dir_all(directory).is_ok() {
-        if let Some(model) = directory.parent() {
-            // Fails, as it should, while other versions lie beside it.
-            let _ = fs.fs().remove_dir(model);
-        }
+    if fs.remove_dir_all(directory).is_ok()
+        && let Some(model) = directory.parent()
+    {
+        // Fails, as it should, while other versions lie beside it.
+        let _ = fs.fs().remove_dir(model);
     }
 }
 
