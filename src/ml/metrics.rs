@@ -137,14 +137,14 @@ fn intervals<'a>(
     triples.filter(|(y, low, high)| !(y.is_nan() || low.is_nan() || high.is_nan()))
 }
 
-/// Scale of the MASE: the in-sample mean of |y[t] - y[t - m]| over pairs without a missing member; `None`
+/// Scale of the MASE: the in-sample mean of `|y[t] - y[t - m]|` over pairs without a missing member; `None`
 /// without a pair.
 pub fn seasonal_scale(history: &[f64], season_length: usize) -> Option<f64> {
     let late = history.get(season_length.max(1)..).unwrap_or_default();
     mean(pairs(late, history).map(|(late, early)| (late - early).abs()))
 }
 
-/// Scale of the M5 competition's RMSSE: the root of the in-sample mean of (y[t] - y[t - 1])² from the
+/// Scale of the M5 competition's RMSSE: the root of the in-sample mean of `(y[t] - y[t - 1])²` from the
 /// first value on that is not 0, over pairs without a missing member; `None` without a pair.
 pub fn rmsse_scale(history: &[f64]) -> Option<f64> {
     let first = history.iter().position(|y| !y.is_nan() && *y != 0.0)?;
