@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, Object
 
 use crate::engine::fault::external;
 use crate::engine::plan::scope::Scope;
-use crate::engine::sql::select_from;
+use crate::engine::sql::{select_from, table};
 use crate::error::{Error, Subject, did_you_mean};
 
 /// The arguments of one call, as written.
@@ -91,8 +91,8 @@ impl Arguments {
     pub fn as_relation(&self, name: &str, value: ast::Expr) -> Result<ast::TableFactor> {
         match value {
             ast::Expr::Subquery(query) => Ok(derived(query)),
-            ast::Expr::Identifier(ident) => Ok(named_table(ObjectName::from(vec![ident]))),
-            ast::Expr::CompoundIdentifier(idents) => Ok(named_table(ObjectName::from(idents))),
+            ast::Expr::Identifier(ident) => Ok(table(ObjectName::from(vec![ident]))),
+            ast::Expr::CompoundIdentifier(idents) => Ok(table(ObjectName::from(idents))),
             other => Err(self.invalid(format!(
                 "{}: {name} takes a table or a query in parentheses, got {other}",
                 self.function
@@ -151,20 +151,4 @@ impl Arguments {
 
 fn derived(subquery: Box<Query>) -> ast::TableFactor {
     ast::TableFactor::Derived { lateral: false, subquery, alias: None, sample: None }
-}
-
-/// A plain table of this name.
-pub fn named_table(name: ObjectName) -> ast::TableFactor {
-    ast::TableFactor::Table {
-        name,
-        alias: None,
-        args: None,
-        with_hints: vec![],
-        version: None,
-        with_ordinality: false,
-        partitions: vec![],
-        json_path: None,
-        sample: None,
-        index_hints: vec![],
-    }
 }

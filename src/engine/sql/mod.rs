@@ -13,4 +13,4 @@ pub use command::{CommandStatement, Commented, ModelChange, TableChange};
 pub use dialect::MARK;
 pub use source::Source;
 pub use statement::{Body, Piece, Statement, is_complete, parse_one, shift, split};
-pub use train::{CLAUSES, Item, Relation, TrainStatement, parse_text, rows, select_from};
+pub use train::{CLAUSES, Item, Relation, TrainStatement, parse_text, rows, select_from, table};

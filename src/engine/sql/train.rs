@@ -200,7 +200,8 @@ pub fn rows(statement: &TrainStatement) -> Query {
     }
 }
 
-fn table(name: ObjectName) -> TableFactor {
+/// A plain table of this name.
+pub fn table(name: ObjectName) -> TableFactor {
     TableFactor::Table {
         name,
         alias: None,
