@@ -61,7 +61,7 @@ pub enum Subject {
 }
 
 /// Characters `start..end` (byte offsets) of the SQL text that the error points at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Span {
     /// First byte.
     pub start: usize,
@@ -155,6 +155,18 @@ impl Error {
     /// Adds the place in the SQL text.
     pub fn with_span(mut self, span: Span) -> Self {
         self.0.span = Some(span);
+        self
+    }
+
+    /// Puts what the error happened in before the message.
+    pub fn with_context(mut self, context: impl fmt::Display) -> Self {
+        self.0.message = format!("{context}: {}", self.0.message);
+        self
+    }
+
+    /// Adds `; did you mean X?` to the message where one of the candidates is close to the missing `word`.
+    pub fn with_suggestion<'a>(mut self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
+        self.0.message.push_str(&did_you_mean(word, candidates));
         self
     }
 

@@ -26,3 +26,67 @@ pub mod repl;
 
 pub use engine::{CancelHandle, Database, ProgressHandle, Query, Session, Settings};
 pub use error::{Error, ErrorKind, Result};
+pub use ml::Progress;
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    /// The words that only some rooms may name: word, rooms.
+    const WALLS: [(&str, &[&str]); 10] = [
+        ("candle", &["ml/"]),
+        ("datafusion", &["engine/", "engine.rs"]),
+        ("sqlparser", &["engine/"]),
+        ("deltalake", &["engine/storage/delta/"]),
+        ("rustyline", &["repl/"]),
+        ("indicatif", &["repl/"]),
+        ("clap", &["main.rs", "repl/"]),
+        ("anofox", &["ml/models/"]),
+        ("safetensors", &["ml/"]),
+        ("crate::ml", &["ml/", "engine/"]),
+    ];
+
+    /// What a room may not name: arrows point down.
+    const ABOVE: [(&str, &[&str]); 5] = [
+        ("ml/", &["crate::engine", "crate::repl"]),
+        (
+            "engine/storage/",
+            &["engine::plan", "engine::session", "engine::ddl", "engine::registry", "engine::sql"],
+        ),
+        ("engine/registry/", &["engine::plan", "engine::session", "engine::ddl"]),
+        ("engine/sql/", &["engine::plan", "engine::session", "engine::ddl"]),
+        ("engine/ddl/", &["engine::plan", "engine::session"]),
+    ];
+
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+    }
+
+    #[test]
+    fn rooms_keep_their_walls() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut broken = vec![];
+        for path in sources(&root) {
+            let room = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect::<Vec<_>>()
+                .join("\n");
+            let names =
+                |word: &str| code.contains(&format!("{word}::")) || code.contains(&format!("use {word}"));
+            for (word, rooms) in WALLS {
+                if room != "lib.rs" && names(word) && !rooms.iter().any(|r| room.starts_with(r)) {
+                    broken.push(format!("{room} names {word}"));
+                }
+            }
+            for (below, words) in ABOVE {
+                let found = words.iter().filter(|word| room.starts_with(below) && names(word));
+                broken.extend(found.map(|word| format!("{room} looks up at {word}")));
+            }
+        }
+        assert_eq!(broken, Vec::<String>::new());
+    }
+}

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -133,4 +133,97 @@ fn an_interrupt_cancels_the_running_statement() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("canceling statement"), "{}", text(&output.stderr));
+}
+
+/// Waits until the process has written a line, which it does with its database open.
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line
+}
+
+#[test]
+fn a_second_writer_is_refused_at_once_and_readers_work() {
+    let folder = TempDir::new().unwrap();
+    let database = folder.path().join("shop");
+    let mut writer = foretell(&["run", "--database", path(&database), "-"]).spawn().unwrap();
+    let mut sql = writer.stdin.take().unwrap();
+    sql.write_all(
+        b"CREATE TABLE t AS SELECT 7 AS n; SELECT count(*) FROM generate_series(1, 1000000) a(x), generate_series(1, 1000000) b(y) WHERE (x * y) % 7 = 9;",
+    )
+    .unwrap();
+    drop(sql);
+    assert_eq!(first_line(&mut writer), "SELECT 1\n");
+    let second = run(&["run", "--database", path(&database), "-"], "SELECT 1");
+    assert_eq!(second.status.code(), Some(1));
+    let holder = format!("is open for writing by process {}\nHINT: open it with --read-only", writer.id());
+    assert!(text(&second.stderr).contains(&holder), "{}", text(&second.stderr));
+    let reader = run(
+        &["run", "--read-only", "--format", "csv", "--database", path(&database), "-"],
+        "SELECT * FROM t",
+    );
+    assert_eq!((text(&reader.stdout), text(&reader.stderr)), ("n\n7\n", ""));
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    assert!(run(&["run", "--database", path(&database), "-"], "INSERT INTO t VALUES (8)").status.success());
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "no database").unwrap();
+    for place in [file.clone(), file.join("below"), PathBuf::from("/proc/foretell")] {
+        let output = run(&["run", "--database", path(&place), "-"], "SELECT 1");
+        assert_eq!(output.status.code(), Some(1));
+        let error = text(&output.stderr);
+        assert!(error.starts_with(&format!("ERROR: cannot open database {}: ", place.display())), "{error}");
+        assert!(error.contains("HINT: choose a directory that this user may write to"), "{error}");
+    }
+}
+
+const TWO_MODELS: &str = "\
+    CREATE TABLE sales AS SELECT DATE '2026-01-05' + n::int AS day, n % 7 AS units FROM generate_series(0, 41) g(n); \
+    TRAIN FORECAST MODEL good ON sales TARGET units HORIZON 2 USING seasonal_naive; \
+    TRAIN FORECAST MODEL bad ON sales TARGET units HORIZON 2 USING tide WITH (epochs = 1, dim = 8, layers = 1)";
+
+#[test]
+fn a_damaged_model_file_is_named_and_harms_no_other() {
+    let folder = TempDir::new().unwrap();
+    let database = folder.path().join("shop");
+    let database = path(&database);
+    assert!(run(&["run", "--database", database, "-"], TWO_MODELS).status.success());
+    let models = Path::new(database).join("models");
+    let largest =
+        weights(&models).into_iter().max_by_key(|file| std::fs::metadata(file).unwrap().len()).unwrap();
+    let sound = std::fs::read(&largest).unwrap();
+    for at in [0, 9, sound.len() / 2, sound.len() - 1] {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 0x10;
+        std::fs::write(&largest, &damaged).unwrap();
+        let read = run(&["run", "--database", database, "-"], "SELECT * FROM forecast(bad)");
+        assert_eq!(read.status.code(), Some(1));
+        let error = text(&read.stderr);
+        assert!(error.contains("model bad") && error.contains("checksum"), "{error}");
+        assert!(
+            run(
+                &["run", "--database", database, "-"],
+                "SELECT * FROM forecast(good); SELECT * FROM ml.models"
+            )
+            .status
+            .success()
+        );
+    }
+    std::fs::write(&largest, &sound[..sound.len() / 2]).unwrap();
+    assert_eq!(
+        run(&["run", "--database", database, "-"], "SELECT * FROM forecast(bad)").status.code(),
+        Some(1)
+    );
+    assert!(run(&["run", "--database", database, "-"], "DROP MODEL bad").status.success());
+}
+
+fn weights(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let all = paths.flat_map(|path| if path.is_dir() { weights(&path) } else { vec![path] });
+    all.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect()
 }

@@ -1,4 +1,6 @@
-//! Runs every `tests/sql/**/*.slt` and every `examples/**/*.sql`: one test a file, each on a database of its own.
+//! Runs every `tests/sql/**/*.slt`, `tests/real/*.slt` and `examples/**/*.sql`: one test a file, each on a database of
+//! its own. Files of `tests/real` read the public data sets in `$FORETELL_DATA_DIR` (default `../shared/data`) as
+//! `${DATA}`, and are ignored where there are none.
 //!
 //! Values of `.slt` files: floats and decimals with six significant digits, `NULL`, `(empty)`, line breaks as `\n`.
 //! Column letters: `I` integers, `R` floats and decimals, `T` everything else, `?` anything.
@@ -30,11 +32,25 @@ use tempfile::TempDir;
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let data = data_directory(root);
+    if !data.is_dir() {
+        eprintln!(
+            "\n*** NO REAL DATA in {}: tests/real is IGNORED. Set FORETELL_DATA_DIR. ***",
+            data.display()
+        );
+    }
     let tests = files(&root.join("tests/sql"), "slt").into_iter();
     let mut trials: Vec<Trial> = tests.map(|path| trial(root, path, run_slt)).collect();
     let examples = files(&root.join("examples"), "sql").into_iter();
     trials.extend(examples.map(|path| trial(root, path, run_example)));
+    let real = files(&root.join("tests/real"), "slt").into_iter();
+    trials.extend(real.map(|path| trial(root, path, run_slt).with_ignored_flag(!data.is_dir())));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// Where the public data sets are.
+fn data_directory(root: &Path) -> PathBuf {
+    std::env::var_os("FORETELL_DATA_DIR").map_or_else(|| root.join("../shared/data"), PathBuf::from)
 }
 
 /// Files below `folder` with this extension, in order.
@@ -63,6 +79,8 @@ fn run_slt(path: &Path) -> Result<(), Failed> {
             async move { Ok(connection) }
         });
         runner.add_label("embedded");
+        let data = data_directory(Path::new(env!("CARGO_MANIFEST_DIR")));
+        runner.set_var("DATA".to_owned(), data.display().to_string());
         runner.with_column_validator(same_columns);
         if std::env::var_os("FORETELL_UPDATE").is_some() {
             let update =

@@ -88,7 +88,7 @@ impl Database {
             .with_default_features()
             .build();
         let access = if settings.read_only { Access::ReadOnly } else { Access::ReadWrite };
-        let catalog = Catalog::open(path, access, Arc::new(plain))?;
+        let catalog = Catalog::open(path, access, Arc::new(plain)).map_err(|e| cannot_open(path, e))?;
         let registry = ModelRegistry::open(path, catalog.fs().clone(), !settings.read_only)?;
         let engine = Engine {
             catalog,
@@ -117,6 +117,16 @@ impl Database {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.engine.runtimes.handle().block_on(future)
     }
+}
+
+/// Names the database where the file system refuses it.
+fn cannot_open(path: &Path, error: Error) -> Error {
+    if error.subject() != Subject::File {
+        return error;
+    }
+    let message = format!("cannot open database {}: {}", path.display(), error.message());
+    Error::new(error.kind(), Subject::Database, message)
+        .with_hint("choose a directory that this user may write to, or open an existing one with --read-only")
 }
 
 fn cores() -> usize {

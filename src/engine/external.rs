@@ -14,7 +14,6 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 
-use crate::engine::fault::external;
 use crate::engine::storage::ExternalTable;
 use crate::error::{Error, Subject};
 
@@ -52,26 +51,26 @@ pub async fn listing(
         }
     };
     if schema.fields().is_empty() {
-        return Err(external(Error::data(format!("{path} has no columns"))));
+        return Err(Error::data(format!("{path} has no columns")).into());
     }
     let config = ListingTableConfig::new(url).with_listing_options(listing).with_schema(schema);
     ListingTable::try_new(config)
 }
 
 fn placed(path: &str, error: &Error) -> datafusion::error::DataFusionError {
-    external(Error::new(error.kind(), error.subject(), format!("{path}: {}", error.message())))
+    Error::new(error.kind(), error.subject(), format!("{path}: {}", error.message())).into()
 }
 
 fn check_exists(path: &str) -> Result<()> {
     let plain = path.strip_prefix("file://").unwrap_or(path);
     if plain.contains("://") {
         let message = format!("{path} is not on this machine; files are read from local paths only");
-        return Err(external(Error::input(Subject::File, message)));
+        return Err(Error::input(Subject::File, message).into());
     }
     match std::fs::metadata(plain) {
         Ok(_) => Ok(()),
         Err(_) if plain.contains(['*', '?', '[']) => Ok(()),
-        Err(e) => Err(external(Error::io(std::path::Path::new(plain), &e))),
+        Err(e) => Err(Error::io(std::path::Path::new(plain), &e).into()),
     }
 }
 
@@ -84,11 +83,11 @@ fn file_format(format: &str, options: &HashMap<String, String>) -> Result<(Arc<d
         "PARQUET" => ConfigFileType::PARQUET,
         other => {
             let message = format!("unknown file format {other}; formats are CSV, JSON and PARQUET");
-            return Err(external(Error::input(Subject::Option, message)));
+            return Err(Error::input(Subject::Option, message).into());
         }
     };
     table.set_config_format(kind.clone());
-    table.alter_with_string_hash_map(options).map_err(|e| external(option_error(&e.into())))?;
+    table.alter_with_string_hash_map(options).map_err(|e| option_error(&e.into()))?;
     Ok(match kind {
         ConfigFileType::CSV => {
             let mut csv = table.csv;

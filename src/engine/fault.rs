@@ -1,21 +1,34 @@
 //! DataFusion's errors in our words, and ours through DataFusion.
 
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::{Column, SchemaError};
+use datafusion::common::{Column, Diagnostic, SchemaError, Span as DfSpan};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
 
 use crate::engine::sql::Source;
 use crate::error::{Error, ErrorKind, Subject, did_you_mean};
 
-/// Carries an error of ours through DataFusion.
-pub fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+/// Ours travels through DataFusion as a passenger.
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        Self::External(Box::new(error))
+    }
 }
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
         translate(&error)
+    }
+}
+
+/// The error at this place of the statement, unless it has one.
+pub fn at(error: impl Into<DataFusionError>, place: TokenSpan) -> DataFusionError {
+    let error = error.into();
+    match DfSpan::try_from_sqlparser_span(place) {
+        Some(span) if error.diagnostic().is_none() => {
+            error.with_diagnostic(Diagnostic::new_error("here", Some(span)))
+        }
+        _ => error,
     }
 }
 
@@ -127,11 +140,12 @@ fn from_plan(message: &str) -> Error {
     if let Some(table) = message.strip_prefix("table '").and_then(|m| m.strip_suffix("' not found")) {
         return Error::not_found(Subject::Table, format!("no table {}", short_name(table)));
     }
-    if message.starts_with("Invalid function") {
-        return Error::not_found(
-            Subject::Function,
-            message.replace(".\nDid you mean", "; did you mean").to_lowercase(),
-        );
+    let quoted = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('\'').next());
+    if let Some(name) = quoted("Invalid function '") {
+        return Error::not_found(Subject::Function, format!("no function {name}"));
+    }
+    if let Some(name) = quoted("table function '") {
+        return Error::not_found(Subject::Function, format!("no table function {name}"));
     }
     Error::input(Subject::Statement, message)
 }

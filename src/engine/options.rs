@@ -35,6 +35,11 @@ const fn number(name: &'static str, min: f64, max: f64, doc: &'static str) -> Op
 /// Longest horizon in steps.
 const HORIZON_MAX: i64 = 100_000;
 
+/// The name of every level in `QUANTILES (…)`.
+pub const QUANTILE: &str = "quantile";
+
+const QUANTILES_DEFAULT: [f64; 3] = [0.05, 0.5, 0.95];
+
 /// The keys of `WITH (…)`.
 pub const OPTIONS: &[OptionSpec] = &[
     integer("batch_size", 1, 65_536, "training windows per step"),
@@ -47,7 +52,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     number("learning_rate", 1e-8, 1.0, "peak learning rate"),
     number("max_seconds", 0.1, 1e7, "wall-clock budget of the training"),
     integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong"),
-    integer("seed", 0, i64::MAX, "seed of all randomness"),
+    integer("seed", 0, 1 << 53, "seed of all randomness"),
     number("weight_decay", 0.0, 1.0, "decoupled weight decay"),
 ];
 
@@ -65,7 +70,7 @@ pub struct RawOption {
     /// Its value.
     pub value: Expr,
     /// Where it stands.
-    pub place: Option<(usize, usize)>,
+    pub place: Option<Span>,
 }
 
 /// The options of one TRAIN, checked.
@@ -96,23 +101,35 @@ impl TrainOptions {
     }
 
     /// Reads and checks raw options; parameters that have no value yet are skipped.
-    pub fn check(family: Option<&str>, quantiles: Option<&[Expr]>, raw: &[RawOption]) -> Result<Self> {
+    pub fn check(family: Option<Family>, raw: &[RawOption]) -> Result<Self> {
         let mut options = Self {
-            family: family.map_or(Ok(Family::Tide), parse_family)?,
+            family: family.unwrap_or(Family::Tide),
             horizon: None,
             validation_length: None,
             season_length: None,
-            quantile_levels: quantiles.map_or_else(|| Ok(vec![0.05, 0.5, 0.95]), levels)?,
+            quantile_levels: vec![],
             fit: default_fit(),
         };
         for option in raw {
-            let spec = find(option)?;
-            if let Some(value) = literal(&option.value) {
-                let value = in_range(spec, &value).map_err(|e| placed(e, option))?;
-                options.set(spec.name, value);
-            }
+            options.read(option).map_err(|e| placed(e, option))?;
         }
+        if options.quantile_levels.is_empty() {
+            options.quantile_levels = QUANTILES_DEFAULT.to_vec();
+        }
+        options.quantile_levels = ascending(options.quantile_levels);
         Ok(options)
+    }
+
+    fn read(&mut self, option: &RawOption) -> Result<()> {
+        if option.name == QUANTILE {
+            self.quantile_levels.extend(literal(&option.value).map(|_| level(&option.value)).transpose()?);
+            return Ok(());
+        }
+        let spec = find(&option.name)?;
+        if let Some(value) = literal(&option.value) {
+            self.set(spec.name, in_range(spec, &value)?);
+        }
+        Ok(())
     }
 
     fn set(&mut self, name: &str, value: f64) {
@@ -155,24 +172,23 @@ fn default_fit() -> FitOptions {
     }
 }
 
-/// The family of a word after USING.
-pub fn parse_family(word: &str) -> Result<Family> {
-    crate::ml::models::parse_family(word)
+fn find(name: &str) -> Result<&'static OptionSpec> {
+    OPTIONS.iter().chain(CLAUSES).find(|s| s.name == name).ok_or_else(|| {
+        let names = OPTIONS.iter().map(|s| s.name);
+        let suggestion = did_you_mean(name, names.clone());
+        Error::input(Subject::Option, format!("unknown option {name}{suggestion}"))
+            .with_hint(format!("options: {}", names.collect::<Vec<_>>().join(", ")))
+    })
 }
 
-fn find(option: &RawOption) -> Result<&'static OptionSpec> {
-    OPTIONS.iter().chain(CLAUSES).find(|s| s.name == option.name).ok_or_else(|| {
-        let names = OPTIONS.iter().map(|s| s.name);
-        let suggestion = did_you_mean(&option.name, names.clone());
-        let error = Error::input(Subject::Option, format!("unknown option {}{suggestion}", option.name))
-            .with_hint(format!("options: {}", names.collect::<Vec<_>>().join(", ")));
-        placed(error, option)
-    })
+/// True for an option that counts something.
+pub fn is_whole(name: &str) -> bool {
+    OPTIONS.iter().chain(CLAUSES).any(|s| s.name == name && matches!(s.range, Range::Integer(..)))
 }
 
 fn placed(error: Error, option: &RawOption) -> Error {
     match option.place {
-        Some((start, end)) => error.with_span(Span { start, end }),
+        Some(span) => error.with_span(span),
         None => error,
     }
 }
@@ -215,35 +231,29 @@ fn as_number(value: &ScalarValue) -> Option<f64> {
     }
 }
 
-/// Quantile levels: ascending, each between 0 and 1.
-pub fn levels(exprs: &[Expr]) -> Result<Vec<f64>> {
-    let mut found = vec![];
-    for expr in exprs {
-        let value = literal(expr).unwrap_or(ScalarValue::Null);
-        let level = as_number(&value).filter(|l| *l > 0.0 && *l < 1.0).ok_or_else(|| {
-            Error::input(Subject::Option, format!("quantile levels must be between 0 and 1, got {value}"))
-        })?;
-        found.push(level);
-    }
-    found.sort_by(f64::total_cmp);
-    found.dedup();
-    Ok(found)
+/// A quantile level, between 0 and 1.
+pub fn level(expr: &Expr) -> Result<f64> {
+    let value = literal(expr).unwrap_or(ScalarValue::Null);
+    as_number(&value).filter(|l| *l > 0.0 && *l < 1.0).ok_or_else(|| {
+        Error::input(Subject::Option, format!("quantile levels must be between 0 and 1, got {value}"))
+    })
 }
 
-/// Interval levels: 90 or 0.9, each once, ascending.
-pub fn interval_levels(exprs: &[Expr]) -> Result<Vec<f64>> {
-    let mut found = vec![];
-    for expr in exprs {
-        let value = literal(expr).unwrap_or(ScalarValue::Null);
-        let level = as_number(&value).map(|l| if l >= 1.0 { l / 100.0 } else { l });
-        found.push(level.filter(|l| *l > 0.0 && *l < 1.0).ok_or_else(|| {
-            Error::input(Subject::Option, format!("level must be between 0 and 100, got {value}"))
-                .with_hint("level => 90 gives the interval that holds 90 % of the outcomes")
-        })?);
-    }
-    found.sort_by(f64::total_cmp);
-    found.dedup();
-    Ok(found)
+/// An interval level, 90 or 0.9, as a share.
+pub fn interval_level(expr: &Expr) -> Result<f64> {
+    let value = literal(expr).unwrap_or(ScalarValue::Null);
+    let level = as_number(&value).map(|l| if l >= 1.0 { l / 100.0 } else { l });
+    level.filter(|l| *l > 0.0 && *l < 1.0).ok_or_else(|| {
+        Error::input(Subject::Option, format!("level must be between 0 and 100, got {value}"))
+            .with_hint("level => 90 gives the interval that holds 90 % of the outcomes")
+    })
+}
+
+/// Levels in ascending order, each once.
+pub fn ascending(mut levels: Vec<f64>) -> Vec<f64> {
+    levels.sort_by(f64::total_cmp);
+    levels.dedup();
+    levels
 }
 
 /// A named argument that is a whole number in a range.

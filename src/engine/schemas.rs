@@ -11,7 +11,6 @@ use datafusion::execution::session_state::SessionState;
 
 use crate::engine::database::Engine;
 use crate::engine::external;
-use crate::engine::fault;
 use crate::engine::storage::{DEFAULT_SCHEMA, Entry, TableName, TableVersion};
 use crate::engine::system;
 
@@ -93,12 +92,10 @@ impl SchemaProvider for StoredSchema {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let name = TableName::new(&self.name, name);
-        let Some(entry) = self.engine.catalog.find(&name).map_err(fault::external)? else { return Ok(None) };
-        let gone = || fault::external(crate::error::Error::internal("the session is gone"));
+        let Some(entry) = self.engine.catalog.find(&name)? else { return Ok(None) };
+        let gone = || crate::error::Error::internal("the session is gone");
         Ok(Some(match entry {
-            Entry::Table(_) => {
-                self.engine.catalog.provider(&name, TableVersion::Latest).await.map_err(fault::external)?
-            }
+            Entry::Table(_) => self.engine.catalog.provider(&name, TableVersion::Latest).await?,
             Entry::View(view) => {
                 let planner = self.planner.upgrade().ok_or_else(gone)?;
                 let plan = planner.plan_view(&name, &view.sql).await?;

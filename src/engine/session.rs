@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement as StatementPlan, WriteOp};
+use datafusion::logical_expr::{
+    Analyze, DdlStatement, Explain, LogicalPlan, Statement as StatementPlan, WriteOp,
+};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -16,15 +18,15 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use crate::engine::database::{Engine, register_functions};
-use crate::engine::ddl;
+use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
-use crate::engine::plan::{ForetellPlanner, Mode, Scope, TrainNode, dml_guard};
+use crate::engine::plan::{CommandNode, ForetellPlanner, Mode, Scope, TrainNode, dml_guard};
 use crate::engine::query::{self, Message, Query, QueryContext, Tag};
 use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner};
 use crate::engine::settings::{self, ForetellSettings};
 use crate::engine::sql::{self, Body, Piece, Source, Statement};
 use crate::engine::storage::{DEFAULT_SCHEMA, TableName};
-use crate::engine::words::Words;
+use crate::engine::words::{self, Words};
 use crate::error::{Error, Result};
 
 /// Batches that wait for a slow reader.
@@ -114,6 +116,8 @@ fn new_state(engine: &Arc<Engine>) -> SessionState {
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.execution.parquet.pushdown_filters = true;
+    // Without a zone, TIMESTAMPTZ would be a timestamp that has forgotten its zone.
+    options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     let mut state = SessionStateBuilder::new()
         .with_config(config)
@@ -142,8 +146,28 @@ impl Inner {
         }
     }
 
-    /// Parses, plans and starts a statement on the query runtime.
+    /// Starts a statement, and completes what its error says.
     async fn start(self: Arc<Self>, piece: Piece, query: Arc<QueryContext>) -> Result<Query> {
+        self.try_start(piece, query).await.map_err(|error| self.suggest(error))
+    }
+
+    /// Names the table or function that was meant, where one is close.
+    fn suggest(&self, error: Error) -> Error {
+        let message = error.message().to_owned();
+        let Some((kind, word)) = message.strip_prefix("no ").and_then(|m| m.rsplit_once(' ')) else {
+            return error;
+        };
+        let names = match kind {
+            "table" => words::table_names(&self.engine),
+            "function" => words::function_names(&self.context.state()),
+            "table function" => words::TABLE_FUNCTIONS.iter().map(|name| (*name).to_owned()).collect(),
+            _ => return error,
+        };
+        error.with_suggestion(word, names.iter().map(String::as_str))
+    }
+
+    /// Parses, plans and starts a statement on the query runtime.
+    async fn try_start(&self, piece: Piece, query: Arc<QueryContext>) -> Result<Query> {
         let statement = sql::parse_one(&piece)?;
         let deadline = settings::of(&self.context.state()).deadline();
         query.control.set_deadline(deadline);
@@ -174,13 +198,15 @@ impl Inner {
         query: &QueryContext,
     ) -> Result<(LogicalPlan, Tag), PlanError> {
         let statement = match statement.body {
-            Body::Command(command) => return Ok(ddl::lower_command(&self.engine, state, *command).await?),
+            Body::Command(command) => {
+                return planned(ddl::lower_command(&self.engine, state, *command).await?);
+            }
             Body::Sql(statement) => *statement,
         };
         let statement = match statement {
             DfStatement::Statement(inner) => match *inner {
-                ast::Statement::CreateTable(table) => return Ok(ddl::create_table(state, table).await?),
-                ast::Statement::CreateView(view) => return Ok(ddl::create_view(state, view).await?),
+                ast::Statement::CreateTable(table) => return planned(ddl::create_table(state, table).await?),
+                ast::Statement::CreateView(view) => return planned(ddl::create_view(state, view).await?),
                 ast::Statement::Commit { .. } | ast::Statement::StartTransaction { .. } => {
                     query.notice("every statement commits by itself: BEGIN and COMMIT change nothing");
                     return Ok((empty()?, Tag::Words("OK")));
@@ -196,21 +222,27 @@ impl Inner {
             other => other,
         };
         let plan = state.statement_to_plan(statement).await?;
-        Ok(match plan {
-            LogicalPlan::Ddl(ddl) => ddl::lower(state, ddl).await?,
+        match plan {
+            LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
             plan => {
                 let tag = tag_of(&plan);
-                (dry_run(plan)?, tag)
+                Ok((dry_run(plan)?, tag))
             }
-        })
+        }
     }
 
     /// Runs what must come before the physical plan: session statements, and subqueries of changes.
     async fn prepare(&self, state: &SessionState, plan: LogicalPlan) -> DfResult<LogicalPlan> {
         match plan {
             LogicalPlan::Statement(StatementPlan::SetVariable(set)) => {
-                settings::check_name(&set.variable).map_err(fault::external)?;
+                settings::check_name(state, &set.variable)?;
                 let plan = LogicalPlan::Statement(StatementPlan::SetVariable(set));
+                Ok(self.context.execute_logical_plan(plan).await?.into_parts().1)
+            }
+            LogicalPlan::Statement(StatementPlan::ResetVariable(mut reset)) => {
+                reset.variable = settings::full_name(&reset.variable);
+                settings::check_name(state, &reset.variable)?;
+                let plan = LogicalPlan::Statement(settings::reset(reset));
                 Ok(self.context.execute_logical_plan(plan).await?.into_parts().1)
             }
             LogicalPlan::Statement(StatementPlan::TransactionStart(_) | StatementPlan::TransactionEnd(_)) => {
@@ -227,6 +259,14 @@ impl Inner {
                 }
                 dml_guard::with_values(dml, values)
             }
+            LogicalPlan::Explain(explain) => {
+                let plan = Box::pin(self.prepare(state, explain.plan.as_ref().clone())).await?;
+                Ok(LogicalPlan::Explain(Explain { plan: Arc::new(plan), ..explain }))
+            }
+            LogicalPlan::Analyze(analyze) => {
+                let input = Box::pin(self.prepare(state, analyze.input.as_ref().clone())).await?;
+                Ok(LogicalPlan::Analyze(Analyze { input: Arc::new(input), ..analyze }))
+            }
             plan => Ok(plan),
         }
     }
@@ -236,9 +276,7 @@ impl Inner {
 impl ViewPlanner for Inner {
     async fn plan_view(&self, name: &TableName, sql: &str) -> DfResult<LogicalPlan> {
         let piece = Piece { text: sql.to_owned(), offset: 0 };
-        let broken = |e: Error| {
-            fault::external(Error::new(e.kind(), e.subject(), format!("view {name}: {}", e.message())))
-        };
+        let broken = |e: Error| e.with_context(format!("view {name}")).into();
         let statement = sql::parse_one(&piece).map_err(broken)?;
         let Body::Sql(body) = statement.body else {
             return Err(broken(Error::corrupt(crate::error::Subject::Table, "its text is not a query")));
@@ -281,6 +319,17 @@ async fn within<T>(
         .unwrap_or_else(|_| Err(Error::cancelled("canceling statement due to statement timeout").into()))
 }
 
+/// A command as a plan.
+fn planned(lowered: Lowered) -> Result<(LogicalPlan, Tag), PlanError> {
+    match lowered {
+        Lowered::Plan(plan, tag) => Ok((plan, tag)),
+        Lowered::Command(command, input) => {
+            let tag = command.tag(input.is_some());
+            Ok((CommandNode::new(*command, input)?.into_plan(), tag))
+        }
+    }
+}
+
 fn empty() -> DfResult<LogicalPlan> {
     datafusion::logical_expr::LogicalPlanBuilder::empty(false).build()
 }
@@ -295,10 +344,7 @@ fn dry_run(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         LogicalPlan::Analyze(analyze) => match TrainNode::at_root(&analyze.input) {
             Some(train) => {
                 let inner = train.with_mode(Mode::Discard)?.into_plan();
-                Ok(LogicalPlan::Analyze(datafusion::logical_expr::Analyze {
-                    input: Arc::new(inner),
-                    ..analyze.clone()
-                }))
+                Ok(LogicalPlan::Analyze(Analyze { input: Arc::new(inner), ..analyze.clone() }))
             }
             None => Ok(plan),
         },

@@ -1,10 +1,14 @@
 //! Settings of a session: ours beside DataFusion's, for SET and SHOW.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use datafusion::common::config::ConfigExtension;
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
+use datafusion::common::config_field;
 use datafusion::common::extensions_options;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{ResetVariable, SetVariable, Statement as StatementPlan};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
 use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
@@ -12,21 +16,62 @@ use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
 extensions_options! {
     /// Settings of a session.
     pub struct ForetellSettings {
-        /// Milliseconds after which a statement is stopped; 0 for never.
-        pub statement_timeout: u64, default = 0
+        /// Time after which a statement is stopped: 500ms, 5s, 2min; 0 for never.
+        pub statement_timeout: Timeout, default = Timeout::default()
     }
 }
 
 impl ConfigExtension for ForetellSettings {
-    const PREFIX: &'static str = "foretell";
+    const PREFIX: &'static str = PREFIX;
 }
 
 impl ForetellSettings {
     /// When a statement that begins now must stop.
     pub fn deadline(&self) -> Option<Instant> {
-        (self.statement_timeout > 0).then(|| Instant::now() + Duration::from_millis(self.statement_timeout))
+        let milliseconds = self.statement_timeout.0;
+        (milliseconds > 0).then(|| Instant::now() + Duration::from_millis(milliseconds))
     }
 }
+
+/// Milliseconds, written as PostgreSQL does: `500`, `500ms`, `5s`, `2min`, `1h`, `1d`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeout(u64);
+
+/// Units in milliseconds, the largest first.
+const UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
+
+impl FromStr for Timeout {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (count, unit) = (text[..digits].parse::<u64>().ok(), text[digits..].trim());
+        let factor =
+            if unit.is_empty() { Some(1) } else { UNITS.iter().find(|(u, _)| *u == unit).map(|u| u.1) };
+        let milliseconds = count.zip(factor).and_then(|(count, factor)| count.checked_mul(factor));
+        // PostgreSQL's own limit: about 24 days.
+        milliseconds.filter(|n| *n <= i32::MAX as u64).map(Self).ok_or_else(|| {
+            Error::input(Subject::Option, format!("{text} is no time for statement_timeout"))
+                .with_hint("write milliseconds or a unit: 500, 500ms, 5s, 2min, 1h, at most 24d; 0 for never")
+        })
+    }
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match UNITS.iter().find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor)) {
+            Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
+            None => f.write_str("0"),
+        }
+    }
+}
+
+config_field!(Timeout);
+
+/// What our settings are named after in full: `foretell.statement_timeout`.
+const PREFIX: &str = "foretell";
 
 /// The names that may be written without a prefix.
 const NAMES: &[&str] = &["statement_timeout"];
@@ -43,36 +88,53 @@ pub fn of(state: &SessionState) -> ForetellSettings {
 pub fn rename(statement: ast::Statement) -> ast::Statement {
     match statement {
         ast::Statement::ShowVariable { mut variable } => {
-            if let [one] = variable.as_mut_slice()
-                && NAMES.iter().any(|n| one.value.eq_ignore_ascii_case(n))
-            {
-                return ast::Statement::ShowVariable { variable: vec![Ident::new("foretell"), one.clone()] };
+            // The names of our settings are listed without their prefix.
+            if variable.first().is_some_and(|first| first.value.eq_ignore_ascii_case(PREFIX)) {
+                variable.remove(0);
             }
             ast::Statement::ShowVariable { variable }
         }
         ast::Statement::Set(ast::Set::SingleAssignment { scope, hivevar, variable, values }) => {
-            let name = variable.to_string().to_lowercase();
-            let variable = if NAMES.contains(&name.as_str()) {
-                ObjectName::from(vec![Ident::new("foretell"), Ident::new(name)])
-            } else {
-                variable
-            };
+            let name = full_name(&variable.to_string());
+            let variable = ObjectName::from(name.split('.').map(Ident::new).collect::<Vec<_>>());
             ast::Statement::Set(ast::Set::SingleAssignment { scope, hivevar, variable, values })
         }
         other => other,
     }
 }
 
+/// RESET; DataFusion's own knows nothing of extensions, so ours are set to their default.
+pub fn reset(reset: ResetVariable) -> StatementPlan {
+    let name = reset.variable.strip_prefix(PREFIX).and_then(|name| name.strip_prefix('.'));
+    let entry =
+        ForetellSettings::default().entries().into_iter().find(|entry| Some(entry.key.as_str()) == name);
+    match entry {
+        Some(ConfigEntry { value: Some(value), .. }) => {
+            StatementPlan::SetVariable(SetVariable { variable: reset.variable, value })
+        }
+        _ => StatementPlan::ResetVariable(reset),
+    }
+}
+
+/// The name of a setting with its prefix.
+pub fn full_name(name: &str) -> String {
+    let name = name.to_lowercase();
+    if NAMES.contains(&name.as_str()) { format!("{PREFIX}.{name}") } else { name }
+}
+
 /// Fails for settings that do not exist or that a session may not change.
-pub fn check_name(name: &str) -> Result<()> {
+pub fn check_name(state: &SessionState, name: &str) -> Result<()> {
     if FIXED.iter().any(|prefix| name.starts_with(prefix)) {
         let message = format!("setting {name} belongs to the database and cannot be changed by a session");
         return Err(Error::new(ErrorKind::Denied, Subject::Option, message));
     }
-    if name.starts_with("datafusion.") || name.starts_with("foretell.") {
+    let entries = state.config().options().entries();
+    let known = || entries.iter().map(|entry| entry.key.as_str());
+    let ours = name.strip_prefix(PREFIX).and_then(|n| n.strip_prefix('.')).unwrap_or_default();
+    if NAMES.contains(&ours) || known().any(|key| key == name) {
         return Ok(());
     }
-    let suggestion = did_you_mean(name, NAMES.iter().copied());
+    let suggestion = did_you_mean(name, NAMES.iter().copied().chain(known()));
     Err(Error::not_found(Subject::Option, format!("no setting {name}{suggestion}"))
         .with_hint("SHOW ALL lists them"))
 }

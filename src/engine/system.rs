@@ -11,7 +11,6 @@ use datafusion::datasource::MemTable;
 use datafusion::error::Result as DfResult;
 
 use crate::engine::database::Engine;
-use crate::engine::fault::external;
 use crate::engine::plan::skill;
 use crate::engine::registry::{Manifest, Model, ModelRole};
 use crate::error::{Error, Result};
@@ -72,7 +71,7 @@ impl SchemaProvider for SystemSchema {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        let Some(batch) = self.batch(name).map_err(external)? else { return Ok(None) };
+        let Some(batch) = self.batch(name)? else { return Ok(None) };
         Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))
     }
 

@@ -7,7 +7,7 @@ use datafusion::execution::session_state::SessionState;
 
 use crate::engine::database::Engine;
 use crate::engine::options::OPTIONS;
-use crate::engine::plan::TABLE_FUNCTIONS;
+pub(super) use crate::engine::plan::TABLE_FUNCTIONS;
 use crate::engine::sql::CLAUSES;
 use crate::engine::storage::{DEFAULT_SCHEMA, Entry};
 
@@ -127,36 +127,41 @@ pub struct Words {
     pub options: Vec<String>,
 }
 
+/// Tables and views as they are written in SQL, sorted.
+pub(super) fn table_names(engine: &Engine) -> Vec<String> {
+    let mut names: Vec<String> =
+        crate::engine::system::TABLES.iter().map(|table| format!("ml.{table}")).collect();
+    for (schema, entries) in engine.catalog.contents().iter().flat_map(|c| &c.schemas) {
+        let prefix = if schema == DEFAULT_SCHEMA { String::new() } else { format!("{schema}.") };
+        names.extend(entries.entries.keys().map(|name| format!("{prefix}{name}")));
+    }
+    names.sort();
+    names
+}
+
+/// Scalar, aggregate and window functions.
+pub(super) fn function_names(state: &SessionState) -> Vec<String> {
+    state.udfs().into_iter().chain(state.udafs()).chain(state.udwfs()).collect()
+}
+
 impl Words {
     pub(super) fn of(engine: &Engine, state: &SessionState) -> Self {
-        let (mut tables, mut columns) = (BTreeSet::new(), BTreeSet::new());
-        for (schema, entries) in engine.catalog.contents().iter().flat_map(|c| &c.schemas) {
-            for (name, entry) in &entries.entries {
-                tables.insert(if schema == DEFAULT_SCHEMA {
-                    name.clone()
-                } else {
-                    format!("{schema}.{name}")
-                });
-                match entry {
-                    Entry::Table(t) => columns.extend(t.live_columns().map(|c| c.name.clone())),
-                    Entry::External(t) => {
-                        columns.extend(t.schema.iter().flat_map(|s| s.fields()).map(|f| f.name().clone()));
-                    }
-                    Entry::View(_) => {}
+        let mut columns = BTreeSet::new();
+        let contents = engine.catalog.contents();
+        for entry in contents.iter().flat_map(|c| c.schemas.values()).flat_map(|s| s.entries.values()) {
+            match entry {
+                Entry::Table(t) => columns.extend(t.live_columns().map(|c| c.name.clone())),
+                Entry::External(t) => {
+                    columns.extend(t.schema.iter().flat_map(|s| s.fields()).map(|f| f.name().clone()));
                 }
+                Entry::View(_) => {}
             }
         }
-        tables.extend(crate::engine::system::TABLES.iter().map(|t| format!("ml.{t}")));
-        let functions: BTreeSet<String> = state
-            .udfs()
-            .into_iter()
-            .chain(state.udafs())
-            .chain(state.udwfs())
-            .chain(TABLE_FUNCTIONS.iter().map(|f| (*f).to_owned()))
-            .collect();
+        let table_functions = TABLE_FUNCTIONS.iter().map(|f| (*f).to_owned());
+        let functions: BTreeSet<String> = function_names(state).into_iter().chain(table_functions).collect();
         Self {
             keywords: KEYWORDS,
-            tables: tables.into_iter().collect(),
+            tables: table_names(engine),
             columns: columns.into_iter().collect(),
             models: engine
                 .registry

@@ -38,19 +38,6 @@ pub(super) const COMMANDS: [Command; 14] = [
 const MODELS: &str = "SELECT name, family, active_version AS version, target, horizon, metric, value, skill \
     FROM ml.models ORDER BY name";
 
-/// Types of the catalogue in the words of CREATE TABLE.
-const SQL_TYPES: &str = "CASE \
-    WHEN data_type IN ('Utf8', 'Utf8View', 'LargeUtf8') THEN 'text' \
-    WHEN data_type = 'Int16' THEN 'smallint' \
-    WHEN data_type = 'Int32' THEN 'integer' \
-    WHEN data_type = 'Int64' THEN 'bigint' \
-    WHEN data_type = 'Float32' THEN 'real' \
-    WHEN data_type = 'Float64' THEN 'double' \
-    WHEN data_type = 'Date32' THEN 'date' \
-    WHEN data_type LIKE 'Timestamp%\"%' THEN 'timestamptz' \
-    WHEN data_type LIKE 'Timestamp%' THEN 'timestamp' \
-    ELSE lower(data_type) END";
-
 /// What `\copy` answers: in an embedded engine the files are already where the statements run.
 pub(super) const COPY_HELP: &str = "\
 COPY runs here, on your files, so no command of the shell is needed:
@@ -136,17 +123,11 @@ fn relations(condition: &str) -> Meta {
 
 /// Columns of a table or view, else of a model.
 fn columns_of(name: &str) -> Meta {
-    let (schema, bare) = match name.rsplit_once('.') {
-        Some((schema, bare)) => (format!("AND table_schema = {}", literal(schema)), bare),
-        None => (String::new(), name),
-    };
-    let table = format!(
-        "SELECT column_name AS column, {SQL_TYPES} AS type, is_nullable AS nullable, column_default AS default \
-         FROM information_schema.columns WHERE table_name = {} {schema} ORDER BY ordinal_position",
-        literal(bare)
-    );
-    let model = format!("SELECT * FROM ml.models WHERE name = {}", literal(bare));
-    Meta::Query { sql: vec![table, model], missing: Some(format!("no table, view or model {name}")) }
+    let model = format!("SELECT * FROM ml.models WHERE name = {}", literal(name));
+    Meta::Query {
+        sql: vec![format!("DESCRIBE {name}"), model],
+        missing: Some(format!("no table, view or model {name}")),
+    }
 }
 
 fn functions(word: &str) -> Meta {
@@ -204,12 +185,10 @@ mod tests {
 
     #[test]
     fn names_are_folded_and_quoted_as_sql_does() {
-        let Meta::Query { sql, .. } = parse("\\d \"My Sales\"").unwrap() else { panic!("a query") };
-        assert!(sql[0].contains("table_name = 'My Sales' "), "{}", sql[0]);
         let Meta::Query { sql, missing } = parse("\\d retail.Sales").unwrap() else { panic!("a query") };
-        assert!(sql[0].contains("table_name = 'sales' AND table_schema = 'retail'"), "{}", sql[0]);
+        assert_eq!(sql[0], "DESCRIBE retail.Sales");
         assert_eq!(missing.as_deref(), Some("no table, view or model retail.Sales"));
-        assert_eq!(literal("o'x"), "'o''x'");
+        assert_eq!((literal("o'X"), literal("\"My Sales\"")), ("'o''x'".to_owned(), "'My Sales'".to_owned()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use crate::ml::Progress;
+use crate::Progress;
 
 const STEPS: u64 = 1000;
 const TEMPLATE: &str = "{bar:24.cyan/dim} {percent:>3}% {msg}";

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
 
 use crate::engine::database::Engine;
 use crate::engine::ddl::{model, table};
@@ -53,6 +54,21 @@ pub enum Command {
     AlterModel { name: String, change: ModelChange },
     /// COMMENT ON MODEL.
     CommentModel { name: String, text: Option<String> },
+}
+
+/// A statement of this room as the engine runs it.
+#[derive(Debug)]
+pub enum Lowered {
+    /// A command, with the query whose rows it stores.
+    Command(Box<Command>, Option<LogicalPlan>),
+    /// A plan that does the same, and how its tag is made.
+    Plan(LogicalPlan, Tag),
+}
+
+impl From<Command> for Lowered {
+    fn from(command: Command) -> Self {
+        Self::Command(Box::new(command), None)
+    }
 }
 
 impl Command {

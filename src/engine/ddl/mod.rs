@@ -1,9 +1,14 @@
 //! Changes of tables, views, schemas and models: checked commands in, durable effects out.
 
 mod command;
+mod copy;
+mod create;
 mod lower;
 mod model;
+mod names;
 mod table;
 
-pub use command::{Command, run};
-pub use lower::{create_table, create_view, fold, lower, lower_command, table_name};
+pub use command::{Command, Lowered, run};
+pub use create::{create_table, create_view};
+pub use lower::{lower, lower_command};
+pub use names::{fold, table_name};

@@ -5,5 +5,5 @@ mod register;
 mod scalar;
 mod table;
 
-pub use register::{register_all, to_datafusion};
+pub use register::register_all;
 pub use table::{SyntheticSales, SyntheticSalesTable};

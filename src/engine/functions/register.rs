@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 
 use crate::engine::functions::{aggregate, scalar};
-use crate::error::Error;
 
 /// Makes every function of ours known to a session.
 pub fn register_all(state: &mut SessionState) -> Result<()> {
@@ -18,9 +17,4 @@ pub fn register_all(state: &mut SessionState) -> Result<()> {
         state.register_udf(Arc::new(function))?;
     }
     Ok(())
-}
-
-/// Our error as the engine carries it; a downcast of the root gives it back.
-pub fn to_datafusion(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

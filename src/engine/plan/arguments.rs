@@ -5,7 +5,6 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, ObjectName, Query};
 
-use crate::engine::fault::external;
 use crate::engine::plan::scope::Scope;
 use crate::engine::sql::{select_from, table};
 use crate::error::{Error, Subject, did_you_mean};
@@ -62,7 +61,7 @@ impl Arguments {
                 format!("{} has no argument {name}{suggestion}", self.function),
             )
             .with_hint(format!("arguments of {}: {}", self.function, allowed.join(", ")));
-            return Err(external(error));
+            return Err(error.into());
         }
         if self.named.iter().any(|(n, _)| *n == name) {
             return Err(self.invalid(format!("{}: argument {name} is given twice", self.function)));
@@ -145,7 +144,7 @@ impl Arguments {
 
     /// An error about this call.
     pub fn invalid(&self, message: String) -> DataFusionError {
-        external(Error::input(Subject::Option, message))
+        Error::input(Subject::Option, message).into()
     }
 }
 

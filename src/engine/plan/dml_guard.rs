@@ -8,7 +8,6 @@ use datafusion::logical_expr::{
     DmlStatement, EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp, lit,
 };
 
-use crate::engine::fault::external;
 use crate::error::Error;
 
 /// What an UPDATE or DELETE turned out to be.
@@ -54,10 +53,8 @@ fn check_input(verb: &str, plan: &LogicalPlan) -> Result<Guarded> {
 }
 
 fn refuse(verb: &str, what: &str) -> Result<Guarded> {
-    Err(external(
-        Error::unsupported(format!("{verb} with {what} is not supported"))
-            .with_hint(format!("write the condition with columns of the table and IN (SELECT …): {verb} … WHERE key IN (SELECT key FROM …)")),
-    ))
+    Err(Error::unsupported(format!("{verb} with {what} is not supported"))
+            .with_hint(format!("write the condition with columns of the table and IN (SELECT …): {verb} … WHERE key IN (SELECT key FROM …)")).into())
 }
 
 fn has_subquery(expr: &Expr) -> Result<bool> {
@@ -109,7 +106,7 @@ pub fn with_values(dml: DmlStatement, values: Vec<Vec<ScalarValue>>) -> Result<L
 fn replace(plan: LogicalPlan, values: &mut impl Iterator<Item = Vec<ScalarValue>>) -> Result<LogicalPlan> {
     let mut exprs = vec![];
     for expr in plan.expressions() {
-        exprs.push(expr.transform_down(|e| Ok(replace_expr(e, values)))?.data);
+        exprs.push(expr.transform_down(|e| replace_expr(e, values))?.data);
     }
     let mut inputs = vec![];
     for input in plan.inputs() {
@@ -118,17 +115,23 @@ fn replace(plan: LogicalPlan, values: &mut impl Iterator<Item = Vec<ScalarValue>
     plan.with_new_exprs(exprs, inputs)
 }
 
-fn replace_expr(expr: Expr, values: &mut impl Iterator<Item = Vec<ScalarValue>>) -> Transformed<Expr> {
+fn replace_expr(
+    expr: Expr,
+    values: &mut impl Iterator<Item = Vec<ScalarValue>>,
+) -> Result<Transformed<Expr>> {
     if subquery_of(&expr).is_none() {
-        return Transformed::no(expr);
+        return Ok(Transformed::no(expr));
     }
     let found = values.next().unwrap_or_default();
-    Transformed::yes(match expr {
+    Ok(Transformed::yes(match expr {
         Expr::InSubquery(InSubquery { expr, negated, .. }) => {
             expr.in_list(found.into_iter().map(lit).collect(), negated)
         }
+        _ if found.len() > 1 => {
+            return Err(Error::data("more than one row returned by a subquery used as an expression").into());
+        }
         _ => lit(found.into_iter().next().unwrap_or(ScalarValue::Null)),
-    })
+    }))
 }
 
 /// The plan that changes nothing: a count of 0.

@@ -31,11 +31,9 @@ use datafusion::physical_plan::{
 use datafusion::sql::sqlparser::ast::{self, FunctionArg};
 use futures::StreamExt;
 
-use crate::engine::fault::external;
-use crate::engine::options;
 use crate::engine::plan::arguments::Arguments;
 use crate::engine::plan::features::lags::{Columns, LagFeatures, ORDER, Windows};
-use crate::engine::plan::relation::scalar;
+use crate::engine::plan::relation::whole_number;
 use crate::engine::plan::scope::Scope;
 use crate::error::{Error, Subject, did_you_mean};
 
@@ -108,7 +106,7 @@ fn named_column(
             let fields: Vec<_> = names.iter().map(|n| n.rsplit('.').next().unwrap_or(n)).collect();
             let suggestion = did_you_mean(&name, fields);
             let message = format!("lag_features: {argument} => no column {name}{suggestion}");
-            Err(external(Error::not_found(Subject::Column, message)))
+            Err(Error::not_found(Subject::Column, message).into())
         }
     }
 }
@@ -118,8 +116,7 @@ fn rows(args: &mut Arguments, name: &str, context: &mut dyn RelationPlannerConte
     let Some(value) = args.named(name) else { return Ok(vec![]) };
     let mut counts = vec![];
     for value in Arguments::as_list(value) {
-        let expr = scalar(value, DataType::Int64, context)?;
-        let count = options::whole_number(name, &expr, 1, ROWS_MAX).map_err(external)?;
+        let count = whole_number(name, value, (1, ROWS_MAX), context)?;
         counts.push(usize::try_from(count).unwrap_or(1));
     }
     Ok(counts)
@@ -165,7 +162,7 @@ impl LagFeaturesNode {
     pub fn new(input: LogicalPlan, spec: LagFeaturesSpec) -> Result<Self> {
         let names = spec.windows().names();
         let target = input.schema().field(input.schema().index_of_column(&spec.target)?);
-        let invalid = |message: String| Err(external(Error::input(Subject::Option, message)));
+        let invalid = |message: String| Err(Error::input(Subject::Option, message).into());
         if !target.data_type().is_numeric() {
             let name = &spec.target.name;
             let data_type = target.data_type();

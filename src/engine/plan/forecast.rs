@@ -1,13 +1,11 @@
 //! `forecast(m, …)` as a plan: the model's history and future rows in, one row per series and step out.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -15,23 +13,21 @@ use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast, ident,
 };
-use datafusion::physical_expr::OrderingRequirements;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PhysicalExpr,
-    PlanProperties, ReplaceChildrenOptions,
-};
-use datafusion::sql::sqlparser::ast::{self, FunctionArg};
+use datafusion::sql::sqlparser::ast::{self, FunctionArg, Spanned};
 
 use crate::engine::database::Engine;
-use crate::engine::fault::external;
+use crate::engine::fault;
 use crate::engine::options;
 use crate::engine::plan::arguments::Arguments;
-use crate::engine::plan::exec::{query_context, single_partition, sorted_by};
 use crate::engine::plan::forecasting::{self, Reading};
 use crate::engine::plan::input::{InputColumn, Role, plan_input};
-use crate::engine::plan::relation::{literals, model_argument, scalar, version_argument};
+use crate::engine::plan::node::identified;
+use crate::engine::plan::relation::{model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::scope::Scope;
+use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{Manifest, ModelRole};
 use crate::engine::sql::{self, TrainStatement};
 use crate::error::{Error, Subject};
@@ -51,7 +47,7 @@ pub fn plan(
     let mut args = Arguments::read("forecast", args, ARGUMENTS, context)?;
     let version = version_argument(&mut args, context)?;
     let shape = Shape::read(&mut args, context)?;
-    let horizon = args.named("horizon").map(|e| scalar(e, DataType::Int64, context)).transpose()?;
+    let horizon = args.named("horizon").map(|e| horizon_expr(e, context)).transpose()?;
     let until = args.named("until");
     let future = args.named("future");
     let set = args.named("set");
@@ -59,9 +55,9 @@ pub fn plan(
     if horizon.is_some() && until.is_some() {
         return Err(args.invalid("forecast takes horizon or until, not both".to_owned()));
     }
-    let model = scope.engine.registry.get(&model, version).map_err(external)?;
+    let model = scope.engine.registry.get(&model, version)?;
     let manifest = model.manifest();
-    let statement = sql::parse_text(&manifest.sql).map_err(external)?;
+    let statement = sql::parse_text(&manifest.sql)?;
     let history = history_plan(scope, &statement, manifest, context)?;
     let future = match future {
         Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
@@ -86,6 +82,26 @@ pub fn plan(
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
 
+/// A number of steps; it is checked here unless it is a parameter.
+fn horizon_expr(value: ast::Expr, context: &mut dyn RelationPlannerContext) -> Result<Expr> {
+    let span = value.span();
+    let expr = scalar(value, DataType::Int64, context)?;
+    if !matches!(expr, Expr::Placeholder(_)) {
+        options::horizon(&expr).map_err(|e| fault::at(e, span))?;
+    }
+    Ok(expr)
+}
+
+/// The expression, unless it is a parameter: the columns of the result depend on it.
+fn shaping(expr: Expr) -> Result<Expr> {
+    if !matches!(expr, Expr::Placeholder(_)) {
+        return Ok(expr);
+    }
+    let message = "level, quantiles, history and version shape the result and must be literals in a prepared \
+                   statement; horizon and until may be parameters";
+    Err(Error::input(Subject::Option, message).into())
+}
+
 /// What shapes the result; literals only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
@@ -99,33 +115,26 @@ pub struct Shape {
 
 impl Shape {
     fn read(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Self> {
-        let mut list = |args: &mut Arguments, name: &str| -> Result<Option<Vec<Expr>>> {
-            let Some(value) = args.named(name) else { return Ok(None) };
-            let exprs = literals(Arguments::as_list(value), DataType::Float64, context)?;
-            if exprs.iter().any(|e| matches!(e, Expr::Placeholder(_))) {
-                return Err(args.invalid(
-                    "level, quantiles, history and version shape the result and must be literals in a prepared \
-                     statement; horizon and until may be parameters"
-                        .to_owned(),
-                ));
-            }
-            Ok(Some(exprs))
+        let mut list = |name: &str, read: fn(&Expr) -> Result<f64, Error>| -> Result<Vec<f64>> {
+            let Some(value) = args.named(name) else { return Ok(vec![]) };
+            let levels = Arguments::as_list(value).into_iter().map(|value| {
+                let span = value.span();
+                let level = shaping(scalar(value, DataType::Float64, context)?).and_then(|e| Ok(read(&e)?));
+                level.map_err(|e| fault::at(e, span))
+            });
+            Ok(options::ascending(levels.collect::<Result<_>>()?))
         };
-        let levels = match list(args, "level")? {
-            Some(exprs) => options::interval_levels(&exprs).map_err(external)?,
-            None => vec![LEVEL_DEFAULT],
-        };
-        let quantiles = match list(args, "quantiles")? {
-            Some(exprs) => options::levels(&exprs).map_err(external)?,
-            None => vec![],
-        };
+        let mut levels = list("level", options::interval_level)?;
+        if levels.is_empty() {
+            levels.push(LEVEL_DEFAULT);
+        }
+        let quantiles = list("quantiles", options::level)?;
         let history = match args.named("history") {
             Some(ast::Expr::Value(v)) if matches!(v.value, ast::Value::Boolean(_)) => {
                 matches!(v.value, ast::Value::Boolean(true)).then_some(usize::MAX)
             }
             Some(value) => {
-                let expr = scalar(value, DataType::Int64, context)?;
-                let rows = options::whole_number("history", &expr, 0, i64::MAX).map_err(external)?;
+                let rows = whole_number("history", value, (0, i64::MAX), context)?;
                 usize::try_from(rows).ok().filter(|n| *n > 0)
             }
             None => None,
@@ -136,10 +145,7 @@ impl Shape {
     /// All quantile levels that the model must give, ascending.
     pub fn quantile_levels(&self) -> Vec<f64> {
         let bounds = self.levels.iter().flat_map(|l| [lower_level(*l), upper_level(*l)]);
-        let mut all: Vec<f64> = bounds.chain(self.quantiles.iter().copied()).collect();
-        all.sort_by(f64::total_cmp);
-        all.dedup();
-        all
+        options::ascending(bounds.chain(self.quantiles.iter().copied()).collect())
     }
 }
 
@@ -197,7 +203,7 @@ fn history_plan(
 fn lost_relation(error: DataFusionError, statement: &TrainStatement, manifest: &Manifest) -> DataFusionError {
     let cause = Error::from(error);
     if !matches!(cause.subject(), Subject::Table | Subject::Column) {
-        return external(cause);
+        return cause.into();
     }
     let message = format!(
         "model {} reads {}, which is not as it was when the model was trained: {}",
@@ -205,10 +211,10 @@ fn lost_relation(error: DataFusionError, statement: &TrainStatement, manifest: &
         statement.relation,
         cause.message()
     );
-    external(Error::new(cause.kind(), cause.subject(), message).with_hint(format!(
+    Error::new(cause.kind(), cause.subject(), message).with_hint(format!(
         "bring the table back, train the model again (TRAIN OR REPLACE FORECAST MODEL {0} …), or DROP MODEL {0}",
         manifest.name
-    )))
+    )).into()
 }
 
 /// Keys, time and known covariates of the rows given as `future =>`, in the types of the history.
@@ -230,10 +236,9 @@ fn future_plan(
         if !given.contains(&column.name.as_str()) {
             let suggestion = crate::error::did_you_mean(&column.name, given.iter().copied());
             let message = format!("future => has no column {}{suggestion}", column.name);
-            return Err(external(
-                Error::not_found(Subject::Column, message)
-                    .with_hint(format!("it needs the columns {}", needed_columns(manifest).join(", "))),
-            ));
+            return Err(Error::not_found(Subject::Column, message)
+                .with_hint(format!("it needs the columns {}", needed_columns(manifest).join(", ")))
+                .into());
         }
         exprs.push(cast(ident(&column.name), field.data_type().clone()).alias(&column.name));
     }
@@ -285,10 +290,11 @@ fn set_exprs(
         if !known.contains(&column.as_str()) {
             let suggestion = crate::error::did_you_mean(&column, known.iter().copied());
             let message = format!("{column} is no known covariate of model {}{suggestion}", manifest.name);
-            return Err(external(
-                Error::not_found(Subject::Column, message)
-                    .with_hint(format!("known covariates: {}", known.join(", "))),
-            ));
+            let hint = match known.len() {
+                0 => format!("{} was trained without KNOWN covariates: it has nothing to set", manifest.name),
+                _ => format!("known covariates: {}", known.join(", ")),
+            };
+            return Err(Error::not_found(Subject::Column, message).with_hint(hint).into());
         }
         let schema = known_schema(manifest, history)?;
         let data_type = schema.field_with_unqualified_name(&column)?.data_type().clone();
@@ -380,25 +386,7 @@ fn output_schema(call: &Call) -> Schema {
     Schema::new(fields)
 }
 
-impl PartialEq for ForecastNode {
-    fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
-    }
-}
-
-impl Eq for ForecastNode {}
-
-impl Hash for ForecastNode {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
-    }
-}
-
-impl PartialOrd for ForecastNode {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        (self == other).then_some(std::cmp::Ordering::Equal)
-    }
-}
+identified!(ForecastNode);
 
 impl UserDefinedLogicalNodeCore for ForecastNode {
     fn name(&self) -> &str {
@@ -449,115 +437,59 @@ impl UserDefinedLogicalNodeCore for ForecastNode {
     }
 }
 
-/// The physical operator.
-#[derive(Debug)]
-pub struct ForecastExec {
-    reading: Arc<Reading>,
+/// Plans a node over its history and future rows.
+pub fn plan_node(
+    engine: &Arc<Engine>,
+    node: &ForecastNode,
     inputs: Vec<Arc<dyn ExecutionPlan>>,
-    properties: Arc<PlanProperties>,
+    session: &dyn Session,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let call = &node.call;
+    let model = engine.registry.get(&call.model, Some(call.version))?;
+    let horizon = call.horizon.as_ref().map(options::horizon).transpose()?;
+    let until = call.until.as_ref().map(|expr| forecasting::until_instant(expr, session)).transpose()?;
+    let schema = Arc::clone(node.schema.inner());
+    let known = known_schema(model.manifest(), &call.history)?;
+    let mut set = vec![];
+    for (column, expr) in &call.set {
+        set.push((column.clone(), session.create_physical_expr(expr.clone(), &known)?));
+    }
+    let reading = Reading {
+        engine: Arc::clone(engine),
+        model,
+        columns: call.columns.clone(),
+        shape: call.shape.clone(),
+        horizon,
+        until,
+        set,
+        known: Arc::clone(known.inner()),
+        schema: Arc::clone(&schema),
+    };
+    Ok(Arc::new(WorkExec::new(Arc::new(reading), inputs, schema)))
 }
 
-impl ForecastExec {
-    /// Plans a node over its history and future rows.
-    pub fn plan(
-        engine: &Arc<Engine>,
-        node: &ForecastNode,
-        inputs: Vec<Arc<dyn ExecutionPlan>>,
-        session: &dyn Session,
-    ) -> Result<Self> {
-        let call = &node.call;
-        let model = engine.registry.get(&call.model, Some(call.version)).map_err(external)?;
-        let horizon = call.horizon.as_ref().map(options::horizon).transpose().map_err(external)?;
-        let until = match call.until.as_ref() {
-            Some(expr) => Some(forecasting::until_instant(expr, session)?),
-            None => None,
-        };
-        let schema = Arc::clone(node.schema.inner());
-        let known = known_schema(model.manifest(), &call.history)?;
-        let mut set = vec![];
-        for (column, expr) in &call.set {
-            set.push((column.clone(), session.create_physical_expr(expr.clone(), &known)?));
-        }
-        let reading = Reading {
-            engine: Arc::clone(engine),
-            model,
-            columns: call.columns.clone(),
-            shape: call.shape.clone(),
-            horizon,
-            until,
-            set,
-            known: Arc::clone(known.inner()),
-            schema: Arc::clone(&schema),
-        };
-        Ok(Self::new(Arc::new(reading), inputs, schema))
-    }
-
-    fn new(reading: Arc<Reading>, inputs: Vec<Arc<dyn ExecutionPlan>>, schema: SchemaRef) -> Self {
-        Self { reading, inputs, properties: single_partition(schema) }
-    }
-}
-
-impl DisplayAs for ForecastExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let manifest = self.reading.model.manifest();
-        write!(f, "ForecastExec: model={} version={}", manifest.name, manifest.version)
-    }
-}
-
-#[async_trait]
-impl ExecutionPlan for ForecastExec {
-    fn name(&self) -> &str {
+impl Work for Reading {
+    fn name(&self) -> &'static str {
         "ForecastExec"
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let manifest = self.model.manifest();
+        write!(f, "model={} version={}", manifest.name, manifest.version)
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.inputs.iter().collect()
+    fn sorted_columns(&self) -> usize {
+        self.columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time)).count()
     }
 
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        InputDistributionRequirements::new(vec![Distribution::SinglePartition; self.inputs.len()])
-    }
-
-    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        let sorted = self.reading.columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time)).count();
-        self.inputs
-            .iter()
-            .enumerate()
-            .map(|(i, input)| if i == 0 { sorted_by(&input.schema(), sorted) } else { None })
-            .collect()
-    }
-
-    fn apply_expressions(
-        &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
+    fn start(
         self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(Arc::clone(&self.reading), children, self.schema())))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(Arc::clone(&self.reading), children, self.schema())))
-    }
-
-    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let history = self.inputs[0].execute(0, Arc::clone(&context))?;
-        let future = self.inputs.get(1).map(|i| i.execute(0, Arc::clone(&context))).transpose()?;
+        schema: SchemaRef,
+        inputs: Vec<SendableRecordBatchStream>,
+        context: Arc<TaskContext>,
+        _metrics: &ExecutionPlanMetricsSet,
+    ) -> SendableRecordBatchStream {
         let query = query_context(&context);
-        let stream = forecasting::read(Arc::clone(&self.reading), history, future, query, &context);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+        Box::pin(RecordBatchStreamAdapter::new(schema, forecasting::read(self, inputs, query, &context)))
     }
 }

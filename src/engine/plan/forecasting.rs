@@ -13,11 +13,10 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{ColumnarValue, Expr};
-use datafusion::physical_plan::PhysicalExpr;
+use datafusion::physical_plan::{EmptyRecordBatchStream, PhysicalExpr};
 use futures::{Stream, StreamExt};
 
 use crate::engine::database::Engine;
-use crate::engine::fault::external;
 use crate::engine::plan::forecast::{Shape, lower_level, needed_columns, quantile_name, upper_level};
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, instants};
@@ -71,25 +70,28 @@ pub fn until_instant(expr: &Expr, session: &dyn Session) -> DfResult<i64> {
         ColumnarValue::Array(array) => array,
         ColumnarValue::Scalar(scalar) => scalar.to_array()?,
     };
-    let instant = instants(&value).map_err(external)?;
+    let instant = instants(&value)?;
     let instant = instant.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
     if instant.is_empty() || instant.is_null(0) {
-        return Err(external(Error::input(Subject::Option, "until must not be NULL")));
+        return Err(Error::input(Subject::Option, "until must not be NULL").into());
     }
     Ok(instant.value(0))
 }
 
-/// Streams the forecasts of all series of `history`.
+/// Streams the forecasts of all series of the first input, the history; the second has the future rows.
 pub fn read(
     reading: Arc<Reading>,
-    history: SendableRecordBatchStream,
-    future: Option<SendableRecordBatchStream>,
+    inputs: Vec<SendableRecordBatchStream>,
     query: Arc<QueryContext>,
     context: &TaskContext,
 ) -> impl Stream<Item = DfResult<RecordBatch>> + Send + use<> {
     let memory = MemoryConsumer::new("forecast").register(context.memory_pool());
     let table = reading.model.manifest().name.clone();
     let layout = SeriesLayout::new(&reading.columns);
+    let mut inputs = inputs.into_iter();
+    let (history, future) = (inputs.next(), inputs.next());
+    let history =
+        history.unwrap_or_else(|| Box::pin(EmptyRecordBatchStream::new(Arc::clone(&reading.schema))));
     let reader = Reader {
         chunk: Chunk::new(&layout, &history.schema(), &table),
         layout,
@@ -104,7 +106,7 @@ pub fn read(
         reading,
     };
     futures::stream::try_unfold(reader, |mut reader| async move {
-        let batch = reader.next().await.map_err(external)?;
+        let batch = reader.next().await?;
         Ok(batch.map(|batch| (batch, reader)))
     })
 }

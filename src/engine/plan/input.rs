@@ -10,9 +10,10 @@ use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, ident, lit};
 use datafusion::sql::sqlparser::ast::Ident;
 
-use crate::engine::fault::external;
 use crate::engine::sql::{Item, TrainStatement};
+use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
+use crate::ml::series::Frequency;
 
 /// What a column is to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,11 +81,10 @@ pub fn plan_input(
         let used: Vec<&Planned> = keys.iter().chain([&time, &target]).collect();
         covariates = input.candidates(&used, &statement.ignore, &mut skipped)?;
     }
-    let every = statement.every.as_ref();
     let parts = Parts { keys, time, target, covariates };
     check_types(&parts, &schema)?;
     check_names(&parts)?;
-    build(relation, parts, aggregated, every, skipped)
+    build(relation, parts, aggregated, statement.every, skipped)
 }
 
 /// The name of the relation for messages.
@@ -142,11 +142,11 @@ impl Clauses<'_> {
 
     fn place(&self, error: DataFusionError, item: &Item) -> DataFusionError {
         let ours = Error::from(error);
-        if ours.span().is_some() { external(ours) } else { self.spanned(ours, item) }
+        if ours.span().is_some() { ours.into() } else { self.spanned(ours, item) }
     }
 
     fn spanned(&self, error: Error, item: &Item) -> DataFusionError {
-        external(match item.span {
+        DataFusionError::from(match item.span {
             Some(span) => error.with_span(span),
             None => error,
         })
@@ -167,19 +167,19 @@ impl Clauses<'_> {
                 expr: Expr::Column((one.0, one.1.as_ref()).into()),
                 role: Role::Time,
             }),
-            [] => Err(external(
-                Error::input(Subject::Column, format!("{} has no date or timestamp column", self.table))
-                    .with_hint("say which column holds time: ORDER BY column"),
-            )),
+            [] => {
+                Err(Error::input(Subject::Column, format!("{} has no date or timestamp column", self.table))
+                    .with_hint("say which column holds time: ORDER BY column")
+                    .into())
+            }
             several => {
                 let names: Vec<&str> = several.iter().map(|(_, f)| f.name().as_str()).collect();
-                Err(external(
-                    Error::input(
-                        Subject::Column,
-                        format!("time column not given and {} are all times", names.join(", ")),
-                    )
-                    .with_hint(format!("add ORDER BY {}", names[0])),
-                ))
+                Err(Error::input(
+                    Subject::Column,
+                    format!("time column not given and {} are all times", names.join(", ")),
+                )
+                .with_hint(format!("add ORDER BY {}", names[0]))
+                .into())
             }
         }
     }
@@ -215,7 +215,7 @@ impl Clauses<'_> {
     fn no_column(&self, name: &str) -> DataFusionError {
         let suggestion =
             crate::error::did_you_mean(name, self.schema.fields().iter().map(|f| f.name().as_str()));
-        external(Error::not_found(Subject::Column, format!("no column {name} in {}{suggestion}", self.table)))
+        Error::not_found(Subject::Column, format!("no column {name} in {}{suggestion}", self.table)).into()
     }
 }
 
@@ -246,8 +246,8 @@ fn is_text(data_type: &DataType) -> bool {
 
 fn check_types(parts: &Parts, schema: &DFSchema) -> Result<()> {
     let refuse = |p: &Planned, data_type: &DataType, rule: &str| {
-        let message = format!("column {} has type {}; {rule}", p.name, sql_type(data_type));
-        Err(external(Error::input(Subject::Type, message)))
+        let message = format!("column {} has type {}; {rule}", p.name, sql_name(data_type).to_lowercase());
+        Err(Error::input(Subject::Type, message).into())
     };
     let target = parts.target.expr.get_type(schema)?;
     if !target.is_numeric() && target != DataType::Boolean && !target.is_null() {
@@ -270,17 +270,6 @@ fn check_types(parts: &Parts, schema: &DFSchema) -> Result<()> {
     Ok(())
 }
 
-/// SQL's word for a type, in messages.
-fn sql_type(data_type: &DataType) -> String {
-    match data_type {
-        t if is_text(t) => "text".to_owned(),
-        DataType::Float64 => "double precision".to_owned(),
-        DataType::Float32 => "real".to_owned(),
-        DataType::Date32 => "date".to_owned(),
-        other => other.to_string().to_lowercase(),
-    }
-}
-
 fn check_names(parts: &Parts) -> Result<()> {
     let reserved =
         ["kind", "actual", "step", "forecast", "lower_bound", "upper_bound", "model_version", "status"];
@@ -288,12 +277,12 @@ fn check_names(parts: &Parts) -> Result<()> {
     for part in parts.all() {
         if seen.contains(&part.name.as_str()) {
             let message = format!("column {} has two roles; each column has one", part.name);
-            return Err(external(Error::input(Subject::Column, message)));
+            return Err(Error::input(Subject::Column, message).into());
         }
         if matches!(part.role, Role::Key | Role::Time) && reserved.contains(&part.name.as_str()) {
             let message =
                 format!("the name {} is a column of forecast(); rename it: {0} AS other", part.name);
-            return Err(external(Error::input(Subject::Column, message)));
+            return Err(Error::input(Subject::Column, message).into());
         }
         seen.push(&part.name);
     }
@@ -305,7 +294,7 @@ fn build(
     relation: LogicalPlan,
     mut parts: Parts,
     aggregated: bool,
-    every: Option<&(u32, Ident)>,
+    every: Option<Frequency>,
     skipped: Vec<(String, String)>,
 ) -> Result<TrainingInput> {
     let mut builder = LogicalPlanBuilder::from(relation);
@@ -333,7 +322,7 @@ fn build(
 fn aggregate(
     builder: LogicalPlanBuilder,
     parts: &mut Parts,
-    every: Option<&(u32, Ident)>,
+    every: Option<Frequency>,
 ) -> Result<LogicalPlanBuilder> {
     let schema = builder.schema().as_ref().clone();
     if let Some(every) = every {
@@ -352,7 +341,7 @@ fn aggregate(
             max(part.expr.clone())
         } else {
             let message = format!("column {} must be aggregated like the target: max({0}) AS {0}", part.name);
-            return Err(external(Error::input(Subject::Column, message)));
+            return Err(Error::input(Subject::Column, message).into());
         };
         aggregates.push(expr.alias(&part.name));
         part.expr = ident(&part.name);
@@ -360,35 +349,44 @@ fn aggregate(
     builder.aggregate(group, aggregates)
 }
 
-/// The begin of the period that `time` lies in, in the type of `time`.
-fn period(time: Expr, (count, unit): &(u32, Ident), schema: &DFSchema) -> Result<Expr> {
+/// The begin of the period that `time` lies in, in the type of `time`; weeks begin on Mondays.
+fn period(time: Expr, every: Frequency, schema: &DFSchema) -> Result<Expr> {
     let data_type = time.get_type(schema)?;
-    if data_type.is_integer() {
-        let message = "EVERY takes a plain count with an integer time column, and no aggregate";
-        return Err(external(Error::input(Subject::Option, message)));
+    let unit = match every {
+        Frequency::Seconds(1) => "second",
+        Frequency::Seconds(60) => "minute",
+        Frequency::Seconds(3600) => "hour",
+        Frequency::Days(1) => "day",
+        Frequency::Days(7) => "week",
+        Frequency::Months(1) => "month",
+        Frequency::Months(3) => "quarter",
+        Frequency::Months(12) => "year",
+        _ => "",
+    };
+    if data_type.is_integer() || matches!(every, Frequency::Integer(_)) {
+        let message = "EVERY with an aggregated target needs a date or timestamp column and a unit of time";
+        return Err(Error::input(Subject::Option, message).into());
     }
-    let unit = unit.value.to_lowercase();
-    let unit = unit.strip_suffix('s').unwrap_or(&unit);
-    let months = match unit {
-        "month" => 1,
-        "quarter" => 3,
-        "year" => 12,
-        _ => 0,
+    let begin =
+        if unit.is_empty() { date_bin(stride(every)?, time, monday()) } else { date_trunc(lit(unit), time) };
+    Ok(cast(begin, data_type))
+}
+
+/// The length of a period as an interval.
+fn stride(every: Frequency) -> Result<Expr> {
+    let out_of_range = || Error::input(Subject::Option, format!("EVERY {every} is out of range"));
+    let whole = |n: i64| i32::try_from(n).map_err(|_| out_of_range());
+    let (months, days, nanos) = match every {
+        Frequency::Months(n) => (whole(n)?, 0, 0),
+        Frequency::Days(n) => (0, whole(n)?, 0),
+        Frequency::Seconds(n) | Frequency::Integer(n) => {
+            (0, 0, n.checked_mul(1_000_000_000).ok_or_else(out_of_range)?)
+        }
     };
-    let (days, nanos) = match unit {
-        "week" => (7, 0),
-        "day" => (1, 0),
-        "hour" => (0, 3_600_000_000_000),
-        "minute" => (0, 60_000_000_000),
-        "second" => (0, 1_000_000_000),
-        _ => (0, 0i64),
-    };
-    let truncated = if *count == 1 {
-        date_trunc(lit(unit), time)
-    } else {
-        let n = i32::try_from(*count).unwrap_or(i32::MAX);
-        let stride = ScalarValue::new_interval_mdn(months * n, days * n, nanos * i64::from(n));
-        date_bin(lit(stride), time, lit(ScalarValue::TimestampNanosecond(Some(0), None)))
-    };
-    Ok(cast(truncated, data_type))
+    Ok(lit(ScalarValue::new_interval_mdn(months, days, nanos)))
+}
+
+/// 1 January 2001: a Monday, and the begin of a year, a quarter and a month.
+fn monday() -> Expr {
+    lit(ScalarValue::TimestampNanosecond(Some(978_307_200_000_000_000), None))
 }

@@ -2,11 +2,11 @@
 
 mod arguments;
 mod command;
-mod exec;
 mod features;
 mod forecast;
 mod forecasting;
 mod input;
+mod node;
 mod planner;
 mod relation;
 mod scope;
@@ -14,6 +14,7 @@ mod series;
 mod tables;
 mod train;
 mod training;
+mod work;
 
 pub mod dml_guard;
 

@@ -12,11 +12,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 use crate::engine::database::Engine;
-use crate::engine::plan::command::{CommandExec, CommandNode};
+use crate::engine::plan::command::{self, CommandNode};
 use crate::engine::plan::dml_guard::{self, Guarded};
 use crate::engine::plan::features::{LagFeaturesExec, LagFeaturesNode};
-use crate::engine::plan::forecast::{ForecastExec, ForecastNode};
-use crate::engine::plan::train::{TrainExec, TrainNode};
+use crate::engine::plan::forecast::{self, ForecastNode};
+use crate::engine::plan::train::{self, TrainNode};
 
 /// Plans our nodes and guards UPDATE and DELETE.
 #[derive(Debug)]
@@ -76,14 +76,15 @@ impl ExtensionPlanner for Nodes {
         _context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let any = node.as_any();
-        if let Some(train) = any.downcast_ref::<TrainNode>() {
-            return Ok(Some(Arc::new(TrainExec::plan(&self.engine, train, Arc::clone(&inputs[0]))?)));
+        let rows = inputs.to_vec();
+        if let Some(node) = any.downcast_ref::<TrainNode>() {
+            return train::plan_node(&self.engine, node, rows).map(Some);
         }
-        if let Some(forecast) = any.downcast_ref::<ForecastNode>() {
-            return Ok(Some(Arc::new(ForecastExec::plan(&self.engine, forecast, inputs.to_vec(), session)?)));
+        if let Some(node) = any.downcast_ref::<ForecastNode>() {
+            return forecast::plan_node(&self.engine, node, rows, session).map(Some);
         }
-        if let Some(command) = any.downcast_ref::<CommandNode>() {
-            return Ok(Some(Arc::new(CommandExec::new(&self.engine, command, inputs.first().cloned()))));
+        if let Some(node) = any.downcast_ref::<CommandNode>() {
+            return Ok(Some(command::plan_node(&self.engine, node, rows)));
         }
         if let Some(features) = any.downcast_ref::<LagFeaturesNode>() {
             return Ok(Some(Arc::new(LagFeaturesExec::plan(features, Arc::clone(&inputs[0]))?)));

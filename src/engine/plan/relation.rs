@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::ddl;
-use crate::engine::fault::external;
+use crate::engine::fault;
 use crate::engine::functions::{SyntheticSales, SyntheticSalesTable};
 use crate::engine::options::{self, RawOption};
 use crate::engine::plan::arguments::Arguments;
@@ -30,12 +30,19 @@ use crate::engine::plan::scope::Scope;
 use crate::engine::plan::tables;
 use crate::engine::plan::train::TrainNode;
 use crate::engine::sql::MARK;
-use crate::engine::storage::{TableName, TableVersion};
+use crate::engine::storage::{ColumnDefinition, TableName, TableVersion};
 use crate::error::{Error, Result as OurResult, Subject};
 
 /// Table functions with named arguments.
-pub const TABLE_FUNCTIONS: &[&str] =
-    &["describe_model", "evaluate", "forecast", "lag_features", "synthetic_sales", "table_history"];
+pub const TABLE_FUNCTIONS: &[&str] = &[
+    "describe_model",
+    "describe_table",
+    "evaluate",
+    "forecast",
+    "lag_features",
+    "synthetic_sales",
+    "table_history",
+];
 
 /// Plans our relations within one statement.
 #[derive(Debug)]
@@ -61,13 +68,22 @@ impl ForetellRelations {
                 let mut args = Arguments::read(name, args, &["version"], context)?;
                 let version = version_argument(&mut args, context)?;
                 let model = model_argument(&mut args, context)?;
-                rows(name, tables::evaluate(&self.scope.engine, &model, version).map_err(external)?)?
+                rows(name, tables::evaluate(&self.scope.engine, &model, version)?)?
             }
             "describe_model" => {
                 let mut args = Arguments::read(name, args, &["version"], context)?;
                 let version = version_argument(&mut args, context)?;
                 let model = model_argument(&mut args, context)?;
-                rows(name, tables::describe_model(&self.scope.engine, &model, version).map_err(external)?)?
+                rows(name, tables::describe_model(&self.scope.engine, &model, version)?)?
+            }
+            "describe_table" => {
+                let mut args = Arguments::read(name, args, &[], context)?;
+                let Some(value) = args.positional(0) else {
+                    return Err(
+                        args.invalid("describe_table needs a table: describe_table(sales)".to_owned())
+                    );
+                };
+                rows(name, tables::columns(&self.columns(&args, value, context)?)?)?
             }
             "table_history" => {
                 let mut args = Arguments::read(name, args, &[], context)?;
@@ -75,13 +91,36 @@ impl ForetellRelations {
                     return Err(args.invalid("table_history needs a table: table_history(sales)".to_owned()));
                 };
                 let table = self.table_argument(&args, value, context)?;
-                rows(name, self.scope.history(&table).map_err(external)?)?
+                rows(name, self.scope.history(&table)?)?
             }
             "synthetic_sales" => synthetic_sales(args, context)?,
             "lag_features" => features::plan(&self.scope, args, context)?,
             _ => return Ok(None),
         };
         Ok(Some(plan))
+    }
+
+    /// The columns of a stored table as they were declared, or those that a view or another relation gives.
+    fn columns(
+        &self,
+        args: &Arguments,
+        value: ast::Expr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Vec<ColumnDefinition>> {
+        if let Ok(table) = self.table_argument(args, value.clone(), context)
+            && let Ok(columns) = block(self.scope.engine.catalog.columns(&table))
+        {
+            return Ok(columns);
+        }
+        let plan = args.plan_relation("the first argument", value, &self.scope, context)?;
+        let given = plan.schema().fields().iter().map(|field| ColumnDefinition {
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+            nullable: true,
+            default_sql: None,
+            comment: None,
+        });
+        Ok(given.collect())
     }
 
     fn table_argument(
@@ -96,7 +135,7 @@ impl ForetellRelations {
             }
             other => args.as_name("table", other, context)?,
         };
-        ddl::table_name(&TableReference::parse_str(&name)).map_err(external)
+        ddl::table_name(&TableReference::parse_str(&name)).map_err(Into::into)
     }
 
     fn plan_train(
@@ -104,7 +143,7 @@ impl ForetellRelations {
         args: &[FunctionArg],
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        let lost = || external(Error::internal("the marker of TRAIN is not a marker"));
+        let lost = || Error::internal("the marker of TRAIN is not a marker").into();
         let [
             FunctionArg::Unnamed(FunctionArgExpr::Expr(number)),
             FunctionArg::Unnamed(FunctionArgExpr::Expr(rows)),
@@ -128,14 +167,13 @@ impl ForetellRelations {
         }
         for (key, value) in &statement.with {
             let mut option = self.raw_option(context.normalize_ident(key.clone()), value, context)?;
-            option.place = self.scope.source.span(key.span).map(|s| (s.start, s.end)).or(option.place);
+            option.place = self.scope.source.span(key.span).or(option.place);
             raw.push(option);
         }
-        let quantiles = match &statement.quantiles {
-            Some(levels) => Some(literals(levels.clone(), DataType::Float64, context)?),
-            None => None,
-        };
-        Ok(TrainNode::new(statement, input, raw, quantiles, lineage)?.into_plan())
+        for level in statement.quantiles.iter().flatten() {
+            raw.push(self.raw_option(options::QUANTILE.to_owned(), level, context)?);
+        }
+        Ok(TrainNode::new(statement, input, raw, lineage)?.into_plan())
     }
 
     fn raw_option(
@@ -144,13 +182,8 @@ impl ForetellRelations {
         value: &ast::Expr,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RawOption> {
-        let place = self.scope.source.span(value.span()).map(|s| (s.start, s.end));
-        let data_type =
-            if matches!(name.as_str(), "dropout" | "learning_rate" | "weight_decay" | "max_seconds") {
-                DataType::Float64
-            } else {
-                DataType::Int64
-            };
+        let place = self.scope.source.span(value.span());
+        let data_type = if options::is_whole(&name) { DataType::Int64 } else { DataType::Float64 };
         Ok(RawOption { name, value: scalar(value.clone(), data_type, context)?, place })
     }
 
@@ -161,9 +194,9 @@ impl ForetellRelations {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
         let reference = context.object_name_to_table_reference(name)?;
-        let table = ddl::table_name(&reference).map_err(external)?;
+        let table = ddl::table_name(&reference)?;
         let version = read_version(version, context)?;
-        let provider = self.scope.provider(&table, version).map_err(external)?;
+        let provider = self.scope.provider(&table, version)?;
         LogicalPlanBuilder::scan(reference, provider_as_source(provider), None)?.build()
     }
 }
@@ -191,7 +224,7 @@ impl RelationPlanner for ForetellRelations {
             (None, Some(version)) => Some(self.plan_version(name.clone(), version, context)?),
             (Some(_), Some(_)) => {
                 let message = format!("{name}(…) has no versions; VERSION AS OF follows a table");
-                return Err(external(Error::input(Subject::Syntax, message)));
+                return Err(Error::input(Subject::Syntax, message).into());
             }
             _ => None,
         };
@@ -220,8 +253,8 @@ impl ForetellRelations {
         }
         let ours = Error::from(error);
         match (ours.span(), self.scope.source.span(ident.span)) {
-            (None, Some(span)) => external(ours.with_span(span)),
-            _ => external(ours),
+            (None, Some(span)) => ours.with_span(span).into(),
+            _ => ours.into(),
         }
     }
 }
@@ -241,13 +274,16 @@ pub fn scalar(
     Ok(expr)
 }
 
-/// Constant arguments of one type.
-pub fn literals(
-    values: Vec<ast::Expr>,
-    data_type: DataType,
+/// A whole number in an inclusive range that is known while planning.
+pub fn whole_number(
+    name: &str,
+    value: ast::Expr,
+    (min, max): (i64, i64),
     context: &mut dyn RelationPlannerContext,
-) -> Result<Vec<Expr>> {
-    values.into_iter().map(|v| scalar(v, data_type.clone(), context)).collect()
+) -> Result<i64> {
+    let span = value.span();
+    let expr = scalar(value, DataType::Int64, context)?;
+    options::whole_number(name, &expr, min, max).map_err(|e| fault::at(e, span))
 }
 
 /// The first argument: a model's name.
@@ -267,8 +303,7 @@ pub fn version_argument(
     context: &mut dyn RelationPlannerContext,
 ) -> Result<Option<u64>> {
     let Some(value) = args.named("version") else { return Ok(None) };
-    let expr = scalar(value, DataType::Int64, context)?;
-    let version = options::whole_number("version", &expr, 1, i64::MAX).map_err(external)?;
+    let version = whole_number("version", value, (1, i64::MAX), context)?;
     Ok(u64::try_from(version).ok())
 }
 
@@ -284,8 +319,7 @@ fn synthetic_sales(args: Vec<FunctionArg>, context: &mut dyn RelationPlannerCont
     let mut number = |args: &mut Arguments, n: &str| -> Result<Option<i64>> {
         let value = if args.positional_len() > 0 { args.positional(0) } else { args.named(n) };
         let Some(value) = value else { return Ok(None) };
-        let expr = scalar(value, DataType::Int64, context)?;
-        options::whole_number(n, &expr, i64::MIN / 2, i64::MAX / 2).map(Some).map_err(external)
+        whole_number(n, value, (i64::MIN / 2, i64::MAX / 2), context).map(Some)
     };
     let series = number(&mut args, "series")?;
     let days = number(&mut args, "days")?;
@@ -310,26 +344,21 @@ fn synthetic_sales(args: Vec<FunctionArg>, context: &mut dyn RelationPlannerCont
         days.unwrap_or(defaults.days as i64),
         seed.unwrap_or(defaults.seed as i64),
         start.unwrap_or(defaults.start),
-    )
-    .map_err(external)?;
+    )?;
     let provider: Arc<dyn TableProvider> = Arc::new(SyntheticSalesTable::new(spec));
     LogicalPlanBuilder::scan("synthetic_sales", provider_as_source(provider), None)?.build()
 }
 
 fn read_version(version: &AstVersion, context: &mut dyn RelationPlannerContext) -> Result<TableVersion> {
     let number = |expr: &ast::Expr, context: &mut dyn RelationPlannerContext| -> Result<u64> {
-        let expr = scalar(expr.clone(), DataType::Int64, context)?;
-        let n = options::whole_number("VERSION AS OF", &expr, 0, i64::MAX).map_err(external)?;
-        Ok(n.unsigned_abs())
+        whole_number("VERSION AS OF", expr.clone(), (0, i64::MAX), context).map(i64::unsigned_abs)
     };
     match version {
         AstVersion::VersionAsOf(expr) => Ok(TableVersion::Number(number(expr, context)?)),
         AstVersion::TimestampAsOf(expr) | AstVersion::ForSystemTimeAsOf(expr) => {
             Ok(TableVersion::At(instant(expr.clone(), context)?))
         }
-        _ => Err(external(Error::unsupported(
-            "a table's version is VERSION AS OF n or TIMESTAMP AS OF 'time'",
-        ))),
+        _ => Err(Error::unsupported("a table's version is VERSION AS OF n or TIMESTAMP AS OF 'time'").into()),
     }
 }
 
@@ -349,7 +378,7 @@ fn instant(value: ast::Expr, context: &mut dyn RelationPlannerContext) -> Result
         _ => None,
     });
     found.ok_or_else(|| {
-        external(Error::input(Subject::Value, format!("TIMESTAMP AS OF takes a time, got {text}")))
+        Error::input(Subject::Value, format!("TIMESTAMP AS OF takes a time, got {text}")).into()
     })
 }
 

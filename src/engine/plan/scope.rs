@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast;
 use crate::engine::database::Engine;
 use crate::engine::plan::relation::ForetellRelations;
 use crate::engine::query::QueryContext;
-use crate::engine::sql::{Source, TrainStatement};
+use crate::engine::sql::{Source, TrainStatement, repair};
 
 /// The surroundings of one statement.
 #[derive(Debug, Clone)]
@@ -41,7 +41,8 @@ impl Scope {
     }
 
     /// Plans a query that is not part of the statement's own text; call it on a query thread.
-    pub fn plan_query(&self, query: ast::Query) -> Result<LogicalPlan> {
+    pub fn plan_query(&self, mut query: ast::Query) -> Result<LogicalPlan> {
+        repair(&mut query);
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         let state = self.state();
         tokio::task::block_in_place(|| {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 
 use crate::engine::database::Engine;
 use crate::engine::plan::training::skill;
 use crate::engine::registry::{Manifest, ModelRole};
-use crate::engine::storage::VersionInfo;
+use crate::engine::storage::{ColumnDefinition, VersionInfo, sql_name};
 use crate::error::{Error, Result};
 use crate::ml::models::family_name;
 
@@ -108,6 +108,21 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
         ("comment", manifest.comment.clone()),
     ]);
     lines
+}
+
+/// `describe_table(t)`: a row per column, types in SQL's words.
+pub fn columns(columns: &[ColumnDefinition]) -> Result<RecordBatch> {
+    let texts = |value: fn(&ColumnDefinition) -> Option<String>| -> ArrayRef {
+        Arc::new(columns.iter().map(value).collect::<StringArray>())
+    };
+    let nullable: BooleanArray = columns.iter().map(|c| Some(c.nullable)).collect();
+    batch(vec![
+        ("column_name", texts(|c| Some(c.name.clone()))),
+        ("data_type", texts(|c| Some(sql_name(&c.data_type).to_lowercase()))),
+        ("nullable", Arc::new(nullable)),
+        ("column_default", texts(|c| c.default_sql.clone())),
+        ("comment", texts(|c| c.comment.clone())),
+    ])
 }
 
 /// `table_history(t)`: the versions of a table, newest first.

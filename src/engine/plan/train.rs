@@ -1,32 +1,30 @@
 //! TRAIN FORECAST MODEL as a plan: rows in, a published model version out.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
-use datafusion::physical_expr::OrderingRequirements;
-use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PhysicalExpr,
-    PlanProperties, ReplaceChildrenOptions,
-};
+use datafusion::sql::unparser::expr_to_sql;
 
 use crate::engine::database::Engine;
-use crate::engine::fault::external;
 use crate::engine::options::{RawOption, TrainOptions};
-use crate::engine::plan::exec::{query_context, single_partition, sorted_by};
 use crate::engine::plan::input::{Role, TrainingInput};
+use crate::engine::plan::node::identified;
 use crate::engine::plan::training::{self, Job};
+use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::sql::TrainStatement;
+use crate::error::{Error, Subject};
 
 /// What running the node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,8 +47,9 @@ pub struct TrainNode {
     /// Tables that the rows come from, with their versions.
     pub lineage: Arc<Vec<(String, u64)>>,
     mode: Mode,
+    /// The parameters of the statement and what they are bound to.
+    parameters: Vec<(String, Expr)>,
     options: Vec<RawOption>,
-    quantiles: Option<Vec<Expr>>,
     schema: DFSchemaRef,
 }
 
@@ -60,19 +59,13 @@ impl TrainNode {
         statement: Arc<TrainStatement>,
         input: TrainingInput,
         options: Vec<RawOption>,
-        quantiles: Option<Vec<Expr>>,
         lineage: Vec<(String, u64)>,
     ) -> Result<Self> {
         let schema = Arc::new(DFSchema::try_from(result_schema())?);
-        let node = Self {
-            statement,
-            input,
-            lineage: Arc::new(lineage),
-            mode: Mode::Publish,
-            options,
-            quantiles,
-            schema,
-        };
+        let placeholder = |id: String| (id.clone(), Expr::Placeholder(Placeholder::new_with_field(id, None)));
+        let parameters = statement.parameters().into_iter().map(placeholder).collect();
+        let (lineage, mode) = (Arc::new(lineage), Mode::Publish);
+        let node = Self { statement, input, lineage, mode, parameters, options, schema };
         node.check_options()?;
         Ok(node)
     }
@@ -99,34 +92,28 @@ impl TrainNode {
     }
 
     fn check_options(&self) -> Result<TrainOptions> {
-        let family = self.statement.using.as_ref().map(|i| i.value.as_str());
-        TrainOptions::check(family, self.quantiles.as_deref(), &self.options).map_err(external)
+        Ok(TrainOptions::check(self.statement.using, &self.options)?)
     }
 
-    fn identity(&self) -> (String, Mode, &TrainingInput, &[RawOption], &Option<Vec<Expr>>) {
-        (self.statement.to_string(), self.mode, &self.input, &self.options, &self.quantiles)
+    /// The statement as it is recorded: with the values of its parameters.
+    fn bound_statement(&self) -> Result<Arc<TrainStatement>> {
+        let mut values = HashMap::new();
+        for (id, value) in &self.parameters {
+            let value = value.clone().unalias();
+            if matches!(value, Expr::Placeholder(_)) {
+                return Err(Error::input(Subject::Option, format!("parameter {id} has no value")).into());
+            }
+            values.insert(id.clone(), expr_to_sql(&value)?);
+        }
+        Ok(Arc::new(self.statement.bind(&values)))
     }
-}
 
-impl PartialEq for TrainNode {
-    fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
-    }
-}
-
-impl Eq for TrainNode {}
-
-impl Hash for TrainNode {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
+    fn identity(&self) -> impl Hash + PartialEq + '_ {
+        (self.statement.to_string(), self.mode, &self.input, &self.parameters, &self.options)
     }
 }
 
-impl PartialOrd for TrainNode {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        (self == other).then_some(std::cmp::Ordering::Equal)
-    }
-}
+identified!(TrainNode);
 
 impl UserDefinedLogicalNodeCore for TrainNode {
     fn name(&self) -> &str {
@@ -142,7 +129,8 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        self.options.iter().map(|o| o.value.clone()).chain(self.quantiles.iter().flatten().cloned()).collect()
+        let values = self.parameters.iter().map(|(_, value)| value);
+        values.chain(self.options.iter().map(|option| &option.value)).cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,11 +139,9 @@ impl UserDefinedLogicalNodeCore for TrainNode {
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
         let mut node = self.clone();
-        let mut exprs = exprs.into_iter();
-        for (option, value) in node.options.iter_mut().zip(exprs.by_ref()) {
-            option.value = value;
-        }
-        node.quantiles = node.quantiles.map(|_| exprs.collect());
+        let values = node.parameters.iter_mut().map(|(_, value)| value);
+        let values = values.chain(node.options.iter_mut().map(|option| &mut option.value));
+        values.zip(exprs).for_each(|(value, expr)| *value = expr);
         node.input.plan = inputs.swap_remove(0);
         Ok(node)
     }
@@ -186,112 +172,64 @@ fn result_schema() -> Schema {
     ])
 }
 
-/// The physical operator.
+/// A training with its effect.
 #[derive(Debug)]
-pub struct TrainExec {
+struct Training {
     job: Arc<Job>,
     mode: Mode,
-    input: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
-impl TrainExec {
-    /// Plans a node over its rows.
-    pub fn plan(engine: &Arc<Engine>, node: &TrainNode, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
-        let job = Job {
-            engine: Arc::clone(engine),
-            statement: Arc::clone(&node.statement),
-            columns: node.input.columns.clone(),
-            skipped: node.input.skipped.clone(),
-            lineage: Arc::clone(&node.lineage),
-            options: node.check_options()?,
-        };
-        Ok(Self::new(Arc::new(job), node.mode, input, node.schema.inner()))
-    }
-
-    fn new(job: Arc<Job>, mode: Mode, input: Arc<dyn ExecutionPlan>, schema: &SchemaRef) -> Self {
-        let properties = single_partition(Arc::clone(schema));
-        Self { job, mode, input, properties, metrics: ExecutionPlanMetricsSet::new() }
-    }
-
-    fn sort_columns(&self) -> usize {
-        self.job.columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time)).count()
-    }
+/// Plans a node over its rows.
+pub fn plan_node(
+    engine: &Arc<Engine>,
+    node: &TrainNode,
+    inputs: Vec<Arc<dyn ExecutionPlan>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let job = Arc::new(Job {
+        engine: Arc::clone(engine),
+        statement: node.bound_statement()?,
+        columns: node.input.columns.clone(),
+        skipped: node.input.skipped.clone(),
+        lineage: Arc::clone(&node.lineage),
+        options: node.check_options()?,
+    });
+    let work = Training { job, mode: node.mode };
+    Ok(Arc::new(WorkExec::new(Arc::new(work), inputs, Arc::clone(node.schema.inner()))))
 }
 
-impl DisplayAs for TrainExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrainExec: model={}", self.job.statement.name)
-    }
-}
-
-#[async_trait]
-impl ExecutionPlan for TrainExec {
-    fn name(&self) -> &str {
+impl Work for Training {
+    fn name(&self) -> &'static str {
         "TrainExec"
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "model={}", self.job.statement.name)
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
+    fn sorted_columns(&self) -> usize {
+        self.job.columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time)).count()
     }
 
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
-    }
-
-    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        vec![sorted_by(&self.input.schema(), self.sort_columns())]
-    }
-
-    fn apply_expressions(
-        &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
+    fn start(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.swap_remove(0);
-        Ok(Arc::new(Self::new(Arc::clone(&self.job), self.mode, input, &self.schema())))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.swap_remove(0);
-        Ok(Arc::new(Self::new(Arc::clone(&self.job), self.mode, input, &self.schema())))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.input.execute(0, Arc::clone(&context))?;
+        schema: SchemaRef,
+        mut inputs: Vec<SendableRecordBatchStream>,
+        context: Arc<TaskContext>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> SendableRecordBatchStream {
+        let rows = inputs.swap_remove(0);
         let query = query_context(&context);
-        let (job, mode) = (Arc::clone(&self.job), self.mode);
-        let epochs = MetricBuilder::new(&self.metrics).counter("epochs", partition);
-        let schema = self.schema();
+        let epochs = MetricBuilder::new(metrics).counter("epochs", 0);
         let output = Arc::clone(&schema);
-        let pool = Arc::clone(context.memory_pool());
         let work = async move {
-            let columns = match mode {
-                Mode::DryRun => training::dry_run(&job, rows, &query, &pool).await,
-                Mode::Publish => training::train(&job, rows, &query, &pool, true, &epochs).await,
-                Mode::Discard => training::train(&job, rows, &query, &pool, false, &epochs).await,
+            let (job, pool) = (&self.job, context.memory_pool());
+            let columns = match self.mode {
+                Mode::DryRun => training::dry_run(job, rows, &query, pool).await?,
+                Mode::Publish => training::train(job, rows, &query, pool, true, &epochs).await?,
+                Mode::Discard => training::train(job, rows, &query, pool, false, &epochs).await?,
             };
-            Ok(RecordBatch::try_new(output, columns.map_err(external)?)?)
+            Ok(RecordBatch::try_new(output, columns)?)
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(work))))
+        Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(work)))
     }
 }

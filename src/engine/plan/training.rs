@@ -21,11 +21,13 @@ use crate::engine::plan::series::{Runs, SeriesLayout};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Manifest, ModelRole, PublishMode};
 use crate::engine::sql::TrainStatement;
+use crate::engine::storage::sql_name;
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport};
 use crate::ml::models;
 use crate::ml::series::{
-    Covariate, FinishOptions, Frequency, Gaps, Grid, Panel, PanelBuilder, PanelReport, PanelSchema, Values,
+    Covariate, FinishOptions, Frequency, Gaps, Grid, MISSING, Panel, PanelBuilder, PanelReport, PanelSchema,
+    Values,
 };
 
 /// One TRAIN, ready to read its rows.
@@ -59,6 +61,10 @@ impl Job {
     fn name(&self) -> String {
         ddl::fold(&self.statement.name)
     }
+
+    fn gaps(&self) -> Gaps {
+        self.statement.gaps.unwrap_or_default()
+    }
 }
 
 /// Trains, and with `publish` stores the model as the active version of its name.
@@ -82,7 +88,7 @@ pub async fn train(
     let _running = job.engine.running.enter(&name, &query.control);
     let Prepared { panel, report, roles, schema, fit, memory } = prepare(job, rows, query, pool).await?;
     let family = job.options.family;
-    let estimate = models::estimate(family, &panel, &fit);
+    let estimate = models::estimate(family, &panel, &fit, &query.control)?;
     memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
     let options = fit.clone();
@@ -109,7 +115,7 @@ pub async fn train(
         origin,
         time_kind: schema.time_kind,
         season_length: season,
-        gaps: gaps(&job.statement)?,
+        gaps: job.gaps(),
         seed: fit.seed,
         context_length: model.context_length(),
         options: fit.clone(),
@@ -178,7 +184,8 @@ async fn prepare(
     let table = table_name(&job.statement);
     let layout = SeriesLayout::new(&job.columns);
     let schema = layout.panel_schema(&table, &rows.schema());
-    let types: Vec<String> = rows.schema().fields().iter().map(|f| f.data_type().to_string()).collect();
+    let types: Vec<String> =
+        rows.schema().fields().iter().map(|f| sql_name(f.data_type()).to_lowercase()).collect();
     let mut builder = PanelBuilder::new(schema.clone());
     let memory = MemoryConsumer::new(format!("TRAIN {}", job.statement.name)).register(pool);
     while let Some(batch) = rows.next().await.transpose()? {
@@ -193,8 +200,8 @@ async fn prepare(
         return Err(Error::data(format!("{table} has no rows: there is nothing to train on")));
     }
     let finish = FinishOptions {
-        grid: grid(&job.statement)?,
-        gaps: gaps(&job.statement)?,
+        grid: job.statement.every.map_or(Grid::Infer, Grid::Every),
+        gaps: job.gaps(),
         season_length: job.options.season_length,
         ..FinishOptions::default()
     };
@@ -257,30 +264,6 @@ fn suggest_keys(error: Error, job: &Job) -> Error {
         .with_detail(error.message().to_owned())
 }
 
-fn grid(statement: &TrainStatement) -> Result<Grid> {
-    match &statement.every {
-        Some((count, unit)) => Ok(Grid::Every(Frequency::parse(&format!("{count} {}", unit.value))?)),
-        None => Ok(Grid::Infer),
-    }
-}
-
-fn gaps(statement: &TrainStatement) -> Result<Gaps> {
-    let Some(word) = &statement.gaps else { return Ok(Gaps::default()) };
-    let known = ["ZERO", "NULL", "PREVIOUS", "LINEAR", "ERROR"];
-    Ok(match word.value.to_uppercase().as_str() {
-        "ZERO" => Gaps::Zero,
-        "NULL" => Gaps::Null,
-        "PREVIOUS" => Gaps::Previous,
-        "LINEAR" => Gaps::Linear,
-        "ERROR" => Gaps::Error,
-        other => {
-            let suggestion = crate::error::did_you_mean(other, known);
-            return Err(Error::input(Subject::Option, format!("unknown GAPS {other}{suggestion}"))
-                .with_hint(format!("GAPS takes {}", known.join(", "))));
-        }
-    })
-}
-
 /// Gives candidates their role from the data: constant per series, filled after the cutoff, or past.
 fn settle_roles(job: &Job, types: &[String], panel: &mut Panel) -> Vec<ColumnRole> {
     let candidates: HashSet<&str> =
@@ -315,7 +298,7 @@ fn role_of(column: &InputColumn, data_type: &str, panel: &Panel) -> ColumnRole {
     };
     let (cardinality, missing) = covariate.as_ref().map_or((None, None), |c| match &c.values {
         Values::Category { labels, codes } => {
-            (Some(labels.len()), Some(codes.iter().filter(|c| **c == crate::ml::series::MISSING).count()))
+            (Some(labels.len()), Some(codes.iter().filter(|c| **c == MISSING).count()))
         }
         Values::Number(numbers) => (None, Some(numbers.iter().filter(|n| n.is_nan()).count())),
     });
@@ -332,38 +315,31 @@ fn role_of(column: &InputColumn, data_type: &str, panel: &Panel) -> ColumnRole {
 /// One value per series, when a covariate never changes within one.
 fn constant_per_series(panel: &Panel, values: &Values) -> Option<Values> {
     match values {
-        Values::Number(numbers) => {
-            let mut found = vec![];
-            for i in 0..panel.len() {
-                let mut seen = numbers[panel.rows_of(i)].iter().copied().filter(|v| !v.is_nan());
-                let first = seen.next().unwrap_or(f32::NAN);
-                if seen.any(|v| v != first) {
-                    return None;
-                }
-                found.push(first);
-            }
-            Some(Values::Number(found))
-        }
-        Values::Category { codes, labels } => {
-            let mut found = vec![];
-            for i in 0..panel.len() {
-                let missing = crate::ml::series::MISSING;
-                let mut seen = codes[panel.rows_of(i)].iter().copied().filter(|c| *c != missing);
-                let first = seen.next().unwrap_or(missing);
-                if seen.any(|c| c != first) {
-                    return None;
-                }
-                found.push(first);
-            }
-            Some(Values::Category { codes: found, labels: labels.clone() })
-        }
+        Values::Number(numbers) => constants(panel, numbers, f32::NAN, |v| v.is_nan()).map(Values::Number),
+        Values::Category { codes, labels } => constants(panel, codes, MISSING, |code| *code == MISSING)
+            .map(|codes| Values::Category { codes, labels: labels.clone() }),
     }
+}
+
+/// The only value of every series besides missing ones; `None` where a series has two.
+fn constants<T: Copy + PartialEq>(
+    panel: &Panel,
+    values: &[T],
+    missing: T,
+    is_missing: impl Fn(&T) -> bool,
+) -> Option<Vec<T>> {
+    let constant = |i| {
+        let mut seen = values[panel.rows_of(i)].iter().filter(|v| !is_missing(v));
+        let first = seen.next().copied().unwrap_or(missing);
+        seen.all(|v| *v == first).then_some(first)
+    };
+    (0..panel.len()).map(constant).collect()
 }
 
 fn filled_after_cutoff(panel: &Panel, values: &Values) -> bool {
     let present = |row: usize| match values {
         Values::Number(numbers) => !numbers[row].is_nan(),
-        Values::Category { codes, .. } => codes[row] != crate::ml::series::MISSING,
+        Values::Category { codes, .. } => codes[row] != MISSING,
     };
     (0..panel.len()).any(|i| {
         let rows = panel.rows_of(i);
@@ -445,7 +421,7 @@ pub async fn dry_run(
 ) -> Result<Vec<ArrayRef>> {
     let Prepared { panel, report, roles, schema: panel_schema, fit, .. } =
         prepare(job, rows, query, pool).await?;
-    let estimate = models::estimate(job.options.family, &panel, &fit);
+    let estimate = models::estimate(job.options.family, &panel, &fit, &query.control)?;
     let mut lines: Vec<(&str, String)> = vec![
         ("model", job.name()),
         ("relation", table_name(&job.statement)),
@@ -471,7 +447,7 @@ pub async fn dry_run(
         ("to", kind.format(report.last_time)),
         ("series", report.series.to_string()),
         ("rows", report.rows.to_string()),
-        ("gaps", format!("{} ({:?})", report.gaps_filled, gaps(&job.statement)?)),
+        ("gaps", format!("{} (GAPS {})", report.gaps_filled, job.gaps().word())),
         ("missing", report.missing.to_string()),
         ("duplicates", report.duplicates.to_string()),
         ("future rows", report.future_rows.to_string()),

@@ -144,7 +144,9 @@ impl Model {
         if let Some(forecaster) = loaded.as_ref() {
             return Ok(Arc::clone(forecaster));
         }
-        let forecaster = self.artifact.load()?;
+        let manifest = self.manifest();
+        let context = || format!("model {} version {}", manifest.name, manifest.version);
+        let forecaster = self.artifact.load().map_err(|e| e.with_context(context()))?;
         *loaded = Some(Arc::clone(&forecaster));
         Ok(forecaster)
     }

@@ -3,6 +3,7 @@
 mod command;
 mod dialect;
 mod guard;
+mod repair;
 mod source;
 mod statement;
 mod sugar;
@@ -11,6 +12,7 @@ mod words;
 
 pub use command::{CommandStatement, Commented, ModelChange, TableChange};
 pub use dialect::MARK;
+pub use repair::repair;
 pub use source::Source;
 pub use statement::{Body, Piece, Statement, is_complete, parse_one, shift, split};
 pub use train::{CLAUSES, Item, Relation, TrainStatement, parse_text, rows, select_from, table};

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
-use datafusion::sql::parser::{DFParserBuilder, ParserInput, Statement as DfStatement};
+use datafusion::sql::parser::{
+    CopyToSource, CopyToStatement, DFParserBuilder, ParserInput, Statement as DfStatement,
+};
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::engine::sql::command::{self, CommandStatement};
 use crate::engine::sql::dialect::ForetellDialect;
 use crate::engine::sql::guard;
+use crate::engine::sql::repair::repair;
 use crate::engine::sql::source::Source;
 use crate::engine::sql::train::TrainStatement;
 use crate::error::{Error, Result, Span, Subject};
@@ -103,10 +106,24 @@ pub fn parse_one(piece: &Piece) -> Result<Statement> {
     let tokens = tokenize(&source)?;
     guard::check_shape(&tokens, &source)?;
     let dialect = ForetellDialect::new(Arc::clone(&source));
-    let body = parse_tokens(tokens, &dialect)
+    let mut body = parse_tokens(tokens, &dialect)
         .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
+    if let Body::Sql(statement) = &mut body {
+        repair_all(statement);
+    }
     let trains = dialect.trains();
     Ok(Statement { body, trains, source })
+}
+
+fn repair_all(statement: &mut DfStatement) {
+    match statement {
+        DfStatement::Statement(inner) => repair(inner.as_mut()),
+        DfStatement::Explain(explain) => repair_all(&mut explain.statement),
+        DfStatement::CopyTo(CopyToStatement { source: CopyToSource::Query(query), .. }) => {
+            repair(query.as_mut())
+        }
+        _ => {}
+    }
 }
 
 fn parse_tokens(tokens: Vec<TokenWithSpan>, dialect: &ForetellDialect) -> Result<Body, DataFusionError> {

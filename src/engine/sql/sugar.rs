@@ -3,8 +3,9 @@
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
-use crate::engine::sql::words::{accept, starts_with};
+use crate::engine::sql::words::{accept, is_word_at, starts_with};
 
 type Parsed = Result<ast::Statement, ParserError>;
 
@@ -20,6 +21,8 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
         describe_model
     } else if starts_with(parser, &["describe", "history"]) {
         describe_history
+    } else if starts_with(parser, &["show", "columns", "from"]) || describes_table(parser) {
+        describe_table
     } else if starts_with(parser, &["evaluate", "model"]) {
         evaluate_model
     } else {
@@ -66,6 +69,22 @@ fn describe_model(parser: &mut Parser<'_>) -> Parsed {
     select(&format!("SELECT * FROM describe_model({name})"))
 }
 
+/// DESCRIBE of a table; DESCRIBE of a statement is EXPLAIN.
+fn describes_table(parser: &Parser<'_>) -> bool {
+    let verb = is_word_at(parser, 0, "describe") || is_word_at(parser, 0, "desc");
+    let end = matches!(parser.peek_nth_token_ref(2).token, Token::EOF | Token::SemiColon | Token::Period);
+    verb && (end || is_word_at(parser, 1, "table"))
+}
+
+fn describe_table(parser: &mut Parser<'_>) -> Parsed {
+    if !accept(parser, &["show", "columns", "from"]) {
+        parser.advance_token();
+        accept(parser, &["table"]);
+    }
+    let name = parser.parse_object_name(false)?;
+    select(&format!("SELECT * FROM describe_table({name})"))
+}
+
 fn describe_history(parser: &mut Parser<'_>) -> Parsed {
     accept(parser, &["describe", "history"]);
     let name = parser.parse_object_name(false)?;
@@ -76,9 +95,9 @@ fn evaluate_model(parser: &mut Parser<'_>) -> Parsed {
     accept(parser, &["evaluate", "model"]);
     let name = parser.parse_object_name(false)?;
     let on = if accept(parser, &["on"]) {
-        let relation = if parser.consume_token(&datafusion::sql::sqlparser::tokenizer::Token::LParen) {
+        let relation = if parser.consume_token(&Token::LParen) {
             let query = parser.parse_query()?;
-            parser.expect_token(&datafusion::sql::sqlparser::tokenizer::Token::RParen)?;
+            parser.expect_token(&Token::RParen)?;
             format!("({query})")
         } else {
             format!("(SELECT * FROM {})", parser.parse_object_name(false)?)

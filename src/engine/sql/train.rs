@@ -1,6 +1,8 @@
 //! `TRAIN FORECAST MODEL`: the statement, its clauses in any order, and its canonical text.
 
+use std::collections::HashMap;
 use std::fmt::{self, Display};
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SetExpr, Spanned, TableFactor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -12,6 +14,9 @@ use crate::engine::sql::dialect::MARK;
 use crate::engine::sql::source::Source;
 use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
+use crate::ml::forecaster::Family;
+use crate::ml::models::{family_name, parse_family};
+use crate::ml::series::{Frequency, Gaps};
 
 /// The clauses of this release, as users write them.
 pub const CLAUSES: &[&str] = &[
@@ -88,8 +93,8 @@ pub struct TrainStatement {
     pub partition_by: Vec<Item>,
     /// `ORDER BY`: the time column.
     pub order_by: Option<Item>,
-    /// `EVERY`: count and unit of the time grid.
-    pub every: Option<(u32, Ident)>,
+    /// `EVERY`: the time grid.
+    pub every: Option<Frequency>,
     /// `KNOWN`: covariates known in the future.
     pub known: Option<Vec<Item>>,
     /// `PAST`: covariates known in the past only.
@@ -99,7 +104,7 @@ pub struct TrainStatement {
     /// `IGNORE`: columns that inference leaves out.
     pub ignore: Vec<Ident>,
     /// `GAPS`: what missing periods become.
-    pub gaps: Option<Ident>,
+    pub gaps: Option<Gaps>,
     /// `HORIZON`: steps to forecast.
     pub horizon: Option<ast::Expr>,
     /// `QUANTILES`: levels to learn.
@@ -107,11 +112,63 @@ pub struct TrainStatement {
     /// `VALIDATE LAST`: steps held out.
     pub validate: Option<ast::Expr>,
     /// `USING`: the family.
-    pub using: Option<Ident>,
+    pub using: Option<Family>,
     /// `WITH`: options.
     pub with: Vec<(Ident, ast::Expr)>,
     /// `COMMENT`.
     pub comment: Option<String>,
+}
+
+impl TrainStatement {
+    /// The parameters (`$1`) in its expressions, each once, in their order in the text.
+    pub fn parameters(&self) -> Vec<String> {
+        let mut found = vec![];
+        self.clone().each_expr(&mut |expr| {
+            if let Some(id) = placeholder(expr)
+                && !found.contains(id)
+            {
+                found.push(id.clone());
+            }
+        });
+        found
+    }
+
+    /// The statement with values in the places of its parameters.
+    pub fn bind(&self, values: &HashMap<String, ast::Expr>) -> Self {
+        let mut bound = self.clone();
+        bound.each_expr(&mut |expr| {
+            if let Some(value) = placeholder(expr).and_then(|id| values.get(id)) {
+                *expr = value.clone();
+            }
+        });
+        bound
+    }
+
+    fn each_expr(&mut self, visit: &mut impl FnMut(&mut ast::Expr)) {
+        if let Relation::Query(query) = &mut self.relation {
+            each_expr(query.as_mut(), visit);
+        }
+        let items = [&mut self.known, &mut self.past, &mut self.statics].into_iter().flatten().flatten();
+        let items = items.chain([&mut self.target]).chain(&mut self.partition_by).chain(&mut self.order_by);
+        items.for_each(|item| each_expr(&mut item.expr, visit));
+        let values = [&mut self.filter, &mut self.horizon, &mut self.validate].into_iter().flatten();
+        let values = values.chain(self.quantiles.iter_mut().flatten());
+        values.chain(self.with.iter_mut().map(|(_, value)| value)).for_each(|expr| each_expr(expr, visit));
+    }
+}
+
+fn each_expr(node: &mut impl ast::VisitMut, visit: &mut impl FnMut(&mut ast::Expr)) {
+    let _ = ast::visit_expressions_mut(node, |expr| {
+        visit(expr);
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+fn placeholder(expr: &ast::Expr) -> Option<&String> {
+    match expr {
+        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(id), .. }) => Some(id),
+        _ => None,
+    }
 }
 
 /// Why a statement could not be read.
@@ -166,28 +223,14 @@ pub fn parse_text(sql: &str) -> Result<TrainStatement> {
 
 /// The query that stands for the statement: `SELECT * FROM [train](number, (rows))`.
 pub fn marker(statement: &TrainStatement, number: usize) -> ast::Statement {
-    let arguments = vec![
+    let arguments = [
         ast::Expr::value(ast::Value::Number(number.to_string(), false)),
         ast::Expr::Subquery(Box::new(rows(statement))),
     ];
-    let factor = TableFactor::Table {
-        name: ObjectName::from(vec![Ident::with_quote(MARK, "train")]),
-        alias: None,
-        args: Some(ast::TableFunctionArgs {
-            args: arguments
-                .into_iter()
-                .map(|e| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)))
-                .collect(),
-            settings: None,
-        }),
-        with_hints: vec![],
-        version: None,
-        with_ordinality: false,
-        partitions: vec![],
-        json_path: None,
-        sample: None,
-        index_hints: vec![],
-    };
+    let arguments = arguments.map(|e| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)));
+    let name = ObjectName::from(vec![Ident::with_quote(MARK, "train")]);
+    let arguments = ast::TableFunctionArgs { args: arguments.to_vec(), settings: None };
+    let factor = relation(name, Some(arguments));
     ast::Statement::Query(Box::new(select_from(factor, None)))
 }
 
@@ -202,10 +245,14 @@ pub fn rows(statement: &TrainStatement) -> Query {
 
 /// A plain table of this name.
 pub fn table(name: ObjectName) -> TableFactor {
+    relation(name, None)
+}
+
+fn relation(name: ObjectName, args: Option<ast::TableFunctionArgs>) -> TableFactor {
     TableFactor::Table {
         name,
         alias: None,
-        args: None,
+        args,
         with_hints: vec![],
         version: None,
         with_ordinality: false,
@@ -278,16 +325,16 @@ struct Clauses<'a> {
     target: Option<Item>,
     partition_by: Vec<Item>,
     order_by: Option<Item>,
-    every: Option<(u32, Ident)>,
+    every: Option<Frequency>,
     known: Option<Vec<Item>>,
     past: Option<Vec<Item>>,
     statics: Option<Vec<Item>>,
     ignore: Vec<Ident>,
-    gaps: Option<Ident>,
+    gaps: Option<Gaps>,
     horizon: Option<ast::Expr>,
     quantiles: Option<Vec<ast::Expr>>,
     validate: Option<ast::Expr>,
-    using: Option<Ident>,
+    using: Option<Family>,
     with: Vec<(Ident, ast::Expr)>,
     comment: Option<String>,
 }
@@ -328,7 +375,7 @@ impl<'a> Clauses<'a> {
             "PAST" => self.past = Some(self.items(parser)?),
             "STATIC" => self.statics = Some(self.items(parser)?),
             "IGNORE" => self.ignore = self.idents(parser)?,
-            "GAPS" => self.gaps = Some(parser.parse_identifier()?),
+            "GAPS" => self.gaps = Some(self.word(parser, Gaps::parse)?),
             "HORIZON" => self.horizon = Some(parser.parse_expr()?),
             "QUANTILES" => self.quantiles = Some(parenthesised(parser, |p| p.parse_expr())?),
             "VALIDATE" => self.parse_validate(parser)?,
@@ -379,17 +426,34 @@ impl<'a> Clauses<'a> {
     fn parse_order_by(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
         self.order_by = Some(self.single_item(parser, "ORDER BY")?);
         if accept(parser, &["every"]) {
-            let count = match &parser.peek_token_ref().token {
-                Token::Number(..) => parser.parse_literal_uint()?,
-                _ => 1,
-            };
-            let span = self.source.span(parser.peek_token_ref().span);
-            let count = u32::try_from(count).ok().filter(|n| *n > 0).ok_or_else(|| {
-                at(Error::input(Subject::Option, format!("EVERY {count} is out of range")), span)
-            })?;
-            self.every = Some((count, parser.parse_identifier()?));
+            self.every = Some(self.frequency(parser)?);
         }
         Ok(())
+    }
+
+    /// `DAY`, `2 WEEKS`, `INTERVAL '15 minutes'`, or a plain count for integer times.
+    fn frequency(&self, parser: &mut Parser<'_>) -> Parsed<Frequency> {
+        accept(parser, &["interval"]);
+        let token = parser.next_token();
+        let span = self.source.span(token.span);
+        let text = match &token.token {
+            Token::SingleQuotedString(text) => text.clone(),
+            Token::Number(count, _) if self.at_clause(parser) => count.clone(),
+            Token::Number(count, _) => format!("{count} {}", parser.parse_identifier()?.value),
+            other => other.to_string(),
+        };
+        Frequency::parse(&text).map_err(|e| at(e, span).into())
+    }
+
+    /// True at the end and where the next clause begins.
+    fn at_clause(&self, parser: &Parser<'_>) -> bool {
+        at_end(parser) || CLAUSES.iter().any(|c| starts_with(parser, &c.split(' ').collect::<Vec<_>>()))
+    }
+
+    /// A word that is one of a few.
+    fn word<T>(&self, parser: &mut Parser<'_>, read: impl Fn(&str) -> Result<T>) -> Parsed<T> {
+        let word = parser.parse_identifier()?;
+        read(&word.value).map_err(|e| at(e, self.source.span(word.span)).into())
     }
 
     fn parse_validate(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
@@ -403,8 +467,8 @@ impl<'a> Clauses<'a> {
         Ok(())
     }
 
-    fn family(&self, parser: &mut Parser<'_>) -> Parsed<Ident> {
-        let family = parser.parse_identifier()?;
+    fn family(&self, parser: &mut Parser<'_>) -> Parsed<Family> {
+        let family = self.word(parser, parse_family)?;
         let span = self.source.span(parser.peek_token_ref().span);
         if parser.peek_token_ref().token == Token::Comma {
             let error = Error::unsupported("USING takes one family; ensembles are not supported");
@@ -567,20 +631,18 @@ impl Display for TrainStatement {
         write!(f, " TARGET {}", self.target)?;
         write_list(f, "PARTITION BY", Some(&self.partition_by).filter(|items| !items.is_empty()))?;
         write_clause(f, "ORDER BY", self.order_by.as_ref())?;
-        if let Some((count, unit)) = &self.every {
-            write!(f, " EVERY {count} {unit}")?;
-        }
+        write_clause(f, "EVERY", self.every.as_ref())?;
         write_list(f, "KNOWN", self.known.as_ref())?;
         write_list(f, "PAST", self.past.as_ref())?;
         write_list(f, "STATIC", self.statics.as_ref())?;
         write_list(f, "IGNORE", Some(&self.ignore).filter(|items| !items.is_empty()))?;
-        write_clause(f, "GAPS", self.gaps.as_ref())?;
+        write_clause(f, "GAPS", self.gaps.map(Gaps::word).as_ref())?;
         write_clause(f, "HORIZON", self.horizon.as_ref())?;
         if let Some(levels) = &self.quantiles {
             write!(f, " QUANTILES ({})", list(levels))?;
         }
         write_clause(f, "VALIDATE LAST", self.validate.as_ref())?;
-        write_clause(f, "USING", self.using.as_ref())?;
+        write_clause(f, "USING", self.using.map(family_name).as_ref())?;
         if !self.with.is_empty() {
             let pairs: Vec<String> = self.with.iter().map(|(k, v)| format!("{k} = {v}")).collect();
             write!(f, " WITH ({})", pairs.join(", "))?;

@@ -48,7 +48,7 @@ fn held(directory: &Path, file: &mut File) -> Error {
     };
     let message = format!("database {} is open for writing by {holder}", directory.display());
     Error::new(ErrorKind::Unavailable, Subject::Database, message)
-        .with_hint("open it read-only, or close the other process")
+        .with_hint("open it with --read-only, or close the other process")
 }
 
 #[cfg(test)]

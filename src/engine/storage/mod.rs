@@ -14,7 +14,7 @@ pub use catalog::{
     Access, Catalog, Check, Column, ColumnDefinition, Contents, Created, DEFAULT_SCHEMA, Entry,
     ExternalTable, IfExists, SchemaEntry, Table, TableDefinition, TableName, View,
 };
-pub use delta::{OptimizeSummary, TableVersion, VacuumSummary, VersionInfo, from_datafusion, to_datafusion};
+pub use delta::{OptimizeSummary, TableVersion, VacuumSummary, VersionInfo};
 pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};
 pub use lock::DatabaseLock;
 pub use types::sql_name;

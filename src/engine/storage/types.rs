@@ -133,6 +133,7 @@ pub fn sql_name(data_type: &DataType) -> String {
         DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ".into(),
         DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => format!("DECIMAL({p}, {s})"),
         DataType::List(item) | DataType::LargeList(item) => format!("{}[]", sql_name(item.data_type())),
+        DataType::Dictionary(_, values) => sql_name(values),
         DataType::Map(..) => "MAP".into(),
         other => other.to_string(),
     }

@@ -45,11 +45,16 @@ pub fn fit(
 }
 
 /// What a fit of this family will need.
-pub fn estimate(family: Family, panel: &Panel, options: &FitOptions) -> FitEstimate {
+pub fn estimate(
+    family: Family,
+    panel: &Panel,
+    options: &FitOptions,
+    control: &Control,
+) -> Result<FitEstimate> {
     match family {
-        Family::SeasonalNaive => seasonal_naive::estimate(panel),
-        Family::Ets => ets::estimate(panel),
-        Family::Tide => tide::estimate(panel, options).unwrap_or_default(),
+        Family::SeasonalNaive => Ok(seasonal_naive::estimate(panel)),
+        Family::Ets => Ok(ets::estimate(panel)),
+        Family::Tide => tide::estimate(panel, options, control),
     }
 }
 

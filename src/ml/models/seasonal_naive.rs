@@ -42,20 +42,29 @@ impl LocalModel for SeasonalNaive {
 }
 
 /// The forecast of one series, and its errors wherever the rule could have been applied before.
+///
+/// Before a season is complete the rule is the last observed value, and so are the errors.
 pub(super) fn forecast(history: &[f64], season_length: usize, horizon: usize) -> LocalForecast {
     let mut latest = vec![f64::NAN; season_length];
-    let mut last = 0.0;
+    let mut last = None;
     let mut residuals = Vec::with_capacity(history.len().saturating_sub(season_length));
+    let mut changes = vec![];
     for (row, y) in history.iter().enumerate().filter(|(_, y)| !y.is_nan()) {
         let position = &mut latest[row % season_length];
         if !position.is_nan() {
             residuals.push(y - *position);
+        } else if let Some(last) = last {
+            changes.push(y - last);
         }
         *position = *y;
-        last = *y;
+        last = Some(*y);
+    }
+    if residuals.is_empty() {
+        residuals = changes;
     }
     let at = |step: usize| latest[(history.len() + step) % season_length];
-    let point = (0..horizon).map(|step| if at(step).is_nan() { last } else { at(step) }).collect();
+    let point =
+        (0..horizon).map(|step| if at(step).is_nan() { last.unwrap_or(0.0) } else { at(step) }).collect();
     LocalForecast { point, residuals, level: local::level(history) }
 }
 
@@ -141,6 +150,7 @@ mod tests {
         let history = [1.0, 2.0, 3.0, 4.0, NULL, 6.0, 7.0];
         assert_eq!(forecast(&history, 3, 4).point, [2.0, 6.0, 7.0, 2.0]);
         assert_eq!(forecast(&history, 3, 4).residuals, [3.0, 3.0, 3.0]);
+        assert_eq!(forecast(&[5.0, NULL, 7.0, 4.0], 7, 1).residuals, [2.0, -3.0]);
     }
 
     #[test]

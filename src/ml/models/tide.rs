@@ -305,10 +305,9 @@ impl TideConfig {
 }
 
 /// What a fit will need on this machine.
-pub fn estimate(panel: &Panel, options: &FitOptions) -> Result<FitEstimate> {
+pub fn estimate(panel: &Panel, options: &FitOptions, control: &Control) -> Result<FitEstimate> {
     let train = training_lengths(panel, options);
-    let featurizer =
-        Featurizer::fit(panel, &train, options.horizon, options.context_length, &Control::default())?;
+    let featurizer = Featurizer::fit(panel, &train, options.horizon, options.context_length, control)?;
     let horizon = options.horizon;
     let windows: usize =
         train.iter().map(|n| if *n > horizon { n - horizon } else { n.saturating_sub(1) }).sum();

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
 use crate::ml::control::Control;
 use crate::ml::series::column::{Column, ColumnSpec, ColumnStore};
 use crate::ml::series::frequency::{Frequency, TimeKind};
@@ -67,6 +67,30 @@ pub enum Gaps {
     Linear,
     /// An error that names the first one.
     Error,
+}
+
+impl Gaps {
+    const ALL: [Self; 5] = [Self::Zero, Self::Null, Self::Previous, Self::Linear, Self::Error];
+
+    /// The word users write after GAPS.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Zero => "ZERO",
+            Self::Null => "NULL",
+            Self::Previous => "PREVIOUS",
+            Self::Linear => "LINEAR",
+            Self::Error => "ERROR",
+        }
+    }
+
+    /// The policy of this word, in any case.
+    pub fn parse(word: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|gaps| gaps.word().eq_ignore_ascii_case(word)).ok_or_else(|| {
+            let words = Self::ALL.map(Self::word);
+            let message = format!("unknown GAPS {word}{}", did_you_mean(word, words));
+            Error::input(Subject::Option, message).with_hint(format!("GAPS takes {}", words.join(", ")))
+        })
+    }
 }
 
 /// What two rows of one series in one period are.
@@ -269,11 +293,15 @@ impl PanelBuilder {
 
     fn non_finite(&self, key: &str, instant: i64, value: f64) -> Error {
         let PanelSchema { table, time, target, time_kind, .. } = &self.schema;
-        let what = if value.is_nan() { "NaN" } else { "infinity" };
+        let what = match value {
+            f64::INFINITY => "infinity",
+            f64::NEG_INFINITY => "-infinity",
+            _ => "NaN",
+        };
         let key = if key.is_empty() { String::new() } else { format!("{key}, ") };
         let place = format!("{key}{time}={}", time_kind.format(instant));
         Error::data(format!("the target {target} of {table} is {what} at {place}; it must be finite or NULL"))
-            .with_hint(format!("filter such rows, or turn them into NULL with nullif({target}, 'NaN')"))
+            .with_hint(format!("filter such rows, or turn them into NULL with nullif({target}, '{what}')"))
     }
 
     fn append_statics(&mut self, key: &str, columns: &[Column<'_>]) -> Result<()> {

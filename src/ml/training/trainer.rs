@@ -203,7 +203,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             let (from, to) = self.config.progress;
             let speed = seen as f64 / epoch_started.elapsed().as_secs_f64().max(1e-9);
             control.report(|p| {
-                (p.phase, p.epoch, p.epochs) = ("fit", self.epoch, self.config.epochs);
+                (p.phase, p.epoch, p.epochs) = ("fit", self.epoch + 1, self.config.epochs);
                 (p.fraction, p.rows_per_second) = (from + (to - from) * done, Some(speed));
             });
             if self.out_of_time() {

@@ -15,7 +15,6 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use crate::engine::functions::to_datafusion;
 use crate::error::{Error, Subject};
 
 /// Counts and moments of the periods of one series.
@@ -141,7 +140,7 @@ impl AggregateUDFImpl for DemandUdaf {
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
         if args.is_distinct {
             let message = format!("{} does not take DISTINCT: every row is one period", args.name);
-            return Err(to_datafusion(Error::input(Subject::Function, message)));
+            return Err(Error::input(Subject::Function, message).into());
         }
         Ok(Box::new(DemandAccumulator { statistic: Arc::clone(&self.statistic), demand: Demand::default() }))
     }
@@ -167,7 +166,7 @@ impl Accumulator for DemandAccumulator {
             if !y.is_finite() {
                 let name = self.statistic.name;
                 let message = format!("argument y of {name} is {y}; a demand must be finite or NULL");
-                return Err(to_datafusion(Error::data(message)));
+                return Err(Error::data(message).into());
             }
             self.demand.push(y);
         }

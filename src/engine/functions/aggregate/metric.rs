@@ -17,7 +17,6 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use crate::engine::functions::to_datafusion;
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// A named argument of a metric and what it means.
@@ -125,7 +124,7 @@ impl Metric {
             for (slot, column) in row.iter_mut().zip(&columns) {
                 *slot = column.values()[i];
             }
-            if let Some(term) = self.row_term(&row[..columns.len()]).map_err(to_datafusion)? {
+            if let Some(term) = self.row_term(&row[..columns.len()])? {
                 add(i, term);
             }
         }
@@ -192,7 +191,7 @@ impl MetricUdaf {
         }
         let message =
             format!("{} does not take DISTINCT: equal rows count as often as they occur", args.name);
-        Err(to_datafusion(Error::input(Subject::Function, message)))
+        Err(Error::input(Subject::Function, message).into())
     }
 }
 
@@ -270,7 +269,7 @@ impl Accumulator for MetricAccumulator {
     }
 
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
-        Ok(ScalarValue::Float64(self.metric.value(self.sums).map_err(to_datafusion)?))
+        Ok(ScalarValue::Float64(self.metric.value(self.sums)?))
     }
 
     fn size(&self) -> usize {
@@ -314,7 +313,7 @@ impl GroupsAccumulator for MetricGroups {
     fn evaluate(&mut self, emit_to: EmitTo) -> DataFusionResult<ArrayRef> {
         let sums = emit_to.take_needed(&mut self.sums);
         let values = sums.into_iter().map(|s| self.metric.value(s)).collect::<Result<Float64Array>>();
-        Ok(Arc::new(values.map_err(to_datafusion)?))
+        Ok(Arc::new(values?))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> DataFusionResult<Vec<ArrayRef>> {

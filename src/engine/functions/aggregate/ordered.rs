@@ -18,7 +18,6 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use crate::engine::functions::aggregate::metric::Parameter;
-use crate::engine::functions::to_datafusion;
 use crate::error::{Error, Result, Subject};
 
 /// The target of a series.
@@ -121,11 +120,11 @@ impl AggregateUDFImpl for OrderedUdaf {
         if args.order_bys.is_empty() {
             let message = format!("{name} needs the order of the rows inside its parentheses");
             let example = format!("write {name}({} ORDER BY sale_date)", self.parameters_text());
-            return Err(to_datafusion(Error::input(Subject::Function, message).with_hint(example)));
+            return Err(Error::input(Subject::Function, message).with_hint(example).into());
         }
         if args.is_distinct {
             let message = format!("{name} does not take DISTINCT: every row is one period");
-            return Err(to_datafusion(Error::input(Subject::Function, message)));
+            return Err(Error::input(Subject::Function, message).into());
         }
         let sort_fields = args.order_bys.iter().map(|order| {
             let data_type = order.expr.data_type(args.schema)?;
@@ -245,12 +244,12 @@ impl Accumulator for SeriesAccumulator {
             )));
         }
         if arguments == 2 {
-            self.update_argument(&values[1]).map_err(to_datafusion)?;
+            self.update_argument(&values[1])?;
         }
         let target = as_float64_array(&values[0])?;
         let keys = self.order.convert_columns(&values[arguments..])?;
         for (row, key) in keys.iter().enumerate() {
-            let value = self.missing_or_finite(target, row).map_err(to_datafusion)?;
+            let value = self.missing_or_finite(target, row)?;
             self.push(value, key.as_ref());
         }
         Ok(())
@@ -271,7 +270,7 @@ impl Accumulator for SeriesAccumulator {
         let [values, keys, arguments] = states else {
             return Err(DataFusionError::Internal(format!("a series keeps 3 states, got {}", states.len())));
         };
-        self.update_argument(arguments).map_err(to_datafusion)?;
+        self.update_argument(arguments)?;
         let (values, keys) = (as_list_array(values)?, as_list_array(keys)?);
         for (values, keys) in values.iter().flatten().zip(keys.iter().flatten()) {
             let (values, keys) = (as_float64_array(&values)?, as_binary_array(&keys)?);

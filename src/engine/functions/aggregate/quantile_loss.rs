@@ -1,6 +1,7 @@
 //! `quantile_loss(actual, forecast, level)`: the loss that a quantile forecast minimises.
 
 use crate::engine::functions::aggregate::metric::{ACTUAL, Metric, Term, quantile_level};
+use crate::ml::metrics::quantile_loss_term;
 
 /// Mean of max(level * (actual - forecast), (level - 1) * (actual - forecast)), without a factor 2.
 pub const QUANTILE_LOSS: Metric = Metric {
@@ -14,10 +15,7 @@ pub const QUANTILE_LOSS: Metric = Metric {
     description: "Quantile (pinball) loss: the mean of max(level * (actual - forecast), (level - 1) * \
                   (actual - forecast)); at level 0.5 it is half the mae.",
     sql_example: "SELECT quantile_loss(actual, q90, 0.9) FROM (VALUES (10, 8), (3, 5)) AS t(actual, q90);",
-    term: |row| {
-        let (error, level) = (row[0] - row[1], quantile_level(row[2])?);
-        Ok(Some(Term::mean((level * error).max((level - 1.0) * error))))
-    },
+    term: |row| Ok(Some(Term::mean(quantile_loss_term(row[0], row[1], quantile_level(row[2])?)))),
     finish: |mean| mean,
 };
 

@@ -1,6 +1,7 @@
 //! `smape(actual, forecast)`: symmetric mean absolute percentage error on the scale of the M4 competition.
 
 use crate::engine::functions::aggregate::metric::{ACTUAL, FORECAST, Metric, Term};
+use crate::ml::metrics::smape_term;
 
 /// Mean of 200 |actual - forecast| / (|actual| + |forecast|), where 0 / 0 is 0.
 pub const SMAPE: Metric = Metric {
@@ -10,11 +11,7 @@ pub const SMAPE: Metric = Metric {
     description: "Symmetric mean absolute percentage error as in the M4 competition, from 0 to 200: the mean of \
                   200 |actual - forecast| / (|actual| + |forecast|); a row of two zeros counts as 0.",
     sql_example: "SELECT smape(actual, forecast) FROM (VALUES (1, 3), (0, 0)) AS t(actual, forecast);",
-    term: |row| {
-        let size = row[0].abs() + row[1].abs();
-        let share = if size == 0.0 { 0.0 } else { (row[0] - row[1]).abs() / size };
-        Ok(Some(Term::mean(200.0 * share)))
-    },
+    term: |row| Ok(Some(Term::mean(smape_term(row[0], row[1])))),
     finish: |mean| mean,
 };
 

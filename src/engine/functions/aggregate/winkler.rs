@@ -1,6 +1,7 @@
 //! `winkler(actual, lower, upper, level)`: the interval score.
 
 use crate::engine::functions::aggregate::metric::{ACTUAL, LOWER, Metric, Term, UPPER, interval_level};
+use crate::ml::metrics::winkler_term;
 
 /// Mean of the width, plus 2 / (1 - level) times the distance of an actual outside the interval (Winkler 1972).
 pub const WINKLER: Metric = Metric {
@@ -10,10 +11,7 @@ pub const WINKLER: Metric = Metric {
     description: "Winkler's interval score: the mean of the interval's width, plus 2 / (1 - level) times the \
                   distance of an actual outside it; divided by the seasonal_scale it is the MSIS of M4.",
     sql_example: "SELECT winkler(actual, lo, hi, 80) FROM (VALUES (3, 1, 4), (9, 1, 8)) AS t(actual, lo, hi);",
-    term: |row| {
-        let miss = (row[1] - row[0]).max(row[0] - row[2]).max(0.0);
-        Ok(Some(Term::mean(row[2] - row[1] + 2.0 / (1.0 - interval_level(row[3])?) * miss)))
-    },
+    term: |row| Ok(Some(Term::mean(winkler_term(row[0], row[1], row[2], interval_level(row[3])?)))),
     finish: |mean| mean,
 };
 

@@ -14,7 +14,6 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use crate::engine::functions::to_datafusion;
 use crate::error::{Error, Subject};
 
 /// What a function makes of a date.
@@ -94,7 +93,7 @@ impl ScalarUDFImpl for DateUdf {
                 let types: Vec<_> = arg_types.iter().map(ToString::to_string).collect();
                 let name = self.function.name;
                 let message = format!("{name} takes one date or timestamp, got ({})", types.join(", "));
-                Err(to_datafusion(Error::input(Subject::Function, message)))
+                Err(Error::input(Subject::Function, message).into())
             }
         }
     }

@@ -11,7 +11,6 @@ use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::error::Result as DataFusionResult;
 
-use crate::engine::fault::external;
 use crate::error::{Error, Result};
 
 /// The order of keys and time that input rows must have.
@@ -117,7 +116,7 @@ impl LagFeatures {
             let runs = self.runs(batch)?;
             self.check_order(batch, &runs, &times)?;
             for (start, end) in runs {
-                self.append(target.as_primitive(), start, end).map_err(external)?;
+                self.append(target.as_primitive(), start, end)?;
                 self.features(&mut features, start, end);
                 self.forget();
             }
@@ -135,7 +134,7 @@ impl LagFeatures {
             let name = self.name(self.columns.time);
             let message =
                 format!("lag_features: {name} is NULL in a row; the time of every row must be known");
-            return Err(external(Error::data(message)));
+            return Err(Error::data(message).into());
         }
         let narrow = match column.data_type() {
             DataType::Date32 => cast::cast(column, &DataType::Int32)?,
@@ -165,10 +164,10 @@ impl LagFeatures {
             None => false,
             Some((keys, time)) => match compare(batch, &self.columns.keys, keys, 0)? {
                 std::cmp::Ordering::Equal => {
-                    self.check_time(batch, *time, times[0], 0).map_err(external)?;
+                    self.check_time(batch, *time, times[0], 0)?;
                     true
                 }
-                order => self.check_series(order).map(|()| false).map_err(external)?,
+                order => self.check_series(order).map(|()| false)?,
             },
         };
         if !continued {
@@ -178,13 +177,13 @@ impl LagFeatures {
             let boundary = pair[1].0;
             let before: Vec<ArrayRef> =
                 self.columns.keys.iter().map(|k| batch.column(*k).slice(boundary - 1, 1)).collect();
-            self.check_series(compare(batch, &self.columns.keys, &before, boundary)?).map_err(external)?;
+            self.check_series(compare(batch, &self.columns.keys, &before, boundary)?)?;
         }
         for (start, end) in runs {
             let late = times[*start..*end].windows(2).position(|pair| pair[0] >= pair[1]);
             if let Some(i) = late {
                 let row = start + i + 1;
-                self.check_time(batch, times[row - 1], times[row], row).map_err(external)?;
+                self.check_time(batch, times[row - 1], times[row], row)?;
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::engine::storage::catalog::entries::{
     Column, Contents, Entry, Table, TableDefinition, TableName, check_identifier, stored_name,
 };
 use crate::engine::storage::catalog::store::Catalog;
-use crate::engine::storage::delta::{self, Layout, StoredTable, from_datafusion};
+use crate::engine::storage::delta::{self, Layout, StoredTable};
 use crate::engine::storage::types;
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -192,7 +192,7 @@ pub(super) fn validate(layout: &Layout) -> Result<()> {
             let message = format!("check constraint \"{}\" is given twice", check.name);
             return Err(Error::input(Subject::Constraint, message));
         }
-        let data_type = check.condition.get_type(&schema).map_err(from_datafusion)?;
+        let data_type = check.condition.get_type(&schema)?;
         if data_type != DataType::Boolean {
             let message = format!("check constraint \"{}\" must be a condition: ({})", check.name, check.sql);
             return Err(Error::input(Subject::Constraint, message));
@@ -201,7 +201,7 @@ pub(super) fn validate(layout: &Layout) -> Result<()> {
     let nothing = DFSchema::empty();
     for (field, default) in layout.schema.fields().iter().zip(&layout.defaults) {
         let Some(default) = default else { continue };
-        let data_type = default.get_type(&nothing as &dyn ExprSchema).map_err(from_datafusion)?;
+        let data_type = default.get_type(&nothing as &dyn ExprSchema)?;
         if !arrow::compute::can_cast_types(&data_type, field.data_type()) {
             let (given, wanted) = (types::sql_name(&data_type), types::sql_name(field.data_type()));
             let message = format!("default of column {} is {given}, the column is {wanted}", field.name());

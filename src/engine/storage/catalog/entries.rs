@@ -143,10 +143,7 @@ impl Table {
     pub fn column_index(&self, table: &TableName, name: &str) -> Result<usize> {
         self.columns.iter().position(|c| !c.dropped && c.name == name).ok_or_else(|| {
             let suggestion = did_you_mean(name, self.live_columns().map(|c| c.name.as_str()));
-            Error::not_found(
-                Subject::Column,
-                format!("column {name} of table {table} does not exist{suggestion}"),
-            )
+            Error::not_found(Subject::Column, format!("no column {name} in {table}{suggestion}"))
         })
     }
 
@@ -257,7 +254,7 @@ impl Contents {
 
     fn no_schema(&self, name: &str) -> Error {
         let suggestion = did_you_mean(name, self.schemas.keys().map(String::as_str));
-        Error::not_found(Subject::Schema, format!("schema {name} does not exist{suggestion}"))
+        Error::not_found(Subject::Schema, format!("no schema {name}{suggestion}"))
     }
 
     /// What `name` stands for, if anything.
@@ -270,7 +267,7 @@ impl Contents {
         let schema = self.schema(&name.schema)?;
         schema.entries.get(&name.table).ok_or_else(|| {
             let suggestion = did_you_mean(&name.table, schema.entries.keys().map(String::as_str));
-            Error::not_found(Subject::Table, format!("{wanted} {name} does not exist{suggestion}"))
+            Error::not_found(Subject::Table, format!("no {wanted} {name}{suggestion}"))
         })
     }
 
@@ -364,7 +361,7 @@ mod tests {
         let view = Entry::View(Arc::new(View { sql: "SELECT 1".into(), comment: None }));
         contents.put(&TableName::public("sales"), view, false).unwrap();
         let error = contents.table(&TableName::public("slaes")).unwrap_err();
-        assert_eq!(error.message(), "table slaes does not exist; did you mean sales?");
+        assert_eq!(error.message(), "no table slaes; did you mean sales?");
         let error = contents.table(&TableName::public("sales")).unwrap_err();
         assert_eq!(error.message(), "sales is a view, not a table");
     }

@@ -10,7 +10,6 @@ use deltalake::protocol::DeltaOperation;
 
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::dml::{RowChange, RowsChange};
-use crate::engine::storage::delta::errors::{from_datafusion, to_datafusion};
 use crate::engine::storage::delta::insert::cast_to;
 use crate::engine::storage::delta::layout::Layout;
 use crate::engine::storage::delta::scan::ScanColumns;
@@ -37,10 +36,10 @@ pub async fn create(
     let target = WriteTarget::new(table.directory()?, columns.in_files(), &layout.cluster_by);
     let written = write_rows(target, rows, |batch| {
         let batch = cast_to(&batch, &layout.schema)?;
-        constraints.verify(&batch).map_err(to_datafusion)?;
+        constraints.verify(&batch)?;
         Ok(batch)
     });
-    let files = written.await.map_err(from_datafusion)?;
+    let files = written.await?;
     let count = files.rows();
     table.create(stored, files.into_adds(), count).await?;
     Ok(count)
@@ -79,7 +78,7 @@ async fn fill_column(
     context: &Arc<TaskContext>,
 ) -> Result<()> {
     let columns = ScanColumns::stored(snapshot);
-    let index = columns.visible.index_of(field.name()).map_err(|e| from_datafusion(e.into()))?;
+    let index = columns.visible.index_of(field.name()).map_err(datafusion::error::DataFusionError::from)?;
     let change = RowsChange {
         table: Arc::clone(table),
         columns,

@@ -6,7 +6,6 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::catalog::Session;
 use datafusion::physical_expr::PhysicalExpr;
 
-use crate::engine::storage::delta::errors::from_datafusion;
 use crate::engine::storage::delta::layout::Layout;
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -33,8 +32,7 @@ impl Constraints {
         let not_null = columns.filter(|(_, (_, required))| **required);
         let not_null = not_null.map(|(i, (f, _))| (i, f.name().clone())).collect();
         let checks = layout.checks.iter().map(|check| {
-            let condition =
-                session.create_physical_expr(check.condition.clone(), &schema).map_err(from_datafusion)?;
+            let condition = session.create_physical_expr(check.condition.clone(), &schema)?;
             Ok(Check { name: check.name.clone(), sql: check.sql.clone(), condition })
         });
         Ok(Self { table: layout.name.to_string(), not_null, checks: checks.collect::<Result<_>>()? })
@@ -64,8 +62,8 @@ impl Constraints {
 
 impl Check {
     fn is_broken(&self, batch: &RecordBatch) -> Result<bool> {
-        let value = self.condition.evaluate(batch).map_err(from_datafusion)?;
-        let value = value.into_array(batch.num_rows()).map_err(from_datafusion)?;
+        let value = self.condition.evaluate(batch)?;
+        let value = value.into_array(batch.num_rows())?;
         let Some(kept) = value.as_boolean_opt() else {
             return Err(Error::internal(format!("check constraint \"{}\" is not boolean", self.name)));
         };

@@ -19,7 +19,6 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use crate::engine::storage::delta::constraints::Constraints;
-use crate::engine::storage::delta::errors::{from_datafusion, to_datafusion};
 use crate::engine::storage::delta::exec::Change;
 use crate::engine::storage::delta::scan::{Scan, ScanColumns};
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
@@ -153,13 +152,13 @@ impl RowsChange {
             wanted.iter().map(|i| scan.columns.visible.field(*i).clone()).collect::<Vec<Field>>(),
         );
         let predicate = self.predicate.clone().map(|p| reassign_expr_columns(p, &projected)).transpose();
-        let predicate = predicate.map_err(from_datafusion)?;
+        let predicate = predicate?;
         let (mut matching, mut rows) = (0, 0);
         let mut batches = read(scan, file, Some(&wanted), context)?;
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(from_datafusion)?;
+            let batch = batch?;
             rows += batch.num_rows() as u64;
-            matching += mask(predicate.as_ref(), &batch).map_err(from_datafusion)?.true_count() as u64;
+            matching += mask(predicate.as_ref(), &batch)?.true_count() as u64;
         }
         Ok((matching, rows))
     }
@@ -178,7 +177,7 @@ impl RowsChange {
             count += matching.true_count() as u64;
             self.change_rows(&batch, &matching)
         });
-        let files = written.await.map_err(from_datafusion)?;
+        let files = written.await?;
         Ok((files, count))
     }
 
@@ -188,7 +187,7 @@ impl RowsChange {
             RowChange::Update(assignments) => {
                 let updated = update(batch, matching, assignments)?;
                 let changed = filter_record_batch(&updated, matching)?;
-                self.constraints.verify(&changed).map_err(to_datafusion)?;
+                self.constraints.verify(&changed)?;
                 Ok(updated)
             }
         }
@@ -241,7 +240,7 @@ fn read(
     context: &Arc<TaskContext>,
 ) -> Result<SendableRecordBatchStream> {
     let plan = scan.plan(&context.runtime_env(), vec![Arc::clone(file)], projection, None);
-    plan.and_then(|plan| execute_stream(plan, Arc::clone(context))).map_err(from_datafusion)
+    plan.and_then(|plan| execute_stream(plan, Arc::clone(context))).map_err(Into::into)
 }
 
 /// True where the predicate is true, false where it is false or NULL.

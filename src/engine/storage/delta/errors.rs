@@ -1,6 +1,5 @@
-//! Errors of Delta, DataFusion and Parquet in the product's words.
+//! Errors of Delta in the product's words.
 
-use datafusion::error::DataFusionError;
 use deltalake::DeltaTableError;
 
 use crate::error::{Error, ErrorKind, Subject};
@@ -34,30 +33,5 @@ pub fn from_delta(table: &str, error: DeltaTableError) -> Error {
 /// `table` has no version `version`, or no longer.
 pub fn no_such_version(table: &str, version: u64) -> Error {
     Error::not_found(Subject::Table, format!("table {table} has no version {version}"))
-        .with_hint(format!("SELECT * FROM history('{table}') lists the versions"))
-}
-
-/// The product's error inside a DataFusion error, or one that repeats its message.
-pub fn from_datafusion(error: DataFusionError) -> Error {
-    let root = error.find_root();
-    if let DataFusionError::External(inner) = root
-        && let Some(ours) = inner.downcast_ref::<Error>()
-    {
-        return ours.clone();
-    }
-    match root {
-        DataFusionError::ResourcesExhausted(message) => {
-            Error::new(ErrorKind::Unavailable, Subject::Memory, message.clone())
-        }
-        DataFusionError::SQL(..) => Error::input(Subject::Syntax, root.strip_backtrace()),
-        DataFusionError::Plan(message) => Error::input(Subject::Statement, message.clone()),
-        DataFusionError::SchemaError(..) => Error::input(Subject::Column, root.strip_backtrace()),
-        DataFusionError::ArrowError(arrow, _) => Error::data(arrow.to_string()),
-        _ => Error::data(root.strip_backtrace()),
-    }
-}
-
-/// The product's error as a passenger of a DataFusion error.
-pub fn to_datafusion(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+        .with_hint(format!("SELECT * FROM table_history({table}) lists the versions"))
 }

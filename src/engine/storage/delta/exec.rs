@@ -15,7 +15,6 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::future::BoxFuture;
 use futures::stream;
 
-use crate::engine::storage::delta::errors::to_datafusion;
 use crate::error::Result as OurResult;
 
 /// A change of a table; it says how many rows it touched.
@@ -99,7 +98,7 @@ impl ExecutionPlan for ChangeExec {
         }
         let (change, schema) = (Arc::clone(&self.change), Arc::clone(&self.schema));
         let row = async move {
-            let count = change.apply(context).await.map_err(to_datafusion)?;
+            let count = change.apply(context).await?;
             Ok(RecordBatch::try_new(schema, vec![Arc::new(UInt64Array::from(vec![count]))])?)
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::once(row))))

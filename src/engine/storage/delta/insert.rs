@@ -15,7 +15,6 @@ use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 
 use crate::engine::storage::delta::constraints::Constraints;
-use crate::engine::storage::delta::errors::to_datafusion;
 use crate::engine::storage::delta::scan::ScanColumns;
 use crate::engine::storage::delta::snapshot::Snapshot;
 use crate::engine::storage::delta::table::{Commit, StoredTable};
@@ -50,11 +49,11 @@ impl InsertSink {
     }
 
     async fn write(&self, rows: SendableRecordBatchStream) -> Result<NewFiles> {
-        let directory = self.table.directory().map_err(to_datafusion)?;
+        let directory = self.table.directory()?;
         let target = WriteTarget::new(directory, self.columns.in_files(), &self.cluster_by);
         write_rows(target, rows, |batch| {
             let batch = cast_to(&batch, &self.columns.visible)?;
-            self.constraints.verify(&batch).map_err(to_datafusion)?;
+            self.constraints.verify(&batch)?;
             Ok(batch)
         })
         .await
@@ -129,6 +128,6 @@ impl DataSink for InsertSink {
     async fn write_all(&self, rows: SendableRecordBatchStream, _: &Arc<TaskContext>) -> Result<u64> {
         let _writing = self.table.writing().await;
         let files = self.write(rows).await?;
-        self.commit(files).await.map_err(to_datafusion)
+        self.commit(files).await.map_err(Into::into)
     }
 }

@@ -8,7 +8,6 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
 
 use crate::engine::storage::catalog::{Table, TableName};
-use crate::engine::storage::delta::errors::from_datafusion;
 use crate::engine::storage::types;
 use crate::error::{Error, Result, Subject};
 
@@ -115,9 +114,9 @@ fn scanned_field(name: &str, stored: &Field) -> Field {
 
 fn qualified(name: &TableName, schema: &Schema) -> Result<DFSchema> {
     DFSchema::try_from_qualified_schema(TableReference::bare(name.table.as_str()), schema)
-        .map_err(from_datafusion)
+        .map_err(Error::from)
 }
 
 fn plan(functions: &SessionState, sql: &str, schema: &DFSchema) -> Result<Expr> {
-    functions.create_logical_expr(sql, schema).map_err(from_datafusion)
+    functions.create_logical_expr(sql, schema).map_err(Error::from)
 }

@@ -15,7 +15,6 @@ use deltalake::kernel::Action;
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::DeltaOperation;
 
-use crate::engine::storage::delta::errors::from_datafusion;
 use crate::engine::storage::delta::scan::{Scan, ScanColumns};
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::table::{Commit, StoredTable};
@@ -94,8 +93,8 @@ async fn merge(scan: &Scan<'_>, files: &[Arc<DataFile>], context: &Arc<TaskConte
         let rows = files.iter().filter_map(|f| f.rows).sum::<u64>();
         target = target.sorted_files((rows / SORTED_FILES).max(SORTED_ROWS_MIN));
     }
-    let batches = execute_stream(plan, Arc::clone(context)).map_err(from_datafusion)?;
-    write_rows(target, batches, Ok).await.map_err(from_datafusion)
+    let batches = execute_stream(plan, Arc::clone(context))?;
+    write_rows(target, batches, Ok).await.map_err(Error::from)
 }
 
 fn merge_plan(
@@ -105,7 +104,7 @@ fn merge_plan(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     // Read as unordered: what is sorted already only makes the sort cheaper, never wrong.
     let unordered = Scan { cluster_by: &[], ..*scan };
-    let read = unordered.plan(&context.runtime_env(), files.to_vec(), None, None).map_err(from_datafusion)?;
+    let read = unordered.plan(&context.runtime_env(), files.to_vec(), None, None)?;
     let Some(order) = sort_order(&scan.columns.in_files(), scan.cluster_by)? else {
         return Ok(Arc::new(CoalescePartitionsExec::new(read)));
     };
@@ -115,7 +114,7 @@ fn merge_plan(
 
 fn sort_order(schema: &Schema, cluster_by: &[String]) -> Result<Option<LexOrdering>> {
     let columns = cluster_by.iter().map(|name| {
-        let column = Column::new_with_schema(name, schema).map_err(from_datafusion)?;
+        let column = Column::new_with_schema(name, schema)?;
         Ok(PhysicalSortExpr::new(Arc::new(column), SORT_OPTIONS))
     });
     Ok(LexOrdering::new(columns.collect::<Result<Vec<_>>>()?))

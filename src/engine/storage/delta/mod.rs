@@ -16,7 +16,6 @@ mod table;
 mod writer;
 
 pub use alter::{add_column, create, drop_column};
-pub use errors::{from_datafusion, to_datafusion};
 pub use layout::Layout;
 pub use maintain::{OptimizeSummary, VacuumSummary, optimize, vacuum};
 pub use provider::StoredTableProvider;

@@ -17,7 +17,6 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::dml::{RowChange, RowsChange};
-use crate::engine::storage::delta::errors::to_datafusion;
 use crate::engine::storage::delta::exec::ChangeExec;
 use crate::engine::storage::delta::insert::InsertSink;
 use crate::engine::storage::delta::layout::Layout;
@@ -59,17 +58,17 @@ impl StoredTableProvider {
         let name = &self.layout.name;
         if self.past.is_some() {
             let message = format!("a past version of table {name} cannot be changed");
-            return Err(to_datafusion(Error::input(Subject::Table, message)));
+            return Err(Error::input(Subject::Table, message).into());
         }
         if !self.writable {
             let message = format!("table {name} cannot be changed: the database is open read-only");
-            return Err(to_datafusion(Error::new(ErrorKind::Denied, Subject::Table, message)));
+            return Err(Error::new(ErrorKind::Denied, Subject::Table, message).into());
         }
         Ok(())
     }
 
     fn physical(&self, session: &dyn Session, expr: Expr) -> Result<Arc<dyn PhysicalExpr>> {
-        let schema = self.layout.qualified_schema().map_err(to_datafusion)?;
+        let schema = self.layout.qualified_schema()?;
         session.create_physical_expr(unqualified(expr)?, &schema)
     }
 
@@ -90,7 +89,7 @@ impl StoredTableProvider {
             predicate,
             pruning,
             change,
-            constraints: Constraints::new(&self.layout, session).map_err(to_datafusion)?,
+            constraints: Constraints::new(&self.layout, session)?,
             layout_changes: self.layout_changes,
         }))))
     }
@@ -124,7 +123,7 @@ impl TableProvider for StoredTableProvider {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let snapshot = match &self.past {
             Some(snapshot) => Arc::clone(snapshot),
-            None => self.table.latest().await.map_err(to_datafusion)?,
+            None => self.table.latest().await?,
         };
         let columns = self.columns();
         let scan = Scan {
@@ -151,13 +150,13 @@ impl TableProvider for StoredTableProvider {
         if operation == InsertOp::Replace {
             let error = Error::unsupported("REPLACE INTO is not supported")
                 .with_hint("DELETE the rows first, then INSERT");
-            return Err(to_datafusion(error));
+            return Err(error.into());
         }
         let sink = InsertSink::new(
             Arc::clone(&self.table),
             self.columns(),
             self.layout.cluster_by.clone(),
-            Constraints::new(&self.layout, session).map_err(to_datafusion)?,
+            Constraints::new(&self.layout, session)?,
             self.layout_changes,
             operation == InsertOp::Overwrite,
         );

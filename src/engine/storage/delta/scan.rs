@@ -23,7 +23,6 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 
-use crate::engine::storage::delta::errors::to_datafusion;
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::stats;
 use crate::engine::storage::delta::table::StoredTable;
@@ -114,7 +113,7 @@ impl Scan<'_> {
     }
 
     fn groups(&self, files: &[Arc<DataFile>], one_file_each: bool) -> Result<Vec<FileGroup>> {
-        let directory = self.table.directory().map_err(to_datafusion)?;
+        let directory = self.table.directory()?;
         let entries = files.iter().map(|file| {
             let path = format!("{}/{}", self.table.id(), file.path);
             let mut entry = PartitionedFile::new(path, file.size);

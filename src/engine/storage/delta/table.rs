@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::engine::storage::delta::errors::{from_datafusion, from_delta, no_such_version};
+use crate::engine::storage::delta::errors::{from_delta, no_such_version};
 use crate::engine::storage::delta::snapshot::Snapshot;
 use crate::engine::storage::durable_fs::DurableFs;
 use crate::engine::storage::durable_store::DurableStore;
@@ -126,7 +126,7 @@ impl StoredTable {
     pub fn open(tables: &Path, id: &str, label: String, fs: DurableFs) -> Result<Self> {
         let path = tables.join(id);
         let log_store = log_store(&path, &label, &fs)?;
-        let object_store_url = object_store_url(tables).map_err(from_datafusion)?;
+        let object_store_url = object_store_url(tables)?;
         Ok(Self {
             object_store: Arc::new(DurableStore::new(tables.to_path_buf(), fs.clone())),
             object_store_url,

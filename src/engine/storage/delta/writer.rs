@@ -19,7 +19,6 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::engine::storage::delta::errors::to_datafusion;
 use crate::engine::storage::delta::snapshot::SORTED_TAG;
 use crate::engine::storage::delta::stats::{self, FloatBounds};
 use crate::engine::storage::delta::table::TableDirectory;
@@ -132,7 +131,7 @@ pub async fn write_rows(
     let mut writer = DataWriter::new(target);
     while let Some(batch) = rows.next().await {
         let written = match batch.and_then(&mut prepare) {
-            Ok(batch) => writer.write(&batch).await.map_err(to_datafusion),
+            Ok(batch) => writer.write(&batch).await.map_err(Into::into),
             Err(e) => Err(e),
         };
         if let Err(e) = written {
@@ -140,7 +139,7 @@ pub async fn write_rows(
             return Err(e);
         }
     }
-    writer.finish().await.map_err(to_datafusion)
+    writer.finish().await.map_err(Into::into)
 }
 
 impl DataWriter {

@@ -41,7 +41,7 @@ async fn renamed_column_keeps_rows_constraint_and_filters() {
     assert_eq!(database.rows("SELECT sum(\"Units Sold\") FROM sales").await, ["3.0"]);
     let catalog = &database.catalog;
     let missing = catalog.rename_column(&name("sales"), "notes", "n").await.unwrap_err();
-    assert_eq!(missing.message(), "column notes of table sales does not exist; did you mean note?");
+    assert_eq!(missing.message(), "no column notes in sales; did you mean note?");
     let taken = catalog.rename_column(&name("sales"), "note", "k").await.unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::Exists);
 }

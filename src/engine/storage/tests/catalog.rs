@@ -49,7 +49,7 @@ async fn bad_definitions_are_refused_by_name() {
     let mut unknown = sales();
     unknown.cluster_by = vec!["kk".into()];
     let error = database.create("t", unknown).await.unwrap_err();
-    assert_eq!(error.message(), "column kk of table t does not exist; did you mean k?");
+    assert_eq!(error.message(), "no column kk in t; did you mean k?");
     let error = database.create("t", definition(Vec::new())).await.unwrap_err();
     assert_eq!(error.message(), "table t needs at least one column");
     assert_eq!(std::fs::read_dir(database.directory.path().join("tables")).unwrap().count(), 0);

@@ -143,6 +143,6 @@ async fn statement_planned_before_an_alter_does_not_write() {
     database.catalog.rename_column(&name("sales"), "note", "remark").await.unwrap();
     let context = database.session().await.task_ctx();
     let error = datafusion::physical_plan::collect(plan, context).await.unwrap_err();
-    let error = super::from_datafusion(error);
+    let error = crate::error::Error::from(error);
     assert_eq!(error.message(), "table sales was altered while the statement ran");
 }

@@ -19,7 +19,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::{
     Access, Catalog, Check, ColumnDefinition, Created, Entry, IfExists, TableDefinition, TableName,
-    TableVersion, from_datafusion,
+    TableVersion,
 };
 use crate::error::Result;
 
@@ -77,10 +77,10 @@ impl Database {
 
     pub(super) async fn create_as(&self, table: &str, query: &str, cluster_by: &[&str]) -> Result<Created> {
         let session = self.session().await;
-        let frame = session.sql(query).await.map_err(from_datafusion)?;
+        let frame = session.sql(query).await?;
         let mut definition = TableDefinition::from_query(frame.schema().as_arrow())?;
         definition.cluster_by = cluster_by.iter().map(|c| c.to_string()).collect();
-        let rows = frame.execute_stream().await.map_err(from_datafusion)?;
+        let rows = frame.execute_stream().await?;
         self.catalog.create_table(&name(table), definition, Some(rows), IfExists::Fail).await
     }
 
@@ -146,8 +146,8 @@ pub(super) async fn session(catalog: &Catalog) -> SessionContext {
 }
 
 pub(super) async fn run(catalog: &Catalog, sql: &str) -> Result<Vec<RecordBatch>> {
-    let frame = session(catalog).await.sql(sql).await.map_err(from_datafusion)?;
-    frame.collect().await.map_err(from_datafusion)
+    let frame = session(catalog).await.sql(sql).await?;
+    Ok(frame.collect().await?)
 }
 
 pub(super) fn lines(batches: &[RecordBatch]) -> Vec<String> {

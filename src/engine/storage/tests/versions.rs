@@ -51,7 +51,7 @@ async fn past_version_is_read_only_and_knows_columns_by_their_name_of_today() {
     let provider = catalog.provider(&name("sales"), TableVersion::Number(1)).await.unwrap();
     session.register_table("past", provider).unwrap();
     let refused = async { session.sql("DELETE FROM past").await?.collect().await };
-    let error = super::from_datafusion(refused.await.unwrap_err());
+    let error = crate::error::Error::from(refused.await.unwrap_err());
     assert_eq!(error.message(), "a past version of table sales cannot be changed");
 }
 

@@ -242,7 +242,7 @@ fn estimate_knows_the_size_and_cancel_stops() {
     let (_, report) = fit(&panel, &options(7), &Control::default()).unwrap();
     assert!(report.scores.mase.unwrap() > 0.0 && report.naive.mase.unwrap() > 0.0);
     assert!(report.scores.coverage.unwrap() > 0.5);
-    let estimate = estimate(&panel, &options(7)).unwrap();
+    let estimate = estimate(&panel, &options(7), &Control::default()).unwrap();
     assert_eq!(estimate.parameters, report.parameters);
     assert!(estimate.memory_bytes > 0 && estimate.seconds > 0.0);
     let control = Control::default();

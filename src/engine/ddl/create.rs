@@ -1,0 +1,256 @@
+//! CREATE TABLE, VIEW and EXTERNAL TABLE, and the columns that ALTER TABLE adds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{
+    CreateExternalTable, CreateMemoryTable, DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast,
+};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{self, ColumnOption, Ident, TableConstraint};
+use futures::StreamExt;
+
+use crate::engine::ddl::command::{Command, Lowered};
+use crate::engine::ddl::names::{fold, object_name, table_name};
+use crate::engine::external;
+use crate::engine::storage::{Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View};
+use crate::error::{Error, Result, Subject};
+
+/// CREATE EXTERNAL TABLE: the schema is read from the files unless it is given.
+pub async fn create_external(state: &SessionState, table: CreateExternalTable) -> Result<Lowered> {
+    if !table.table_partition_cols.is_empty() || table.unbounded || table.locations.len() != 1 {
+        let message = "CREATE EXTERNAL TABLE takes one location, without PARTITIONED BY and UNBOUNDED";
+        return Err(Error::unsupported(message));
+    }
+    let location = table.locations[0].clone();
+    let given = table.schema.inner();
+    let schema = if given.fields().is_empty() {
+        use datafusion::catalog::TableProvider;
+        external::listing(&location, &table.file_type, &table.options, None, state).await?.schema()
+    } else {
+        Arc::clone(given)
+    };
+    let entry = ExternalTable {
+        location: absolute(&location),
+        format: table.file_type.to_uppercase(),
+        options: table.options.into_iter().collect::<BTreeMap<_, _>>(),
+        schema: Some(schema.as_ref().clone()),
+        definition: table.definition.unwrap_or_default(),
+        comment: None,
+    };
+    let if_exists = if_exists(table.or_replace, table.if_not_exists);
+    Ok(Command::CreateExternal { name: table_name(&table.name)?, table: entry, if_exists }.into())
+}
+
+/// The path from the root, so that the table is found from any working directory.
+fn absolute(location: &str) -> String {
+    let slash = if location.ends_with('/') { "/" } else { "" };
+    match std::path::absolute(location) {
+        Ok(path) if !location.contains("://") => {
+            format!("{}{slash}", path.display().to_string().trim_end_matches('/'))
+        }
+        _ => location.to_owned(),
+    }
+}
+
+fn if_exists(or_replace: bool, if_not_exists: bool) -> IfExists {
+    match (or_replace, if_not_exists) {
+        (true, _) => IfExists::Replace,
+        (_, true) => IfExists::Skip,
+        _ => IfExists::Fail,
+    }
+}
+
+/// CREATE VIEW: the text of its query is kept, and planned once to see that it is right.
+pub async fn create_view(state: &SessionState, view: ast::CreateView) -> Result<Lowered> {
+    if view.materialized || view.temporary {
+        return Err(Error::unsupported(
+            "views are neither MATERIALIZED nor TEMPORARY; CREATE TABLE AS stores rows",
+        ));
+    }
+    let columns: Vec<String> = view.columns.iter().map(|c| c.name.to_string()).collect();
+    let sql = match columns.len() {
+        0 => view.query.to_string(),
+        _ => format!("SELECT * FROM ({}) AS v({})", view.query, columns.join(", ")),
+    };
+    let query = state.sql_to_statement(&sql, &datafusion::config::Dialect::PostgreSQL)?;
+    let plan = state.statement_to_plan(query).await?;
+    check_column_names(plan.schema().fields().iter().map(|f| f.name().as_str()))?;
+    let name = object_name(&view.name)?;
+    Ok(Command::CreateView { name, view: View { sql, comment: None }, replace: view.or_replace }.into())
+}
+
+fn check_column_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = vec![];
+    for name in names {
+        if seen.contains(&name) {
+            let message = format!("column {name} is given twice");
+            return Err(
+                Error::input(Subject::Column, message).with_hint(format!("rename one: {name} AS other"))
+            );
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+/// CREATE TABLE and CREATE TABLE AS: constraints are read here, types and defaults by DataFusion.
+pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> Result<Lowered> {
+    let checks = take_checks(&mut table)?;
+    let defaults = column_texts(&table)?;
+    let comments = take_comments(&mut table);
+    let with_query = table.query.is_some();
+    let statement = DfStatement::Statement(Box::new(ast::Statement::CreateTable(table)));
+    let plan = state.statement_to_plan(statement).await?;
+    let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) = plan else {
+        return Err(Error::internal("CREATE TABLE has an unexpected plan"));
+    };
+    let CreateMemoryTable { name, input, if_not_exists, or_replace, .. } = create;
+    let schema: &Schema = input.schema().as_arrow();
+    check_column_names(schema.fields().iter().map(|f| f.name().as_str()))?;
+    let mut definition =
+        if with_query { TableDefinition::from_query(schema)? } else { declared(schema, &defaults) };
+    definition.checks = checks;
+    for (column, comment) in definition.columns.iter_mut().zip(comments) {
+        column.comment = comment;
+    }
+    let if_exists = if_exists(or_replace, if_not_exists);
+    let command = Command::CreateTable { name: table_name(&name)?, definition, if_exists };
+    Ok(Lowered::Command(Box::new(command), with_query.then(|| input.as_ref().clone())))
+}
+
+fn declared(schema: &Schema, defaults: &HashMap<String, String>) -> TableDefinition {
+    let columns = schema.fields().iter().map(|field| ColumnDefinition {
+        name: field.name().clone(),
+        data_type: field.data_type().clone(),
+        nullable: field.is_nullable(),
+        default_sql: defaults.get(field.name()).cloned(),
+        comment: None,
+    });
+    TableDefinition { columns: columns.collect(), ..TableDefinition::default() }
+}
+
+/// Removes CHECK from the statement and refuses constraints that would not be enforced.
+fn take_checks(table: &mut ast::CreateTable) -> Result<Vec<Check>> {
+    let mut checks = vec![];
+    let label = table.name.to_string();
+    let mut add = |name: Option<&Ident>, column: Option<&Ident>, expr: &ast::Expr| {
+        let base = match column {
+            Some(column) => format!("{}_{}_check", label, fold(column)),
+            None => format!("{label}_check"),
+        };
+        let taken = checks.iter().filter(|c: &&Check| c.name.starts_with(&base)).count();
+        let numbered = if taken == 0 { base } else { format!("{base}{taken}") };
+        checks.push(Check { name: name.map_or(numbered, fold), sql: expr.to_string() });
+    };
+    for column in &mut table.columns {
+        let mut kept = vec![];
+        for option in std::mem::take(&mut column.options) {
+            match &option.option {
+                ColumnOption::Check(check) => add(option.name.as_ref(), Some(&column.name), &check.expr),
+                ColumnOption::Null
+                | ColumnOption::NotNull
+                | ColumnOption::Default(_)
+                | ColumnOption::Comment(_) => {
+                    kept.push(option);
+                }
+                other => return Err(not_enforced(&other.to_string())),
+            }
+        }
+        column.options = kept;
+    }
+    for constraint in std::mem::take(&mut table.constraints) {
+        match &constraint {
+            TableConstraint::Check(check) => add(check.name.as_ref(), None, &check.expr),
+            other => return Err(not_enforced(&other.to_string())),
+        }
+    }
+    Ok(checks)
+}
+
+fn not_enforced(constraint: &str) -> Error {
+    Error::unsupported(format!("{constraint} is not supported: tables enforce NOT NULL and CHECK"))
+        .with_hint("leave it out; SELECT key, count(*) … GROUP BY key HAVING count(*) > 1 finds duplicates")
+}
+
+/// The texts of DEFAULT by column.
+fn column_texts(table: &ast::CreateTable) -> Result<HashMap<String, String>> {
+    let mut texts = HashMap::new();
+    for column in &table.columns {
+        for option in &column.options {
+            if let ColumnOption::Default(expr) = &option.option {
+                texts.insert(fold(&column.name), expr.to_string());
+            }
+        }
+    }
+    Ok(texts)
+}
+
+fn take_comments(table: &mut ast::CreateTable) -> Vec<Option<String>> {
+    table
+        .columns
+        .iter_mut()
+        .map(|column| {
+            let at = column.options.iter().position(|o| matches!(o.option, ColumnOption::Comment(_)))?;
+            match column.options.remove(at).option {
+                ColumnOption::Comment(text) => Some(text),
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+/// Plans the column as a table of its own, to read its type and default as CREATE TABLE does.
+pub async fn added_column(
+    state: &SessionState,
+    column: ast::ColumnDef,
+) -> Result<(ColumnDefinition, Option<ScalarValue>)> {
+    if let Some(other) = column
+        .options
+        .iter()
+        .find(|o| !matches!(o.option, ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_)))
+    {
+        return Err(not_enforced(&other.option.to_string()));
+    }
+    let sql = format!("CREATE TABLE added ({column})");
+    let statement = state.sql_to_statement(&sql, &datafusion::config::Dialect::PostgreSQL)?;
+    let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) =
+        state.statement_to_plan(statement).await?
+    else {
+        return Err(Error::internal("a column has an unexpected plan"));
+    };
+    let schema = create.input.schema().as_arrow();
+    let field = schema.field(0);
+    let texts = column.options.iter().find_map(|o| match &o.option {
+        ColumnOption::Default(expr) => Some(expr.to_string()),
+        _ => None,
+    });
+    let fill = match create.column_defaults.into_iter().next() {
+        Some((_, expr)) => Some(evaluate(state, expr, field.data_type()).await?),
+        None => None,
+    };
+    let definition = ColumnDefinition {
+        name: field.name().clone(),
+        data_type: field.data_type().clone(),
+        nullable: field.is_nullable(),
+        default_sql: texts,
+        comment: None,
+    };
+    Ok((definition, fill))
+}
+
+/// The value of a constant expression.
+async fn evaluate(state: &SessionState, expr: Expr, data_type: &DataType) -> Result<ScalarValue> {
+    let plan = LogicalPlanBuilder::empty(true)
+        .project(vec![cast(expr, data_type.clone()).alias("value")])?
+        .build()?;
+    let physical = state.create_physical_plan(&plan).await?;
+    let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
+    match rows.next().await.transpose()? {
+        Some(batch) if batch.num_rows() == 1 => Ok(ScalarValue::try_from_array(batch.column(0), 0)?),
+        _ => Err(Error::internal("a default has no value")),
+    }
+}

@@ -1,0 +1,45 @@
+//! Names in statements and what they stand for.
+
+use datafusion::common::TableReference;
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
+
+use crate::engine::schemas::{CATALOG, SYSTEM_SCHEMA};
+use crate::engine::storage::{DEFAULT_SCHEMA, TableName};
+use crate::error::{Error, Result, Subject};
+
+/// An identifier as SQL reads it: folded to lower case unless quoted.
+pub fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The table that a name in a statement stands for.
+pub fn table_name(reference: &TableReference) -> Result<TableName> {
+    let schema = reference.schema().unwrap_or(DEFAULT_SCHEMA);
+    if reference.catalog().is_some_and(|c| c != CATALOG) {
+        let message = format!("{reference}: there is one catalog, {CATALOG}");
+        return Err(Error::not_found(Subject::Schema, message));
+    }
+    if schema == SYSTEM_SCHEMA || schema == "information_schema" {
+        let message = format!("{reference} belongs to the system and cannot be changed");
+        return Err(Error::input(Subject::Table, message));
+    }
+    Ok(TableName::new(schema, reference.table()))
+}
+
+/// The table that a parsed name stands for.
+pub fn object_name(name: &ObjectName) -> Result<TableName> {
+    let mut parts = vec![];
+    for part in &name.0 {
+        match part {
+            ast::ObjectNamePart::Identifier(ident) => parts.push(fold(ident)),
+            other => return Err(Error::input(Subject::Table, format!("{other} is not a name of a table"))),
+        }
+    }
+    let reference = match parts.as_slice() {
+        [table] => TableReference::bare(table.as_str()),
+        [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
+        [catalog, schema, table] => TableReference::full(catalog.as_str(), schema.as_str(), table.as_str()),
+        _ => return Err(Error::input(Subject::Table, format!("{name} is not a name of a table"))),
+    };
+    table_name(&reference)
+}

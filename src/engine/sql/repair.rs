@@ -1,0 +1,176 @@
+//! Rewrites of right SQL that DataFusion 55 would refuse.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, FromTable, Ident, Join, JoinConstraint, JoinOperator, Query, Select, TableFactor,
+    TableWithJoins, VisitMut, VisitorMut,
+};
+
+/// Rewrites the statement, or the query, and everything in it.
+pub fn repair(node: &mut impl VisitMut) {
+    let _ = node.visit(&mut Repairs);
+}
+
+struct Repairs;
+
+impl VisitorMut for Repairs {
+    type Break = ();
+
+    fn pre_visit_statement(&mut self, statement: &mut ast::Statement) -> ControlFlow<()> {
+        if let ast::Statement::Delete(delete) = statement {
+            resolve_alias(delete);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        qualify_using(select);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Writes the table's own name where DELETE has an alias for it.
+fn resolve_alias(delete: &mut ast::Delete) {
+    let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &mut delete.from;
+    let [table] = tables.as_mut_slice() else { return };
+    let TableFactor::Table { name, alias, .. } = &mut table.relation else { return };
+    let Some(table) = name.0.last().and_then(|part| part.as_ident()).cloned() else { return };
+    let (Some(alias), Some(condition)) = (alias.take(), &mut delete.selection) else { return };
+    let _ = ast::visit_expressions_mut(condition, |expr| {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && parts.len() == 2
+            && folded(&parts[0]) == folded(&alias.name)
+        {
+            parts[0] = Ident { span: parts[0].span, ..table.clone() };
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Names a table before the columns of JOIN … USING in WHERE: one that holds the joined value.
+fn qualify_using(select: &mut Select) {
+    let owners: Vec<(String, Ident)> = select.from.iter().flat_map(using_columns).collect();
+    if let Some(condition) = &mut select.selection
+        && !owners.is_empty()
+    {
+        let _ = VisitMut::visit(condition, &mut Qualify { owners: &owners, depth: 0 });
+    }
+}
+
+/// The columns of USING, and the table of each that holds the joined value.
+fn using_columns(table: &TableWithJoins) -> Vec<(String, Ident)> {
+    let mut found = vec![];
+    for (n, join) in table.joins.iter().enumerate() {
+        let left = if n == 0 { label(&table.relation) } else { None };
+        let Some((columns, owner)) = using(join, left) else { continue };
+        let names = columns.iter().filter_map(|c| c.0.last()?.as_ident()).map(folded);
+        found.extend(names.map(|name| (name, owner.clone())));
+    }
+    found
+}
+
+/// In a LEFT JOIN only the left side always has the value, else the right one does; a FULL JOIN has none.
+fn using(join: &Join, left: Option<Ident>) -> Option<(&[ast::ObjectName], Ident)> {
+    use JoinOperator::{Inner, Join, Left, LeftOuter, Right, RightOuter};
+    let (Inner(constraint)
+    | Join(constraint)
+    | Left(constraint)
+    | LeftOuter(constraint)
+    | Right(constraint)
+    | RightOuter(constraint)) = &join.join_operator
+    else {
+        return None;
+    };
+    let JoinConstraint::Using(columns) = constraint else { return None };
+    let is_left = matches!(join.join_operator, Left(_) | LeftOuter(_));
+    let owner = if is_left { left } else { label(&join.relation) };
+    Some((columns, owner?))
+}
+
+/// What the columns of a relation can be called after.
+fn label(relation: &TableFactor) -> Option<Ident> {
+    match relation {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(alias.name.clone())
+        }
+        TableFactor::Table { name, .. } => name.0.last()?.as_ident().cloned(),
+        _ => None,
+    }
+}
+
+struct Qualify<'a> {
+    owners: &'a [(String, Ident)],
+    /// Subqueries around the expression; they have columns of their own.
+    depth: usize,
+}
+
+impl VisitorMut for Qualify<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(column) = expr
+            && self.depth == 0
+            && let Some((_, owner)) = self.owners.iter().find(|(name, _)| *name == folded(column))
+        {
+            let owner = Ident { span: column.span, ..owner.clone() };
+            *expr = Expr::CompoundIdentifier(vec![owner, column.clone()]);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    fn repaired(sql: &str) -> String {
+        let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
+        repair(&mut statement);
+        statement.to_string()
+    }
+
+    #[test]
+    fn using_columns_in_where_get_a_table_that_has_the_value() {
+        for (sql, expected) in [
+            ("SELECT day FROM a JOIN b USING (day) WHERE Day > 1", "b.Day > 1"),
+            ("SELECT day FROM a LEFT JOIN b USING (day) WHERE day > 1 AND x = 2", "a.day > 1 AND x = 2"),
+            ("SELECT day FROM a AS f RIGHT JOIN s.b USING (day) WHERE f(day) = 1", "f(b.day) = 1"),
+            (
+                "SELECT day FROM a JOIN (SELECT 1) AS c USING (day) WHERE day IN (SELECT day FROM z)",
+                "c.day IN (SELECT day FROM z)",
+            ),
+            ("SELECT day FROM a FULL JOIN b USING (day) WHERE day > 1", "WHERE day > 1"),
+            ("SELECT day FROM a JOIN b ON a.day = b.day WHERE x > 1", "WHERE x > 1"),
+            ("SELECT * FROM (SELECT day FROM a JOIN b USING (day) WHERE day > 1)", "b.day > 1"),
+        ] {
+            let text = repaired(sql);
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_alias_in_delete_becomes_the_table() {
+        assert_eq!(
+            repaired("DELETE FROM stock AS s WHERE S.item = 'A' OR n = 1"),
+            "DELETE FROM stock WHERE stock.item = 'A' OR n = 1"
+        );
+    }
+}
