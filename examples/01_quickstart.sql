@@ -45,9 +45,10 @@ SELECT n_series, wape, mase, coverage, naive_mae, skill FROM evaluate(units_28);
 SELECT wape(units, forecast) AS wape, coverage(units, lower_bound, upper_bound) AS coverage
 FROM forecast(units_28, future => plan, level => 90) f JOIN all_sales a USING (store_id, item_id, sale_date);
 
--- What if everything were 10 % cheaper?
-SELECT category, round(sum(p.forecast)) AS as_planned, round(sum(c.forecast)) AS cheaper
+-- What if everything were on promotion, 20 % cheaper?
+SELECT category, round(sum(p.forecast)) AS as_planned, round(sum(c.forecast)) AS on_promotion
 FROM forecast(units_28, future => plan) p
-JOIN forecast(units_28, future => plan, set => (price = price * 0.9)) c USING (store_id, item_id, sale_date)
+JOIN forecast(units_28, future => plan, set => (promo = true, price = price * 0.8)) c
+  USING (store_id, item_id, sale_date)
 JOIN products r ON r.item_id = p.item_id
 GROUP BY category ORDER BY category;

@@ -227,3 +227,41 @@ fn weights(folder: &Path) -> Vec<PathBuf> {
     let all = paths.flat_map(|path| if path.is_dir() { weights(&path) } else { vec![path] });
     all.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect()
 }
+
+#[test]
+fn explain_train_tells_everything_and_trains_nothing() {
+    let sql = "CREATE TABLE sales AS SELECT 'A' || k AS item, DATE '2026-01-05' + n::int AS day, n % 7 AS units, \
+               n % 5 = 0 AS promo, 'red' AS colour FROM generate_series(0, 83) g(n) CROSS JOIN generate_series(1, 3) i(k) \
+               WHERE n <> 40; \
+               EXPLAIN TRAIN FORECAST MODEL m ON sales TARGET units PARTITION BY item HORIZON 14; \
+               SELECT count(*) AS models FROM ml.models";
+    let output = run(&["run", "--format", "csv", "-"], sql);
+    let told = text(&output.stdout);
+    for line in [
+        "model,m",
+        "relation,sales",
+        "family,tide",
+        "key,item",
+        "time,day",
+        "target,units",
+        "known,none",
+        "past,promo (inferred)",
+        "static,colour (inferred)",
+        "frequency,DAY",
+        "season,7 steps",
+        "from,2026-01-05",
+        "to,2026-03-29",
+        "series,3",
+        "rows,249",
+        "gaps,3 (GAPS NULL)",
+        "duplicates,0",
+        "horizon,14",
+        "validation,last 14 steps",
+        "models\n0",
+    ] {
+        assert!(told.contains(&format!("{line}\n")), "{line} is not in {told}{}", text(&output.stderr));
+    }
+    for measure in ["windows,", "parameters,", "memory,about ", "time,about "] {
+        assert!(told.contains(&format!("\n{measure}")), "{measure} is not in {told}");
+    }
+}

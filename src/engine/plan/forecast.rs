@@ -28,7 +28,7 @@ use crate::engine::plan::node::identified;
 use crate::engine::plan::relation::{model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
-use crate::engine::registry::{Manifest, ModelRole};
+use crate::engine::registry::{ColumnRole, Manifest, ModelRole};
 use crate::engine::sql::{self, TrainStatement};
 use crate::error::{Error, Subject};
 
@@ -58,20 +58,20 @@ pub fn plan(
     let model = scope.engine.registry.get(&model, version)?;
     let manifest = model.manifest();
     let statement = sql::parse_text(&manifest.sql)?;
-    let history = history_plan(scope, &statement, manifest, context)?;
+    let (history, columns) = history_plan(scope, &statement, manifest, context)?;
     let future = match future {
         Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
         None => None,
     };
     let until = until.map(|e| until_expr(e, &history, context)).transpose()?;
     let set = match set {
-        Some(value) => set_exprs(&args, value, manifest, &history, context)?,
+        Some(value) => set_exprs(&args, value, manifest, &columns, &history, context)?,
         None => vec![],
     };
     let node = ForecastNode::new(Call {
         model: manifest.name.clone(),
         version: manifest.version,
-        columns: columns(manifest),
+        columns,
         shape,
         horizon,
         until,
@@ -171,7 +171,7 @@ fn percent(level: f64) -> String {
 }
 
 /// The columns of the model's input with their roles.
-fn columns(manifest: &Manifest) -> Vec<InputColumn> {
+fn columns(manifest: &Manifest, planned: &[InputColumn]) -> Vec<InputColumn> {
     let role = |role: ModelRole| match role {
         ModelRole::Key => Role::Key,
         ModelRole::Time => Role::Time,
@@ -180,23 +180,33 @@ fn columns(manifest: &Manifest) -> Vec<InputColumn> {
         ModelRole::Past => Role::Past,
         ModelRole::Static => Role::Static,
     };
-    manifest.roles.iter().map(|c| InputColumn { name: c.name.clone(), role: role(c.role) }).collect()
+    let data_type = |name: &str| {
+        let found = planned.iter().find(|c| c.name == name);
+        found.map_or(DataType::Null, |c| c.data_type.clone())
+    };
+    let column = |c: &ColumnRole| InputColumn {
+        name: c.name.clone(),
+        role: role(c.role),
+        data_type: data_type(&c.name),
+    };
+    manifest.roles.iter().map(column).collect()
 }
 
-/// The rows of the recorded TRAIN statement, with the roles that were settled then.
+/// The rows of the recorded TRAIN statement, and its columns with the roles that were settled then.
 fn history_plan(
     scope: &Scope,
     statement: &TrainStatement,
     manifest: &Manifest,
     context: &mut dyn RelationPlannerContext,
-) -> Result<LogicalPlan> {
+) -> Result<(LogicalPlan, Vec<InputColumn>)> {
     let relation =
         scope.plan_query(sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
     let input =
         plan_input(context, statement, relation).map_err(|e| lost_relation(e, statement, manifest))?;
     let wanted = manifest.roles.iter().map(|c| ident(&c.name));
     let plan = LogicalPlanBuilder::from(input.plan).project(wanted)?.build();
-    plan.map_err(|e| lost_relation(e, statement, manifest))
+    let plan = plan.map_err(|e| lost_relation(e, statement, manifest))?;
+    Ok((plan, columns(manifest, &input.columns)))
 }
 
 /// A table or column that the model was trained on is gone.
@@ -273,6 +283,7 @@ fn set_exprs(
     args: &Arguments,
     value: ast::Expr,
     manifest: &Manifest,
+    columns: &[InputColumn],
     history: &LogicalPlan,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<Vec<(String, Expr)>> {
@@ -296,18 +307,17 @@ fn set_exprs(
             };
             return Err(Error::not_found(Subject::Column, message).with_hint(hint).into());
         }
-        let schema = known_schema(manifest, history)?;
-        let data_type = schema.field_with_unqualified_name(&column)?.data_type().clone();
-        found.push((column, cast(context.sql_to_expr(value, &schema)?, data_type)));
+        let data_type = history.schema().field_with_unqualified_name(&column)?.data_type().clone();
+        found.push((column, cast(context.sql_to_expr(value, &known_schema(columns)?)?, data_type)));
     }
     Ok(found)
 }
 
-fn known_schema(manifest: &Manifest, history: &LogicalPlan) -> Result<DFSchema> {
-    let fields = history.schema().fields().iter().zip(&manifest.roles);
-    let known: Vec<_> =
-        fields.filter(|(_, c)| c.role == ModelRole::Known).map(|(f, _)| f.as_ref().clone()).collect();
-    DFSchema::try_from(Schema::new(known))
+/// The known covariates in the user's types.
+fn known_schema(columns: &[InputColumn]) -> Result<DFSchema> {
+    let known = columns.iter().filter(|c| c.role == Role::Known);
+    let fields = known.map(|c| Field::new(&c.name, c.data_type.clone(), true));
+    DFSchema::try_from(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// A call with its arguments resolved.
@@ -449,7 +459,7 @@ pub fn plan_node(
     let horizon = call.horizon.as_ref().map(options::horizon).transpose()?;
     let until = call.until.as_ref().map(|expr| forecasting::until_instant(expr, session)).transpose()?;
     let schema = Arc::clone(node.schema.inner());
-    let known = known_schema(model.manifest(), &call.history)?;
+    let known = known_schema(&call.columns)?;
     let mut set = vec![];
     for (column, expr) in &call.set {
         set.push((column.clone(), session.create_physical_expr(expr.clone(), &known)?));

@@ -9,7 +9,7 @@ use datafusion::arrow::compute::{concat, take};
 use datafusion::arrow::datatypes::{DataType, Float32Type, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
-use datafusion::error::Result as DfResult;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{ColumnarValue, Expr};
@@ -282,9 +282,7 @@ impl Reader {
         if report.absent > 0 && !covered {
             return Err(self.missing_future(&panel, &report, horizon));
         }
-        for (column, expr) in &self.reading.set {
-            self.set_column(&mut panel, column, expr, horizon)?;
-        }
+        self.set(&mut panel, horizon)?;
         Ok(panel)
     }
 
@@ -314,30 +312,31 @@ impl Reader {
         ))
     }
 
-    /// Evaluates a `set` expression over the future rows of the panel.
-    fn set_column(
-        &self,
-        panel: &mut Panel,
-        name: &str,
-        expr: &Arc<dyn PhysicalExpr>,
-        horizon: usize,
-    ) -> Result<()> {
+    /// Puts the values of `set` into the future rows of the panel; each sees the columns as they were given.
+    fn set(&self, panel: &mut Panel, horizon: usize) -> Result<()> {
+        if self.reading.set.is_empty() {
+            return Ok(());
+        }
         let future: Vec<usize> = (0..panel.len())
             .flat_map(|i| {
                 let from = panel.offsets[i] + panel.history[i];
                 from..(from + horizon).min(panel.offsets[i + 1])
             })
             .collect();
-        let columns: Vec<ArrayRef> = panel.known.iter().map(|c| column_of(panel, c, &future)).collect();
-        let batch = RecordBatch::try_new(Arc::clone(&self.reading.known), columns)
-            .map_err(|e| Error::internal(e.to_string()))?;
-        let value = expr.evaluate(&batch)?.into_array(batch.num_rows())?;
-        let at = panel
-            .known
-            .iter()
-            .position(|c| c.name == name)
-            .ok_or_else(|| Error::internal("no such covariate"))?;
-        write_column(&mut panel.known[at].values, &value, &future)
+        let given = panel.known.iter().zip(self.reading.known.fields()).map(|(covariate, field)| {
+            let values = column_of(panel, covariate, &future);
+            datafusion::arrow::compute::cast(&values, field.data_type())
+        });
+        let given = given.collect::<std::result::Result<_, _>>().map_err(DataFusionError::from)?;
+        let given =
+            RecordBatch::try_new(Arc::clone(&self.reading.known), given).map_err(DataFusionError::from)?;
+        for (name, expr) in &self.reading.set {
+            let values = expr.evaluate(&given)?.into_array(given.num_rows())?;
+            let covariate = panel.known.iter_mut().find(|c| c.name == *name);
+            let covariate = covariate.ok_or_else(|| Error::internal("no such covariate"))?;
+            write_column(&mut covariate.values, &values, &future)?;
+        }
+        Ok(())
     }
 }
 

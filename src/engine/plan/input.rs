@@ -41,6 +41,8 @@ pub struct InputColumn {
     pub name: String,
     /// Its role.
     pub role: Role,
+    /// The user's type, before the cast to what models read.
+    pub data_type: DataType,
 }
 
 /// The planned input: columns in the order keys, time, target, covariates.
@@ -302,7 +304,7 @@ fn build(
         builder = aggregate(builder, &mut parts, every)?;
     }
     let schema = builder.schema().as_ref().clone();
-    let mut projected = vec![];
+    let (mut projected, mut columns) = (vec![], vec![]);
     for part in parts.all() {
         let expr = part.expr.clone();
         let data_type = expr.get_type(&schema)?;
@@ -313,8 +315,8 @@ fn build(
             _ => cast(expr, DataType::Float32),
         };
         projected.push(expr.alias(&part.name));
+        columns.push(InputColumn { name: part.name.clone(), role: part.role, data_type });
     }
-    let columns = parts.all().map(|p| InputColumn { name: p.name.clone(), role: p.role }).collect();
     Ok(TrainingInput { plan: builder.project(projected)?.build()?, columns, skipped })
 }
 

@@ -26,7 +26,7 @@ use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport};
 use crate::ml::models;
 use crate::ml::series::{
-    Covariate, FinishOptions, Frequency, Gaps, Grid, MISSING, Panel, PanelBuilder, PanelReport, PanelSchema,
+    Covariate, FinishOptions, Gaps, Grid, HeldOut, MISSING, Panel, PanelBuilder, PanelReport, PanelSchema,
     Values,
 };
 
@@ -184,8 +184,6 @@ async fn prepare(
     let table = table_name(&job.statement);
     let layout = SeriesLayout::new(&job.columns);
     let schema = layout.panel_schema(&table, &rows.schema());
-    let types: Vec<String> =
-        rows.schema().fields().iter().map(|f| sql_name(f.data_type()).to_lowercase()).collect();
     let mut builder = PanelBuilder::new(schema.clone());
     let memory = MemoryConsumer::new(format!("TRAIN {}", job.statement.name)).register(pool);
     while let Some(batch) = rows.next().await.transpose()? {
@@ -199,10 +197,13 @@ async fn prepare(
     if builder.is_empty() {
         return Err(Error::data(format!("{table} has no rows: there is nothing to train on")));
     }
+    let named = job.options.validation_length.or(job.options.horizon);
+    let held_out = named.map_or(HeldOut::UsualHorizon, HeldOut::Steps);
     let finish = FinishOptions {
         grid: job.statement.every.map_or(Grid::Infer, Grid::Every),
         gaps: job.gaps(),
         season_length: job.options.season_length,
+        held_out,
         ..FinishOptions::default()
     };
     let keyless = layout.keys.is_empty();
@@ -210,25 +211,12 @@ async fn prepare(
         .finish(&finish, &query.control)
         .map_err(|e| if keyless { suggest_keys(e, job) } else { e })?;
     memory.try_resize(panel.bytes())?;
-    let roles = settle_roles(job, &types, &mut panel);
+    let roles = settle_roles(job, &mut panel);
     tell_inference(job, &roles, query);
-    let fit =
-        job.options.fit_options(job.options.horizon.unwrap_or_else(|| default_horizon(panel.frequency)));
+    let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
+    let fit = job.options.fit_options(horizon);
     check_lengths(&panel, &fit, &table)?;
     Ok(Prepared { panel, report, roles, schema, fit, memory })
-}
-
-/// The usual horizon of a frequency.
-fn default_horizon(frequency: Frequency) -> usize {
-    match frequency {
-        Frequency::Months(n) if n >= 12 => 4,
-        Frequency::Months(n) if n >= 3 => 8,
-        Frequency::Months(_) => 12,
-        Frequency::Days(n) if n >= 7 => 13,
-        Frequency::Days(_) => 28,
-        Frequency::Seconds(_) => 48,
-        Frequency::Integer(_) => 12,
-    }
 }
 
 fn check_lengths(panel: &Panel, fit: &FitOptions, table: &str) -> Result<()> {
@@ -265,7 +253,7 @@ fn suggest_keys(error: Error, job: &Job) -> Error {
 }
 
 /// Gives candidates their role from the data: constant per series, filled after the cutoff, or past.
-fn settle_roles(job: &Job, types: &[String], panel: &mut Panel) -> Vec<ColumnRole> {
+fn settle_roles(job: &Job, panel: &mut Panel) -> Vec<ColumnRole> {
     let candidates: HashSet<&str> =
         job.columns.iter().filter(|c| c.role == Role::Candidate).map(|c| c.name.as_str()).collect();
     let mut kept = vec![];
@@ -281,10 +269,10 @@ fn settle_roles(job: &Job, types: &[String], panel: &mut Panel) -> Vec<ColumnRol
         }
     }
     panel.known = kept;
-    job.columns.iter().zip(types).map(|(column, data_type)| role_of(column, data_type, panel)).collect()
+    job.columns.iter().map(|column| role_of(column, panel)).collect()
 }
 
-fn role_of(column: &InputColumn, data_type: &str, panel: &Panel) -> ColumnRole {
+fn role_of(column: &InputColumn, panel: &Panel) -> ColumnRole {
     let has = |list: &[Covariate]| list.iter().find(|c| c.name == column.name).cloned();
     let (role, covariate) = match column.role {
         Role::Key => (ModelRole::Key, None),
@@ -308,7 +296,7 @@ fn role_of(column: &InputColumn, data_type: &str, panel: &Panel) -> ColumnRole {
         inferred: column.role == Role::Candidate,
         cardinality: cardinality.map(|n| n as u64),
         missing: missing.map(|n| n as u64),
-        data_type: data_type.to_owned(),
+        data_type: sql_name(&column.data_type).to_lowercase(),
     }
 }
 

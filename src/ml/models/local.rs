@@ -123,7 +123,7 @@ pub(super) fn bounds(history: &[f64]) -> (f64, f64) {
 }
 
 /// What a fit of a local model finds on the last steps of every series: the calibrator, from several
-/// windows of the validation length, and the scores of the last window.
+/// windows of the validation length, and the out-of-sample scores of the last window.
 pub(super) fn calibrate(
     model: &dyn LocalModel,
     holdout: &Holdout,
@@ -145,9 +145,13 @@ pub(super) fn calibrate(
         forecasts.extend(plain(&forecast_all(model, panel, back, length, control)?));
         (0..panel.len()).for_each(|i| actual.extend(held_out(panel.history_of(i), back, length)));
     }
-    let calibrator = Calibrator::fit(&forecasts, &actual, length, panel.season_length);
+    let fit = |from: usize| {
+        Calibrator::fit(&forecasts[from..], &actual[from * length..], length, panel.season_length)
+    };
+    // The scored window is the first; its intervals come from those before it in time.
+    let (calibrator, earlier) = (fit(0), fit(panel.len()));
     let asked = PredictOptions { horizon: length, quantile_levels: options.quantile_levels.clone() };
-    let scores = holdout.scores(&assemble(panel, &last, &calibrator, &asked));
+    let scores = holdout.scores(&assemble(panel, &last, &earlier, &asked));
     Ok((calibrator, scores))
 }
 

@@ -201,7 +201,7 @@ impl Fit<'_> {
         Ok((network, best_epoch, report))
     }
 
-    /// Moves the quantiles by the forecasts of the validation steps, and scores them.
+    /// Moves the quantiles by the forecasts of the validation steps, and scores them out of sample.
     fn calibrate(
         &self,
         config: &mut TideConfig,
@@ -214,12 +214,17 @@ impl Fit<'_> {
         if holdout.length() == 0 {
             return Ok(());
         }
-        let ask = |config: &TideConfig, levels: &[f64]| {
+        let ask = |shifts: &[f64], levels: &[f64]| {
             let wanted = PredictOptions { horizon: holdout.length(), quantile_levels: levels.to_vec() };
-            config.forecaster(network).predict(holdout.panel(), &wanted, self.control)
+            let forecaster = Forecaster { shifts, ..config.forecaster(network) };
+            forecaster.predict(holdout.panel(), &wanted, self.control)
         };
-        config.shifts = calibration::shifts(&ask(config, &config.levels)?, holdout.actual());
-        report.scores = holdout.scores(&ask(config, &self.options.quantile_levels)?);
+        let raw = ask(&config.shifts, &config.levels)?;
+        // Each half of the series is scored with the shifts that the other half asks for.
+        let [first, second] = calibration::halves(holdout.actual(), holdout.length())
+            .map(|actual| ask(&calibration::shifts(&raw, &actual), &self.options.quantile_levels));
+        report.scores = holdout.scores(&calibration::interleaved(second?, &first?));
+        config.shifts = calibration::shifts(&raw, holdout.actual());
         report.naive = seasonal_naive::scores(&holdout, self.options, self.control)?;
         Ok(())
     }

@@ -104,6 +104,28 @@ pub enum Duplicates {
     Last,
 }
 
+/// Steps at the end of every history from which nothing is learnt about those before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeldOut {
+    /// None.
+    #[default]
+    Nothing,
+    /// So many.
+    Steps(usize),
+    /// The usual horizon of the frequency.
+    UsualHorizon,
+}
+
+impl HeldOut {
+    fn steps(self, frequency: Frequency) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Steps(steps) => steps,
+            Self::UsualHorizon => frequency.default_horizon(),
+        }
+    }
+}
+
 /// How the rows become a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct FinishOptions {
@@ -115,6 +137,8 @@ pub struct FinishOptions {
     pub duplicates: Duplicates,
     /// Periods in a season; `None` takes the usual one of the frequency.
     pub season_length: Option<usize>,
+    /// Steps at the end of history that are held out: nothing from them goes into a gap before them.
+    pub held_out: HeldOut,
     /// Where history ends in a series without later values of the target, which then is kept even where
     /// the target is NULL in every row; `None` takes the latest value over all series.
     pub cutoff: Option<i64>,
@@ -359,13 +383,15 @@ impl PanelBuilder {
     ) -> Result<Panel> {
         let Self { schema, mut keys, target, known, past, statics, .. } = self;
         let mut target = layout.scatter(target, f64::NAN);
-        report.gaps_filled = layout.fill_gaps(&mut target, options.gaps).map_err(|(series, period)| {
-            let at = frequency.instant(origin, period).unwrap_or(0);
-            let key = if keys[series].is_empty() { String::new() } else { format!("{}, ", keys[series]) };
-            let place = format!("{key}{}={}", schema.time, schema.time_kind.format(at));
-            Error::data(format!("{} has no row for {place} and GAPS is ERROR", schema.table))
-                .with_hint("use GAPS ZERO, NULL, PREVIOUS or LINEAR")
-        })?;
+        let held_out = options.held_out.steps(frequency);
+        report.gaps_filled =
+            layout.fill_gaps(&mut target, options.gaps, held_out).map_err(|(series, period)| {
+                let at = frequency.instant(origin, period).unwrap_or(0);
+                let key = if keys[series].is_empty() { String::new() } else { format!("{}, ", keys[series]) };
+                let place = format!("{key}{}={}", schema.time, schema.time_kind.format(at));
+                Error::data(format!("{} has no row for {place} and GAPS is ERROR", schema.table))
+                    .with_hint("use GAPS ZERO, NULL, PREVIOUS or LINEAR")
+            })?;
         layout.clear_future(&mut target, f64::NAN);
         let known = known.into_iter().map(|store| scattered(store, &layout, false)).collect();
         let past = past.into_iter().map(|store| scattered(store, &layout, true)).collect();

@@ -109,6 +109,18 @@ impl Frequency {
         }
     }
 
+    /// The usual horizon: four weeks of days, a quarter of weeks, a year of months, two days of hours.
+    pub fn default_horizon(self) -> usize {
+        match self {
+            Self::Months(n) if n >= 12 => 4,
+            Self::Months(n) if n >= 3 => 8,
+            Self::Months(_) | Self::Integer(_) => 12,
+            Self::Days(n) if n >= 7 => 13,
+            Self::Days(_) => 28,
+            Self::Seconds(_) => 48,
+        }
+    }
+
     /// Periods in the season that data of this frequency usually has; 1 where there is none.
     pub fn default_season_length(self) -> usize {
         let share = |whole: i64, part: i64| if part > 0 && whole % part == 0 { whole / part } else { 1 };

@@ -250,12 +250,19 @@ impl Layout {
     }
 
     /// Fills the periods of history without a row and counts them; fails with series and period of the
-    /// first one when gaps are an error.
-    pub(super) fn fill_gaps(&self, target: &mut [f64], gaps: Gaps) -> Result<usize, (usize, i64)> {
+    /// first one when gaps are an error. A gap that begins before the last `held_out` steps of history takes
+    /// nothing from them.
+    pub(super) fn fill_gaps(
+        &self,
+        target: &mut [f64],
+        gaps: Gaps,
+        held_out: usize,
+    ) -> Result<usize, (usize, i64)> {
         let mut filled = 0;
         for (i, p) in self.placements.iter().enumerate() {
             let Some(slots) = &p.slots else { continue };
             let history = &mut target[self.offsets[i]..self.offsets[i] + self.history[i]];
+            let boundary = history.len().saturating_sub(held_out);
             let mut neighbours = Neighbours::default();
             for pair in slots.windows(2) {
                 let gap = pair[0] as usize + 1..(pair[1] as usize).min(history.len());
@@ -266,7 +273,7 @@ impl Layout {
                     return Err((p.series, p.start + gap.start as i64));
                 }
                 filled += gap.len();
-                fill_gap(history, gap, gaps, &mut neighbours);
+                fill_gap(history, gap, gaps, boundary, &mut neighbours);
             }
         }
         Ok(filled)
@@ -327,7 +334,13 @@ impl Neighbours {
     }
 }
 
-fn fill_gap(history: &mut [f64], gap: Range<usize>, gaps: Gaps, neighbours: &mut Neighbours) {
+fn fill_gap(
+    history: &mut [f64],
+    gap: Range<usize>,
+    gaps: Gaps,
+    boundary: usize,
+    neighbours: &mut Neighbours,
+) {
     match gaps {
         Gaps::Zero => history[gap].fill(0.0),
         Gaps::Null | Gaps::Error => {}
@@ -339,7 +352,9 @@ fn fill_gap(history: &mut [f64], gap: Range<usize>, gaps: Gaps, neighbours: &mut
         }
         Gaps::Linear => {
             if let (Some(from), Some(to)) = neighbours.around(history, &gap) {
-                let (low, high, width) = (history[from], history[to], (to - from) as f64);
+                let leaks = gap.start < boundary && to >= boundary;
+                let (low, width) = (history[from], (to - from) as f64);
+                let high = if leaks { low } else { history[to] };
                 for row in gap {
                     history[row] = low + (high - low) * (row - from) as f64 / width;
                 }

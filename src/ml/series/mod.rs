@@ -10,7 +10,7 @@ mod panel;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{Duplicates, FinishOptions, Gaps, PanelBuilder, PanelReport, PanelSchema, Rows};
+pub use builder::{Duplicates, FinishOptions, Gaps, HeldOut, PanelBuilder, PanelReport, PanelSchema, Rows};
 pub use column::{Column, ColumnKind, ColumnSpec};
 pub use frequency::{Frequency, TimeKind};
 pub use future::{FutureReport, FutureRows};

@@ -3,8 +3,8 @@
 use crate::error::{ErrorKind, Result, Subject};
 use crate::ml::control::Control;
 use crate::ml::series::{
-    Column, ColumnKind, ColumnSpec, Duplicates, FinishOptions, Frequency, Gaps, Grid, MISSING, Panel,
-    PanelBuilder, PanelReport, PanelSchema, Rows, TimeKind, Values,
+    Column, ColumnKind, ColumnSpec, Duplicates, FinishOptions, Frequency, Gaps, Grid, HeldOut, MISSING,
+    Panel, PanelBuilder, PanelReport, PanelSchema, Rows, TimeKind, Values,
 };
 
 const DAY: i64 = 86_400_000_000;
@@ -116,6 +116,22 @@ fn every_policy_fills_its_way() {
     assert!((filled(Gaps::Linear).unwrap()[2] - (1.0 + 8.0 * 2.0 / 3.0)).abs() < 1e-12);
     let message = filled(Gaps::Error).unwrap_err();
     assert_eq!(message.message(), "sales has no row for sale_date=1970-01-03 and GAPS is ERROR");
+}
+
+#[test]
+fn held_out_steps_do_not_reach_into_a_gap_before_them() {
+    let filled = |last: f64, steps| {
+        let mut b = builder();
+        append(&mut b, "", &[(0, 1.0), (1, 3.0), (4, last), (5, last)]).unwrap();
+        let held_out = HeldOut::Steps(steps);
+        let options = FinishOptions { gaps: Gaps::Linear, held_out, ..FinishOptions::default() };
+        finish(b, options).unwrap().0.target
+    };
+    assert_eq!(filled(9.0, 1)[..4], [1.0, 3.0, 5.0, 7.0]);
+    for steps in [2, 3] {
+        assert_eq!(filled(9.0, steps)[..4], [1.0, 3.0, 3.0, 3.0]);
+        assert_eq!(filled(9.0, steps)[..4], filled(1e6, steps)[..4]);
+    }
 }
 
 #[test]
