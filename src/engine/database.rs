@@ -1,6 +1,6 @@
 //! One directory, opened: its lock, catalog, models, memory and threads.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -8,7 +8,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
 
-use crate::engine::functions;
+use crate::engine::engine::Engine;
 use crate::engine::registry::ModelRegistry;
 use crate::engine::running::RunningTrainings;
 use crate::engine::runtime::Runtimes;
@@ -25,26 +25,6 @@ pub struct Settings {
     pub memory_limit: Option<usize>,
     /// Threads for queries; default one per core.
     pub threads: Option<usize>,
-}
-
-/// What the sessions of one database share.
-#[derive(Debug)]
-pub struct Engine {
-    /// Tables and views.
-    pub catalog: Catalog,
-    /// Models.
-    pub registry: Arc<ModelRegistry>,
-    /// Threads.
-    pub runtimes: Runtimes,
-    /// Trainings that run now.
-    pub running: RunningTrainings,
-    /// Memory pool, object stores and caches of DataFusion.
-    pub environment: Arc<RuntimeEnv>,
-    /// Threads for queries.
-    pub threads: usize,
-    path: PathBuf,
-    /// Keeps a temporary directory until the last session is gone.
-    _temporary: Option<tempfile::TempDir>,
 }
 
 /// An open database; cheap to clone, closed when the last clone and session are gone.
@@ -158,11 +138,4 @@ fn machine_memory() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kib: usize = text.lines().next()?.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
-}
-
-/// Registers our functions on a session's state.
-pub(super) fn register_functions(
-    state: &mut datafusion::execution::session_state::SessionState,
-) -> Result<()> {
-    functions::register_all(state).map_err(Error::from)
 }

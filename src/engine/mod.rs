@@ -2,6 +2,7 @@
 
 mod database;
 mod ddl;
+mod engine;
 mod external;
 mod fault;
 mod functions;

@@ -9,7 +9,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::external;
 use crate::engine::storage::{DEFAULT_SCHEMA, Entry, TableName, TableVersion};
 use crate::engine::system;

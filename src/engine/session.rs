@@ -17,9 +17,10 @@ use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
-use crate::engine::database::{Engine, register_functions};
 use crate::engine::ddl::{self, Lowered};
+use crate::engine::engine::Engine;
 use crate::engine::fault;
+use crate::engine::functions;
 use crate::engine::plan::{CommandNode, ForetellPlanner, Mode, Scope, TrainNode, dml_guard};
 use crate::engine::query::{self, Message, Query, QueryContext, Tag};
 use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner};
@@ -126,7 +127,7 @@ fn new_state(engine: &Arc<Engine>) -> SessionState {
         .with_query_planner(Arc::new(ForetellPlanner::new(Arc::clone(engine))))
         .build();
     // Registering under fixed names on a fresh state cannot fail.
-    register_functions(&mut state).expect("functions have distinct names");
+    functions::register_all(&mut state).expect("functions have distinct names");
     state
 }
 

@@ -10,7 +10,7 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::Result as DfResult;
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::plan::skill;
 use crate::engine::registry::{Manifest, Model, ModelRole};
 use crate::error::{Error, Result};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::options::OPTIONS;
 pub(super) use crate::engine::plan::TABLE_FUNCTIONS;
 use crate::engine::sql::CLAUSES;

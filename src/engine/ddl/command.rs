@@ -5,8 +5,8 @@ use std::sync::Arc;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 
-use crate::engine::database::Engine;
 use crate::engine::ddl::{model, table};
+use crate::engine::engine::Engine;
 use crate::engine::query::{QueryContext, Tag};
 use crate::engine::sql::ModelChange;
 use crate::engine::storage::{ColumnDefinition, ExternalTable, IfExists, TableDefinition, TableName, View};

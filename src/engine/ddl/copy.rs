@@ -12,9 +12,9 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, iden
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Ident;
 
-use crate::engine::database::Engine;
 use crate::engine::ddl::command::Lowered;
 use crate::engine::ddl::names::fold;
+use crate::engine::engine::Engine;
 use crate::engine::external;
 use crate::engine::query::Tag;
 use crate::engine::schemas::CATALOG;

@@ -1,6 +1,6 @@
 //! Changes of models.
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::query::QueryContext;
 use crate::engine::sql::ModelChange;
 use crate::error::{ErrorKind, Result};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::query::QueryContext;
 use crate::engine::schemas::SYSTEM_SCHEMA;
 use crate::engine::storage::{Entry, ExternalTable, IfExists, TableDefinition, TableName};

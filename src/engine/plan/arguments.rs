@@ -1,10 +1,16 @@
 //! Arguments of table functions: positional and named, names checked, values typed.
 
-use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::logical_expr::planner::RelationPlannerContext;
-use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, ObjectName, Query};
+use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::DFSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::planner::RelationPlannerContext;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, ObjectName, Query, Spanned};
+
+use crate::engine::fault;
+use crate::engine::options;
 use crate::engine::plan::scope::Scope;
 use crate::engine::sql::{select_from, table};
 use crate::error::{Error, Subject, did_you_mean};
@@ -146,6 +152,54 @@ impl Arguments {
     pub fn invalid(&self, message: String) -> DataFusionError {
         Error::input(Subject::Option, message).into()
     }
+}
+
+/// A constant argument; parameters get this type.
+pub fn scalar(
+    value: ast::Expr,
+    data_type: DataType,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Expr> {
+    let mut expr = context.sql_to_expr(value, &DFSchema::empty())?;
+    if let Expr::Placeholder(placeholder) = &mut expr
+        && placeholder.field.is_none()
+    {
+        placeholder.field = Some(Arc::new(Field::new(&placeholder.id, data_type, true)));
+    }
+    Ok(expr)
+}
+
+/// A whole number in an inclusive range that is known while planning.
+pub fn whole_number(
+    name: &str,
+    value: ast::Expr,
+    (min, max): (i64, i64),
+    context: &mut dyn RelationPlannerContext,
+) -> Result<i64> {
+    let span = value.span();
+    let expr = scalar(value, DataType::Int64, context)?;
+    options::whole_number(name, &expr, min, max).map_err(|e| fault::at(e, span))
+}
+
+/// The first argument: a model's name.
+pub fn model_argument(args: &mut Arguments, context: &dyn RelationPlannerContext) -> Result<String> {
+    match args.positional(0) {
+        Some(value) if args.positional_len() == 0 => args.as_name("the model", value, context),
+        Some(_) => {
+            Err(args.invalid("only the model is positional; write the others as name => value".to_owned()))
+        }
+        None => Err(args.invalid("the first argument is a model: forecast(my_model)".to_owned())),
+    }
+}
+
+/// `version => n`.
+pub fn version_argument(
+    args: &mut Arguments,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Option<u64>> {
+    let Some(value) = args.named("version") else { return Ok(None) };
+    let version = whole_number("version", value, (1, i64::MAX), context)?;
+    Ok(u64::try_from(version).ok())
 }
 
 fn derived(subquery: Box<Query>) -> ast::TableFactor {

@@ -13,8 +13,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
-use crate::engine::database::Engine;
 use crate::engine::ddl::{self, Command};
+use crate::engine::engine::Engine;
 use crate::engine::plan::node::identified;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 

@@ -31,9 +31,8 @@ use datafusion::physical_plan::{
 use datafusion::sql::sqlparser::ast::{self, FunctionArg};
 use futures::StreamExt;
 
-use crate::engine::plan::arguments::Arguments;
+use crate::engine::plan::arguments::{Arguments, whole_number};
 use crate::engine::plan::features::lags::{Columns, LagFeatures, ORDER, Windows};
-use crate::engine::plan::relation::whole_number;
 use crate::engine::plan::scope::Scope;
 use crate::error::{Error, Subject, did_you_mean};
 

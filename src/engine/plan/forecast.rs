@@ -18,14 +18,13 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::sqlparser::ast::{self, FunctionArg, Spanned};
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::fault;
 use crate::engine::options;
-use crate::engine::plan::arguments::Arguments;
+use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::forecasting::{self, Reading};
 use crate::engine::plan::input::{InputColumn, Role, plan_input};
 use crate::engine::plan::node::identified;
-use crate::engine::plan::relation::{model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{ColumnRole, Manifest, ModelRole};

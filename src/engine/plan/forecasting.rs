@@ -16,7 +16,7 @@ use datafusion::logical_expr::{ColumnarValue, Expr};
 use datafusion::physical_plan::{EmptyRecordBatchStream, PhysicalExpr};
 use futures::{Stream, StreamExt};
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::plan::forecast::{Shape, lower_level, needed_columns, quantile_name, upper_level};
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, instants};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{DFSchema, TableReference};
+use datafusion::common::TableReference;
 use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{
@@ -19,10 +19,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::ddl;
-use crate::engine::fault;
 use crate::engine::functions::{SyntheticSales, SyntheticSalesTable};
 use crate::engine::options::{self, RawOption};
-use crate::engine::plan::arguments::Arguments;
+use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::features;
 use crate::engine::plan::forecast;
 use crate::engine::plan::input::plan_input;
@@ -257,54 +256,6 @@ impl ForetellRelations {
             _ => ours.into(),
         }
     }
-}
-
-/// A constant argument; parameters get this type.
-pub fn scalar(
-    value: ast::Expr,
-    data_type: DataType,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<Expr> {
-    let mut expr = context.sql_to_expr(value, &DFSchema::empty())?;
-    if let Expr::Placeholder(placeholder) = &mut expr
-        && placeholder.field.is_none()
-    {
-        placeholder.field = Some(Arc::new(Field::new(&placeholder.id, data_type, true)));
-    }
-    Ok(expr)
-}
-
-/// A whole number in an inclusive range that is known while planning.
-pub fn whole_number(
-    name: &str,
-    value: ast::Expr,
-    (min, max): (i64, i64),
-    context: &mut dyn RelationPlannerContext,
-) -> Result<i64> {
-    let span = value.span();
-    let expr = scalar(value, DataType::Int64, context)?;
-    options::whole_number(name, &expr, min, max).map_err(|e| fault::at(e, span))
-}
-
-/// The first argument: a model's name.
-pub fn model_argument(args: &mut Arguments, context: &dyn RelationPlannerContext) -> Result<String> {
-    match args.positional(0) {
-        Some(value) if args.positional_len() == 0 => args.as_name("the model", value, context),
-        Some(_) => {
-            Err(args.invalid("only the model is positional; write the others as name => value".to_owned()))
-        }
-        None => Err(args.invalid("the first argument is a model: forecast(my_model)".to_owned())),
-    }
-}
-
-/// `version => n`.
-pub fn version_argument(
-    args: &mut Arguments,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<Option<u64>> {
-    let Some(value) = args.named("version") else { return Ok(None) };
-    let version = whole_number("version", value, (1, i64::MAX), context)?;
-    Ok(u64::try_from(version).ok())
 }
 
 /// Rows that are known while planning, as a relation.

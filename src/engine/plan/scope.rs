@@ -8,7 +8,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::plan::relation::ForetellRelations;
 use crate::engine::query::QueryContext;
 use crate::engine::sql::{Source, TrainStatement, repair};

@@ -6,7 +6,7 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::plan::training::skill;
 use crate::engine::registry::{Manifest, ModelRole};
 use crate::engine::storage::{ColumnDefinition, VersionInfo, sql_name};

@@ -17,7 +17,7 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder}
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::unparser::expr_to_sql;
 
-use crate::engine::database::Engine;
+use crate::engine::engine::Engine;
 use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::plan::input::{Role, TrainingInput};
 use crate::engine::plan::node::identified;

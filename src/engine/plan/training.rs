@@ -13,8 +13,8 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
-use crate::engine::database::Engine;
 use crate::engine::ddl;
+use crate::engine::engine::Engine;
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::input::{InputColumn, Role, table_name};
 use crate::engine::plan::series::{Runs, SeriesLayout};

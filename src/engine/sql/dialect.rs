@@ -13,9 +13,6 @@ use crate::engine::sql::words::starts_with;
 use crate::engine::sql::{sugar, train};
 use crate::error::Error;
 
-/// Quote style of names that only our own statements can produce: the tokenizer never yields it.
-pub const MARK: char = '[';
-
 type Parsed = Result<ast::Statement, ParserError>;
 
 /// The dialect of one text; collects the TRAIN statements that it met.

@@ -11,8 +11,7 @@ mod train;
 mod words;
 
 pub use command::{CommandStatement, Commented, ModelChange, TableChange};
-pub use dialect::MARK;
 pub use repair::repair;
 pub use source::Source;
 pub use statement::{Body, Piece, Statement, is_complete, parse_one, shift, split};
-pub use train::{CLAUSES, Item, Relation, TrainStatement, parse_text, rows, select_from, table};
+pub use train::{CLAUSES, Item, MARK, Relation, TrainStatement, parse_text, rows, select_from, table};

@@ -10,13 +10,15 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use crate::engine::sql::dialect::MARK;
 use crate::engine::sql::source::Source;
 use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
 use crate::ml::forecaster::Family;
 use crate::ml::models::{family_name, parse_family};
 use crate::ml::series::{Frequency, Gaps};
+
+/// Quote style of names that only our own statements can produce: the tokenizer never yields it.
+pub const MARK: char = '[';
 
 /// The clauses of this release, as users write them.
 pub const CLAUSES: &[&str] = &[

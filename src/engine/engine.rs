@@ -1,0 +1,32 @@
+//! What all sessions of one database share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::execution::runtime_env::RuntimeEnv;
+
+use crate::engine::registry::ModelRegistry;
+use crate::engine::running::RunningTrainings;
+use crate::engine::runtime::Runtimes;
+use crate::engine::storage::Catalog;
+
+/// The parts of an open database.
+#[derive(Debug)]
+pub struct Engine {
+    /// Tables and views.
+    pub catalog: Catalog,
+    /// Models.
+    pub registry: Arc<ModelRegistry>,
+    /// Threads.
+    pub runtimes: Runtimes,
+    /// Trainings that run now.
+    pub running: RunningTrainings,
+    /// Memory pool, object stores and caches of DataFusion.
+    pub environment: Arc<RuntimeEnv>,
+    /// Threads for queries.
+    pub threads: usize,
+    /// The directory.
+    pub path: PathBuf,
+    /// Keeps a temporary directory until the last session is gone.
+    pub _temporary: Option<tempfile::TempDir>,
+}
