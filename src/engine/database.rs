@@ -8,11 +8,11 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
 
-use crate::engine::engine::Engine;
 use crate::engine::registry::ModelRegistry;
 use crate::engine::running::RunningTrainings;
 use crate::engine::runtime::Runtimes;
 use crate::engine::session::Session;
+use crate::engine::shared::Engine;
 use crate::engine::storage::{Access, Catalog};
 use crate::error::{Error, ErrorKind, Result, Subject};
 

@@ -2,7 +2,6 @@
 
 mod database;
 mod ddl;
-mod engine;
 mod external;
 mod fault;
 mod functions;
@@ -15,6 +14,7 @@ mod runtime;
 mod schemas;
 mod session;
 mod settings;
+mod shared;
 mod sql;
 mod system;
 mod words;

@@ -9,8 +9,8 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 
-use crate::engine::engine::Engine;
 use crate::engine::external;
+use crate::engine::shared::Engine;
 use crate::engine::storage::{DEFAULT_SCHEMA, Entry, TableName, TableVersion};
 use crate::engine::system;
 

@@ -18,13 +18,13 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use crate::engine::ddl::{self, Lowered};
-use crate::engine::engine::Engine;
 use crate::engine::fault;
 use crate::engine::functions;
 use crate::engine::plan::{CommandNode, ForetellPlanner, Mode, Scope, TrainNode, dml_guard};
 use crate::engine::query::{self, Message, Query, QueryContext, Tag};
 use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner};
 use crate::engine::settings::{self, ForetellSettings};
+use crate::engine::shared::Engine;
 use crate::engine::sql::{self, Body, Piece, Source, Statement};
 use crate::engine::storage::{DEFAULT_SCHEMA, TableName};
 use crate::engine::words::{self, Words};

@@ -10,9 +10,9 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::Result as DfResult;
 
-use crate::engine::engine::Engine;
 use crate::engine::plan::skill;
 use crate::engine::registry::{Manifest, Model, ModelRole};
+use crate::engine::shared::Engine;
 use crate::error::{Error, Result};
 use crate::ml::models::family_name;
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 
-use crate::engine::engine::Engine;
 use crate::engine::options::OPTIONS;
 pub(super) use crate::engine::plan::TABLE_FUNCTIONS;
+use crate::engine::shared::Engine;
 use crate::engine::sql::CLAUSES;
 use crate::engine::storage::{DEFAULT_SCHEMA, Entry};
 

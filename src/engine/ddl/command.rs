@@ -6,8 +6,8 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 
 use crate::engine::ddl::{model, table};
-use crate::engine::engine::Engine;
 use crate::engine::query::{QueryContext, Tag};
+use crate::engine::shared::Engine;
 use crate::engine::sql::ModelChange;
 use crate::engine::storage::{ColumnDefinition, ExternalTable, IfExists, TableDefinition, TableName, View};
 use crate::error::Result;

@@ -10,7 +10,7 @@ use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::copy::copy_from;
 use crate::engine::ddl::create::{added_column, create_external};
 use crate::engine::ddl::names::{fold, object_name, table_name};
-use crate::engine::engine::Engine;
+use crate::engine::shared::Engine;
 use crate::engine::sql::{CommandStatement, Commented, TableChange};
 use crate::error::{Error, Result};
 

@@ -1,7 +1,7 @@
 //! Changes of models.
 
-use crate::engine::engine::Engine;
 use crate::engine::query::QueryContext;
+use crate::engine::shared::Engine;
 use crate::engine::sql::ModelChange;
 use crate::error::{ErrorKind, Result};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 
-use crate::engine::engine::Engine;
 use crate::engine::query::QueryContext;
 use crate::engine::schemas::SYSTEM_SCHEMA;
+use crate::engine::shared::Engine;
 use crate::engine::storage::{Entry, ExternalTable, IfExists, TableDefinition, TableName};
 use crate::error::{Error, ErrorKind, Result, Subject};
 

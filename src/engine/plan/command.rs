@@ -14,9 +14,9 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use crate::engine::ddl::{self, Command};
-use crate::engine::engine::Engine;
 use crate::engine::plan::node::identified;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
+use crate::engine::shared::Engine;
 
 /// The logical node.
 #[derive(Debug, Clone)]

@@ -18,7 +18,6 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::sqlparser::ast::{self, FunctionArg, Spanned};
 
-use crate::engine::engine::Engine;
 use crate::engine::fault;
 use crate::engine::options;
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
@@ -28,6 +27,7 @@ use crate::engine::plan::node::identified;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{ColumnRole, Manifest, ModelRole};
+use crate::engine::shared::Engine;
 use crate::engine::sql::{self, TrainStatement};
 use crate::error::{Error, Subject};
 

@@ -16,12 +16,12 @@ use datafusion::logical_expr::{ColumnarValue, Expr};
 use datafusion::physical_plan::{EmptyRecordBatchStream, PhysicalExpr};
 use futures::{Stream, StreamExt};
 
-use crate::engine::engine::Engine;
 use crate::engine::plan::forecast::{Shape, lower_level, needed_columns, quantile_name, upper_level};
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, instants};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
+use crate::engine::shared::Engine;
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{Forecast, PredictOptions, Status};
 use crate::ml::series::{

@@ -11,12 +11,12 @@ use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
-use crate::engine::engine::Engine;
 use crate::engine::plan::command::{self, CommandNode};
 use crate::engine::plan::dml_guard::{self, Guarded};
 use crate::engine::plan::features::{LagFeaturesExec, LagFeaturesNode};
 use crate::engine::plan::forecast::{self, ForecastNode};
 use crate::engine::plan::train::{self, TrainNode};
+use crate::engine::shared::Engine;
 
 /// Plans our nodes and guards UPDATE and DELETE.
 #[derive(Debug)]

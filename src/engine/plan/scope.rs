@@ -8,9 +8,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
-use crate::engine::engine::Engine;
 use crate::engine::plan::relation::ForetellRelations;
 use crate::engine::query::QueryContext;
+use crate::engine::shared::Engine;
 use crate::engine::sql::{Source, TrainStatement, repair};
 
 /// The surroundings of one statement.

@@ -6,9 +6,9 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 
-use crate::engine::engine::Engine;
 use crate::engine::plan::training::skill;
 use crate::engine::registry::{Manifest, ModelRole};
+use crate::engine::shared::Engine;
 use crate::engine::storage::{ColumnDefinition, VersionInfo, sql_name};
 use crate::error::{Error, Result};
 use crate::ml::models::family_name;

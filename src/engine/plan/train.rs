@@ -17,12 +17,12 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder}
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::unparser::expr_to_sql;
 
-use crate::engine::engine::Engine;
 use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::plan::input::{Role, TrainingInput};
 use crate::engine::plan::node::identified;
 use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
+use crate::engine::shared::Engine;
 use crate::engine::sql::TrainStatement;
 use crate::error::{Error, Subject};
 

@@ -14,12 +14,12 @@ use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
 use crate::engine::ddl;
-use crate::engine::engine::Engine;
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::input::{InputColumn, Role, table_name};
 use crate::engine::plan::series::{Runs, SeriesLayout};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Manifest, ModelRole, PublishMode};
+use crate::engine::shared::Engine;
 use crate::engine::sql::TrainStatement;
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Result, Subject};
