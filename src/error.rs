@@ -211,14 +211,31 @@ impl std::error::Error for Error {}
 
 /// `; did you mean X?` for the candidate closest to `word`, or nothing when none is close.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    closest(word, candidates).map(|c| format!("; did you mean {c}?")).unwrap_or_default()
+}
+
+/// As [`did_you_mean`], for names of columns and tables, which need quotes where they have capitals.
+pub fn did_you_mean_name<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    closest(word, candidates).map(|c| format!("; did you mean {}?", identifier(c))).unwrap_or_default()
+}
+
+fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     candidates
         .into_iter()
         .map(|c| (strsim::damerau_levenshtein(&word, &c.to_lowercase()), c))
         .filter(|(distance, c)| *distance <= 1 + c.len().max(word.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, c)| format!("; did you mean {c}?"))
-        .unwrap_or_default()
+        .map(|(_, c)| c)
+}
+
+/// A name as it must be written in SQL: in double quotes unless it is a word in lower case.
+pub fn identifier(name: &str) -> String {
+    let plain = |c: char| c.is_lowercase() || c.is_ascii_digit() || c == '_';
+    if !name.is_empty() && name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]
@@ -230,5 +247,9 @@ mod tests {
         let clauses = ["HORIZON", "TARGET", "PARTITION"];
         assert_eq!(did_you_mean("horizons", clauses), "; did you mean HORIZON?");
         assert_eq!(did_you_mean("zebra", clauses), "");
+        let names = ["Units", "day", "net sales"];
+        assert_eq!(did_you_mean_name("units", names), "; did you mean \"Units\"?");
+        assert_eq!(did_you_mean_name("days", names), "; did you mean day?");
+        assert_eq!(did_you_mean_name("netsales", names), "; did you mean \"net sales\"?");
     }
 }

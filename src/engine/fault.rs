@@ -6,7 +6,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
 
 use crate::engine::sql::Source;
-use crate::error::{Error, ErrorKind, Subject, did_you_mean};
+use crate::error::{Error, ErrorKind, Subject, did_you_mean_name, identifier};
 
 /// Ours travels through DataFusion as a passenger.
 impl From<Error> for DataFusionError {
@@ -67,8 +67,21 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::IoError(e) => Error::new(ErrorKind::Unavailable, Subject::File, e.to_string()),
         DataFusionError::ObjectStore(e) => from_store(e.to_string()),
         DataFusionError::ParquetError(e) => Error::corrupt(Subject::File, plain(&e.to_string())),
-        other => Error::internal(plain(&other.strip_backtrace())),
+        other => {
+            let message = plain(&other.strip_backtrace());
+            wrong_arguments(&message).unwrap_or_else(|| Error::internal(message))
+        }
     }
+}
+
+/// A function that does not take values of these types, which DataFusion may call a bug of its own.
+fn wrong_arguments(message: &str) -> Option<Error> {
+    let rest = message.split("No function matches the given name and argument types '").nth(1)?;
+    let call = rest.split('\'').next()?;
+    Some(
+        Error::input(Subject::Function, format!("no function {call} takes values of these types"))
+            .with_hint("cast them: CAST(x AS double precision)"),
+    )
 }
 
 fn from_external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
@@ -120,17 +133,17 @@ fn column_not_found(field: &Column, valid: &[Column]) -> Error {
         (None, [table]) => format!(" in {table}"),
         _ => String::new(),
     };
-    let suggestion = did_you_mean(field.name(), valid.iter().map(Column::name));
+    let suggestion = did_you_mean_name(field.name(), valid.iter().map(Column::name));
     let error = Error::not_found(Subject::Column, format!("no column {}{place}{suggestion}", field.name()));
     match valid.len() {
         0 => error,
-        _ => error.with_hint(format!("columns: {}", shorten(valid.iter().map(Column::name)))),
+        _ => error.with_hint(format!("columns: {}", shorten(valid.iter().map(|c| identifier(c.name()))))),
     }
 }
 
-fn shorten<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+fn shorten(names: impl ExactSizeIterator<Item = String>) -> String {
     let total = names.len();
-    let shown: Vec<&str> = names.take(20).collect();
+    let shown: Vec<String> = names.take(20).collect();
     let rest = if total > shown.len() { format!(" and {} more", total - shown.len()) } else { String::new() };
     format!("{}{rest}", shown.join(", "))
 }
@@ -139,6 +152,9 @@ fn from_plan(message: &str) -> Error {
     let message = plain(message);
     if let Some(table) = message.strip_prefix("table '").and_then(|m| m.strip_suffix("' not found")) {
         return Error::not_found(Subject::Table, format!("no table {}", short_name(table)));
+    }
+    if let Some(error) = wrong_arguments(&message) {
+        return error;
     }
     let quoted = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('\'').next());
     if let Some(name) = quoted("Invalid function '") {

@@ -216,7 +216,7 @@ impl Clauses<'_> {
 
     fn no_column(&self, name: &str) -> DataFusionError {
         let suggestion =
-            crate::error::did_you_mean(name, self.schema.fields().iter().map(|f| f.name().as_str()));
+            crate::error::did_you_mean_name(name, self.schema.fields().iter().map(|f| f.name().as_str()));
         Error::not_found(Subject::Column, format!("no column {name} in {}{suggestion}", self.table)).into()
     }
 }
