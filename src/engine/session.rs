@@ -232,7 +232,8 @@ impl Inner {
         }
     }
 
-    /// Runs what must come before the physical plan: session statements, and subqueries of changes.
+    /// Runs what must come before the physical plan: session statements, and subqueries of changes; of a
+    /// statement under EXPLAIN the subqueries only.
     async fn prepare(&self, state: &SessionState, plan: LogicalPlan) -> DfResult<LogicalPlan> {
         match plan {
             LogicalPlan::Statement(StatementPlan::SetVariable(set)) => {
@@ -253,23 +254,30 @@ impl Inner {
                 let plan = self.context.execute_logical_plan(plan).await?.into_parts().1;
                 Box::pin(self.prepare(state, plan)).await
             }
-            LogicalPlan::Dml(dml) => {
-                let mut values = vec![];
-                for subquery in dml_guard::subqueries(&dml)? {
-                    values.push(first_column(state, subquery).await?);
-                }
-                dml_guard::with_values(dml, values)
-            }
-            LogicalPlan::Explain(explain) => {
-                let plan = Box::pin(self.prepare(state, explain.plan.as_ref().clone())).await?;
-                Ok(LogicalPlan::Explain(Explain { plan: Arc::new(plan), ..explain }))
-            }
-            LogicalPlan::Analyze(analyze) => {
-                let input = Box::pin(self.prepare(state, analyze.input.as_ref().clone())).await?;
-                Ok(LogicalPlan::Analyze(Analyze { input: Arc::new(input), ..analyze }))
-            }
-            plan => Ok(plan),
+            plan => run_subqueries(state, plan).await,
         }
+    }
+}
+
+/// The plan with the values of the subqueries of a change in their places.
+async fn run_subqueries(state: &SessionState, plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    match plan {
+        LogicalPlan::Dml(dml) => {
+            let mut values = vec![];
+            for subquery in dml_guard::subqueries(&dml)? {
+                values.push(first_column(state, subquery).await?);
+            }
+            dml_guard::with_values(dml, values)
+        }
+        LogicalPlan::Explain(explain) => {
+            let plan = Box::pin(run_subqueries(state, explain.plan.as_ref().clone())).await?;
+            Ok(LogicalPlan::Explain(Explain { plan: Arc::new(plan), ..explain }))
+        }
+        LogicalPlan::Analyze(analyze) => {
+            let input = Box::pin(run_subqueries(state, analyze.input.as_ref().clone())).await?;
+            Ok(LogicalPlan::Analyze(Analyze { input: Arc::new(input), ..analyze }))
+        }
+        plan => Ok(plan),
     }
 }
 
