@@ -158,6 +158,14 @@ impl Error {
         self
     }
 
+    /// Adds the place in the SQL text where it is known.
+    pub fn at(self, span: Option<Span>) -> Self {
+        match span {
+            Some(span) => self.with_span(span),
+            None => self,
+        }
+    }
+
     /// Puts what the error happened in before the message.
     pub fn with_context(mut self, context: impl fmt::Display) -> Self {
         self.0.message = format!("{context}: {}", self.0.message);

@@ -42,10 +42,7 @@ pub fn located(error: &DataFusionError, source: &Source) -> Error {
         let start = Location { line: span.start.line, column: span.start.column };
         source.span(TokenSpan { start, end: Location { line: span.end.line, column: span.end.column } })
     });
-    match place {
-        Some(span) => ours.with_span(span),
-        None => ours,
-    }
+    ours.at(place)
 }
 
 fn translate(error: &DataFusionError) -> Error {

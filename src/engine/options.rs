@@ -111,7 +111,7 @@ impl TrainOptions {
             fit: default_fit(),
         };
         for option in raw {
-            options.read(option).map_err(|e| placed(e, option))?;
+            options.read(option).map_err(|e| e.at(option.place))?;
         }
         if options.quantile_levels.is_empty() {
             options.quantile_levels = QUANTILES_DEFAULT.to_vec();
@@ -186,13 +186,6 @@ pub fn is_whole(name: &str) -> bool {
     OPTIONS.iter().chain(CLAUSES).any(|s| s.name == name && matches!(s.range, Range::Integer(..)))
 }
 
-fn placed(error: Error, option: &RawOption) -> Error {
-    match option.place {
-        Some(span) => error.with_span(span),
-        None => error,
-    }
-}
-
 /// The value of a literal or bound parameter; `None` for a parameter without a value.
 fn literal(expr: &Expr) -> Option<ScalarValue> {
     match expr.clone().unalias() {
@@ -204,21 +197,22 @@ fn literal(expr: &Expr) -> Option<ScalarValue> {
 }
 
 fn in_range(spec: &OptionSpec, value: &ScalarValue) -> Result<f64> {
-    let number = as_number(value);
-    let (inside, rule) = match spec.range {
-        Range::Integer(min, max) => {
-            let inside = number.is_some_and(|n| n.fract() == 0.0 && n >= min as f64 && n <= max as f64);
-            (inside, format!("must be a whole number from {min} to {max}"))
-        }
-        Range::Number(min, max) => {
-            (number.is_some_and(|n| n >= min && n <= max), format!("must be a number from {min} to {max}"))
-        }
+    let checked = match spec.range {
+        Range::Integer(min, max) => whole(spec.name, value, min, max),
+        Range::Number(min, max) => as_number(value).filter(|n| *n >= min && *n <= max).ok_or_else(|| {
+            let message = format!("{} must be a number from {min} to {max}, got {value}", spec.name);
+            Error::input(Subject::Option, message)
+        }),
     };
-    match number {
-        Some(number) if inside => Ok(number),
-        _ => Err(Error::input(Subject::Option, format!("{} {rule}, got {value}", spec.name))
-            .with_hint(format!("{}: {}", spec.name, spec.doc))),
-    }
+    checked.map_err(|e| e.with_hint(format!("{}: {}", spec.name, spec.doc)))
+}
+
+fn whole(name: &str, value: &ScalarValue, min: i64, max: i64) -> Result<f64> {
+    let number = as_number(value).filter(|n| n.fract() == 0.0 && *n >= min as f64 && *n <= max as f64);
+    number.ok_or_else(|| {
+        let message = format!("{name} must be a whole number from {min} to {max}, got {value}");
+        Error::input(Subject::Option, message)
+    })
 }
 
 fn as_number(value: &ScalarValue) -> Option<f64> {
@@ -259,13 +253,7 @@ pub fn ascending(mut levels: Vec<f64>) -> Vec<f64> {
 /// A named argument that is a whole number in a range.
 pub fn whole_number(name: &str, expr: &Expr, min: i64, max: i64) -> Result<i64> {
     let value = literal(expr).ok_or_else(|| Error::input(Subject::Option, format!("{name} has no value")))?;
-    let number = as_number(&value).filter(|n| n.fract() == 0.0 && *n >= min as f64 && *n <= max as f64);
-    number.map(|n| n as i64).ok_or_else(|| {
-        Error::input(
-            Subject::Option,
-            format!("{name} must be a whole number from {min} to {max}, got {value}"),
-        )
-    })
+    whole(name, &value, min, max).map(|n| n as i64)
 }
 
 /// Checks `horizon`.

@@ -105,7 +105,7 @@ pub fn rename(statement: ast::Statement) -> ast::Statement {
 
 /// RESET; DataFusion's own knows nothing of extensions, so ours are set to their default.
 pub fn reset(reset: ResetVariable) -> StatementPlan {
-    let name = reset.variable.strip_prefix(PREFIX).and_then(|name| name.strip_prefix('.'));
+    let name = ours(&reset.variable);
     let entry =
         ForetellSettings::default().entries().into_iter().find(|entry| Some(entry.key.as_str()) == name);
     match entry {
@@ -114,6 +114,11 @@ pub fn reset(reset: ResetVariable) -> StatementPlan {
         }
         _ => StatementPlan::ResetVariable(reset),
     }
+}
+
+/// What follows our prefix in a full name.
+fn ours(name: &str) -> Option<&str> {
+    name.strip_prefix(PREFIX)?.strip_prefix('.')
 }
 
 /// The name of a setting with its prefix.
@@ -130,8 +135,7 @@ pub fn check_name(state: &SessionState, name: &str) -> Result<()> {
     }
     let entries = state.config().options().entries();
     let known = || entries.iter().map(|entry| entry.key.as_str());
-    let ours = name.strip_prefix(PREFIX).and_then(|n| n.strip_prefix('.')).unwrap_or_default();
-    if NAMES.contains(&ours) || known().any(|key| key == name) {
+    if ours(name).is_some_and(|ours| NAMES.contains(&ours)) || known().any(|key| key == name) {
         return Ok(());
     }
     let suggestion = did_you_mean(name, NAMES.iter().copied().chain(known()));

@@ -13,11 +13,11 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Ident;
 
 use crate::engine::ddl::command::Lowered;
-use crate::engine::ddl::names::fold;
 use crate::engine::external;
 use crate::engine::query::Tag;
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
+use crate::engine::sql::fold;
 use crate::engine::storage::TableName;
 use crate::error::{Error, Result, Subject};
 

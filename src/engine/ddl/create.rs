@@ -14,8 +14,9 @@ use datafusion::sql::sqlparser::ast::{self, ColumnOption, Ident, TableConstraint
 use futures::StreamExt;
 
 use crate::engine::ddl::command::{Command, Lowered};
-use crate::engine::ddl::names::{fold, object_name, table_name};
+use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::external;
+use crate::engine::sql::fold;
 use crate::engine::storage::{Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View};
 use crate::error::{Error, Result, Subject};
 

@@ -9,9 +9,9 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::copy::copy_from;
 use crate::engine::ddl::create::{added_column, create_external};
-use crate::engine::ddl::names::{fold, object_name, table_name};
+use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::shared::Engine;
-use crate::engine::sql::{CommandStatement, Commented, TableChange};
+use crate::engine::sql::{CommandStatement, Commented, TableChange, fold};
 use crate::error::{Error, Result};
 
 /// Lowers what DataFusion planned of DDL.

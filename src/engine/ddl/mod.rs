@@ -11,4 +11,4 @@ mod table;
 pub use command::{Command, Lowered, run};
 pub use create::{create_table, create_view};
 pub use lower::{lower, lower_command};
-pub use names::{fold, table_name};
+pub use names::table_name;

@@ -2,7 +2,7 @@
 
 use crate::engine::query::QueryContext;
 use crate::engine::shared::Engine;
-use crate::engine::sql::ModelChange;
+use crate::engine::sql::{ModelChange, fold};
 use crate::error::{ErrorKind, Result};
 
 /// DROP MODEL.
@@ -21,7 +21,7 @@ pub fn remove(engine: &Engine, name: &str, if_exists: bool, query: &QueryContext
 pub fn alter(engine: &Engine, name: &str, change: ModelChange) -> Result<()> {
     engine.catalog.ensure_writable()?;
     match change {
-        ModelChange::Rename(to) => engine.registry.rename(name, &super::names::fold(&to)),
+        ModelChange::Rename(to) => engine.registry.rename(name, &fold(&to)),
         ModelChange::Rollback => engine.registry.rollback(name).map(|_| ()),
         ModelChange::Promote(version) => engine.registry.promote(name, version),
         ModelChange::DropVersion(version) => engine.registry.drop_version(name, version),

@@ -1,16 +1,12 @@
 //! Names in statements and what they stand for.
 
 use datafusion::common::TableReference;
-use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{self, ObjectName};
 
 use crate::engine::schemas::{CATALOG, SYSTEM_SCHEMA};
+use crate::engine::sql::fold;
 use crate::engine::storage::{DEFAULT_SCHEMA, TableName};
 use crate::error::{Error, Result, Subject};
-
-/// An identifier as SQL reads it: folded to lower case unless quoted.
-pub fn fold(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-}
 
 /// The table that a name in a statement stands for.
 pub fn table_name(reference: &TableReference) -> Result<TableName> {

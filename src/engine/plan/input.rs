@@ -148,10 +148,7 @@ impl Clauses<'_> {
     }
 
     fn spanned(&self, error: Error, item: &Item) -> DataFusionError {
-        DataFusionError::from(match item.span {
-            Some(span) => error.with_span(span),
-            None => error,
-        })
+        error.at(item.span).into()
     }
 
     /// The only column that holds time.

@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::ddl;
+use crate::engine::fault;
 use crate::engine::functions::{SyntheticSales, SyntheticSalesTable};
 use crate::engine::options::{self, RawOption};
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
@@ -218,7 +219,7 @@ impl RelationPlanner for ForetellRelations {
             (Some(args), None) if name.0.len() == 1 => {
                 let function = context.normalize_ident(ident.clone());
                 self.plan_function(&function, args.args.clone(), context)
-                    .map_err(|e| self.place(e, &ident))?
+                    .map_err(|e| fault::at(e, ident.span))?
             }
             (None, Some(version)) => Some(self.plan_version(name.clone(), version, context)?),
             (Some(_), Some(_)) => {
@@ -236,24 +237,6 @@ impl RelationPlanner for ForetellRelations {
         match plan {
             Some(plan) => Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone())))),
             None => original(relation),
-        }
-    }
-}
-
-impl ForetellRelations {
-    /// Puts an error without a place at the function's name.
-    fn place(
-        &self,
-        error: datafusion::error::DataFusionError,
-        ident: &ast::Ident,
-    ) -> datafusion::error::DataFusionError {
-        if error.diagnostic().is_some() {
-            return error;
-        }
-        let ours = Error::from(error);
-        match (ours.span(), self.scope.source.span(ident.span)) {
-            (None, Some(span)) => ours.with_span(span).into(),
-            _ => ours.into(),
         }
     }
 }

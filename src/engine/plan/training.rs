@@ -13,14 +13,13 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
-use crate::engine::ddl;
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::input::{InputColumn, Role, table_name};
 use crate::engine::plan::series::{Runs, SeriesLayout};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Manifest, ModelRole, PublishMode};
 use crate::engine::shared::Engine;
-use crate::engine::sql::TrainStatement;
+use crate::engine::sql::{TrainStatement, fold};
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport};
@@ -59,7 +58,7 @@ struct Prepared {
 
 impl Job {
     fn name(&self) -> String {
-        ddl::fold(&self.statement.name)
+        fold(&self.statement.name)
     }
 
     fn gaps(&self) -> Gaps {

@@ -42,10 +42,7 @@ pub fn check_shape(tokens: &[TokenWithSpan], source: &Source) -> Result<()> {
             continue;
         };
         let error = too_complex(broken);
-        return Err(match source.span(token.span) {
-            Some(span) => error.with_span(span),
-            None => error,
-        });
+        return Err(error.at(source.span(token.span)));
     }
     Ok(())
 }

@@ -15,3 +15,4 @@ pub use repair::repair;
 pub use source::Source;
 pub use statement::{Body, Piece, Statement, is_complete, parse_one, shift, split};
 pub use train::{CLAUSES, Item, MARK, Relation, TrainStatement, parse_text, rows, select_from, table};
+pub use words::fold;

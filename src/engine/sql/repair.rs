@@ -7,6 +7,8 @@ use datafusion::sql::sqlparser::ast::{
     TableWithJoins, VisitMut, VisitorMut,
 };
 
+use crate::engine::sql::words::fold;
+
 /// Rewrites the statement, or the query, and everything in it.
 pub fn repair(node: &mut impl VisitMut) {
     let _ = node.visit(&mut Repairs);
@@ -40,7 +42,7 @@ fn resolve_alias(delete: &mut ast::Delete) {
     let _ = ast::visit_expressions_mut(condition, |expr| {
         if let Expr::CompoundIdentifier(parts) = expr
             && parts.len() == 2
-            && folded(&parts[0]) == folded(&alias.name)
+            && fold(&parts[0]) == fold(&alias.name)
         {
             parts[0] = Ident { span: parts[0].span, ..table.clone() };
         }
@@ -64,7 +66,7 @@ fn using_columns(table: &TableWithJoins) -> Vec<(String, Ident)> {
     for (n, join) in table.joins.iter().enumerate() {
         let left = if n == 0 { label(&table.relation) } else { None };
         let Some((columns, owner)) = using(join, left) else { continue };
-        let names = columns.iter().filter_map(|c| c.0.last()?.as_ident()).map(folded);
+        let names = columns.iter().filter_map(|c| c.0.last()?.as_ident()).map(fold);
         found.extend(names.map(|name| (name, owner.clone())));
     }
     found
@@ -121,17 +123,13 @@ impl VisitorMut for Qualify<'_> {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::Identifier(column) = expr
             && self.depth == 0
-            && let Some((_, owner)) = self.owners.iter().find(|(name, _)| *name == folded(column))
+            && let Some((_, owner)) = self.owners.iter().find(|(name, _)| *name == fold(column))
         {
             let owner = Ident { span: column.span, ..owner.clone() };
             *expr = Expr::CompoundIdentifier(vec![owner, column.clone()]);
         }
         ControlFlow::Continue(())
     }
-}
-
-fn folded(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 #[cfg(test)]

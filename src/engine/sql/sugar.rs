@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use crate::engine::sql::words::{accept, is_word_at, starts_with};
+use crate::engine::sql::words::{accept, fold, is_word_at, starts_with};
 
 type Parsed = Result<ast::Statement, ParserError>;
 
@@ -111,7 +111,6 @@ fn evaluate_model(parser: &mut Parser<'_>) -> Parsed {
 
 /// The name of a model as a string literal, folded to lower case unless quoted.
 fn model_literal(parser: &mut Parser<'_>) -> Result<String, ParserError> {
-    let ident = parser.parse_identifier()?;
-    let name = if ident.quote_style.is_some() { ident.value } else { ident.value.to_lowercase() };
+    let name = fold(&parser.parse_identifier()?);
     Ok(format!("'{}'", name.replace('\'', "''")))
 }

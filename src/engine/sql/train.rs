@@ -297,14 +297,7 @@ fn kind_error(parser: &Parser<'_>, source: &Source) -> Error {
         other => Error::input(Subject::Syntax, format!("expected FORECAST MODEL after TRAIN, found {other}"))
             .with_hint("TRAIN FORECAST MODEL name ON table TARGET column"),
     };
-    at(error, source.span(token.span))
-}
-
-fn at(error: Error, span: Option<Span>) -> Error {
-    match span {
-        Some(span) => error.with_span(span),
-        None => error,
-    }
+    error.at(source.span(token.span))
 }
 
 fn model_name(parser: &mut Parser<'_>, source: &Source) -> Parsed<Ident> {
@@ -312,9 +305,7 @@ fn model_name(parser: &mut Parser<'_>, source: &Source) -> Parsed<Ident> {
     let span = source.span(name.span());
     match name.0.as_slice() {
         [ast::ObjectNamePart::Identifier(ident)] => Ok(ident.clone()),
-        _ => {
-            Err(at(Error::input(Subject::Model, format!("model names have no schema: {name}")), span).into())
-        }
+        _ => Err(Error::input(Subject::Model, format!("model names have no schema: {name}")).at(span).into()),
     }
 }
 
@@ -397,12 +388,12 @@ impl<'a> Clauses<'a> {
             starts_with(parser, &words)
         });
         let Some(clause) = found else {
-            return Err(at(unknown_clause(&token.token), span).into());
+            return Err(unknown_clause(&token.token).at(span).into());
         };
         if self.seen.contains(clause) {
-            return Err(
-                at(Error::input(Subject::Syntax, format!("clause {clause} is given twice")), span).into()
-            );
+            return Err(Error::input(Subject::Syntax, format!("clause {clause} is given twice"))
+                .at(span)
+                .into());
         }
         self.seen.push(clause);
         for _ in clause.split(' ') {
@@ -444,7 +435,7 @@ impl<'a> Clauses<'a> {
             Token::Number(count, _) => format!("{count} {}", parser.parse_identifier()?.value),
             other => other.to_string(),
         };
-        Frequency::parse(&text).map_err(|e| at(e, span).into())
+        Frequency::parse(&text).map_err(|e| e.at(span).into())
     }
 
     /// True at the end and where the next clause begins.
@@ -455,7 +446,7 @@ impl<'a> Clauses<'a> {
     /// A word that is one of a few.
     fn word<T>(&self, parser: &mut Parser<'_>, read: impl Fn(&str) -> Result<T>) -> Parsed<T> {
         let word = parser.parse_identifier()?;
-        read(&word.value).map_err(|e| at(e, self.source.span(word.span)).into())
+        read(&word.value).map_err(|e| e.at(self.source.span(word.span)).into())
     }
 
     fn parse_validate(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
@@ -463,7 +454,7 @@ impl<'a> Clauses<'a> {
         if !accept(parser, &["last"]) {
             let error = Error::input(Subject::Syntax, "expected LAST after VALIDATE")
                 .with_hint("VALIDATE LAST 28 holds out the last 28 steps of every series");
-            return Err(at(error, span).into());
+            return Err(error.at(span).into());
         }
         self.validate = Some(parser.parse_expr()?);
         Ok(())
@@ -474,7 +465,7 @@ impl<'a> Clauses<'a> {
         let span = self.source.span(parser.peek_token_ref().span);
         if parser.peek_token_ref().token == Token::Comma {
             let error = Error::unsupported("USING takes one family; ensembles are not supported");
-            return Err(at(error, span).into());
+            return Err(error.at(span).into());
         }
         Ok(family)
     }
@@ -485,7 +476,7 @@ impl<'a> Clauses<'a> {
         if items.len() > 1 {
             let error =
                 Error::input(Subject::Syntax, format!("{clause} takes one column, got {}", items.len()));
-            return Err(at(error, extra).into());
+            return Err(error.at(extra).into());
         }
         Ok(items.remove(0))
     }

@@ -1,7 +1,13 @@
-//! Looking at unquoted words ahead of the parser: our clause words are contextual, never reserved.
+//! Words as SQL reads them, and words ahead of the parser: our clause words are contextual, never reserved.
 
+use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
+
+/// An identifier as SQL reads it: folded to lower case unless quoted.
+pub fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
 
 /// True when token `n` ahead is this word, unquoted.
 pub fn is_word_at(parser: &Parser<'_>, n: usize, word: &str) -> bool {
