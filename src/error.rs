@@ -229,6 +229,11 @@ pub fn did_you_mean_name<'a>(word: &str, candidates: impl IntoIterator<Item = &'
 
 fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
+    let first_word = |c: &str| c.split_once(' ').is_some_and(|(first, _)| first.to_lowercase() == word);
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    if let Some(longer) = candidates.iter().find(|c| first_word(c)) {
+        return Some(longer);
+    }
     candidates
         .into_iter()
         .map(|c| (strsim::damerau_levenshtein(&word, &c.to_lowercase()), c))

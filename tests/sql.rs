@@ -5,6 +5,7 @@
 //! Values of `.slt` files: floats and decimals with six significant digits, `NULL`, `(empty)`, line breaks as `\n`.
 //! Column letters: `I` integers, `R` floats and decimals, `T` everything else, `?` anything.
 //! The statement `\reopen` closes the database with all its connections and opens the same directory again.
+//! The query `\notices` gives the notices of the statement before it.
 //! Errors are matched against the message, then `; detail: …` and `; hint: …` where there are any.
 //! `FORETELL_UPDATE=1 cargo test --test sql` writes the results that came out into the files; read the diff.
 //! The label `embedded` is set: `onlyif embedded` and `skipif embedded` choose records.
@@ -74,8 +75,7 @@ fn run_slt(path: &Path) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut runner = Runner::new(|| {
-            let connection =
-                Connection { number: shared.connections.fetch_add(1, Ordering::Relaxed), shared: &shared };
+            let connection = Connection::new(shared.connections.fetch_add(1, Ordering::Relaxed), &shared);
             async move { Ok(connection) }
         });
         runner.add_label("embedded");
@@ -139,6 +139,14 @@ impl Shared {
 struct Connection<'a> {
     number: usize,
     shared: &'a Shared,
+    /// Of the last statement.
+    notices: Vec<String>,
+}
+
+impl<'a> Connection<'a> {
+    fn new(number: usize, shared: &'a Shared) -> Self {
+        Self { number, shared, notices: vec![] }
+    }
 }
 
 /// An error with everything that the user would read.
@@ -164,9 +172,15 @@ impl AsyncDB for Connection<'_> {
         if sql.trim() == "\\reopen" {
             return self.shared.reopen().map(|()| DBOutput::StatementComplete(0)).map_err(Failure);
         }
+        if sql.trim() == "\\notices" {
+            let rows = self.notices.iter().map(|notice| vec![notice.clone()]).collect();
+            return Ok(DBOutput::Rows { types: vec![DefaultColumnType::Text], rows });
+        }
         let session = self.shared.session(self.number).map_err(Failure)?;
-        let query = session.sql(sql).await.map_err(Failure)?;
-        output(query).await.map_err(Failure)
+        let mut query = session.sql(sql).await.map_err(Failure)?;
+        let output = output(&mut query).await;
+        self.notices = query.notices();
+        output.map_err(Failure)
     }
 
     async fn shutdown(&mut self) {
@@ -178,7 +192,7 @@ impl AsyncDB for Connection<'_> {
     }
 }
 
-async fn output(mut query: Query) -> Result<DBOutput<DefaultColumnType>> {
+async fn output(query: &mut Query) -> Result<DBOutput<DefaultColumnType>> {
     let schema = query.schema();
     let mut rows = Vec::new();
     while let Some(batch) = query.next().await? {

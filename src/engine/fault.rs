@@ -1,11 +1,14 @@
 //! DataFusion's errors in our words, and ours through DataFusion.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, Diagnostic, SchemaError, Span as DfSpan};
 use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
 
 use crate::engine::sql::Source;
+use crate::engine::storage::sql_name;
 use crate::error::{Error, ErrorKind, Subject, did_you_mean_name, identifier};
 
 /// Ours travels through DataFusion as a passenger.
@@ -55,6 +58,9 @@ fn translate(error: &DataFusionError) -> Error {
         }
         DataFusionError::ArrowError(inner, _) => from_arrow(inner),
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::NotImplemented(m) if m == "TOP" => {
+            Error::unsupported("TOP is not supported").with_hint("write LIMIT n at the end of the query")
+        }
         DataFusionError::NotImplemented(m) => Error::unsupported(plain(m)),
         DataFusionError::Plan(m) => from_plan(m),
         DataFusionError::Execution(m) => Error::data(plain(m)),
@@ -63,18 +69,55 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(m) => out_of_memory(m),
         DataFusionError::IoError(e) => Error::new(ErrorKind::Unavailable, Subject::File, e.to_string()),
         DataFusionError::ObjectStore(e) => from_store(e.to_string()),
-        DataFusionError::ParquetError(e) => Error::corrupt(Subject::File, plain(&e.to_string())),
+        DataFusionError::ParquetError(e) => match e.as_ref() {
+            ParquetError::External(inner) => from_external(inner.as_ref()),
+            other => Error::corrupt(Subject::File, plain(&other.to_string())),
+        },
         other => {
-            let message = plain(&other.strip_backtrace());
-            wrong_arguments(&message).unwrap_or_else(|| Error::internal(message))
+            let message = other.strip_backtrace();
+            let known = wrong_arguments(&message).or_else(|| unreadable(&message));
+            known.unwrap_or_else(|| Error::internal(plain(&message)))
         }
     }
+}
+
+/// A text that is no value of its type, wherever in the message arrow says so.
+fn unreadable(message: &str) -> Option<Error> {
+    let (value, rest) = message.split_once("Cannot cast string '")?.1.split_once("' to value of ")?;
+    let data_type = sql_types(rest.split_once(" type")?.0);
+    Some(Error::input(Subject::Value, format!("'{value}' is no value of type {data_type}")))
+}
+
+/// Arrow's number is out of the range of its type.
+fn out_of_range(message: &str) -> Option<Error> {
+    let (value, data_type) = message.split_once("Can't cast value ")?.1.split_once(" to type ")?;
+    Some(Error::data(format!("{value} is out of range for type {}", sql_types(data_type))))
+}
+
+/// What arrow tells, in its own notation, of a condition that is evaluated while a file is read.
+fn in_filter(message: &str) -> Option<Error> {
+    let cause = message.split_once("Error evaluating filter predicate: ")?.1;
+    Some(match cause.contains("DivideByZero") {
+        true => Error::data("division by zero"),
+        false => Error::data(plain(cause.split('"').nth(1).unwrap_or(cause))),
+    })
+}
+
+/// A value of a CSV file that is none of its column's type.
+fn unreadable_cell(message: &str) -> Option<Error> {
+    let (value, rest) = message.split_once("Error while parsing value '")?.1.split_once("' as type '")?;
+    let (data_type, rest) = rest.split_once("' for column ")?;
+    let column: usize = rest.split(' ').next()?.parse().ok()?;
+    let row = rest.split_once("Row data: '[")?.1.trim_end_matches(['\'', ']']);
+    let data_type = sql_types(data_type);
+    let message = format!("'{value}' in column {} of the file is no value of type {data_type}", column + 1);
+    Some(Error::data(message).with_detail(format!("the row is {row}")))
 }
 
 /// A function that does not take values of these types, which DataFusion may call a bug of its own.
 fn wrong_arguments(message: &str) -> Option<Error> {
     let rest = message.split("No function matches the given name and argument types '").nth(1)?;
-    let call = rest.split('\'').next()?;
+    let call = sql_types(rest.split('\'').next()?);
     Some(
         Error::input(Subject::Function, format!("no function {call} takes values of these types"))
             .with_hint("cast them: CAST(x AS double precision)"),
@@ -99,10 +142,14 @@ fn from_arrow(error: &ArrowError) -> Error {
         ArrowError::ExternalError(inner) => from_external(inner.as_ref()),
         ArrowError::DivideByZero => Error::data("division by zero"),
         ArrowError::ArithmeticOverflow(m) => Error::data(format!("value out of range: {m}")),
-        ArrowError::CastError(m) | ArrowError::ParseError(m) | ArrowError::ComputeError(m) => {
-            Error::data(plain(m))
+        ArrowError::CastError(m)
+        | ArrowError::ParseError(m)
+        | ArrowError::ComputeError(m)
+        | ArrowError::CsvError(m)
+        | ArrowError::JsonError(m) => {
+            let known = unreadable(m).or_else(|| out_of_range(m)).or_else(|| unreadable_cell(m));
+            known.or_else(|| in_filter(m)).unwrap_or_else(|| Error::data(plain(m)))
         }
-        ArrowError::CsvError(m) | ArrowError::JsonError(m) => Error::data(plain(m)),
         ArrowError::MemoryError(m) => out_of_memory(m),
         ArrowError::NotYetImplemented(m) => Error::unsupported(plain(m)),
         other => Error::internal(plain(&other.to_string())),
@@ -132,9 +179,15 @@ fn column_not_found(field: &Column, valid: &[Column]) -> Error {
     };
     let suggestion = did_you_mean_name(field.name(), valid.iter().map(Column::name));
     let error = Error::not_found(Subject::Column, format!("no column {}{place}{suggestion}", field.name()));
-    match valid.len() {
+    let mut names: Vec<String> = vec![];
+    for name in valid.iter().map(|column| identifier(column.name())) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    match names.len() {
         0 => error,
-        _ => error.with_hint(format!("columns: {}", shorten(valid.iter().map(|c| identifier(c.name()))))),
+        _ => error.with_hint(format!("columns: {}", shorten(names.into_iter()))),
     }
 }
 
@@ -152,6 +205,13 @@ fn from_plan(message: &str) -> Error {
     }
     if let Some(error) = wrong_arguments(&message) {
         return error;
+    }
+    if let Some((_, rest)) = message.split_once("must be in GROUP BY or an aggregate function")
+        && let Some(column) = rest.split('"').nth(1)
+    {
+        let message =
+            format!("column {column} must appear in the GROUP BY clause or be used in an aggregate function");
+        return Error::input(Subject::Column, message);
     }
     let quoted = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('\'').next());
     if let Some(name) = quoted("Invalid function '") {
@@ -187,5 +247,35 @@ fn plain(message: &str) -> String {
     {
         message = message.strip_prefix(prefix).unwrap_or(message);
     }
-    message.to_owned()
+    sql_types(message)
+}
+
+/// The text with SQL's names in the places of arrow's types.
+fn sql_types(text: &str) -> String {
+    let mut named = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+        named.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let word = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let (data_type, length) = arrow_type(rest, word);
+        match data_type {
+            Some(data_type) => named.push_str(&sql_name(&data_type).to_lowercase()),
+            None => named.push_str(&rest[..length]),
+        }
+        rest = &rest[length..];
+    }
+    named + rest
+}
+
+/// The type that a text begins with, and its length; else the length of the word. Words that SQL has too, such as
+/// Null and Boolean, stay.
+fn arrow_type(text: &str, word: usize) -> (Option<DataType>, usize) {
+    let arguments = text[word..].starts_with('(').then(|| text[word..].find(')')).flatten();
+    let whole = arguments.map(|end| word + end + 1).and_then(|end| Some((text[..end].parse().ok()?, end)));
+    let plain = || text[..word].parse().ok().filter(|t| !matches!(t, DataType::Null | DataType::Boolean));
+    match whole {
+        Some((data_type, end)) => (Some(data_type), end),
+        None => (plain(), word),
+    }
 }

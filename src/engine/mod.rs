@@ -22,6 +22,7 @@ mod words;
 pub mod storage;
 
 pub use database::{Database, Settings};
+pub use plan::{TABLE_FUNCTIONS, TableFunction};
 pub use query::{CancelHandle, ProgressHandle, Query};
 pub use session::Session;
 pub use sql::Piece;

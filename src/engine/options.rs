@@ -5,6 +5,7 @@ use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
 use crate::ml::forecaster::{Family, FitOptions};
+use crate::ml::models::family_name;
 
 /// How a value is read and which values are allowed.
 #[derive(Debug, Clone, Copy)]
@@ -20,16 +21,25 @@ pub struct OptionSpec {
     /// The word before `=`.
     pub name: &'static str,
     range: Range,
+    /// Only networks have it.
+    network: bool,
     /// What it does, for completion and help.
     pub doc: &'static str,
 }
 
 const fn integer(name: &'static str, min: i64, max: i64, doc: &'static str) -> OptionSpec {
-    OptionSpec { name, range: Range::Integer(min, max), doc }
+    OptionSpec { name, range: Range::Integer(min, max), network: true, doc }
 }
 
 const fn number(name: &'static str, min: f64, max: f64, doc: &'static str) -> OptionSpec {
-    OptionSpec { name, range: Range::Number(min, max), doc }
+    OptionSpec { name, range: Range::Number(min, max), network: true, doc }
+}
+
+impl OptionSpec {
+    /// The same option, for every family of models.
+    const fn of_every_family(self) -> Self {
+        Self { network: false, ..self }
+    }
 }
 
 /// Longest horizon in steps.
@@ -51,15 +61,16 @@ pub const OPTIONS: &[OptionSpec] = &[
     integer("layers", 1, 64, "residual blocks in encoder and decoder"),
     number("learning_rate", 1e-8, 1.0, "peak learning rate"),
     number("max_seconds", 0.1, 1e7, "wall-clock budget of the training"),
-    integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong"),
-    integer("seed", 0, 1 << 53, "seed of all randomness"),
+    integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong")
+        .of_every_family(),
+    integer("seed", 0, 1 << 53, "seed of all randomness").of_every_family(),
     number("weight_decay", 0.0, 1.0, "decoupled weight decay"),
 ];
 
 /// The clause values that are not keys of `WITH`.
 const CLAUSES: &[OptionSpec] = &[
-    integer("horizon", 1, HORIZON_MAX, "steps to forecast"),
-    integer("validate", 1, HORIZON_MAX, "steps held out at the end of every series"),
+    integer("horizon", 1, HORIZON_MAX, "steps to forecast").of_every_family(),
+    integer("validate", 1, HORIZON_MAX, "steps held out at the end of every series").of_every_family(),
 ];
 
 /// One raw value: a name, a literal or parameter, and its place.
@@ -126,6 +137,9 @@ impl TrainOptions {
             return Ok(());
         }
         let spec = find(&option.name)?;
+        if spec.network && self.family != Family::Tide {
+            return Err(not_of(self.family, spec));
+        }
         if let Some(value) = literal(&option.value) {
             self.set(spec.name, in_range(spec, &value)?);
         }
@@ -179,6 +193,18 @@ fn find(name: &str) -> Result<&'static OptionSpec> {
         Error::input(Subject::Option, format!("unknown option {name}{suggestion}"))
             .with_hint(format!("options: {}", names.collect::<Vec<_>>().join(", ")))
     })
+}
+
+/// The error for an option of networks that is given to another family.
+fn not_of(family: Family, spec: &OptionSpec) -> Error {
+    let taken: Vec<_> = OPTIONS.iter().filter(|s| !s.network).map(|s| s.name).collect();
+    let (family, network) = (family_name(family), family_name(Family::Tide));
+    Error::input(Subject::Option, format!("{family} has no option {}", spec.name)).with_hint(format!(
+        "{family} takes {}; {} ({}) is an option of {network}",
+        taken.join(", "),
+        spec.name,
+        spec.doc
+    ))
 }
 
 /// True for an option that counts something.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::error::Result as DfResult;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{
     Analyze, DdlStatement, Explain, LogicalPlan, Statement as StatementPlan, WriteOp,
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::functions;
-use crate::engine::plan::{CommandNode, ForetellPlanner, Mode, Scope, TrainNode, dml_guard};
+use crate::engine::plan::{CommandNode, ForetellPlanner, Mode, Scope, Semantics, TrainNode, dml_guard};
 use crate::engine::query::{self, Message, Query, QueryContext, Tag};
 use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner};
 use crate::engine::settings::{self, ForetellSettings};
@@ -128,6 +129,8 @@ fn new_state(engine: &Arc<Engine>) -> SessionState {
         .build();
     // Registering under fixed names on a fresh state cannot fail.
     functions::register_all(&mut state).expect("functions have distinct names");
+    state.register_expr_planner(Arc::new(Semantics)).expect("a session takes planners of expressions");
+    state.register_function_rewrite(Arc::new(Semantics)).expect("a session takes rewrites of expressions");
     state
 }
 
@@ -161,7 +164,7 @@ impl Inner {
         let names = match kind {
             "table" => words::table_names(&self.engine),
             "function" => words::function_names(&self.context.state()),
-            "table function" => words::TABLE_FUNCTIONS.iter().map(|name| (*name).to_owned()).collect(),
+            "table function" => words::TABLE_FUNCTIONS.iter().map(|f| f.name.to_owned()).collect(),
             _ => return error,
         };
         error.with_suggestion(word, names.iter().map(String::as_str))

@@ -157,7 +157,7 @@ impl Words {
                 Entry::View(_) => {}
             }
         }
-        let table_functions = TABLE_FUNCTIONS.iter().map(|f| (*f).to_owned());
+        let table_functions = TABLE_FUNCTIONS.iter().map(|f| f.name.to_owned());
         let functions: BTreeSet<String> = function_names(state).into_iter().chain(table_functions).collect();
         Self {
             keywords: KEYWORDS,

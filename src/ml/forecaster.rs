@@ -130,6 +130,8 @@ pub struct PredictOptions {
 /// Why a series did not get the model's plain forecast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// Nothing was ever observed: the values of the forecast mean nothing.
+    NoHistory,
     /// Too little history for the model's context.
     ShortHistory,
     /// The model failed or went out of bounds; seasonal naive stands in.

@@ -89,6 +89,7 @@ impl Client {
             let mut out = self.output();
             let started = Instant::now();
             let ran = self.run_statement(statement, &mut out);
+            let elapsed = started.elapsed();
             let closed = out.is_closed();
             let flushed = out.finish();
             match ran {
@@ -100,7 +101,7 @@ impl Client {
                 Ok(()) => flushed.map_err(output_stop)?,
             }
             if self.timing {
-                println!("Time: {:.3} ms", started.elapsed().as_secs_f64() * 1000.0);
+                println!("Time: {:.3} ms", elapsed.as_secs_f64() * 1000.0);
             }
         }
         Ok(())
@@ -172,7 +173,11 @@ async fn next_batch(query: &mut Query, interrupts: &mut Signal) -> Result<Option
     loop {
         tokio::select! {
             biased;
-            _ = interrupts.recv() => cancel.cancel(),
+            _ = interrupts.recv() => {
+                cancel.cancel();
+                bar.clear();
+                terminal::end_line();
+            }
             batch = &mut next => {
                 bar.clear();
                 return batch;

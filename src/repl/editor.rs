@@ -16,6 +16,7 @@ use crate::engine::Session;
 
 use super::completion::complete;
 use super::lexer::{TokenKind, tokens};
+use super::meta;
 use super::terminal::Style;
 
 const PROMPT: &str = "foretell> ";
@@ -112,6 +113,8 @@ impl Validator for SqlHelper {
         let input = context.input();
         let done = input.trim().is_empty()
             || input.trim_start().starts_with('\\')
+            || meta::leaves(input)
+            || meta::at_end_of(input).is_some()
             || self.session.is_complete(input);
         Ok(if done { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }

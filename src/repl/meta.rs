@@ -1,6 +1,9 @@
 //! Backslash commands: short names for queries on the catalogue, and switches of the shell.
 
+use crate::engine::TABLE_FUNCTIONS;
 use crate::error::{Error, Result, Subject, did_you_mean};
+
+use super::lexer::{TokenKind, tokens};
 
 use super::output::{Expanded, pad};
 
@@ -92,6 +95,25 @@ pub(super) fn parse(line: &str) -> Result<Meta> {
     }
 }
 
+/// The line without a semicolon that leaves as `\q` does.
+pub(super) fn leaves(line: &str) -> bool {
+    let word = line.trim().trim_end_matches(';').trim_end();
+    word.eq_ignore_ascii_case("exit") || word.eq_ignore_ascii_case("quit")
+}
+
+/// The command on the last line of a statement that is not ended yet, and what stands before it.
+pub(super) fn at_end_of(text: &str) -> Option<(&str, &str)> {
+    let at = text.rfind('\n')? + 1;
+    let start = at + text[at..].len() - text[at..].trim_start().len();
+    let mut end = 0;
+    let inside = tokens(text).into_iter().find(|token| {
+        end += token.text.len();
+        end > start
+    });
+    let is_command = inside.is_some_and(|token| token.kind == TokenKind::Symbol && token.text == "\\");
+    is_command.then(|| (&text[..at - 1], &text[start..]))
+}
+
 /// The list that `\?` prints.
 pub(super) fn help() -> String {
     let mut text =
@@ -130,15 +152,19 @@ fn columns_of(name: &str) -> Meta {
     }
 }
 
+/// Functions with one line each; descriptions of DataFusion are Markdown over several.
 fn functions(word: &str) -> Meta {
-    let filter = if word.is_empty() {
-        String::new()
-    } else {
-        format!("WHERE strpos(lower(routine_name), {}) > 0 ", literal(&word.to_lowercase()))
-    };
+    let tables: Vec<String> = TABLE_FUNCTIONS
+        .iter()
+        .map(|f| format!("({}, 'table', {}, {})", text(f.name), text(f.usage), text(f.description)))
+        .collect();
     query(format!(
-        "SELECT DISTINCT routine_name AS name, lower(function_type) AS type, syntax_example AS use, description \
-         FROM information_schema.routines {filter}ORDER BY name"
+        "SELECT * FROM (SELECT DISTINCT routine_name AS name, lower(function_type) AS type, \
+         syntax_example AS use, split_part(description, chr(10), 1) AS description \
+         FROM information_schema.routines UNION ALL SELECT * FROM (VALUES {}) AS t(name, type, use, description)) \
+         WHERE strpos(lower(name), {}) > 0 ORDER BY name",
+        tables.join(", "),
+        text(&word.to_lowercase())
     ))
 }
 
@@ -148,7 +174,12 @@ fn literal(name: &str) -> String {
         Some(quoted) => quoted.replace("\"\"", "\""),
         None => name.to_lowercase(),
     };
-    format!("'{}'", stored.replace('\'', "''"))
+    text(&stored)
+}
+
+/// A string of SQL.
+fn text(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
 }
 
 fn expanded(argument: &str) -> Result<Option<Expanded>> {
@@ -189,6 +220,15 @@ mod tests {
         assert_eq!(sql[0], "DESCRIBE retail.Sales");
         assert_eq!(missing.as_deref(), Some("no table, view or model retail.Sales"));
         assert_eq!((literal("o'X"), literal("\"My Sales\"")), ("'o''x'".to_owned(), "'My Sales'".to_owned()));
+    }
+
+    #[test]
+    fn a_command_ends_a_statement_but_not_a_string() {
+        assert_eq!(at_end_of("SELECT 1\n  \\q"), Some(("SELECT 1", "\\q")));
+        assert_eq!(at_end_of("SELECT '1\n\\q"), None);
+        assert_eq!(at_end_of("SELECT 1\n, 2"), None);
+        assert_eq!(at_end_of("\\q"), None);
+        assert!(leaves(" Exit; ") && leaves("quit") && !leaves("exit now"));
     }
 
     #[test]

@@ -21,7 +21,8 @@ const CHART_COLUMNS: usize = 80;
 /// What happens after a line.
 enum Next {
     Prompt,
-    Edit,
+    /// Go on with this text.
+    Resume(String),
     Leave,
 }
 
@@ -40,7 +41,7 @@ pub fn run_shell(database: &Database, greeting: &str) -> Result<ExitCode> {
             Line::Left => break,
             Line::Entered(line) => match shell.run_line(&line) {
                 Next::Prompt => {}
-                Next::Edit => initial = shell.edit(),
+                Next::Resume(text) => initial = text,
                 Next::Leave => break,
             },
         }
@@ -59,15 +60,28 @@ impl Shell {
         if line.trim().is_empty() {
             return Next::Prompt;
         }
+        if meta::leaves(line) {
+            return Next::Leave;
+        }
         if line.trim_start().starts_with('\\') {
-            return self.run_command(line).unwrap_or_else(|error| {
-                report(&error, Source { file: None, text: line, statement: 0 });
-                Next::Prompt
-            });
+            return self.run_reported(line);
+        }
+        if let Some((statement, command)) = meta::at_end_of(line) {
+            return match self.run_reported(command) {
+                Next::Prompt => Next::Resume(format!("{statement}\n")),
+                next => next,
+            };
         }
         line.trim_end().clone_into(&mut self.last_statement);
         self.shown(|client| client.run_text(line, None));
         Next::Prompt
+    }
+
+    fn run_reported(&mut self, command: &str) -> Next {
+        self.run_command(command).unwrap_or_else(|error| {
+            report(&error, Source { file: None, text: command, statement: 0 });
+            Next::Prompt
+        })
     }
 
     fn run_command(&mut self, line: &str) -> Result<Next> {
@@ -88,7 +102,7 @@ impl Shell {
             }
             Meta::CopyHelp => print!("{}", meta::COPY_HELP),
             Meta::Help => print!("{}", meta::help()),
-            Meta::Edit => return Ok(Next::Edit),
+            Meta::Edit => return Ok(Next::Resume(self.edit())),
             Meta::Quit => return Ok(Next::Leave),
         }
         Ok(Next::Prompt)

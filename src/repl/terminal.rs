@@ -67,6 +67,13 @@ pub(super) fn height() -> Option<usize> {
     size().map(|(rows, _)| rows)
 }
 
+/// Begins a new line on a terminal, so that what comes does not stand behind the `^C` that it echoes.
+pub(super) fn end_line() {
+    if std::io::stderr().is_terminal() {
+        eprintln!();
+    }
+}
+
 fn size() -> Option<(usize, usize)> {
     let (rows, columns) = Term::stdout().size_checked()?;
     (rows > 0 && columns > 0).then_some((usize::from(rows), usize::from(columns)))

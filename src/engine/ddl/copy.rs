@@ -1,25 +1,29 @@
-//! COPY FROM a file.
+//! COPY from and to files.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
-use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::session_state::SessionState;
+use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident, lit};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement as DfStatement};
+use datafusion::sql::sqlparser::ast::{Ident, Query, Value};
 
 use crate::engine::ddl::command::Lowered;
 use crate::engine::external;
 use crate::engine::query::Tag;
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
-use crate::engine::sql::fold;
+use crate::engine::sql::{fold, repair};
 use crate::engine::storage::TableName;
-use crate::error::{Error, Result, Subject};
+use crate::error::{Error, Result, Subject, did_you_mean};
 
 /// COPY FROM a file: an INSERT of its rows, columns matched by name where the file has names.
 pub async fn copy_from(
@@ -35,12 +39,11 @@ pub async fn copy_from(
         0 => target.schema().fields().iter().map(|f| f.name().clone()).collect(),
         _ => columns.iter().map(fold).collect(),
     };
-    let options = CopyOptions::read(path, options)?;
+    let options = FileOptions::read(path, options, Direction::From)?;
     let schema = target.schema();
     let file = options.open(path, &schema, &wanted, state).await?;
     let source = LogicalPlanBuilder::scan(path, provider_as_source(Arc::new(file)), None)?.build()?;
-    let projected =
-        assign(&schema, &wanted, &source, &*source_as_provider(&provider_as_source(Arc::clone(&target)))?)?;
+    let projected = assign(&schema, &wanted, &source, target.as_ref(), options.null.as_deref())?;
     let rows = LogicalPlanBuilder::from(source).project(projected)?.build()?;
     let reference = TableReference::full(CATALOG, table.schema.as_str(), table.table.as_str());
     let plan =
@@ -54,7 +57,8 @@ fn assign(
     schema: &SchemaRef,
     wanted: &[String],
     source: &LogicalPlan,
-    target: &dyn datafusion::catalog::TableProvider,
+    target: &dyn TableProvider,
+    null: Option<&str>,
 ) -> Result<Vec<Expr>> {
     for name in wanted {
         if schema.index_of(name).is_err() {
@@ -74,13 +78,17 @@ fn assign(
             .then(|| fields.iter().find(|f| f.name().eq_ignore_ascii_case(field.name())))
             .flatten();
         let expr = match found {
-            Some(f) => cast(ident(f.name()), field.data_type().clone()),
+            Some(f) => {
+                let value = ident(f.name());
+                let value = null.map_or(value.clone(), |null| nullif(value, lit(null)));
+                cast(value, field.data_type().clone())
+            }
             None if wanted.contains(field.name()) => {
                 return Err(missing_column(field.name(), fields.iter().map(|f| f.name().as_str())));
             }
             None => match target.get_column_default(field.name()) {
                 Some(default) => cast(default.clone(), field.data_type().clone()),
-                None => cast(datafusion::logical_expr::lit(ScalarValue::Null), field.data_type().clone()),
+                None => cast(lit(ScalarValue::Null), field.data_type().clone()),
             },
         };
         exprs.push(expr.alias(field.name()));
@@ -90,57 +98,130 @@ fn assign(
 
 fn missing_column<'a>(name: &str, found: impl Iterator<Item = &'a str>) -> Error {
     let found: Vec<&str> = found.collect();
+    let delimiter = match found.as_slice() {
+        [one] => [';', '\t', '|'].into_iter().find(|c| one.contains(*c)),
+        _ => None,
+    };
+    let hint = match delimiter {
+        Some('\t') => "its columns seem to be divided by tabs: COPY … WITH (delimiter E'\\t')".to_owned(),
+        Some(c) => format!("its columns seem to be divided by {c} : COPY … WITH (delimiter '{c}')"),
+        None => "name the columns that the file has: COPY table (a, b) FROM …, or say WITH (header false)"
+            .to_owned(),
+    };
     Error::not_found(Subject::Column, format!("the file has no column {name}; it has {}", found.join(", ")))
-        .with_hint("name the columns that the file has: COPY table (a, b) FROM …, or say WITH (header false)")
+        .with_hint(hint)
 }
 
-/// Options of COPY FROM in PostgreSQL's words.
-struct CopyOptions {
+/// Formats that files have.
+const FORMATS: [&str; 3] = ["CSV", "PARQUET", "JSON"];
+
+/// The format that a file's name tells; CSV where it tells none.
+fn format_of(path: &str) -> String {
+    let extension = Path::new(path).extension().map(|e| e.to_string_lossy().to_uppercase());
+    match extension.as_deref() {
+        Some("NDJSON" | "JSONL" | "JSON") => "JSON",
+        Some("PARQUET") => "PARQUET",
+        _ => "CSV",
+    }
+    .to_owned()
+}
+
+/// COPY TO a file, or a folder where it is partitioned.
+pub async fn copy_to(
+    state: &SessionState,
+    mut query: Box<Query>,
+    path: String,
+    partitioned_by: &[Ident],
+    options: Vec<(String, String)>,
+) -> Result<Lowered> {
+    let options = FileOptions::read(&path, options, Direction::To)?;
+    ensure_folder(&path)?;
+    repair(query.as_mut());
+    let value = |text: String| Value::SingleQuotedString(text);
+    let statement = CopyToStatement {
+        source: CopyToSource::Query(query),
+        target: path,
+        partitioned_by: partitioned_by.iter().map(fold).collect(),
+        stored_as: Some(options.format),
+        options: options.raw.into_iter().map(|(key, text)| (key, value(text))).collect(),
+    };
+    let plan = state.statement_to_plan(DfStatement::CopyTo(statement)).await?;
+    Ok(Lowered::Plan(plan, Tag::Count("COPY")))
+}
+
+/// A mistyped folder is not made.
+fn ensure_folder(path: &str) -> Result<()> {
+    let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !path.contains("://") && !folder.is_dir() => {
+            let message = format!("the folder {} of {path} does not exist", folder.display());
+            Err(Error::not_found(Subject::File, message).with_hint("make it first, or choose another"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file is read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    From,
+    To,
+}
+
+/// Options of COPY in PostgreSQL's words, and DataFusion's (`format.…`) beside them.
+struct FileOptions {
     format: String,
     header: bool,
+    /// The text that stands for NULL in a file that is read; the reader itself only knows empty ones.
+    null: Option<String>,
     raw: HashMap<String, String>,
 }
 
-impl CopyOptions {
-    fn read(path: &str, options: Vec<(String, String)>) -> Result<Self> {
-        let extension = std::path::Path::new(path).extension().map(|e| e.to_string_lossy().to_uppercase());
-        let mut read =
-            Self { format: extension.unwrap_or_else(|| "CSV".to_owned()), header: true, raw: HashMap::new() };
-        if read.format == "NDJSON" || read.format == "JSONL" {
-            read.format = "JSON".to_owned();
-        } else if !["CSV", "PARQUET", "JSON"].contains(&read.format.as_str()) {
-            read.format = "CSV".to_owned();
-        }
+impl FileOptions {
+    fn read(path: &str, options: Vec<(String, String)>, direction: Direction) -> Result<Self> {
+        let mut read = Self { format: format_of(path), header: true, null: None, raw: HashMap::new() };
         for (key, value) in options {
-            match key.as_str() {
-                "format" => read.format = value.to_uppercase(),
-                "header" => {
-                    read.header = matches!(value.to_lowercase().as_str(), "true" | "on" | "1" | "match")
-                }
-                "delimiter" | "quote" | "escape" => {
-                    read.raw.insert(format!("format.{key}"), value);
-                }
-                "null" => {
-                    let pattern: String =
-                        value.chars().map(|c| format!("\\x{{{:x}}}", u32::from(c))).collect();
-                    read.raw.insert("format.null_regex".to_owned(), format!("^{pattern}$"));
-                }
-                other if other.starts_with("format.") => {
-                    read.raw.insert(other.to_owned(), value);
-                }
-                other => {
-                    let known = ["format", "header", "delimiter", "quote", "escape", "null"];
-                    let suggestion = crate::error::did_you_mean(other, known);
-                    let message = format!("unknown option {other} of COPY{suggestion}");
-                    return Err(Error::input(Subject::Option, message)
-                        .with_hint(format!("options: {}", known.join(", "))));
-                }
-            }
+            read.set(&key, value, direction)?;
+        }
+        if !FORMATS.contains(&read.format.as_str()) {
+            let message =
+                format!("unknown format {} of COPY{}", read.format, did_you_mean(&read.format, FORMATS));
+            return Err(Error::input(Subject::Option, message).with_hint("formats: CSV, PARQUET, JSON"));
+        }
+        if read.null.is_some() && read.format != "CSV" {
+            let message = format!("{} files have a NULL of their own: null is an option of CSV", read.format);
+            return Err(Error::input(Subject::Option, message));
         }
         if read.format == "CSV" {
             read.raw.insert("format.has_header".to_owned(), read.header.to_string());
         }
         Ok(read)
+    }
+
+    fn set(&mut self, key: &str, value: String, direction: Direction) -> Result<()> {
+        match key {
+            "format" => self.format = value.to_uppercase(),
+            "header" => {
+                self.header = matches!(value.to_lowercase().as_str(), "true" | "on" | "1" | "match");
+            }
+            "delimiter" | "quote" | "escape" => {
+                self.raw.insert(format!("format.{key}"), value);
+            }
+            "null" if direction == Direction::To => {
+                self.raw.insert("format.null_value".to_owned(), value);
+            }
+            "null" => self.null = Some(value),
+            other if other.starts_with("format.") => {
+                self.raw.insert(other.to_owned(), value);
+            }
+            other => {
+                let known = ["format", "header", "delimiter", "quote", "escape", "null"];
+                let message = format!("unknown option {other} of COPY{}", did_you_mean(other, known));
+                return Err(Error::input(Subject::Option, message)
+                    .with_hint(format!("options: {}", known.join(", "))));
+            }
+        }
+        Ok(())
     }
 
     /// Opens the file with the table's types, so that a text `007` stays what it is.
@@ -151,7 +232,6 @@ impl CopyOptions {
         wanted: &[String],
         state: &SessionState,
     ) -> Result<datafusion::datasource::listing::ListingTable> {
-        use datafusion::catalog::TableProvider;
         let found = external::listing(path, &self.format, &self.raw, None, state).await?;
         if self.format == "PARQUET" {
             return Ok(found);
@@ -170,7 +250,8 @@ impl CopyOptions {
             } else {
                 by_name.map(|f| f.as_ref().clone().with_name(field.name()))
             };
-            column.unwrap_or_else(|| field.as_ref().clone()).with_nullable(true)
+            let column = column.unwrap_or_else(|| field.as_ref().clone()).with_nullable(true);
+            if self.null.is_some() { column.with_data_type(DataType::Utf8) } else { column }
         });
         let typed: SchemaRef = Arc::new(Schema::new(typed.collect::<Vec<_>>()));
         Ok(external::listing(path, &self.format, &self.raw, Some(typed), state).await?)

@@ -136,8 +136,8 @@ fn declared(schema: &Schema, defaults: &HashMap<String, String>) -> TableDefinit
 
 /// Removes CHECK from the statement and refuses constraints that would not be enforced.
 fn take_checks(table: &mut ast::CreateTable) -> Result<Vec<Check>> {
-    let mut checks = vec![];
     let label = table.name.to_string();
+    let mut checks: Vec<Check> = table.columns.iter().filter_map(|c| length_check(&label, c)).collect();
     let mut add = |name: Option<&Ident>, column: Option<&Ident>, expr: &ast::Expr| {
         let base = match column {
             Some(column) => format!("{}_{}_check", label, fold(column)),
@@ -170,6 +170,23 @@ fn take_checks(table: &mut ast::CreateTable) -> Result<Vec<Check>> {
         }
     }
     Ok(checks)
+}
+
+/// The check that keeps the texts of VARCHAR(n) and CHAR(n) that short.
+fn length_check(table: &str, column: &ast::ColumnDef) -> Option<Check> {
+    use ast::DataType::{Char, CharVarying, Character, CharacterVarying, Nvarchar, Varchar};
+    let (Char(length)
+    | Character(length)
+    | CharVarying(length)
+    | CharacterVarying(length)
+    | Varchar(length)
+    | Nvarchar(length)) = &column.data_type
+    else {
+        return None;
+    };
+    let Some(ast::CharacterLength::IntegerLength { length, .. }) = length else { return None };
+    let name = format!("{table}_{}_length", fold(&column.name));
+    Some(Check { name, sql: format!("char_length({}) <= {length}", column.name) })
 }
 
 fn not_enforced(constraint: &str) -> Error {
@@ -215,6 +232,10 @@ pub async fn added_column(
         .find(|o| !matches!(o.option, ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_)))
     {
         return Err(not_enforced(&other.option.to_string()));
+    }
+    if length_check("", &column).is_some() {
+        let message = format!("ADD COLUMN {column}: a length is kept by CREATE TABLE only");
+        return Err(Error::unsupported(message).with_hint("leave the length away: TEXT has no limit"));
     }
     let sql = format!("CREATE TABLE added ({column})");
     let statement = state.sql_to_statement(&sql, &datafusion::config::Dialect::PostgreSQL)?;

@@ -7,11 +7,11 @@ use datafusion::logical_expr::DdlStatement;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use crate::engine::ddl::command::{Command, Lowered};
-use crate::engine::ddl::copy::copy_from;
+use crate::engine::ddl::copy::{copy_from, copy_to};
 use crate::engine::ddl::create::{added_column, create_external};
 use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::shared::Engine;
-use crate::engine::sql::{CommandStatement, Commented, TableChange, fold};
+use crate::engine::sql::{CommandStatement, Commented, Copy, TableChange, fold};
 use crate::error::{Error, Result};
 
 /// Lowers what DataFusion planned of DDL.
@@ -57,7 +57,10 @@ pub async fn lower_command(
                 Command::CommentTable { table: object_name(&table)?, column: Some(fold(&column)), text }
             }
         },
-        CommandStatement::CopyFrom { table, columns, path, options } => {
+        CommandStatement::Copy(Copy::To { query, path, partitioned_by, options }) => {
+            return copy_to(state, query, path, &partitioned_by, options).await;
+        }
+        CommandStatement::Copy(Copy::From { table, columns, path, options }) => {
             return copy_from(engine, state, &object_name(&table)?, &columns, &path, options).await;
         }
         CommandStatement::Vacuum { table, retain_hours } => {

@@ -139,10 +139,10 @@ impl Arguments {
         }
     }
 
-    /// A value as a list: a tuple's elements, or the value alone.
+    /// A value as a list: the elements of a tuple or an array, or the value alone.
     pub fn as_list(value: ast::Expr) -> Vec<ast::Expr> {
         match value {
-            ast::Expr::Tuple(elements) => elements,
+            ast::Expr::Tuple(elements) | ast::Expr::Array(ast::Array { elem: elements, .. }) => elements,
             ast::Expr::Nested(inner) => vec![*inner],
             other => vec![other],
         }

@@ -22,7 +22,7 @@ use crate::engine::fault;
 use crate::engine::options;
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::forecasting::{self, Reading};
-use crate::engine::plan::input::{InputColumn, Role, plan_input};
+use crate::engine::plan::input::{InputColumn, Role, TrainingInput, plan_input};
 use crate::engine::plan::node::identified;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
@@ -54,10 +54,11 @@ pub fn plan(
     if horizon.is_some() && until.is_some() {
         return Err(args.invalid("forecast takes horizon or until, not both".to_owned()));
     }
-    let model = scope.engine.registry.get(&model, version)?;
+    let model = scope.model(&model, version)?;
     let manifest = model.manifest();
     let statement = sql::parse_text(&manifest.sql)?;
-    let (history, columns) = history_plan(scope, &statement, manifest, context)?;
+    let (input, columns) = history_plan(scope, &statement, manifest, context)?;
+    let TrainingInput { plan: history, periods, .. } = input;
     let future = match future {
         Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
         None => None,
@@ -76,6 +77,7 @@ pub fn plan(
         until,
         set,
         history,
+        periods,
         future,
     })?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
@@ -197,15 +199,16 @@ fn history_plan(
     statement: &TrainStatement,
     manifest: &Manifest,
     context: &mut dyn RelationPlannerContext,
-) -> Result<(LogicalPlan, Vec<InputColumn>)> {
+) -> Result<(TrainingInput, Vec<InputColumn>)> {
     let relation =
         scope.plan_query(sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
     let input =
         plan_input(context, statement, relation).map_err(|e| lost_relation(e, statement, manifest))?;
     let wanted = manifest.roles.iter().map(|c| ident(&c.name));
-    let plan = LogicalPlanBuilder::from(input.plan).project(wanted)?.build();
+    let plan = LogicalPlanBuilder::from(input.plan.clone()).project(wanted)?.build();
     let plan = plan.map_err(|e| lost_relation(e, statement, manifest))?;
-    Ok((plan, columns(manifest, &input.columns)))
+    let columns = columns(manifest, &input.columns);
+    Ok((TrainingInput { plan, ..input }, columns))
 }
 
 /// A table or column that the model was trained on is gone.
@@ -338,6 +341,9 @@ pub struct Call {
     pub set: Vec<(String, Expr)>,
     /// Rows of the recorded relation.
     pub history: LogicalPlan,
+    /// The rows of every period of all series, where rows are aggregated to periods. No filter goes there,
+    /// so it is not an input of the logical node.
+    pub periods: Option<LogicalPlan>,
     /// Rows of `future =>`.
     pub future: Option<LogicalPlan>,
 }
@@ -447,10 +453,10 @@ impl UserDefinedLogicalNodeCore for ForecastNode {
 }
 
 /// Plans a node over its history and future rows.
-pub fn plan_node(
+pub async fn plan_node(
     engine: &Arc<Engine>,
     node: &ForecastNode,
-    inputs: Vec<Arc<dyn ExecutionPlan>>,
+    mut inputs: Vec<Arc<dyn ExecutionPlan>>,
     session: &dyn Session,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let call = &node.call;
@@ -463,10 +469,14 @@ pub fn plan_node(
     for (column, expr) in &call.set {
         set.push((column.clone(), session.create_physical_expr(expr.clone(), &known)?));
     }
+    if let Some(periods) = &call.periods {
+        inputs.push(session.create_physical_plan(periods).await?);
+    }
     let reading = Reading {
         engine: Arc::clone(engine),
         model,
         columns: call.columns.clone(),
+        aggregated: call.periods.is_some(),
         shape: call.shape.clone(),
         horizon,
         until,

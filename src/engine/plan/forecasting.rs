@@ -18,7 +18,7 @@ use futures::{Stream, StreamExt};
 
 use crate::engine::plan::forecast::{Shape, lower_level, needed_columns, quantile_name, upper_level};
 use crate::engine::plan::input::{InputColumn, Role};
-use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, instants};
+use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, instants, unfinished};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
@@ -44,6 +44,8 @@ pub struct Reading {
     pub model: Arc<Model>,
     /// Columns of the history and their roles.
     pub columns: Vec<InputColumn>,
+    /// Rows are aggregated to periods: the last input tells of the rows of every period.
+    pub aggregated: bool,
     /// What shapes the result.
     pub shape: Shape,
     /// Steps; `None` takes the model's.
@@ -78,16 +80,18 @@ pub fn until_instant(expr: &Expr, session: &dyn Session) -> DfResult<i64> {
     Ok(instant.value(0))
 }
 
-/// Streams the forecasts of all series of the first input, the history; the second has the future rows.
+/// Streams the forecasts of all series of the first input, the history; then come future rows and periods,
+/// each where there are any.
 pub fn read(
     reading: Arc<Reading>,
-    inputs: Vec<SendableRecordBatchStream>,
+    mut inputs: Vec<SendableRecordBatchStream>,
     query: Arc<QueryContext>,
     context: &TaskContext,
 ) -> impl Stream<Item = DfResult<RecordBatch>> + Send + use<> {
     let memory = MemoryConsumer::new("forecast").register(context.memory_pool());
     let table = reading.model.manifest().name.clone();
     let layout = SeriesLayout::new(&reading.columns);
+    let periods = if reading.aggregated { inputs.pop() } else { None };
     let mut inputs = inputs.into_iter();
     let (history, future) = (inputs.next(), inputs.next());
     let history =
@@ -98,6 +102,8 @@ pub fn read(
         table,
         history,
         future,
+        periods,
+        unfinished: None,
         given: None,
         query,
         memory,
@@ -118,6 +124,9 @@ struct Reader {
     table: String,
     history: SendableRecordBatchStream,
     future: Option<SendableRecordBatchStream>,
+    periods: Option<SendableRecordBatchStream>,
+    /// The period whose rows are not all there yet.
+    unfinished: Option<i64>,
     /// All rows of `future =>`, read once.
     given: Option<Vec<RecordBatch>>,
     query: Arc<QueryContext>,
@@ -168,6 +177,7 @@ impl Reader {
         Ok(None)
     }
 
+    /// Reads all that is not history.
     async fn read_future(&mut self) -> Result<()> {
         let mut batches = vec![];
         if let Some(mut rows) = self.future.take() {
@@ -178,6 +188,8 @@ impl Reader {
             }
         }
         self.given = Some(batches);
+        let frequency = self.reading.model.manifest().frequency;
+        self.unfinished = unfinished(self.periods.take(), frequency).await?.map(|period| period.begin);
         Ok(())
     }
 
@@ -213,6 +225,7 @@ impl Reader {
             gaps: manifest.gaps,
             season_length: Some(manifest.season_length),
             cutoff: Some(manifest.panel.last_time),
+            unfinished: self.unfinished,
             ..FinishOptions::default()
         };
         let all_keys = chunk.keys;
@@ -494,8 +507,14 @@ impl Output<'_> {
         self.panel.target.get(row).copied().filter(|v| !v.is_nan())
     }
 
+    /// The step, counted from 0, where the model has something to say.
+    fn forecast_step(&self, place: &Place) -> Option<usize> {
+        let lost = self.forecast.status[place.series] == Some(Status::NoHistory);
+        usize::try_from(place.step - 1).ok().filter(|_| !lost)
+    }
+
     fn point(&self, place: &Place) -> Option<f64> {
-        let step = usize::try_from(place.step - 1).ok()?;
+        let step = self.forecast_step(place)?;
         self.forecast.point.get(place.series * self.forecast.horizon + step).copied()
     }
 
@@ -504,7 +523,7 @@ impl Output<'_> {
         let at = levels.iter().position(|l| (l - level).abs() < 1e-9);
         let at = at.ok_or_else(|| Error::internal(format!("the model gave no {}", quantile_name(level))))?;
         Ok(self.numbers(places, |p| {
-            let step = usize::try_from(p.step - 1).ok()?;
+            let step = self.forecast_step(p)?;
             let row = p.series * self.forecast.horizon + step;
             self.forecast.quantiles.get(row * levels.len() + at).copied()
         }))
@@ -514,6 +533,7 @@ impl Output<'_> {
 /// The word of a status in SQL.
 fn status_word(status: Status) -> &'static str {
     match status {
+        Status::NoHistory => "failed: no history",
         Status::ShortHistory => "short_history",
         Status::FallbackNaive => "fallback_naive",
         Status::Extended => "extended",

@@ -5,7 +5,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::functions::expr_fn::{date_bin, date_trunc};
-use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::functions_aggregate::expr_fn::{max, min};
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, ident, lit};
 use datafusion::sql::sqlparser::ast::Ident;
@@ -50,6 +50,8 @@ pub struct InputColumn {
 pub struct TrainingInput {
     /// One row per series and time.
     pub plan: LogicalPlan,
+    /// The period, first and last time of the rows of every period, where rows are aggregated to periods.
+    pub periods: Option<LogicalPlan>,
     /// A role for every column of the plan.
     pub columns: Vec<InputColumn>,
     /// Columns that inference left out, with the reason.
@@ -296,6 +298,10 @@ fn build(
     every: Option<Frequency>,
     skipped: Vec<(String, String)>,
 ) -> Result<TrainingInput> {
+    let periods = match every {
+        Some(every) if aggregated => Some(period_rows(relation.clone(), &parts, every)?),
+        _ => None,
+    };
     let mut builder = LogicalPlanBuilder::from(relation);
     if aggregated {
         builder = aggregate(builder, &mut parts, every)?;
@@ -314,7 +320,7 @@ fn build(
         projected.push(expr.alias(&part.name));
         columns.push(InputColumn { name: part.name.clone(), role: part.role, data_type });
     }
-    Ok(TrainingInput { plan: builder.project(projected)?.build()?, columns, skipped })
+    Ok(TrainingInput { plan: builder.project(projected)?.build()?, periods, columns, skipped })
 }
 
 /// GROUP BY keys and period; every part becomes a column of the result.
@@ -346,6 +352,23 @@ fn aggregate(
         part.expr = ident(&part.name);
     }
     builder.aggregate(group, aggregates)
+}
+
+/// The rows of every period, over all series, that have a value the target is an aggregate of.
+fn period_rows(relation: LogicalPlan, parts: &Parts, every: Frequency) -> Result<LogicalPlan> {
+    let time = parts.time.expr.clone();
+    let begin = period(time.clone(), every, relation.schema())?;
+    let mut observed: Option<Expr> = None;
+    parts.target.expr.apply(|e| {
+        if let Expr::AggregateFunction(f) = e {
+            let values = f.params.args.iter().map(|arg| arg.clone().is_not_null());
+            observed = observed.take().into_iter().chain(values).reduce(Expr::or);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let rows = LogicalPlanBuilder::from(relation).filter(observed.unwrap_or_else(|| lit(true)))?;
+    let ends = [min(time.clone()).alias("first"), max(time).alias("last")];
+    rows.aggregate([begin.alias("period")], ends)?.build()
 }
 
 /// The begin of the period that `time` lies in, in the type of `time`; weeks begin on Mondays.

@@ -10,6 +10,7 @@ mod node;
 mod planner;
 mod relation;
 mod scope;
+mod semantics;
 mod series;
 mod tables;
 mod train;
@@ -20,7 +21,8 @@ pub mod dml_guard;
 
 pub use command::CommandNode;
 pub use planner::ForetellPlanner;
-pub use relation::TABLE_FUNCTIONS;
+pub use relation::{TABLE_FUNCTIONS, TableFunction};
 pub use scope::Scope;
+pub use semantics::Semantics;
 pub use train::{Mode, TrainNode};
 pub use training::skill;

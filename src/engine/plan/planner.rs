@@ -7,16 +7,19 @@ use datafusion::catalog::Session;
 use datafusion::error::Result;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::{DmlStatement, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+use crate::engine::ddl;
 use crate::engine::plan::command::{self, CommandNode};
 use crate::engine::plan::dml_guard::{self, Guarded};
 use crate::engine::plan::features::{LagFeaturesExec, LagFeaturesNode};
 use crate::engine::plan::forecast::{self, ForecastNode};
 use crate::engine::plan::train::{self, TrainNode};
 use crate::engine::shared::Engine;
+use crate::engine::storage::Entry;
+use crate::error::{Error, ErrorKind, Subject};
 
 /// Plans our nodes and guards UPDATE and DELETE.
 #[derive(Debug)]
@@ -31,6 +34,24 @@ impl ForetellPlanner {
     }
 }
 
+impl ForetellPlanner {
+    /// Fails unless the rows that a statement changes are those of a stored table.
+    fn ensure_changeable(&self, dml: &DmlStatement) -> Result<()> {
+        let name = ddl::table_name(&dml.table_name)?;
+        let (kind, hint) = match self.engine.catalog.find(&name) {
+            Ok(Some(Entry::View(_))) => ("a view", "change the tables that it reads".to_owned()),
+            Ok(Some(Entry::External(_))) => (
+                "an external table",
+                format!("CREATE TABLE other AS SELECT * FROM {name} makes a table that can be changed"),
+            ),
+            Ok(Some(Entry::Table(_))) => return Ok(()),
+            _ => ("a system view", format!("CREATE TABLE other AS SELECT * FROM {name} keeps what it says")),
+        };
+        let message = format!("{name} is {kind}: it can only be read");
+        Err(Error::new(ErrorKind::Unsupported, Subject::Table, message).with_hint(hint).into())
+    }
+}
+
 #[async_trait]
 impl QueryPlanner for ForetellPlanner {
     async fn create_physical_plan(
@@ -41,10 +62,11 @@ impl QueryPlanner for ForetellPlanner {
         let nodes: Arc<dyn ExtensionPlanner + Send + Sync> =
             Arc::new(Nodes { engine: Arc::clone(&self.engine) });
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![nodes]);
-        if let LogicalPlan::Dml(dml) = inner(plan)
-            && let Guarded::Nothing = dml_guard::check(dml)?
-        {
-            return planner.create_physical_plan(&dml_guard::nothing()?, session).await;
+        if let LogicalPlan::Dml(dml) = inner(plan) {
+            self.ensure_changeable(dml)?;
+            if let Guarded::Nothing = dml_guard::check(dml)? {
+                return planner.create_physical_plan(&dml_guard::nothing()?, session).await;
+            }
         }
         planner.create_physical_plan(plan, session).await
     }
@@ -81,7 +103,7 @@ impl ExtensionPlanner for Nodes {
             return train::plan_node(&self.engine, node, rows).map(Some);
         }
         if let Some(node) = any.downcast_ref::<ForecastNode>() {
-            return forecast::plan_node(&self.engine, node, rows, session).map(Some);
+            return forecast::plan_node(&self.engine, node, rows, session).await.map(Some);
         }
         if let Some(node) = any.downcast_ref::<CommandNode>() {
             return Ok(Some(command::plan_node(&self.engine, node, rows)));

@@ -33,15 +33,43 @@ use crate::engine::sql::MARK;
 use crate::engine::storage::{ColumnDefinition, TableName, TableVersion};
 use crate::error::{Error, Result as OurResult, Subject};
 
+/// A table function, as lists of functions tell it.
+#[derive(Debug)]
+pub struct TableFunction {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is called.
+    pub usage: &'static str,
+    /// What its rows are.
+    pub description: &'static str,
+}
+
+const fn function(name: &'static str, usage: &'static str, description: &'static str) -> TableFunction {
+    TableFunction { name, usage, description }
+}
+
 /// Table functions with named arguments.
-pub const TABLE_FUNCTIONS: &[&str] = &[
-    "describe_model",
-    "describe_table",
-    "evaluate",
-    "forecast",
-    "lag_features",
-    "synthetic_sales",
-    "table_history",
+pub const TABLE_FUNCTIONS: &[TableFunction] = &[
+    function("describe_model", "describe_model(model, version => n)", "What is known of a model."),
+    function("describe_table", "describe_table(table)", "Columns of a table, view or query."),
+    function("evaluate", "evaluate(model, version => n)", "Scores on the steps held out in training."),
+    function(
+        "forecast",
+        "forecast(model, horizon => n, until => time, level => 90, quantiles => (0.1, …), history => n, \
+         version => n, future => table, set => (column = value, …))",
+        "Forecasts of a model with intervals: a row for every series and step.",
+    ),
+    function(
+        "lag_features",
+        "lag_features(table, value => column, partition_by => …, order_by => …, lags => (1, 7), …)",
+        "A table with lags and rolling means of a column beside its rows.",
+    ),
+    function(
+        "synthetic_sales",
+        "synthetic_sales(series => n, days => n, seed => n, start => date)",
+        "Made-up daily sales with seasons, prices, promotions and stock-outs.",
+    ),
+    function("table_history", "table_history(table)", "The versions of a table."),
 ];
 
 /// Plans our relations within one statement.
@@ -68,13 +96,13 @@ impl ForetellRelations {
                 let mut args = Arguments::read(name, args, &["version"], context)?;
                 let version = version_argument(&mut args, context)?;
                 let model = model_argument(&mut args, context)?;
-                rows(name, tables::evaluate(&self.scope.engine, &model, version)?)?
+                rows(name, tables::evaluate(self.scope.model(&model, version)?.as_ref())?)?
             }
             "describe_model" => {
                 let mut args = Arguments::read(name, args, &["version"], context)?;
                 let version = version_argument(&mut args, context)?;
                 let model = model_argument(&mut args, context)?;
-                rows(name, tables::describe_model(&self.scope.engine, &model, version)?)?
+                rows(name, tables::describe_model(self.scope.model(&model, version)?.as_ref())?)?
             }
             "describe_table" => {
                 let mut args = Arguments::read(name, args, &[], context)?;

@@ -10,8 +10,11 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::engine::plan::relation::ForetellRelations;
 use crate::engine::query::QueryContext;
+use crate::engine::registry::Model;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{Source, TrainStatement, repair};
+use crate::engine::storage::TableName;
+use crate::error::{ErrorKind, Result as OurResult, Subject};
 
 /// The surroundings of one statement.
 #[derive(Debug, Clone)]
@@ -38,6 +41,18 @@ impl Scope {
             .with_config(config)
             .with_relation_planners(vec![Arc::new(ForetellRelations::new(self.clone()))])
             .build()
+    }
+
+    /// The model, or an error that says when the name is a table's.
+    pub fn model(&self, name: &str, version: Option<u64>) -> OurResult<Arc<Model>> {
+        let found = self.engine.registry.get(name, version);
+        found.map_err(|error| match self.engine.catalog.find(&TableName::public(name)) {
+            Ok(Some(_)) if error.subject() == Subject::Model && error.kind() == ErrorKind::NotFound => error
+                .with_hint(format!(
+                    "{name} is a table; TRAIN FORECAST MODEL m ON {name} TARGET column … makes a model of it"
+                )),
+            _ => error,
+        })
     }
 
     /// Plans a query that is not part of the statement's own text; call it on a query thread.

@@ -6,10 +6,14 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::{cast, partition};
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, Schema, TimeUnit};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
 
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::error::{Error, Result};
-use crate::ml::series::{Column, ColumnKind, ColumnSpec, PanelSchema, Rows, TimeKind};
+use crate::ml::series::{
+    Column, ColumnKind, ColumnSpec, Frequency, PanelSchema, PeriodRows, Rows, TimeKind, unfinished_period,
+};
 
 /// Where the roles are among the columns of the input.
 #[derive(Debug, Clone)]
@@ -89,6 +93,26 @@ pub fn instants(column: &ArrayRef) -> Result<ArrayRef> {
         _ => Ok(ArrayRef::clone(column)),
     };
     column.and_then(|c| cast(&c, &DataType::Int64)).map_err(|e| Error::data(e.to_string()))
+}
+
+/// The last period, where its rows are not all there yet; `periods` has begin, first and last time of each.
+pub async fn unfinished(
+    periods: Option<SendableRecordBatchStream>,
+    frequency: Frequency,
+) -> Result<Option<PeriodRows>> {
+    let Some(mut periods) = periods else { return Ok(None) };
+    let mut found = vec![];
+    while let Some(batch) = periods.next().await.transpose()? {
+        let columns: Vec<ArrayRef> = batch.columns().iter().map(instants).collect::<Result<_>>()?;
+        let [begin, first, last] = [0, 1, 2].map(|c| columns[c].as_primitive::<Int64Type>());
+        let rows = (0..batch.num_rows()).filter(|row| begin.is_valid(*row));
+        found.extend(rows.map(|row| PeriodRows {
+            begin: begin.value(row),
+            first: first.value(row),
+            last: last.value(row),
+        }));
+    }
+    Ok(unfinished_period(found, frequency))
 }
 
 /// Instants back in the type of the user's time column.

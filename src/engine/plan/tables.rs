@@ -7,8 +7,7 @@ use datafusion::arrow::array::{
 };
 
 use crate::engine::plan::training::skill;
-use crate::engine::registry::{Manifest, ModelRole};
-use crate::engine::shared::Engine;
+use crate::engine::registry::{Manifest, Model, ModelRole};
 use crate::engine::storage::{ColumnDefinition, VersionInfo, sql_name};
 use crate::error::{Error, Result};
 use crate::ml::models::family_name;
@@ -19,8 +18,7 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
 }
 
 /// `evaluate(m)`: the scores on the steps held out in training, beside seasonal naive.
-pub fn evaluate(engine: &Engine, model: &str, version: Option<u64>) -> Result<RecordBatch> {
-    let model = engine.registry.get(model, version)?;
+pub fn evaluate(model: &Model) -> Result<RecordBatch> {
     let manifest = model.manifest();
     let (scores, naive) = (&manifest.report.scores, &manifest.report.naive);
     let number = |x: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![x])) };
@@ -49,8 +47,7 @@ pub fn evaluate(engine: &Engine, model: &str, version: Option<u64>) -> Result<Re
 }
 
 /// `describe_model(m)`: property and value.
-pub fn describe_model(engine: &Engine, model: &str, version: Option<u64>) -> Result<RecordBatch> {
-    let model = engine.registry.get(model, version)?;
+pub fn describe_model(model: &Model) -> Result<RecordBatch> {
     let lines = properties(model.manifest());
     let (names, values): (Vec<&str>, Vec<Option<String>>) = lines.into_iter().unzip();
     batch(vec![

@@ -121,7 +121,7 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input.plan]
+        std::iter::once(&self.input.plan).chain(&self.input.periods).collect()
     }
 
     fn schema(&self) -> &DFSchemaRef {
@@ -137,17 +137,21 @@ impl UserDefinedLogicalNodeCore for TrainNode {
         write!(f, "TrainForecastModel: {}", self.statement.name)
     }
 
-    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let mut node = self.clone();
+        let mut inputs = inputs.into_iter();
         let values = node.parameters.iter_mut().map(|(_, value)| value);
         let values = values.chain(node.options.iter_mut().map(|option| &mut option.value));
         values.zip(exprs).for_each(|(value, expr)| *value = expr);
-        node.input.plan = inputs.swap_remove(0);
+        if let Some(rows) = inputs.next() {
+            node.input.plan = rows;
+        }
+        node.input.periods = inputs.next();
         Ok(node)
     }
 
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        Some(vec![(0..self.input.columns.len()).collect()])
+        Some(self.inputs().iter().map(|i| (0..i.schema().fields().len()).collect()).collect())
     }
 }
 
@@ -213,20 +217,19 @@ impl Work for Training {
     fn start(
         self: Arc<Self>,
         schema: SchemaRef,
-        mut inputs: Vec<SendableRecordBatchStream>,
+        inputs: Vec<SendableRecordBatchStream>,
         context: Arc<TaskContext>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> SendableRecordBatchStream {
-        let rows = inputs.swap_remove(0);
         let query = query_context(&context);
         let epochs = MetricBuilder::new(metrics).counter("epochs", 0);
         let output = Arc::clone(&schema);
         let work = async move {
             let (job, pool) = (&self.job, context.memory_pool());
             let columns = match self.mode {
-                Mode::DryRun => training::dry_run(job, rows, &query, pool).await?,
-                Mode::Publish => training::train(job, rows, &query, pool, true, &epochs).await?,
-                Mode::Discard => training::train(job, rows, &query, pool, false, &epochs).await?,
+                Mode::DryRun => training::dry_run(job, inputs, &query, pool).await?,
+                Mode::Publish => training::train(job, inputs, &query, pool, true, &epochs).await?,
+                Mode::Discard => training::train(job, inputs, &query, pool, false, &epochs).await?,
             };
             Ok(RecordBatch::try_new(output, columns)?)
         };

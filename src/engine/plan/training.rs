@@ -1,7 +1,6 @@
 //! What TRAIN does with its rows: panel, roles, fit, publish, and the row that tells of it.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use futures::StreamExt;
 
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::input::{InputColumn, Role, table_name};
-use crate::engine::plan::series::{Runs, SeriesLayout};
+use crate::engine::plan::series::{Runs, SeriesLayout, unfinished};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Manifest, ModelRole, PublishMode};
 use crate::engine::shared::Engine;
@@ -25,8 +24,8 @@ use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport};
 use crate::ml::models;
 use crate::ml::series::{
-    Covariate, FinishOptions, Gaps, Grid, HeldOut, MISSING, Panel, PanelBuilder, PanelReport, PanelSchema,
-    Values,
+    Covariate, FinishOptions, Frequency, Gaps, Grid, HeldOut, MISSING, Panel, PanelBuilder, PanelReport,
+    PanelSchema, PeriodRows, Values,
 };
 
 /// One TRAIN, ready to read its rows.
@@ -53,6 +52,8 @@ struct Prepared {
     roles: Vec<ColumnRole>,
     schema: PanelSchema,
     fit: FitOptions,
+    /// The last period, where its rows are not all there yet.
+    unfinished: Option<PeriodRows>,
     memory: MemoryReservation,
 }
 
@@ -69,7 +70,7 @@ impl Job {
 /// Trains, and with `publish` stores the model as the active version of its name.
 pub async fn train(
     job: &Arc<Job>,
-    rows: SendableRecordBatchStream,
+    inputs: Vec<SendableRecordBatchStream>,
     query: &Arc<QueryContext>,
     pool: &Arc<dyn MemoryPool>,
     publish: bool,
@@ -85,7 +86,8 @@ pub async fn train(
         }
     }
     let _running = job.engine.running.enter(&name, &query.control);
-    let Prepared { panel, report, roles, schema, fit, memory } = prepare(job, rows, query, pool).await?;
+    let Prepared { panel, report, roles, schema, fit, memory, .. } =
+        prepare(job, inputs, query, pool).await?;
     let family = job.options.family;
     let estimate = models::estimate(family, &panel, &fit, &query.control)?;
     memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
@@ -175,47 +177,62 @@ fn too_little_memory(estimate: &FitEstimate, panel: &Panel) -> Error {
 /// Reads the rows into a panel and settles every role and option.
 async fn prepare(
     job: &Arc<Job>,
-    mut rows: SendableRecordBatchStream,
+    inputs: Vec<SendableRecordBatchStream>,
     query: &Arc<QueryContext>,
     pool: &Arc<dyn MemoryPool>,
 ) -> Result<Prepared> {
     query.control.report(|p| p.phase = "read");
     let table = table_name(&job.statement);
-    let layout = SeriesLayout::new(&job.columns);
-    let schema = layout.panel_schema(&table, &rows.schema());
-    let mut builder = PanelBuilder::new(schema.clone());
     let memory = MemoryConsumer::new(format!("TRAIN {}", job.statement.name)).register(pool);
+    let mut inputs = inputs.into_iter();
+    let rows = inputs.next().ok_or_else(|| Error::internal("TRAIN has no input"))?;
+    let (builder, schema) = read_rows(job, rows, &table, query, &memory).await?;
+    let unfinished = unfinished(inputs.next(), job.statement.every.unwrap_or(Frequency::Days(1))).await?;
+    let named = job.options.validation_length.or(job.options.horizon);
+    let finish = FinishOptions {
+        grid: job.statement.every.map_or(Grid::Infer, Grid::Every),
+        gaps: job.gaps(),
+        season_length: job.options.season_length,
+        held_out: named.map_or(HeldOut::UsualHorizon, HeldOut::Steps),
+        unfinished: unfinished.map(|period| period.begin),
+        ..FinishOptions::default()
+    };
+    let keyless = !job.columns.iter().any(|c| c.role == Role::Key);
+    let (mut panel, report) = builder
+        .finish(&finish, &query.control)
+        .map_err(|e| if keyless { suggest_keys(e, job) } else { e })?;
+    memory.try_resize(panel.bytes())?;
+    let roles = settle_roles(job, &mut panel);
+    let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
+    let fit = job.options.fit_options(horizon);
+    check_lengths(&panel, &fit, &table)?;
+    let prepared = Prepared { panel, report, roles, schema, fit, unfinished, memory };
+    prepared.tell(job, query);
+    Ok(prepared)
+}
+
+async fn read_rows(
+    job: &Job,
+    mut rows: SendableRecordBatchStream,
+    table: &str,
+    query: &QueryContext,
+    memory: &MemoryReservation,
+) -> Result<(PanelBuilder, PanelSchema)> {
+    let layout = SeriesLayout::new(&job.columns);
+    let schema = layout.panel_schema(table, &rows.schema());
+    let mut builder = PanelBuilder::new(schema.clone());
     while let Some(batch) = rows.next().await.transpose()? {
         query.control.check()?;
         if batch.num_rows() == 0 {
             continue;
         }
         memory.try_grow(batch.num_rows() * (24 + 4 * batch.num_columns()))?;
-        Runs::new(&batch, &layout, &table)?.for_each(|_, key, rows| builder.append(key, rows))?;
+        Runs::new(&batch, &layout, table)?.for_each(|_, key, rows| builder.append(key, rows))?;
     }
-    if builder.is_empty() {
-        return Err(Error::data(format!("{table} has no rows: there is nothing to train on")));
+    match builder.is_empty() {
+        true => Err(Error::data(format!("{table} has no rows: there is nothing to train on"))),
+        false => Ok((builder, schema)),
     }
-    let named = job.options.validation_length.or(job.options.horizon);
-    let held_out = named.map_or(HeldOut::UsualHorizon, HeldOut::Steps);
-    let finish = FinishOptions {
-        grid: job.statement.every.map_or(Grid::Infer, Grid::Every),
-        gaps: job.gaps(),
-        season_length: job.options.season_length,
-        held_out,
-        ..FinishOptions::default()
-    };
-    let keyless = layout.keys.is_empty();
-    let (mut panel, report) = builder
-        .finish(&finish, &query.control)
-        .map_err(|e| if keyless { suggest_keys(e, job) } else { e })?;
-    memory.try_resize(panel.bytes())?;
-    let roles = settle_roles(job, &mut panel);
-    tell_inference(job, &roles, query);
-    let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
-    let fit = job.options.fit_options(horizon);
-    check_lengths(&panel, &fit, &table)?;
-    Ok(Prepared { panel, report, roles, schema, fit, memory })
 }
 
 fn check_lengths(panel: &Panel, fit: &FitOptions, table: &str) -> Result<()> {
@@ -334,24 +351,62 @@ fn filled_after_cutoff(panel: &Panel, values: &Values) -> bool {
     })
 }
 
-fn tell_inference(job: &Job, roles: &[ColumnRole], query: &QueryContext) {
-    let mut text = String::new();
-    for role in [ModelRole::Known, ModelRole::Past, ModelRole::Static] {
-        let names: Vec<&str> =
-            roles.iter().filter(|r| r.inferred && r.role == role).map(|r| r.name.as_str()).collect();
-        if !names.is_empty() {
-            let _ = write!(text, "{} {}; ", role.word().to_uppercase(), names.join(", "));
+impl Prepared {
+    /// Notices of everything that was decided without being asked for.
+    fn tell(&self, job: &Job, query: &QueryContext) {
+        if let Some(text) = self.inferred(job) {
+            query.notice(format!("inferred: {text}"));
+        }
+        for (column, reason) in &job.skipped {
+            query.notice(format!("column {column} is left out: {reason}"));
+        }
+        if let Some(period) = &self.unfinished {
+            let (begin, last) = self.ends(period);
+            query.notice(format!(
+                "the {} of {begin} has rows only to {last}: it is not over yet, and is forecast instead of learnt from",
+                self.panel.frequency.to_string().to_lowercase(),
+            ));
+        }
+        let longest = self.panel.history.iter().max().copied().unwrap_or(0);
+        if longest <= self.fit.validation_length {
+            query.notice(format!(
+                "no series is longer than the {} steps to hold out: nothing is held out, and there is no score",
+                self.fit.validation_length
+            ));
+        }
+        if self.report.dropped_series > 0 {
+            query.notice(format!(
+                "{} of {} series have no value of {}: they are left out, and their forecasts are NULL",
+                self.report.dropped_series,
+                self.report.series + self.report.dropped_series,
+                self.schema.target,
+            ));
         }
     }
-    if job.statement.order_by.is_none() {
-        let time = roles.iter().find(|r| r.role == ModelRole::Time).map_or("", |r| r.name.as_str());
-        let _ = write!(text, "ORDER BY {time}; ");
+
+    /// Begin of a period and its last row, as the user writes them.
+    fn ends(&self, period: &PeriodRows) -> (String, String) {
+        let kind = self.schema.time_kind;
+        (kind.format(period.begin), kind.format(period.last))
     }
-    if !text.is_empty() {
-        query.notice(format!("inferred: {}", text.trim_end_matches("; ")));
-    }
-    for (column, reason) in &job.skipped {
-        query.notice(format!("column {column} is left out: {reason}"));
+
+    /// The roles and options that the statement leaves open.
+    fn inferred(&self, job: &Job) -> Option<String> {
+        let mut found = vec![];
+        for role in [ModelRole::Known, ModelRole::Past, ModelRole::Static] {
+            let inferred = self.roles.iter().filter(|r| r.inferred && r.role == role);
+            let names: Vec<&str> = inferred.map(|r| r.name.as_str()).collect();
+            if !names.is_empty() {
+                found.push(format!("{} {}", role.word().to_uppercase(), names.join(", ")));
+            }
+        }
+        if job.statement.order_by.is_none() {
+            found.push(format!("ORDER BY {}", self.schema.time));
+        }
+        if job.options.horizon.is_none() {
+            found.push(format!("HORIZON {}", self.fit.horizon));
+        }
+        (!found.is_empty()).then(|| found.join("; "))
     }
 }
 
@@ -402,50 +457,80 @@ pub fn report_schema() -> Schema {
 /// What EXPLAIN TRAIN tells: everything that would be trained, without training.
 pub async fn dry_run(
     job: &Arc<Job>,
-    rows: SendableRecordBatchStream,
+    inputs: Vec<SendableRecordBatchStream>,
     query: &Arc<QueryContext>,
     pool: &Arc<dyn MemoryPool>,
 ) -> Result<Vec<ArrayRef>> {
-    let Prepared { panel, report, roles, schema: panel_schema, fit, .. } =
-        prepare(job, rows, query, pool).await?;
-    let estimate = models::estimate(job.options.family, &panel, &fit, &query.control)?;
-    let mut lines: Vec<(&str, String)> = vec![
+    let prepared = prepare(job, inputs, query, pool).await?;
+    let estimate = models::estimate(job.options.family, &prepared.panel, &prepared.fit, &query.control)?;
+    let mut lines = vec![
         ("model", job.name()),
         ("relation", table_name(&job.statement)),
         ("family", models::family_name(job.options.family).to_owned()),
     ];
-    for role in ModelRole::ALL {
-        let names: Vec<String> = roles
-            .iter()
-            .filter(|r| r.role == role)
-            .map(|r| if r.inferred { format!("{} (inferred)", r.name) } else { r.name.clone() })
-            .collect();
-        lines.push((role.word(), if names.is_empty() { "none".to_owned() } else { names.join(", ") }));
-    }
+    lines.extend(role_lines(job, &prepared.roles));
+    lines.extend(data_lines(job, &prepared));
+    lines.extend(fit_lines(job, &prepared, &estimate));
+    let (names, values): (Vec<&str>, Vec<String>) = lines.into_iter().unzip();
+    Ok(vec![Arc::new(StringArray::from(names)), Arc::new(StringArray::from(values))])
+}
+
+fn role_lines(job: &Job, roles: &[ColumnRole]) -> Vec<(&'static str, String)> {
+    let name = |r: &ColumnRole| match (r.role, r.inferred) {
+        (ModelRole::Target, _) => job.statement.target.to_string(),
+        (_, true) => format!("{} (inferred)", r.name),
+        (_, false) => r.name.clone(),
+    };
+    let line = |role: ModelRole| {
+        let names: Vec<String> = roles.iter().filter(|r| r.role == role).map(name).collect();
+        (role.word(), if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+    };
+    let mut lines: Vec<_> = ModelRole::ALL.into_iter().map(line).collect();
     if !job.skipped.is_empty() {
         let left: Vec<String> = job.skipped.iter().map(|(c, why)| format!("{c} ({why})")).collect();
         lines.push(("left out", left.join(", ")));
     }
-    let kind = panel_schema.time_kind;
-    lines.extend([
+    lines
+}
+
+fn data_lines(job: &Job, prepared: &Prepared) -> Vec<(&'static str, String)> {
+    let Prepared { panel, report, schema, .. } = prepared;
+    let kind = schema.time_kind;
+    let mut lines = vec![
         ("frequency", panel.frequency.to_string()),
         ("season", format!("{} steps", panel.season_length)),
         ("from", kind.format(report.first_time)),
         ("to", kind.format(report.last_time)),
-        ("series", report.series.to_string()),
+    ];
+    if let Some(period) = &prepared.unfinished {
+        let (begin, last) = prepared.ends(period);
+        lines.push(("unfinished", format!("{begin}, rows only to {last}")));
+    }
+    lines.push(("series", report.series.to_string()));
+    if report.dropped_series > 0 {
+        lines.push(("empty series", format!("{}, left out", report.dropped_series)));
+    }
+    lines.extend([
         ("rows", report.rows.to_string()),
         ("gaps", format!("{} (GAPS {})", report.gaps_filled, job.gaps().word())),
         ("missing", report.missing.to_string()),
         ("duplicates", report.duplicates.to_string()),
         ("future rows", report.future_rows.to_string()),
-        ("horizon", fit.horizon.to_string()),
+    ]);
+    lines
+}
+
+fn fit_lines(job: &Job, prepared: &Prepared, estimate: &FitEstimate) -> Vec<(&'static str, String)> {
+    let Prepared { panel, fit, .. } = prepared;
+    let levels: Vec<String> = fit.quantile_levels.iter().map(ToString::to_string).collect();
+    let usual = if job.options.horizon.is_none() { " (default)" } else { "" };
+    vec![
+        ("horizon", format!("{}{usual}", fit.horizon)),
         ("validation", format!("last {} steps", fit.validation_length)),
-        ("quantiles", fit.quantile_levels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        ("quantiles", levels.join(", ")),
         ("windows", estimate.windows.to_string()),
         ("parameters", estimate.parameters.to_string()),
         ("memory", format!("about {} MiB", (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20))),
         ("time", format!("about {} s", estimate.seconds.ceil())),
-    ]);
-    let (names, values): (Vec<&str>, Vec<String>) = lines.into_iter().unzip();
-    Ok(vec![Arc::new(StringArray::from(names)), Arc::new(StringArray::from(values))])
+    ]
 }

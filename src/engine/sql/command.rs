@@ -5,7 +5,8 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
+use crate::engine::sql::copy::{self, Copy};
+use crate::engine::sql::words::{accept, is_word_at, starts_with};
 
 /// One change of a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +56,8 @@ pub enum CommandStatement {
     AlterTable { name: ObjectName, change: TableChange },
     /// `COMMENT ON … IS 'text' | NULL`.
     Comment { on: Commented, text: Option<String> },
-    /// `COPY table [(columns)] FROM 'file' [WITH (options)]`.
-    CopyFrom { table: ObjectName, columns: Vec<Ident>, path: String, options: Vec<(String, String)> },
+    /// `COPY …`.
+    Copy(Copy),
     /// `VACUUM table [RETAIN n HOURS]`.
     Vacuum { table: ObjectName, retain_hours: Option<u64> },
     /// `OPTIMIZE table [CLUSTER BY (columns)]`.
@@ -75,8 +76,8 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
         alter_table
     } else if starts_with(parser, &["comment", "on"]) {
         comment
-    } else if is_word_at(parser, 0, "copy") && copies_from(parser) {
-        copy_from
+    } else if is_word_at(parser, 0, "copy") {
+        copy
     } else if starts_with(parser, &["vacuum"]) {
         vacuum
     } else if starts_with(parser, &["optimize"]) {
@@ -85,22 +86,6 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
         return None;
     };
     Some(build(parser))
-}
-
-/// True when FROM comes before TO in a COPY statement, outside parentheses.
-fn copies_from(parser: &Parser<'_>) -> bool {
-    let mut depth = 0usize;
-    for n in 1.. {
-        match &parser.peek_nth_token_ref(n).token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
-            Token::EOF | Token::SemiColon => return false,
-            _ if depth == 0 && is_word_at(parser, n, "from") => return true,
-            _ if depth == 0 && is_word_at(parser, n, "to") => return false,
-            _ => {}
-        }
-    }
-    false
 }
 
 fn drop_model(parser: &mut Parser<'_>) -> Parsed {
@@ -179,56 +164,8 @@ fn comment(parser: &mut Parser<'_>) -> Parsed {
     Ok(CommandStatement::Comment { on, text })
 }
 
-fn copy_from(parser: &mut Parser<'_>) -> Parsed {
-    accept(parser, &["copy"]);
-    let table = parser.parse_object_name(false)?;
-    let columns = if parser.consume_token(&Token::LParen) {
-        let columns = parser.parse_comma_separated(|p| p.parse_identifier())?;
-        parser.expect_token(&Token::RParen)?;
-        columns
-    } else {
-        vec![]
-    };
-    parser.expect_keyword(Keyword::FROM)?;
-    if is_word_at(parser, 0, "stdin") {
-        return Err(ParserError::ParserError(
-            "COPY FROM STDIN works over a server connection only; name a file".into(),
-        ));
-    }
-    let path = parser.parse_literal_string()?;
-    let mut options = vec![];
-    if accept(parser, &["stored", "as"]) {
-        options.push(("format".to_owned(), parser.parse_identifier()?.value.to_lowercase()));
-    }
-    let wrapped = accept(parser, &["with"]) || accept(parser, &["options"]) || !at_end(parser);
-    if wrapped {
-        parser.expect_token(&Token::LParen)?;
-        options.extend(parser.parse_comma_separated(copy_option)?);
-        parser.expect_token(&Token::RParen)?;
-    }
-    Ok(CommandStatement::CopyFrom { table, columns, path, options })
-}
-
-/// `key value`, `key = value` or `key` alone (true), as PostgreSQL and DataFusion write them.
-fn copy_option(parser: &mut Parser<'_>) -> Result<(String, String), ParserError> {
-    let token = parser.next_token();
-    let key = match token.token {
-        Token::Word(w) => w.value.to_lowercase(),
-        Token::SingleQuotedString(s) => s.to_lowercase(),
-        _ => return parser.expected("an option of COPY", token),
-    };
-    let _ = parser.consume_token(&Token::Eq);
-    if matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen) {
-        return Ok((key, "true".to_owned()));
-    }
-    let token = parser.next_token();
-    let value = match token.token {
-        Token::Word(w) => w.value,
-        Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) => s,
-        Token::Number(n, _) => n,
-        _ => return parser.expected("a value of the option", token),
-    };
-    Ok((key, value))
+fn copy(parser: &mut Parser<'_>) -> Parsed {
+    copy::parse(parser).map(CommandStatement::Copy)
 }
 
 fn vacuum(parser: &mut Parser<'_>) -> Parsed {

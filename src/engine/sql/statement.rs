@@ -176,7 +176,11 @@ fn parse_place(text: &str) -> Option<(u64, u64)> {
     Some((line.trim().parse().ok()?, digits.parse().ok()?))
 }
 
+/// The text with a small first letter, unless it begins with a word in capitals.
 fn lower_first(text: &str) -> String {
+    if text.chars().nth(1).is_some_and(char::is_uppercase) {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }

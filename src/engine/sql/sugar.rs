@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::engine::sql::words::{accept, fold, is_word_at, starts_with};
 
@@ -31,8 +31,10 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
     Some(build(parser))
 }
 
+/// Parses without places: those of this text are not those of the user's.
 fn select(sql: &str) -> Parsed {
-    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql)?;
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize()?;
+    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens(tokens);
     Ok(ast::Statement::Query(parser.parse_query()?))
 }
 
@@ -51,10 +53,13 @@ fn show_models(parser: &mut Parser<'_>) -> Parsed {
 
 fn show_versions(parser: &mut Parser<'_>) -> Parsed {
     accept(parser, &["show", "model", "versions"]);
-    let name = model_literal(parser)?;
+    let name = parser.parse_identifier()?;
+    let text = fold(&name).replace('\'', "''");
+    // describe_model makes a name that is no model's an error.
     select(&format!(
         "SELECT version, active, family, metric, value, skill, trained_at, seconds, seed, engine_version \
-         FROM ml.model_versions WHERE name = {name} ORDER BY version"
+         FROM ml.model_versions WHERE name = '{text}' AND EXISTS (SELECT 1 FROM describe_model({name})) \
+         ORDER BY version"
     ))
 }
 
@@ -107,10 +112,4 @@ fn evaluate_model(parser: &mut Parser<'_>) -> Parsed {
         String::new()
     };
     select(&format!("SELECT * FROM evaluate({name}{on})"))
-}
-
-/// The name of a model as a string literal, folded to lower case unless quoted.
-fn model_literal(parser: &mut Parser<'_>) -> Result<String, ParserError> {
-    let name = fold(&parser.parse_identifier()?);
-    Ok(format!("'{}'", name.replace('\'', "''")))
 }

@@ -270,6 +270,18 @@ fn derived(query: Query) -> TableFactor {
     TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None }
 }
 
+/// `SELECT columns FROM factor`, all of them where none is named.
+pub fn select_columns(factor: TableFactor, columns: Vec<Ident>) -> Query {
+    let mut query = select_from(factor, None);
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && !columns.is_empty()
+    {
+        let columns = columns.into_iter().map(ast::Expr::Identifier);
+        select.projection = columns.map(ast::SelectItem::UnnamedExpr).collect();
+    }
+    query
+}
+
 /// `SELECT * FROM factor WHERE filter`; the template keeps us from naming forty AST fields.
 pub fn select_from(factor: TableFactor, filter: Option<ast::Expr>) -> Query {
     let mut query = Parser::new(&PostgreSqlDialect {})
@@ -388,7 +400,7 @@ impl<'a> Clauses<'a> {
             starts_with(parser, &words)
         });
         let Some(clause) = found else {
-            return Err(unknown_clause(&token.token).at(span).into());
+            return Err(self.unknown_clause(&token.token).at(span).into());
         };
         if self.seen.contains(clause) {
             return Err(Error::input(Subject::Syntax, format!("clause {clause} is given twice"))
@@ -400,6 +412,31 @@ impl<'a> Clauses<'a> {
             parser.advance_token();
         }
         Ok(clause)
+    }
+
+    fn unknown_clause(&self, token: &Token) -> Error {
+        let Token::Word(word) = token else {
+            return match token {
+                Token::Comma => stray_comma(),
+                _ => Error::input(Subject::Syntax, format!("expected a clause of TRAIN, found {token}")),
+            };
+        };
+        let upper = word.value.to_uppercase();
+        if upper == "FROM" && self.relation.is_none() {
+            return Error::input(Subject::Syntax, "TRAIN names its table after ON, not after FROM")
+                .with_hint("TRAIN FORECAST MODEL name ON table TARGET column");
+        }
+        if LATER.contains(&upper.as_str()) {
+            return Error::unsupported(format!("clause {upper} of TRAIN is not supported"));
+        }
+        if let Some(place) = misplaced(&upper) {
+            return Error::input(Subject::Syntax, format!("{upper} does not stand here")).with_hint(place);
+        }
+        let firsts = CLAUSES.iter().filter_map(|c| c.split(' ').next());
+        let suggestion = did_you_mean(&upper, firsts);
+        let clauses = CLAUSES.join(", ").replace("ORDER BY", "ORDER BY … EVERY");
+        Error::input(Subject::Syntax, format!("unknown clause {upper}{suggestion}"))
+            .with_hint(format!("clauses of TRAIN: {clauses}"))
     }
 
     fn parse_on(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
@@ -484,14 +521,35 @@ impl<'a> Clauses<'a> {
     fn items(&self, parser: &mut Parser<'_>) -> Parsed<Vec<Item>> {
         let wrapped = parser.peek_token_ref().token == Token::LParen && closes_after_comma(parser);
         let source = self.source;
-        let parse = |p: &mut Parser<'_>| item(p, source);
-        Ok(if wrapped { parenthesised(parser, parse)? } else { parser.parse_comma_separated(parse)? })
+        self.list(parser, wrapped, |p| item(p, source))
     }
 
     fn idents(&self, parser: &mut Parser<'_>) -> Parsed<Vec<Ident>> {
         let wrapped = parser.peek_token_ref().token == Token::LParen;
-        let parse = |p: &mut Parser<'_>| p.parse_identifier();
-        Ok(if wrapped { parenthesised(parser, parse)? } else { parser.parse_comma_separated(parse)? })
+        self.list(parser, wrapped, |p| p.parse_identifier())
+    }
+
+    /// Things with commas between them, in parentheses or not.
+    fn list<T>(
+        &self,
+        parser: &mut Parser<'_>,
+        wrapped: bool,
+        mut parse: impl FnMut(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Parsed<Vec<T>> {
+        if wrapped {
+            return parenthesised(parser, parse);
+        }
+        let mut found = vec![parse(parser)?];
+        loop {
+            let comma = self.source.span(parser.peek_token_ref().span);
+            if !parser.consume_token(&Token::Comma) {
+                return Ok(found);
+            }
+            if self.at_clause(parser) {
+                return Err(stray_comma().at(comma).into());
+            }
+            found.push(parse(parser)?);
+        }
     }
 
     fn finish(self, or_replace: bool, if_not_exists: bool, name: Ident) -> Parsed<TrainStatement> {
@@ -528,18 +586,18 @@ impl<'a> Clauses<'a> {
     }
 }
 
-fn unknown_clause(token: &Token) -> Error {
-    let Token::Word(word) = token else {
-        return Error::input(Subject::Syntax, format!("expected a clause of TRAIN, found {token}"));
-    };
-    let upper = word.value.to_uppercase();
-    if LATER.contains(&upper.as_str()) {
-        return Error::unsupported(format!("clause {upper} of TRAIN is not supported"));
+fn stray_comma() -> Error {
+    Error::input(Subject::Syntax, "a comma stands before the next clause of TRAIN")
+        .with_hint("clauses follow each other without commas; only the columns of one clause have them")
+}
+
+/// Where a word stands that is no clause by itself.
+fn misplaced(word: &str) -> Option<&'static str> {
+    match word {
+        "WHERE" => Some("WHERE stands right after the table: ON table WHERE condition"),
+        "EVERY" => Some("EVERY stands right after the time: ORDER BY column EVERY WEEK"),
+        _ => None,
     }
-    let firsts = CLAUSES.iter().filter_map(|c| c.split(' ').next());
-    let suggestion = did_you_mean(&upper, firsts);
-    Error::input(Subject::Syntax, format!("unknown clause {upper}{suggestion}"))
-        .with_hint(format!("clauses of TRAIN: {}", CLAUSES.join(", ")))
 }
 
 /// True when the parenthesis that comes next wraps a whole list rather than one expression.

@@ -78,7 +78,8 @@ pub(super) fn status(history: &[f64], season_length: usize) -> Option<Status> {
         constant &= Some(y) == first;
     }
     match (count, constant) {
-        (0 | 1, _) => Some(Status::ShortHistory),
+        (0, _) => Some(Status::NoHistory),
+        (1, _) => Some(Status::ShortHistory),
         (_, true) => Some(Status::ConstantSeries),
         (count, false) => (count < season_length).then_some(Status::ShortHistory),
     }
@@ -156,8 +157,8 @@ mod tests {
     #[test]
     fn degenerate_histories_have_finite_forecasts_and_a_status() {
         for (history, point, expected) in [
-            (&[][..], 0.0, Some(Status::ShortHistory)),
-            (&[NULL, NULL], 0.0, Some(Status::ShortHistory)),
+            (&[][..], 0.0, Some(Status::NoHistory)),
+            (&[NULL, NULL], 0.0, Some(Status::NoHistory)),
             (&[4.0], 4.0, Some(Status::ShortHistory)),
             (&[4.0, 5.0], 5.0, Some(Status::ShortHistory)),
             (&[0.0; 30], 0.0, Some(Status::ConstantSeries)),

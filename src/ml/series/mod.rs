@@ -9,6 +9,7 @@ mod layout;
 mod panel;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 
 pub use builder::{Duplicates, FinishOptions, Gaps, HeldOut, PanelBuilder, PanelReport, PanelSchema, Rows};
 pub use column::{Column, ColumnKind, ColumnSpec};
@@ -16,3 +17,4 @@ pub use frequency::{Frequency, TimeKind};
 pub use future::{FutureReport, FutureRows};
 pub use grid::Grid;
 pub use panel::{Covariate, MISSING, Panel, Values};
+pub use unfinished::{PeriodRows, unfinished_period};

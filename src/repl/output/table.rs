@@ -142,16 +142,16 @@ impl TablePrinter {
     }
 
     fn write_header(&self, widths: &[usize], long_cells: LongCells, out: &mut dyn Write) -> io::Result<()> {
-        let shown: Vec<String> = self
-            .headers
-            .iter()
-            .zip(widths)
-            .map(|(header, w)| if long_cells == LongCells::Spill { header.clone() } else { cut(header, *w) })
-            .collect();
-        let padded =
-            shown.iter().zip(widths).zip(&self.right_aligned).map(|((h, w), right)| pad(h, *w, *right));
-        let cells: Vec<String> = padded.map(|h| self.screen.style.bold(&h)).collect();
-        writeln!(out, " {}", cells.join(" | ").trim_end())?;
+        let spill = long_cells == LongCells::Spill;
+        let lines = self.headers.iter().zip(widths);
+        let lines: Vec<Vec<String>> =
+            lines.map(|(h, w)| if spill { vec![h.clone()] } else { header_lines(h, *w) }).collect();
+        for line in 0..lines.iter().map(Vec::len).max().unwrap_or(1).max(1) {
+            let texts = lines.iter().map(|header| header.get(line).map_or("", String::as_str));
+            let padded = texts.zip(widths).zip(&self.right_aligned).map(|((h, w), right)| pad(h, *w, *right));
+            let cells: Vec<String> = padded.map(|h| self.screen.style.bold(&h)).collect();
+            writeln!(out, " {}", cells.join(" | ").trim_end())?;
+        }
         let rules: Vec<String> = widths.iter().map(|w| "-".repeat(w + 2)).collect();
         writeln!(out, "{}", rules.join("+"))
     }
@@ -209,6 +209,18 @@ impl TablePrinter {
 
 /// How NULL reads.
 const NULL: &str = "NULL";
+
+/// A heading in lines, broken after underscores where there are any.
+fn header_lines(header: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    for part in header.split_inclusive('_') {
+        match lines.last_mut() {
+            Some(line) if width(line) + width(part) <= columns => line.push_str(part),
+            _ => lines.extend(wrap(part, columns)),
+        }
+    }
+    lines
+}
 
 fn cell_lines(cell: Option<&str>, columns: usize, long_cells: LongCells) -> Vec<String> {
     let lines = cell.unwrap_or(NULL).lines();

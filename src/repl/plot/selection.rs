@@ -66,6 +66,9 @@ pub(super) fn select(batches: &[RecordBatch], request: &str) -> Result<Chart> {
     if filtered.num_rows() == 0 {
         return Err(nothing_to_plot());
     }
+    if filtered.num_rows() == 1 {
+        return Err(Error::input(Subject::Statement, "one row makes no line: a chart needs two or more"));
+    }
     let time = filtered.schema().fields().iter().position(|f| f.data_type().is_temporal());
     let values = value_columns(&filtered, time, &request.columns)?;
     let (series, title) = match time {

@@ -5,6 +5,7 @@ mod days_in_month;
 mod discount_pct;
 mod easter;
 mod easter_offset;
+mod interval_times;
 mod is_month_end;
 mod is_weekend;
 mod iso_week;
@@ -12,6 +13,11 @@ mod iso_week;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use easter::easter_sunday;
+
+/// The function behind `interval * number`.
+pub fn interval_times() -> ScalarUDF {
+    ScalarUDF::new_from_impl(interval_times::IntervalTimes::new())
+}
 
 /// Every scalar function, one line each.
 pub fn all() -> Vec<ScalarUDF> {
@@ -22,5 +28,6 @@ pub fn all() -> Vec<ScalarUDF> {
         is_month_end::IS_MONTH_END.into_udf(),
         easter_offset::EASTER_OFFSET.into_udf(),
         ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
+        interval_times(),
     ]
 }

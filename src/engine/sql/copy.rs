@@ -1,0 +1,125 @@
+//! COPY between tables and files, in PostgreSQL's words and DataFusion's.
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use crate::engine::sql::train::{select_columns, table};
+use crate::engine::sql::words::{accept, at_end, is_word_at};
+
+type Options = Vec<(String, String)>;
+
+/// What is copied where.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Copy {
+    /// `COPY table [(columns)] FROM 'file' [WITH (options)]`.
+    From { table: ObjectName, columns: Vec<Ident>, path: String, options: Options },
+    /// `COPY table [(columns)] | (query) TO 'file' [PARTITIONED BY (columns)] [WITH (options)]`.
+    To { query: Box<Query>, path: String, partitioned_by: Vec<Ident>, options: Options },
+}
+
+/// Reads the statement from its first word on.
+pub fn parse(parser: &mut Parser<'_>) -> Result<Copy, ParserError> {
+    accept(parser, &["copy"]);
+    let source = source(parser)?;
+    let reads = parser.parse_keyword(Keyword::FROM);
+    if !reads {
+        parser.expect_keyword(Keyword::TO)?;
+    }
+    let path = file(parser, if reads { ("FROM", "stdin") } else { ("TO", "stdout") })?;
+    let mut options = stored_as(parser)?;
+    let partitioned_by = if accept(parser, &["partitioned", "by"]) {
+        parser.parse_parenthesized_column_list(IsOptional::Mandatory, false)?
+    } else {
+        vec![]
+    };
+    options.extend(with_options(parser)?);
+    match (source, reads) {
+        (Source::Table(table, columns), true) if partitioned_by.is_empty() => {
+            Ok(Copy::From { table, columns, path, options })
+        }
+        (_, true) => {
+            Err(ParserError::ParserError("COPY reads a file into a table: COPY table FROM 'file'".into()))
+        }
+        (source, false) => Ok(Copy::To { query: source.into_query(), path, partitioned_by, options }),
+    }
+}
+
+/// What stands after COPY.
+enum Source {
+    Table(ObjectName, Vec<Ident>),
+    Query(Box<Query>),
+}
+
+impl Source {
+    fn into_query(self) -> Box<Query> {
+        match self {
+            Self::Query(query) => query,
+            Self::Table(name, columns) => Box::new(select_columns(table(name), columns)),
+        }
+    }
+}
+
+fn source(parser: &mut Parser<'_>) -> Result<Source, ParserError> {
+    if parser.consume_token(&Token::LParen) {
+        let query = parser.parse_query()?;
+        parser.expect_token(&Token::RParen)?;
+        return Ok(Source::Query(query));
+    }
+    let name = parser.parse_object_name(false)?;
+    let mut columns = vec![];
+    if parser.consume_token(&Token::LParen) {
+        columns = parser.parse_comma_separated(|p| p.parse_identifier())?;
+        parser.expect_token(&Token::RParen)?;
+    }
+    Ok(Source::Table(name, columns))
+}
+
+fn file(parser: &mut Parser<'_>, (word, stream): (&str, &str)) -> Result<String, ParserError> {
+    if is_word_at(parser, 0, stream) {
+        let stream = stream.to_uppercase();
+        let message = format!("COPY {word} {stream} works over a server connection only; name a file");
+        return Err(ParserError::ParserError(message));
+    }
+    parser.parse_literal_string()
+}
+
+fn stored_as(parser: &mut Parser<'_>) -> Result<Options, ParserError> {
+    if !accept(parser, &["stored", "as"]) {
+        return Ok(vec![]);
+    }
+    Ok(vec![("format".to_owned(), parser.parse_identifier()?.value.to_lowercase())])
+}
+
+fn with_options(parser: &mut Parser<'_>) -> Result<Options, ParserError> {
+    if !accept(parser, &["with"]) && !accept(parser, &["options"]) && at_end(parser) {
+        return Ok(vec![]);
+    }
+    parser.expect_token(&Token::LParen)?;
+    let options = parser.parse_comma_separated(option)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(options)
+}
+
+/// `key value`, `key = value` or `key` alone (true), as PostgreSQL and DataFusion write them.
+fn option(parser: &mut Parser<'_>) -> Result<(String, String), ParserError> {
+    let token = parser.next_token();
+    let key = match token.token {
+        Token::Word(w) => w.value.to_lowercase(),
+        Token::SingleQuotedString(s) => s.to_lowercase(),
+        _ => return parser.expected("an option of COPY", token),
+    };
+    let _ = parser.consume_token(&Token::Eq);
+    if matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen) {
+        return Ok((key, "true".to_owned()));
+    }
+    let token = parser.next_token();
+    let value = match token.token {
+        Token::Word(w) => w.value,
+        Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) => s,
+        Token::Number(n, _) => n,
+        _ => return parser.expected("a value of the option", token),
+    };
+    Ok((key, value))
+}
