@@ -236,7 +236,7 @@ fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
     }
     candidates
         .into_iter()
-        .map(|c| (strsim::damerau_levenshtein(&word, &c.to_lowercase()), c))
+        .map(|c| (strsim::damerau_levenshtein(&word, c.to_lowercase().trim_matches('"')), c))
         .filter(|(distance, c)| *distance <= 1 + c.len().max(word.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, c)| c)

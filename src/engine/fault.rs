@@ -71,7 +71,7 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::ObjectStore(e) => from_store(e.to_string()),
         DataFusionError::ParquetError(e) => match e.as_ref() {
             ParquetError::External(inner) => from_external(inner.as_ref()),
-            other => Error::corrupt(Subject::File, plain(&other.to_string())),
+            other => Error::corrupt(Subject::File, unprefixed(&other.to_string())),
         },
         other => {
             let message = other.strip_backtrace();
@@ -231,7 +231,7 @@ fn short_name(table: &str) -> &str {
 
 fn from_store(message: String) -> Error {
     let kind = if message.contains("not found") { ErrorKind::NotFound } else { ErrorKind::Unavailable };
-    Error::new(kind, Subject::File, plain(&message))
+    Error::new(kind, Subject::File, unprefixed(&message))
 }
 
 fn out_of_memory(message: &str) -> Error {
@@ -239,15 +239,20 @@ fn out_of_memory(message: &str) -> Error {
         .with_hint("raise --memory-limit, or read fewer rows or columns")
 }
 
-/// The first line, without DataFusion's own prefixes.
+/// The message without what is DataFusion's own: prefixes, and arrow's names of types.
 fn plain(message: &str) -> String {
+    sql_types(&unprefixed(message))
+}
+
+/// The first line, without DataFusion's own prefixes and with nothing else changed.
+fn unprefixed(message: &str) -> String {
     let mut message = message.split("\n\nbacktrace").next().unwrap_or(message).trim();
     for prefix in
         ["Error during planning: ", "Execution error: ", "Arrow error: ", "External error: ", "Cast error: "]
     {
         message = message.strip_prefix(prefix).unwrap_or(message);
     }
-    sql_types(message)
+    message.to_owned()
 }
 
 /// The text with SQL's names in the places of arrow's types.

@@ -29,7 +29,7 @@ use crate::engine::shared::Engine;
 use crate::engine::sql::{self, Body, Piece, Source, Statement};
 use crate::engine::storage::{DEFAULT_SCHEMA, TableName};
 use crate::engine::words::{self, Words};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, identifier};
 
 /// Batches that wait for a slow reader.
 const BATCHES_AHEAD: usize = 2;
@@ -134,6 +134,11 @@ fn new_state(engine: &Arc<Engine>) -> SessionState {
     state
 }
 
+/// A table's name as it must be written, part by part.
+fn quoted(name: &str) -> String {
+    name.split('.').map(identifier).collect::<Vec<_>>().join(".")
+}
+
 impl Inner {
     fn scope(
         &self,
@@ -162,7 +167,7 @@ impl Inner {
             return error;
         };
         let names = match kind {
-            "table" => words::table_names(&self.engine),
+            "table" => words::table_names(&self.engine).iter().map(|name| quoted(name)).collect(),
             "function" => words::function_names(&self.context.state()),
             "table function" => words::TABLE_FUNCTIONS.iter().map(|f| f.name.to_owned()).collect(),
             _ => return error,

@@ -142,7 +142,7 @@ pub enum Status {
     CovariatesCarried,
     /// All observed values are equal.
     ConstantSeries,
-    /// The series was not in the training panel.
+    /// The series was not in the training panel: what is like it speaks for it.
     ColdStart,
 }
 

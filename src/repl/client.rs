@@ -94,6 +94,7 @@ impl Client {
             let flushed = out.finish();
             match ran {
                 Err(Interruption::Statement(error)) => {
+                    let error = of_command(error, &statement.text);
                     return Err(report(&error, Source { file, text, statement: statement.offset }));
                 }
                 Err(Interruption::Output(_)) if closed => return Err(Stop::OutputClosed),
@@ -213,6 +214,14 @@ fn print_notices(query: &Query, told: usize) -> usize {
 pub(super) fn report(error: &Error, source: Source<'_>) -> Stop {
     eprint!("{}", render(error, source, Style::of_stderr()));
     Stop::Failed(error.kind())
+}
+
+/// The error of a statement, with the way out where it is a command of the shell.
+fn of_command(error: Error, statement: &str) -> Error {
+    match statement.starts_with('\\') {
+        true => error.with_hint("commands with a backslash belong to the prompt of the shell, not to files"),
+        false => error,
+    }
 }
 
 fn output_stop(error: io::Error) -> Stop {

@@ -95,13 +95,13 @@ pub(super) fn parse(line: &str) -> Result<Meta> {
     }
 }
 
-/// The line without a semicolon that leaves as `\q` does.
+/// True for the words, with or without a semicolon, that leave as `\q` does.
 pub(super) fn leaves(line: &str) -> bool {
     let word = line.trim().trim_end_matches(';').trim_end();
     word.eq_ignore_ascii_case("exit") || word.eq_ignore_ascii_case("quit")
 }
 
-/// The command on the last line of a statement that is not ended yet, and what stands before it.
+/// The command on the last line of a text, and what stands before it.
 pub(super) fn at_end_of(text: &str) -> Option<(&str, &str)> {
     let at = text.rfind('\n')? + 1;
     let start = at + text[at..].len() - text[at..].trim_start().len();

@@ -67,6 +67,11 @@ impl Shell {
             return self.run_reported(line);
         }
         if let Some((statement, command)) = meta::at_end_of(line) {
+            statement.trim_end().clone_into(&mut self.last_statement);
+            if self.client.session().is_complete(statement) {
+                self.shown(|client| client.run_text(statement, None));
+                return self.run_reported(command);
+            }
             return match self.run_reported(command) {
                 Next::Prompt => Next::Resume(format!("{statement}\n")),
                 next => next,

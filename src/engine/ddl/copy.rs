@@ -161,6 +161,14 @@ fn ensure_folder(path: &str) -> Result<()> {
     }
 }
 
+fn boolean(key: &str, value: &str) -> Result<bool> {
+    match value.to_lowercase().as_str() {
+        "true" | "on" | "1" | "match" => Ok(true),
+        "false" | "off" | "0" => Ok(false),
+        _ => Err(Error::input(Subject::Option, format!("{key} of COPY takes true or false, not {value}"))),
+    }
+}
+
 /// Whether a file is read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -201,9 +209,7 @@ impl FileOptions {
     fn set(&mut self, key: &str, value: String, direction: Direction) -> Result<()> {
         match key {
             "format" => self.format = value.to_uppercase(),
-            "header" => {
-                self.header = matches!(value.to_lowercase().as_str(), "true" | "on" | "1" | "match");
-            }
+            "header" => self.header = boolean(key, &value)?,
             "delimiter" | "quote" | "escape" => {
                 self.raw.insert(format!("format.{key}"), value);
             }

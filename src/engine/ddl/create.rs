@@ -184,7 +184,11 @@ fn length_check(table: &str, column: &ast::ColumnDef) -> Option<Check> {
     else {
         return None;
     };
-    let Some(ast::CharacterLength::IntegerLength { length, .. }) = length else { return None };
+    let length = match length {
+        Some(ast::CharacterLength::IntegerLength { length, .. }) => *length,
+        None if matches!(column.data_type, Char(_) | Character(_)) => 1,
+        _ => return None,
+    };
     let name = format!("{table}_{}_length", fold(&column.name));
     Some(Check { name, sql: format!("char_length({}) <= {length}", column.name) })
 }

@@ -6,5 +6,5 @@ mod scalar;
 mod table;
 
 pub use register::register_all;
-pub use scalar::interval_times;
+pub use scalar::{Scaling, scaled_interval};
 pub use table::{SyntheticSales, SyntheticSalesTable};

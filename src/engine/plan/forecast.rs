@@ -476,7 +476,7 @@ pub async fn plan_node(
         engine: Arc::clone(engine),
         model,
         columns: call.columns.clone(),
-        aggregated: call.periods.is_some(),
+        has_periods: call.periods.is_some(),
         shape: call.shape.clone(),
         horizon,
         until,

@@ -44,8 +44,8 @@ pub struct Reading {
     pub model: Arc<Model>,
     /// Columns of the history and their roles.
     pub columns: Vec<InputColumn>,
-    /// Rows are aggregated to periods: the last input tells of the rows of every period.
-    pub aggregated: bool,
+    /// The last input tells of the rows of every period.
+    pub has_periods: bool,
     /// What shapes the result.
     pub shape: Shape,
     /// Steps; `None` takes the model's.
@@ -91,7 +91,7 @@ pub fn read(
     let memory = MemoryConsumer::new("forecast").register(context.memory_pool());
     let table = reading.model.manifest().name.clone();
     let layout = SeriesLayout::new(&reading.columns);
-    let periods = if reading.aggregated { inputs.pop() } else { None };
+    let periods = if reading.has_periods { inputs.pop() } else { None };
     let mut inputs = inputs.into_iter();
     let (history, future) = (inputs.next(), inputs.next());
     let history =
@@ -153,7 +153,7 @@ impl Chunk {
 impl Reader {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         if self.given.is_none() {
-            self.read_future().await?;
+            self.read_others().await?;
         }
         while !self.done {
             self.query.control.check()?;
@@ -178,7 +178,7 @@ impl Reader {
     }
 
     /// Reads all that is not history.
-    async fn read_future(&mut self) -> Result<()> {
+    async fn read_others(&mut self) -> Result<()> {
         let mut batches = vec![];
         if let Some(mut rows) = self.future.take() {
             while let Some(batch) = rows.next().await.transpose()? {
@@ -189,7 +189,9 @@ impl Reader {
         }
         self.given = Some(batches);
         let frequency = self.reading.model.manifest().frequency;
-        self.unfinished = unfinished(self.periods.take(), frequency).await?.map(|period| period.begin);
+        if let Some(periods) = self.periods.take() {
+            self.unfinished = unfinished(periods, frequency).await?.map(|period| period.begin);
+        }
         Ok(())
     }
 
@@ -224,7 +226,7 @@ impl Reader {
             grid: Grid::Fixed { frequency: manifest.frequency, origin: manifest.origin },
             gaps: manifest.gaps,
             season_length: Some(manifest.season_length),
-            cutoff: Some(manifest.panel.last_time),
+            cutoff: Some(self.cutoff()),
             unfinished: self.unfinished,
             ..FinishOptions::default()
         };
@@ -248,6 +250,16 @@ impl Reader {
             .await?;
         let keys = kept.into_iter().map(|i| all_keys[i].clone()).collect();
         Output { reading: &self.reading, panel: &shared, forecast: &forecast, keys }.rows()
+    }
+
+    /// Where training ended, or before it where that period is not over after all.
+    fn cutoff(&self) -> i64 {
+        let manifest = self.reading.model.manifest();
+        let before = self.unfinished.and_then(|begin| {
+            let period = manifest.frequency.period(manifest.origin, begin);
+            manifest.frequency.instant(manifest.origin, period - 1)
+        });
+        before.map_or(manifest.panel.last_time, |before| before.min(manifest.panel.last_time))
     }
 
     /// Steps to forecast so that every series reaches what is asked for.
@@ -450,8 +462,7 @@ impl Output<'_> {
         }
         let version = self.reading.model.manifest().version as i64;
         columns.push(Arc::new(Int64Array::from(vec![version; places.len()])));
-        let status =
-            places.iter().map(|p| self.forecast.status[p.series].filter(|_| p.step > 0).map(status_word));
+        let status = places.iter().map(|p| self.status(p).map(status_word));
         columns.push(Arc::new(status.collect::<StringArray>()));
         RecordBatch::try_new(Arc::clone(&self.reading.schema), columns)
             .map_err(|e| Error::internal(e.to_string()))
@@ -511,6 +522,13 @@ impl Output<'_> {
     fn forecast_step(&self, place: &Place) -> Option<usize> {
         let lost = self.forecast.status[place.series] == Some(Status::NoHistory);
         usize::try_from(place.step - 1).ok().filter(|_| !lost)
+    }
+
+    /// The status of a step; only those beyond the trained horizon are extended.
+    fn status(&self, place: &Place) -> Option<Status> {
+        let trained = self.reading.model.manifest().horizon as i64;
+        let applies = |status: &Status| *status != Status::Extended || place.step > trained;
+        self.forecast.status[place.series].filter(|status| place.step > 0 && applies(status))
     }
 
     fn point(&self, place: &Place) -> Option<f64> {

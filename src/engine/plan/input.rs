@@ -354,21 +354,25 @@ fn aggregate(
     builder.aggregate(group, aggregates)
 }
 
-/// The rows of every period, over all series, that have a value the target is an aggregate of.
+/// First and last time of every period, over all series, at which the target has a value.
 fn period_rows(relation: LogicalPlan, parts: &Parts, every: Frequency) -> Result<LogicalPlan> {
-    let time = parts.time.expr.clone();
-    let begin = period(time.clone(), every, relation.schema())?;
-    let mut observed: Option<Expr> = None;
-    parts.target.expr.apply(|e| {
-        if let Expr::AggregateFunction(f) = e {
-            let values = f.params.args.iter().map(|arg| arg.clone().is_not_null());
-            observed = observed.take().into_iter().chain(values).reduce(Expr::or);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    let rows = LogicalPlanBuilder::from(relation).filter(observed.unwrap_or_else(|| lit(true)))?;
-    let ends = [min(time.clone()).alias("first"), max(time).alias("last")];
-    rows.aggregate([begin.alias("period")], ends)?.build()
+    let begin = period(parts.time.expr.clone(), every, relation.schema())?;
+    let row = row_time(&parts.time.expr, relation.schema());
+    let times = [begin.alias("period"), row.alias("row")];
+    LogicalPlanBuilder::from(relation)
+        .aggregate(times, [parts.target.expr.clone().alias("target")])?
+        .filter(ident("target").is_not_null())?
+        .aggregate([ident("period")], [min(ident("row")).alias("first"), max(ident("row")).alias("last")])?
+        .build()
+}
+
+/// The time of a row before any expression truncates it: the only column of time in `time`.
+fn row_time(time: &Expr, schema: &DFSchema) -> Expr {
+    let columns: Vec<Expr> = time.column_refs().into_iter().map(|c| Expr::Column(c.clone())).collect();
+    match columns.as_slice() {
+        [one] if one.get_type(schema).is_ok_and(|t| t.is_temporal()) => one.clone(),
+        _ => time.clone(),
+    }
 }
 
 /// The begin of the period that `time` lies in, in the type of `time`; weeks begin on Mondays.

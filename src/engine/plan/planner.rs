@@ -7,7 +7,7 @@ use datafusion::catalog::Session;
 use datafusion::error::Result;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{DmlStatement, LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::{Analyze, DmlStatement, Explain, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
@@ -32,20 +32,17 @@ impl ForetellPlanner {
     pub fn new(engine: Arc<Engine>) -> Self {
         Self { engine }
     }
-}
 
-impl ForetellPlanner {
     /// Fails unless the rows that a statement changes are those of a stored table.
     fn ensure_changeable(&self, dml: &DmlStatement) -> Result<()> {
         let name = ddl::table_name(&dml.table_name)?;
-        let (kind, hint) = match self.engine.catalog.find(&name) {
-            Ok(Some(Entry::View(_))) => ("a view", "change the tables that it reads".to_owned()),
-            Ok(Some(Entry::External(_))) => (
+        let (kind, hint) = match self.engine.catalog.find(&name)? {
+            Some(Entry::View(_)) => ("a view", "change the tables that it reads".to_owned()),
+            Some(Entry::External(_)) => (
                 "an external table",
                 format!("CREATE TABLE other AS SELECT * FROM {name} makes a table that can be changed"),
             ),
-            Ok(Some(Entry::Table(_))) => return Ok(()),
-            _ => ("a system view", format!("CREATE TABLE other AS SELECT * FROM {name} keeps what it says")),
+            Some(Entry::Table(_)) | None => return Ok(()),
         };
         let message = format!("{name} is {kind}: it can only be read");
         Err(Error::new(ErrorKind::Unsupported, Subject::Table, message).with_hint(hint).into())
@@ -65,7 +62,8 @@ impl QueryPlanner for ForetellPlanner {
         if let LogicalPlan::Dml(dml) = inner(plan) {
             self.ensure_changeable(dml)?;
             if let Guarded::Nothing = dml_guard::check(dml)? {
-                return planner.create_physical_plan(&dml_guard::nothing()?, session).await;
+                let nothing = with_inner(plan, dml_guard::nothing()?);
+                return planner.create_physical_plan(&nothing, session).await;
             }
         }
         planner.create_physical_plan(plan, session).await
@@ -78,6 +76,15 @@ fn inner(plan: &LogicalPlan) -> &LogicalPlan {
         LogicalPlan::Explain(explain) => &explain.plan,
         LogicalPlan::Analyze(analyze) => &analyze.input,
         other => other,
+    }
+}
+
+/// The plan with another one in the place of [`inner`].
+fn with_inner(plan: &LogicalPlan, other: LogicalPlan) -> LogicalPlan {
+    match plan.clone() {
+        LogicalPlan::Explain(explain) => LogicalPlan::Explain(Explain { plan: Arc::new(other), ..explain }),
+        LogicalPlan::Analyze(analyze) => LogicalPlan::Analyze(Analyze { input: Arc::new(other), ..analyze }),
+        _ => other,
     }
 }
 

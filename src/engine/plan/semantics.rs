@@ -1,6 +1,6 @@
 //! What PostgreSQL does and DataFusion does not: numbers times intervals, and casts that round.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -9,10 +9,10 @@ use datafusion::functions::math;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use crate::engine::functions;
+use crate::engine::functions::{self, Scaling};
 
 /// Expressions with PostgreSQL's meaning.
 #[derive(Debug)]
@@ -21,14 +21,16 @@ pub struct Semantics;
 /// `interval * number`, `number * interval` and `interval / number`.
 impl ExprPlanner for Semantics {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let is_interval = |e: &Expr| matches!(e.get_type(schema), Ok(DataType::Interval(_)));
-        let is_number = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_numeric());
-        let (left, right) = (&expr.left, &expr.right);
-        let planned = match expr.op {
-            BinaryOperator::Multiply if is_interval(left) && is_number(right) => times(left, right.clone()),
-            BinaryOperator::Multiply if is_number(left) && is_interval(right) => times(right, left.clone()),
-            BinaryOperator::Divide if is_interval(left) && is_number(right) => {
-                times(left, lit(1.0) / cast(right.clone(), DataType::Float64))
+        let RawBinaryExpr { op, left, right } = &expr;
+        let planned = match op {
+            BinaryOperator::Multiply if is_interval(left, schema) && is_number(right, schema) => {
+                scaled(Scaling::Times, left, right)
+            }
+            BinaryOperator::Multiply if is_number(left, schema) && is_interval(right, schema) => {
+                scaled(Scaling::Times, right, left)
+            }
+            BinaryOperator::Divide if is_interval(left, schema) && is_number(right, schema) => {
+                scaled(Scaling::Over, left, right)
             }
             _ => return Ok(PlannerResult::Original(expr)),
         };
@@ -36,8 +38,20 @@ impl ExprPlanner for Semantics {
     }
 }
 
-fn times(interval: &Expr, number: Expr) -> Expr {
-    functions::interval_times().call(vec![interval.clone(), number])
+/// The difference of two timestamps, a duration, is an interval too.
+fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)))
+}
+
+/// A number, or a parameter that has no type yet.
+fn is_number(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr, Expr::Placeholder(p) if p.field.is_none())
+        || expr.get_type(schema).is_ok_and(|t| t.is_numeric())
+}
+
+fn scaled(scaling: Scaling, interval: &Expr, number: &Expr) -> Expr {
+    let interval = cast(interval.clone(), DataType::Interval(IntervalUnit::MonthDayNano));
+    functions::scaled_interval(scaling).call(vec![interval, cast(number.clone(), DataType::Float64)])
 }
 
 /// A cast of a fraction to a whole number rounds, half away from zero as PostgreSQL's numeric does.
@@ -73,5 +87,5 @@ fn fractional(data_type: DataType) -> bool {
 }
 
 fn is_rounded(value: &Expr) -> bool {
-    matches!(value, Expr::ScalarFunction(ScalarFunction { func, .. }) if func.name() == "round")
+    matches!(value, Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "round" && args.len() == 1)
 }

@@ -97,10 +97,9 @@ pub fn instants(column: &ArrayRef) -> Result<ArrayRef> {
 
 /// The last period, where its rows are not all there yet; `periods` has begin, first and last time of each.
 pub async fn unfinished(
-    periods: Option<SendableRecordBatchStream>,
+    mut periods: SendableRecordBatchStream,
     frequency: Frequency,
 ) -> Result<Option<PeriodRows>> {
-    let Some(mut periods) = periods else { return Ok(None) };
     let mut found = vec![];
     while let Some(batch) = periods.next().await.transpose()? {
         let columns: Vec<ArrayRef> = batch.columns().iter().map(instants).collect::<Result<_>>()?;

@@ -24,8 +24,8 @@ use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport};
 use crate::ml::models;
 use crate::ml::series::{
-    Covariate, FinishOptions, Frequency, Gaps, Grid, HeldOut, MISSING, Panel, PanelBuilder, PanelReport,
-    PanelSchema, PeriodRows, Values,
+    Covariate, FinishOptions, Gaps, Grid, HeldOut, MISSING, Panel, PanelBuilder, PanelReport, PanelSchema,
+    PeriodRows, Values,
 };
 
 /// One TRAIN, ready to read its rows.
@@ -187,7 +187,10 @@ async fn prepare(
     let mut inputs = inputs.into_iter();
     let rows = inputs.next().ok_or_else(|| Error::internal("TRAIN has no input"))?;
     let (builder, schema) = read_rows(job, rows, &table, query, &memory).await?;
-    let unfinished = unfinished(inputs.next(), job.statement.every.unwrap_or(Frequency::Days(1))).await?;
+    let unfinished = match (inputs.next(), job.statement.every) {
+        (Some(periods), Some(every)) => unfinished(periods, every).await?,
+        _ => None,
+    };
     let named = job.options.validation_length.or(job.options.horizon);
     let finish = FinishOptions {
         grid: job.statement.every.map_or(Grid::Infer, Grid::Every),
@@ -376,7 +379,7 @@ impl Prepared {
         }
         if self.report.dropped_series > 0 {
             query.notice(format!(
-                "{} of {} series have no value of {}: they are left out, and their forecasts are NULL",
+                "{} of {} series have no value of {} and are left out",
                 self.report.dropped_series,
                 self.report.series + self.report.dropped_series,
                 self.schema.target,

@@ -28,13 +28,16 @@ pub fn parse(parser: &mut Parser<'_>) -> Result<Copy, ParserError> {
         parser.expect_keyword(Keyword::TO)?;
     }
     let path = file(parser, if reads { ("FROM", "stdin") } else { ("TO", "stdout") })?;
-    let mut options = stored_as(parser)?;
-    let partitioned_by = if accept(parser, &["partitioned", "by"]) {
-        parser.parse_parenthesized_column_list(IsOptional::Mandatory, false)?
-    } else {
-        vec![]
-    };
-    options.extend(with_options(parser)?);
+    let (mut partitioned_by, mut options) = (vec![], vec![]);
+    while !at_end(parser) {
+        if accept(parser, &["stored", "as"]) {
+            options.push(("format".to_owned(), parser.parse_identifier()?.value.to_lowercase()));
+        } else if accept(parser, &["partitioned", "by"]) {
+            partitioned_by = parser.parse_parenthesized_column_list(IsOptional::Mandatory, false)?;
+        } else {
+            options.extend(with_options(parser)?);
+        }
+    }
     match (source, reads) {
         (Source::Table(table, columns), true) if partitioned_by.is_empty() => {
             Ok(Copy::From { table, columns, path, options })
@@ -85,17 +88,8 @@ fn file(parser: &mut Parser<'_>, (word, stream): (&str, &str)) -> Result<String,
     parser.parse_literal_string()
 }
 
-fn stored_as(parser: &mut Parser<'_>) -> Result<Options, ParserError> {
-    if !accept(parser, &["stored", "as"]) {
-        return Ok(vec![]);
-    }
-    Ok(vec![("format".to_owned(), parser.parse_identifier()?.value.to_lowercase())])
-}
-
 fn with_options(parser: &mut Parser<'_>) -> Result<Options, ParserError> {
-    if !accept(parser, &["with"]) && !accept(parser, &["options"]) && at_end(parser) {
-        return Ok(vec![]);
-    }
+    let _ = accept(parser, &["with"]) || accept(parser, &["options"]);
     parser.expect_token(&Token::LParen)?;
     let options = parser.parse_comma_separated(option)?;
     parser.expect_token(&Token::RParen)?;
@@ -106,7 +100,7 @@ fn with_options(parser: &mut Parser<'_>) -> Result<Options, ParserError> {
 fn option(parser: &mut Parser<'_>) -> Result<(String, String), ParserError> {
     let token = parser.next_token();
     let key = match token.token {
-        Token::Word(w) => w.value.to_lowercase(),
+        Token::Word(w) => dotted(parser, w.value)?.to_lowercase(),
         Token::SingleQuotedString(s) => s.to_lowercase(),
         _ => return parser.expected("an option of COPY", token),
     };
@@ -122,4 +116,13 @@ fn option(parser: &mut Parser<'_>) -> Result<(String, String), ParserError> {
         _ => return parser.expected("a value of the option", token),
     };
     Ok((key, value))
+}
+
+/// `format.has_header`: words with dots between them.
+fn dotted(parser: &mut Parser<'_>, first: String) -> Result<String, ParserError> {
+    let mut name = first;
+    while parser.consume_token(&Token::Period) {
+        name = format!("{name}.{}", parser.parse_identifier()?.value);
+    }
+    Ok(name)
 }

@@ -4,6 +4,10 @@ use crate::ml::series::frequency::Frequency;
 
 /// Periods before the last one that it is compared with.
 const PERIODS_BEFORE: usize = 12;
+/// Of so many periods one may be an exception, such as the week of a feast.
+const EXCEPTION_OF: usize = 4;
+/// A period that lacks less than this part of itself at its end counts as over.
+const SLACK: i64 = 100;
 
 /// The rows of one period, over all series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,22 +21,28 @@ pub struct PeriodRows {
 }
 
 /// The last period, when its rows end earlier than those of the periods before it do: a week with rows to
-/// Tuesday, after weeks with rows to Sunday. Rows on a regular grid may end one step before the period does;
-/// elsewhere a period must end short by more than the earlier ones, and their range, explain.
+/// Tuesday, after weeks with rows to Sunday. One period of the past may have ended early itself.
 pub fn unfinished_period(mut periods: Vec<PeriodRows>, frequency: Frequency) -> Option<PeriodRows> {
     periods.sort_unstable();
     let seen = &periods[periods.len().saturating_sub(PERIODS_BEFORE + 1)..];
     let (latest, earlier) = seen.split_last()?;
-    let short = |p: &PeriodRows| frequency.instant(p.begin, 1).map_or(0, |end| end.saturating_sub(p.last));
-    let most = earlier.iter().map(short).max()?;
-    let least = earlier.iter().map(short).min()?;
-    let step = step(seen);
-    let usual = if most <= step { step } else { most.saturating_add(most - least) };
-    (short(latest) > usual).then_some(*latest)
+    let end = |p: &PeriodRows| frequency.instant(p.begin, 1).unwrap_or(p.last);
+    let mut short: Vec<i64> = earlier.iter().map(|p| end(p).saturating_sub(p.last)).collect();
+    short.sort_unstable();
+    let most = *short.get(short.len().saturating_sub(if short.len() >= EXCEPTION_OF { 2 } else { 1 }))?;
+    let length = end(latest).saturating_sub(latest.begin);
+    let usual = usual(most, short[0], end_step(seen)).max(length / SLACK);
+    (end(latest).saturating_sub(latest.last) > usual).then_some(*latest)
 }
 
-/// The widest grid that all these rows can lie on.
-fn step(periods: &[PeriodRows]) -> i64 {
+/// How short of its end a period may stop: a step where rows lie on a grid that reaches the ends; elsewhere as
+/// short as it was before, and by the range of that more.
+fn usual(most: i64, least: i64, step: i64) -> i64 {
+    if most <= step { step } else { most.saturating_add(most.saturating_sub(least)) }
+}
+
+/// The widest grid that the first and last rows of all periods can lie on.
+fn end_step(periods: &[PeriodRows]) -> i64 {
     let origin = periods.first().map_or(0, |p| p.first);
     let ends = periods.iter().flat_map(|p| [p.first, p.last]);
     ends.fold(0, |step, instant| divisor(step, instant.saturating_sub(origin)))
@@ -40,7 +50,7 @@ fn step(periods: &[PeriodRows]) -> i64 {
 
 /// The greatest common divisor.
 fn divisor(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { divisor(b, a % b) }
+    if b == 0 { a.saturating_abs() } else { divisor(b, a.wrapping_rem(b)) }
 }
 
 #[cfg(test)]
@@ -102,6 +112,19 @@ mod tests {
         };
         assert_eq!(unfinished(Frequency::Days(1), rows(19)), None);
         assert_eq!(unfinished(Frequency::Days(1), rows(15)).as_deref(), Some("1970-01-07"));
+    }
+
+    #[test]
+    fn one_short_week_is_an_exception_and_a_lost_reading_is_none() {
+        let feast = |n: i64| {
+            let days = (4..n).filter(|day| !(30..32).contains(day));
+            days.map(|day| day * MICROS_PER_DAY)
+        };
+        assert_eq!(unfinished(Frequency::Days(7), feast(60)), None);
+        assert_eq!(unfinished(Frequency::Days(7), feast(59)).as_deref(), Some("1970-02-23"));
+        let readings = |n: i64| (0..n).map(|reading| reading * HOUR / 12);
+        assert_eq!(unfinished(Frequency::Days(1), readings(5 * 288 - 1)), None);
+        assert_eq!(unfinished(Frequency::Days(1), readings(5 * 288 - 6)).as_deref(), Some("1970-01-05"));
     }
 
     #[test]

@@ -277,6 +277,13 @@ mod tests {
     }
 
     #[test]
+    fn headings_break_after_underscores() {
+        assert_eq!(header_lines("model_version", 8), ["model_", "version"]);
+        assert_eq!(header_lines("lower_bound", 20), ["lower_bound"]);
+        assert_eq!(header_lines("categories", 8).concat(), "categories");
+    }
+
+    #[test]
     fn columns_line_up_whatever_the_script() {
         let expected = "\
 \u{20}item      | units | price

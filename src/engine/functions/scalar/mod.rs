@@ -5,7 +5,7 @@ mod days_in_month;
 mod discount_pct;
 mod easter;
 mod easter_offset;
-mod interval_times;
+mod interval;
 mod is_month_end;
 mod is_weekend;
 mod iso_week;
@@ -13,10 +13,11 @@ mod iso_week;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use easter::easter_sunday;
+pub use interval::Scaling;
 
-/// The function behind `interval * number`.
-pub fn interval_times() -> ScalarUDF {
-    ScalarUDF::new_from_impl(interval_times::IntervalTimes::new())
+/// The function behind `interval * number` or `interval / number`.
+pub fn scaled_interval(scaling: Scaling) -> ScalarUDF {
+    ScalarUDF::new_from_impl(interval::ScaledInterval::new(scaling))
 }
 
 /// Every scalar function, one line each.
@@ -28,6 +29,7 @@ pub fn all() -> Vec<ScalarUDF> {
         is_month_end::IS_MONTH_END.into_udf(),
         easter_offset::EASTER_OFFSET.into_udf(),
         ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
-        interval_times(),
+        scaled_interval(Scaling::Times),
+        scaled_interval(Scaling::Over),
     ]
 }

@@ -167,9 +167,7 @@ impl Forecaster<'_> {
     fn status(&self, panel: &Panel, encoded: &EncodedPanel, series: usize, horizon: usize) -> Option<Status> {
         let layout = &self.featurizer.layout;
         let known = self.featurizer.keys.is_empty() || encoded.series[series] > 0;
-        if panel.history_of(series).iter().all(|y| y.is_nan()) {
-            Some(Status::NoHistory)
-        } else if !known {
+        if !known || panel.history_of(series).iter().all(|y| y.is_nan()) {
             Some(Status::ColdStart)
         } else if panel.history[series] < layout.context {
             Some(Status::ShortHistory)
