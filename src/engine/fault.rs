@@ -61,7 +61,7 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::NotImplemented(m) if m == "TOP" => {
             Error::unsupported("TOP is not supported").with_hint("write LIMIT n at the end of the query")
         }
-        DataFusionError::NotImplemented(m) => Error::unsupported(plain(m)),
+        DataFusionError::NotImplemented(m) => correlated(m).unwrap_or_else(|| Error::unsupported(plain(m))),
         DataFusionError::Plan(m) => from_plan(m),
         DataFusionError::Execution(m) => Error::data(plain(m)),
         DataFusionError::Configuration(m) => Error::input(Subject::Option, plain(m)),
@@ -94,6 +94,17 @@ fn out_of_range(message: &str) -> Option<Error> {
     Some(Error::data(format!("{value} is out of range for type {}", sql_types(data_type))))
 }
 
+/// A subquery that cannot be turned into a join.
+fn correlated(message: &str) -> Option<Error> {
+    let subquery = ["ScalarSubquery(", "Exists(", "InSubquery("].iter().any(|kind| message.contains(kind));
+    (subquery && message.contains("Physical plan does not support logical expression")).then(|| {
+        Error::unsupported("a subquery that refers to the outer query by anything but = is not supported")
+            .with_hint(
+                "write it as a join with GROUP BY, or as a window function: sum(x) OVER (ORDER BY day)",
+            )
+    })
+}
+
 /// What arrow tells, in its own notation, of a condition that is evaluated while a file is read.
 fn in_filter(message: &str) -> Option<Error> {
     let cause = message.split_once("Error evaluating filter predicate: ")?.1;
@@ -111,7 +122,9 @@ fn unreadable_cell(message: &str) -> Option<Error> {
     let row = rest.split_once("Row data: '[")?.1.trim_end_matches(['\'', ']']);
     let data_type = sql_types(data_type);
     let message = format!("'{value}' in column {} of the file is no value of type {data_type}", column + 1);
-    Some(Error::data(message).with_detail(format!("the row is {row}")))
+    Some(Error::data(message).with_detail(format!("the row is {row}")).with_hint(
+        "a table over files has the types of their first rows: declare its columns where later rows differ",
+    ))
 }
 
 /// A function that does not take values of these types, which DataFusion may call a bug of its own.

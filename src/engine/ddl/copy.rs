@@ -115,15 +115,14 @@ fn missing_column<'a>(name: &str, found: impl Iterator<Item = &'a str>) -> Error
 /// Formats that files have.
 const FORMATS: [&str; 3] = ["CSV", "PARQUET", "JSON"];
 
-/// The format that a file's name tells; CSV where it tells none.
+/// The format that a file's name tells: the extension where it is none that is known.
 fn format_of(path: &str) -> String {
     let extension = Path::new(path).extension().map(|e| e.to_string_lossy().to_uppercase());
     match extension.as_deref() {
-        Some("NDJSON" | "JSONL" | "JSON") => "JSON",
-        Some("PARQUET") => "PARQUET",
-        _ => "CSV",
+        Some("NDJSON" | "JSONL" | "JSON") => "JSON".to_owned(),
+        None | Some("TXT" | "DAT" | "TSV" | "CSV") => "CSV".to_owned(),
+        Some(other) => other.to_owned(),
     }
-    .to_owned()
 }
 
 /// COPY TO a file, or a folder where it is partitioned.

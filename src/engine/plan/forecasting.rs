@@ -18,15 +18,15 @@ use futures::{Stream, StreamExt};
 
 use crate::engine::plan::forecast::{Shape, lower_level, needed_columns, quantile_name, upper_level};
 use crate::engine::plan::input::{InputColumn, Role};
-use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, instants, unfinished};
+use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, incomplete, instants};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{Forecast, PredictOptions, Status};
 use crate::ml::series::{
-    ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, MISSING, Panel, PanelBuilder,
-    Values,
+    ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, Incomplete, MISSING, Panel,
+    PanelBuilder, Values,
 };
 
 /// Series per panel: enough for one wide forward pass, few enough to stream.
@@ -103,7 +103,7 @@ pub fn read(
         history,
         future,
         periods,
-        unfinished: None,
+        incomplete: Incomplete::default(),
         given: None,
         query,
         memory,
@@ -125,8 +125,8 @@ struct Reader {
     history: SendableRecordBatchStream,
     future: Option<SendableRecordBatchStream>,
     periods: Option<SendableRecordBatchStream>,
-    /// The period whose rows are not all there yet.
-    unfinished: Option<i64>,
+    /// The periods at the ends of the data whose rows are not all there.
+    incomplete: Incomplete,
     /// All rows of `future =>`, read once.
     given: Option<Vec<RecordBatch>>,
     query: Arc<QueryContext>,
@@ -190,7 +190,7 @@ impl Reader {
         self.given = Some(batches);
         let frequency = self.reading.model.manifest().frequency;
         if let Some(periods) = self.periods.take() {
-            self.unfinished = unfinished(periods, frequency).await?.map(|period| period.begin);
+            self.incomplete = incomplete(periods, frequency).await?;
         }
         Ok(())
     }
@@ -227,7 +227,7 @@ impl Reader {
             gaps: manifest.gaps,
             season_length: Some(manifest.season_length),
             cutoff: Some(self.cutoff()),
-            unfinished: self.unfinished,
+            incomplete: self.incomplete.begins(),
             ..FinishOptions::default()
         };
         let all_keys = chunk.keys;
@@ -255,8 +255,8 @@ impl Reader {
     /// Where training ended, or before it where that period is not over after all.
     fn cutoff(&self) -> i64 {
         let manifest = self.reading.model.manifest();
-        let before = self.unfinished.and_then(|begin| {
-            let period = manifest.frequency.period(manifest.origin, begin);
+        let before = self.incomplete.last.and_then(|last| {
+            let period = manifest.frequency.period(manifest.origin, last.begin);
             manifest.frequency.instant(manifest.origin, period - 1)
         });
         before.map_or(manifest.panel.last_time, |before| before.min(manifest.panel.last_time))
@@ -302,12 +302,13 @@ impl Reader {
             let runs = Runs::new(batch, &layout, "future")?;
             runs.for_each(|_, key, run| rows.append(key, run.timestamps, run.known))?;
         }
-        let (mut panel, report) = panel.append_future(rows, horizon)?;
+        let (mut panel, report) =
+            panel.append_future(rows, horizon, self.reading.model.manifest().horizon)?;
         let covered = self.layout.known.len() == self.reading.set.len();
         if report.absent > 0 && !covered {
             return Err(self.missing_future(&panel, &report, horizon));
         }
-        self.set(&mut panel, horizon)?;
+        self.set(&mut panel)?;
         Ok(panel)
     }
 
@@ -338,15 +339,12 @@ impl Reader {
     }
 
     /// Puts the values of `set` into the future rows of the panel; each sees the columns as they were given.
-    fn set(&self, panel: &mut Panel, horizon: usize) -> Result<()> {
+    fn set(&self, panel: &mut Panel) -> Result<()> {
         if self.reading.set.is_empty() {
             return Ok(());
         }
         let future: Vec<usize> = (0..panel.len())
-            .flat_map(|i| {
-                let from = panel.offsets[i] + panel.history[i];
-                from..(from + horizon).min(panel.offsets[i + 1])
-            })
+            .flat_map(|i| panel.offsets[i] + panel.history[i]..panel.offsets[i + 1])
             .collect();
         let given = panel.known.iter().zip(self.reading.known.fields()).map(|(covariate, field)| {
             let values = column_of(panel, covariate, &future);

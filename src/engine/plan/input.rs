@@ -86,7 +86,7 @@ pub fn plan_input(
         covariates = input.candidates(&used, &statement.ignore, &mut skipped)?;
     }
     let parts = Parts { keys, time, target, covariates };
-    check_types(&parts, &schema)?;
+    check_types(&parts, &schema, statement.every)?;
     check_names(&parts)?;
     build(relation, parts, aggregated, statement.every, skipped)
 }
@@ -245,7 +245,7 @@ fn is_text(data_type: &DataType) -> bool {
     }
 }
 
-fn check_types(parts: &Parts, schema: &DFSchema) -> Result<()> {
+fn check_types(parts: &Parts, schema: &DFSchema, every: Option<Frequency>) -> Result<()> {
     let refuse = |p: &Planned, data_type: &DataType, rule: &str| {
         let message = format!("column {} has type {}; {rule}", p.name, sql_name(data_type).to_lowercase());
         Err(Error::input(Subject::Type, message).into())
@@ -261,6 +261,9 @@ fn check_types(parts: &Parts, schema: &DFSchema) -> Result<()> {
             &time,
             "time must be a date, a timestamp or an integer: cast it, CAST(x AS date)",
         );
+    }
+    if let (DataType::Date32 | DataType::Date64, Some(Frequency::Seconds(_))) = (&time, every) {
+        return refuse(&parts.time, &time, "periods of less than a day need a timestamp");
     }
     for covariate in &parts.covariates {
         let data_type = covariate.expr.get_type(schema)?;

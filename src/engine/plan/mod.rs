@@ -2,6 +2,7 @@
 
 mod arguments;
 mod command;
+mod date_patterns;
 mod features;
 mod forecast;
 mod forecasting;

@@ -1,4 +1,4 @@
-//! What PostgreSQL does and DataFusion does not: numbers times intervals, and casts that round.
+//! What PostgreSQL does and DataFusion does not: numbers times intervals, casts that round, patterns of dates.
 
 use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::DFSchema;
@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::engine::functions::{self, Scaling};
+use crate::engine::plan::date_patterns::translate_call;
 
 /// Expressions with PostgreSQL's meaning.
 #[derive(Debug)]
@@ -54,10 +55,10 @@ fn scaled(scaling: Scaling, interval: &Expr, number: &Expr) -> Expr {
     functions::scaled_interval(scaling).call(vec![interval, cast(number.clone(), DataType::Float64)])
 }
 
-/// A cast of a fraction to a whole number rounds, half away from zero as PostgreSQL's numeric does.
+/// Casts that round and patterns of dates.
 impl FunctionRewrite for Semantics {
     fn name(&self) -> &str {
-        "round_casts"
+        "postgresql_semantics"
     }
 
     fn rewrite(
@@ -66,20 +67,24 @@ impl FunctionRewrite for Semantics {
         schema: &DFSchema,
         _config: &ConfigOptions,
     ) -> Result<Transformed<Expr>> {
-        let (Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field })) =
-            &mut expr
-        else {
-            return Ok(Transformed::no(expr));
+        let changed = match &mut expr {
+            Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field }) => {
+                field.data_type().is_integer() && round(value, schema)
+            }
+            Expr::ScalarFunction(call) => translate_call(call)?,
+            _ => false,
         };
-        if !field.data_type().is_integer()
-            || is_rounded(value)
-            || !value.get_type(schema).is_ok_and(fractional)
-        {
-            return Ok(Transformed::no(expr));
-        }
-        **value = math::round().call(vec![std::mem::take(value)]);
-        Ok(Transformed::yes(expr))
+        Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
     }
+}
+
+/// Rounds a fraction that is cast to a whole number, half away from zero as PostgreSQL's numeric does.
+fn round(value: &mut Expr, schema: &DFSchema) -> bool {
+    let rounds = !is_rounded(value) && value.get_type(schema).is_ok_and(fractional);
+    if rounds {
+        *value = math::round().call(vec![std::mem::take(value)]);
+    }
+    rounds
 }
 
 fn fractional(data_type: DataType) -> bool {

@@ -12,7 +12,8 @@ use futures::StreamExt;
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::error::{Error, Result};
 use crate::ml::series::{
-    Column, ColumnKind, ColumnSpec, Frequency, PanelSchema, PeriodRows, Rows, TimeKind, unfinished_period,
+    Column, ColumnKind, ColumnSpec, Frequency, Incomplete, PanelSchema, PeriodRows, Rows, TimeKind,
+    incomplete_periods,
 };
 
 /// Where the roles are among the columns of the input.
@@ -95,11 +96,8 @@ pub fn instants(column: &ArrayRef) -> Result<ArrayRef> {
     column.and_then(|c| cast(&c, &DataType::Int64)).map_err(|e| Error::data(e.to_string()))
 }
 
-/// The last period, where its rows are not all there yet; `periods` has begin, first and last time of each.
-pub async fn unfinished(
-    mut periods: SendableRecordBatchStream,
-    frequency: Frequency,
-) -> Result<Option<PeriodRows>> {
+/// The first and last period where their rows do not fill them; `periods` has begin, first and last time of each.
+pub async fn incomplete(mut periods: SendableRecordBatchStream, frequency: Frequency) -> Result<Incomplete> {
     let mut found = vec![];
     while let Some(batch) = periods.next().await.transpose()? {
         let columns: Vec<ArrayRef> = batch.columns().iter().map(instants).collect::<Result<_>>()?;
@@ -111,7 +109,7 @@ pub async fn unfinished(
             last: last.value(row),
         }));
     }
-    Ok(unfinished_period(found, frequency))
+    Ok(incomplete_periods(found, frequency))
 }
 
 /// Instants back in the type of the user's time column.

@@ -14,7 +14,7 @@ use futures::StreamExt;
 
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::input::{InputColumn, Role, table_name};
-use crate::engine::plan::series::{Runs, SeriesLayout, unfinished};
+use crate::engine::plan::series::{Runs, SeriesLayout, incomplete};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Manifest, ModelRole, PublishMode};
 use crate::engine::shared::Engine;
@@ -24,8 +24,8 @@ use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport};
 use crate::ml::models;
 use crate::ml::series::{
-    Covariate, FinishOptions, Gaps, Grid, HeldOut, MISSING, Panel, PanelBuilder, PanelReport, PanelSchema,
-    PeriodRows, Values,
+    Covariate, FinishOptions, Gaps, Grid, HeldOut, Incomplete, MISSING, Panel, PanelBuilder, PanelReport,
+    PanelSchema, Values,
 };
 
 /// One TRAIN, ready to read its rows.
@@ -52,8 +52,8 @@ struct Prepared {
     roles: Vec<ColumnRole>,
     schema: PanelSchema,
     fit: FitOptions,
-    /// The last period, where its rows are not all there yet.
-    unfinished: Option<PeriodRows>,
+    /// The periods at the ends of the data whose rows are not all there.
+    incomplete: Incomplete,
     memory: MemoryReservation,
 }
 
@@ -187,9 +187,9 @@ async fn prepare(
     let mut inputs = inputs.into_iter();
     let rows = inputs.next().ok_or_else(|| Error::internal("TRAIN has no input"))?;
     let (builder, schema) = read_rows(job, rows, &table, query, &memory).await?;
-    let unfinished = match (inputs.next(), job.statement.every) {
-        (Some(periods), Some(every)) => unfinished(periods, every).await?,
-        _ => None,
+    let incomplete = match (inputs.next(), job.statement.every) {
+        (Some(periods), Some(every)) => incomplete(periods, every).await?,
+        _ => Incomplete::default(),
     };
     let named = job.options.validation_length.or(job.options.horizon);
     let finish = FinishOptions {
@@ -197,7 +197,7 @@ async fn prepare(
         gaps: job.gaps(),
         season_length: job.options.season_length,
         held_out: named.map_or(HeldOut::UsualHorizon, HeldOut::Steps),
-        unfinished: unfinished.map(|period| period.begin),
+        incomplete: incomplete.begins(),
         ..FinishOptions::default()
     };
     let keyless = !job.columns.iter().any(|c| c.role == Role::Key);
@@ -209,7 +209,7 @@ async fn prepare(
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
     let fit = job.options.fit_options(horizon);
     check_lengths(&panel, &fit, &table)?;
-    let prepared = Prepared { panel, report, roles, schema, fit, unfinished, memory };
+    let prepared = Prepared { panel, report, roles, schema, fit, incomplete, memory };
     prepared.tell(job, query);
     Ok(prepared)
 }
@@ -363,11 +363,15 @@ impl Prepared {
         for (column, reason) in &job.skipped {
             query.notice(format!("column {column} is left out: {reason}"));
         }
-        if let Some(period) = &self.unfinished {
-            let (begin, last) = self.ends(period);
+        let unit = self.panel.frequency.to_string().to_lowercase();
+        if let Some(first) = &self.incomplete.first {
+            let (begin, from) = (self.time(first.begin), self.time(first.first));
+            query.notice(format!("the {unit} of {begin} has rows only from {from}: it is left out"));
+        }
+        if let Some(last) = &self.incomplete.last {
+            let (begin, to) = (self.time(last.begin), self.time(last.last));
             query.notice(format!(
-                "the {} of {begin} has rows only to {last}: it is not over yet, and is forecast instead of learnt from",
-                self.panel.frequency.to_string().to_lowercase(),
+                "the {unit} of {begin} has rows only to {to}: it is not over yet, and is forecast instead of learnt from"
             ));
         }
         let longest = self.panel.history.iter().max().copied().unwrap_or(0);
@@ -387,10 +391,9 @@ impl Prepared {
         }
     }
 
-    /// Begin of a period and its last row, as the user writes them.
-    fn ends(&self, period: &PeriodRows) -> (String, String) {
-        let kind = self.schema.time_kind;
-        (kind.format(period.begin), kind.format(period.last))
+    /// An instant as the user writes it.
+    fn time(&self, instant: i64) -> String {
+        self.schema.time_kind.format(instant)
     }
 
     /// The roles and options that the statement leaves open.
@@ -505,9 +508,13 @@ fn data_lines(job: &Job, prepared: &Prepared) -> Vec<(&'static str, String)> {
         ("from", kind.format(report.first_time)),
         ("to", kind.format(report.last_time)),
     ];
-    if let Some(period) = &prepared.unfinished {
-        let (begin, last) = prepared.ends(period);
-        lines.push(("unfinished", format!("{begin}, rows only to {last}")));
+    if let Some(first) = &prepared.incomplete.first {
+        let (begin, from) = (prepared.time(first.begin), prepared.time(first.first));
+        lines.push(("left out", format!("{begin}, rows only from {from}")));
+    }
+    if let Some(last) = &prepared.incomplete.last {
+        let (begin, to) = (prepared.time(last.begin), prepared.time(last.last));
+        lines.push(("unfinished", format!("{begin}, rows only to {to}")));
     }
     lines.push(("series", report.series.to_string()));
     if report.dropped_series > 0 {

@@ -17,7 +17,7 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
         show_versions
     } else if starts_with(parser, &["show", "training", "runs"]) {
         show_runs
-    } else if starts_with(parser, &["describe", "model"]) {
+    } else if starts_with(parser, &["describe", "model"]) || starts_with(parser, &["show", "model"]) {
         describe_model
     } else if starts_with(parser, &["describe", "history"]) {
         describe_history
@@ -69,7 +69,7 @@ fn show_runs(parser: &mut Parser<'_>) -> Parsed {
 }
 
 fn describe_model(parser: &mut Parser<'_>) -> Parsed {
-    accept(parser, &["describe", "model"]);
+    let _ = accept(parser, &["describe", "model"]) || accept(parser, &["show", "model"]);
     let name = parser.parse_object_name(false)?;
     select(&format!("SELECT * FROM describe_model({name})"))
 }

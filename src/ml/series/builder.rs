@@ -139,8 +139,8 @@ pub struct FinishOptions {
     pub season_length: Option<usize>,
     /// Steps at the end of history that are held out: nothing from them goes into a gap before them.
     pub held_out: HeldOut,
-    /// Where a period begins whose rows are not all there yet: its target is unknown.
-    pub unfinished: Option<i64>,
+    /// Where periods begin whose rows are not all there: their target is unknown.
+    pub incomplete: [Option<i64>; 2],
     /// Where history ends in a series without later values of the target, which then is kept even where
     /// the target is NULL in every row; `None` takes the latest value over all series.
     pub cutoff: Option<i64>,
@@ -346,9 +346,9 @@ impl PanelBuilder {
 
     /// Places all rows on the grid, fills gaps, and splits history from future.
     pub fn finish(mut self, options: &FinishOptions, control: &Control) -> Result<(Panel, PanelReport)> {
-        if let Some(unfinished) = options.unfinished {
+        for incomplete in options.incomplete.into_iter().flatten() {
             let rows = self.target.iter_mut().zip(&self.timestamps);
-            rows.filter(|(_, time)| **time == unfinished).for_each(|(y, _)| *y = f64::NAN);
+            rows.filter(|(_, time)| **time == incomplete).for_each(|(y, _)| *y = f64::NAN);
         }
         let PanelSchema { table, time, target, time_kind, .. } = &self.schema;
         if self.is_empty() {

@@ -59,47 +59,80 @@ impl FutureRows {
 }
 
 impl Panel {
-    /// The panel with `horizon` future rows in every series: values from `rows` where they are given,
-    /// else those the panel has, else missing.
-    pub fn append_future(&self, rows: FutureRows, horizon: usize) -> Result<(Self, FutureReport)> {
+    /// The panel with `horizon` future rows in every series, and up to `reach` where more are known: values
+    /// from `rows` where they are given, else those the panel has, else missing. A period that is given twice is
+    /// an error.
+    pub fn append_future(
+        &self,
+        rows: FutureRows,
+        horizon: usize,
+        reach: usize,
+    ) -> Result<(Self, FutureReport)> {
         let given: Vec<Covariate> = rows.columns.into_iter().map(ColumnStore::into_covariate).collect();
         if given.len() != self.known.len() {
             return Err(Error::internal("future rows do not have the known covariates of the panel"));
         }
-        let (mut out, mut present) = self.with_horizon(horizon);
+        let placed = self.placed(&rows.runs, horizon.max(reach))?;
+        let lengths: Vec<usize> = placed
+            .iter()
+            .enumerate()
+            .map(|(i, steps)| {
+                let known = steps.last().map_or(0, |(step, _)| step + 1).max(self.future_of(i).min(reach));
+                known.max(horizon)
+            })
+            .collect();
+        let (mut out, mut present) = self.with_future(&lengths);
         let words: Vec<Vec<u32>> =
             out.known.iter_mut().zip(&given).map(|(into, from)| into.values.adopt(&from.values)).collect();
         let mut report = FutureReport { wanted: self.len() * horizon, ..FutureReport::default() };
-        for i in 0..self.len() {
-            let Some(run) = rows.runs.get(&self.keys[i]) else { continue };
-            for (instant, row) in run {
-                let step = self.frequency.period(self.origin, *instant) - self.first_step(i);
-                if step < 0 || step >= horizon as i64 {
-                    continue;
-                }
-                let at = out.offsets[i] + self.history[i] + step as usize;
+        for (i, steps) in placed.iter().enumerate() {
+            let first = out.offsets[i] + self.history[i];
+            for (step, row) in steps {
                 report.matched += 1;
-                present[at] = true;
+                present[first + step] = true;
                 for ((into, from), map) in out.known.iter_mut().zip(&given).zip(&words) {
-                    into.values.set(at, &from.values, *row, map);
+                    into.values.set(first + step, &from.values, *row, map);
                 }
             }
+            let absent = |step: &usize| !present[first + step];
+            report.absent += (0..horizon).filter(absent).count();
+            let first_absent = (0..horizon).find(absent).map(|step| (i, out.first_step(i) + step as i64));
+            report.first_absent = report.first_absent.or(first_absent);
         }
         report.unmatched = rows.rows - report.matched;
-        for i in 0..out.len() {
-            let future = out.offsets[i] + out.history[i]..out.offsets[i + 1];
-            report.absent += present[future.clone()].iter().filter(|there| !**there).count();
-            let first = present[future].iter().position(|there| !there);
-            report.first_absent = report.first_absent.or(first.map(|k| (i, out.first_step(i) + k as i64)));
-        }
         Ok((out, report))
     }
 
-    /// The panel with exactly `horizon` future rows a series, and which rows it had before.
-    fn with_horizon(&self, horizon: usize) -> (Self, Vec<bool>) {
+    /// Step and number of every given row of a series below `reach`, by step.
+    fn placed(
+        &self,
+        runs: &HashMap<String, Vec<(i64, usize)>>,
+        reach: usize,
+    ) -> Result<Vec<Vec<(usize, usize)>>> {
+        let series = (0..self.len()).map(|i| {
+            let run = runs.get(&self.keys[i]).map_or(&[][..], Vec::as_slice);
+            let step = |instant| self.frequency.period(self.origin, instant) - self.first_step(i);
+            let steps =
+                run.iter().filter_map(|(instant, row)| Some((usize::try_from(step(*instant)).ok()?, *row)));
+            let mut steps: Vec<(usize, usize)> = steps.filter(|(step, _)| *step < reach).collect();
+            steps.sort_unstable();
+            match steps.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                Some(pair) => {
+                    let key = if self.keys[i].is_empty() { "" } else { &format!(" of {}", self.keys[i]) };
+                    let message = format!("future => has two rows for step {}{key}", pair[0].0 + 1);
+                    Err(Error::data(message).with_hint("give one row for every series and time"))
+                }
+                None => Ok(steps),
+            }
+        });
+        series.collect()
+    }
+
+    /// The panel with exactly so many future rows a series, and which rows it had before.
+    fn with_future(&self, lengths: &[usize]) -> (Self, Vec<bool>) {
         let mut offsets = vec![0];
-        for n in &self.history {
-            offsets.push(offsets[offsets.len() - 1] + n + horizon);
+        for (n, future) in self.history.iter().zip(lengths) {
+            offsets.push(offsets[offsets.len() - 1] + n + future);
         }
         let rows = offsets[offsets.len() - 1];
         let mut target = vec![f64::NAN; rows];
@@ -108,7 +141,7 @@ impl Panel {
         let mut known: Vec<Covariate> = self.known.iter().map(stretch).collect();
         let mut past: Vec<Covariate> = self.past.iter().map(stretch).collect();
         for (i, to) in offsets.iter().copied().enumerate().take(self.len()) {
-            let kept = self.history[i] + self.future_of(i).min(horizon);
+            let kept = self.history[i] + self.future_of(i).min(lengths[i]);
             let from = self.offsets[i];
             target[to..to + kept].copy_from_slice(&self.target[from..from + kept]);
             present[to..to + kept].fill(true);
@@ -216,7 +249,7 @@ mod tests {
         let words = [Some("sale"), Some("none"), Some("sale")];
         rows.append("s=a", &[13, 12, 99], &[Column::Text(&words)]).unwrap();
         rows.append("s=z", &[12], &[Column::Text(&[None])]).unwrap();
-        let (out, report) = panel.append_future(rows, 2).unwrap();
+        let (out, report) = panel.append_future(rows, 2, 2).unwrap();
         assert_eq!((report.matched, report.unmatched, report.wanted, report.absent), (2, 2, 4, 2));
         assert_eq!(report.first_absent, Some((1, 1)));
         assert_eq!((out.history_of(0), out.future_of(0), out.future_of(1)), (&[1.0, 2.0][..], 2, 2));

@@ -5,16 +5,16 @@ mod column;
 mod frequency;
 mod future;
 mod grid;
+mod incomplete;
 mod layout;
 mod panel;
 #[cfg(test)]
 mod tests;
-mod unfinished;
 
 pub use builder::{Duplicates, FinishOptions, Gaps, HeldOut, PanelBuilder, PanelReport, PanelSchema, Rows};
 pub use column::{Column, ColumnKind, ColumnSpec};
 pub use frequency::{Frequency, TimeKind};
 pub use future::{FutureReport, FutureRows};
 pub use grid::Grid;
+pub use incomplete::{Incomplete, PeriodRows, incomplete_periods};
 pub use panel::{Covariate, MISSING, Panel, Values};
-pub use unfinished::{PeriodRows, unfinished_period};

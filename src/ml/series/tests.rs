@@ -216,7 +216,7 @@ fn trailing_nulls_are_history_in_every_cut() {
     let price = [ColumnSpec { name: "price".into(), kind: ColumnKind::Number }];
     let mut rows = crate::ml::series::FutureRows::new(&price);
     rows.append("a", &[4 * DAY], &[Column::Number(&[9.0])]).unwrap();
-    let (extended, report) = panel.append_future(rows, 1).unwrap();
+    let (extended, report) = panel.append_future(rows, 1, 1).unwrap();
     assert_eq!((report.matched, report.absent, extended.future_of(0)), (1, 1, 1));
     assert!(same(extended.history_of(0), panel.history_of(0)));
 }

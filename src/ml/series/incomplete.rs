@@ -1,12 +1,12 @@
-//! Whether the last period of aggregated rows is over.
+//! Whether the rows of aggregated periods fill the first and the last of them.
 
 use crate::ml::series::frequency::Frequency;
 
-/// Periods before the last one that it is compared with.
-const PERIODS_BEFORE: usize = 12;
+/// Periods that the first and the last one are compared with.
+const PERIODS_BESIDE: usize = 12;
 /// Of so many periods one may be an exception, such as the week of a feast.
 const EXCEPTION_OF: usize = 4;
-/// A period that lacks less than this part of itself at its end counts as over.
+/// A period that lacks less than this part of itself counts as complete.
 const SLACK: i64 = 100;
 
 /// The rows of one period, over all series.
@@ -20,25 +20,53 @@ pub struct PeriodRows {
     pub last: i64,
 }
 
-/// The last period, when its rows end earlier than those of the periods before it do: a week with rows to
-/// Tuesday, after weeks with rows to Sunday. One period of the past may have ended early itself.
-pub fn unfinished_period(mut periods: Vec<PeriodRows>, frequency: Frequency) -> Option<PeriodRows> {
-    periods.sort_unstable();
-    let seen = &periods[periods.len().saturating_sub(PERIODS_BEFORE + 1)..];
-    let (latest, earlier) = seen.split_last()?;
-    let end = |p: &PeriodRows| frequency.instant(p.begin, 1).unwrap_or(p.last);
-    let mut short: Vec<i64> = earlier.iter().map(|p| end(p).saturating_sub(p.last)).collect();
-    short.sort_unstable();
-    let most = *short.get(short.len().saturating_sub(if short.len() >= EXCEPTION_OF { 2 } else { 1 }))?;
-    let length = end(latest).saturating_sub(latest.begin);
-    let usual = usual(most, short[0], end_step(seen)).max(length / SLACK);
-    (end(latest).saturating_sub(latest.last) > usual).then_some(*latest)
+/// The first and the last period, where their rows do not fill them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Incomplete {
+    /// Its rows begin late.
+    pub first: Option<PeriodRows>,
+    /// Its rows end early: it is not over yet.
+    pub last: Option<PeriodRows>,
 }
 
-/// How short of its end a period may stop: a step where rows lie on a grid that reaches the ends; elsewhere as
-/// short as it was before, and by the range of that more.
-fn usual(most: i64, least: i64, step: i64) -> i64 {
-    if most <= step { step } else { most.saturating_add(most.saturating_sub(least)) }
+impl Incomplete {
+    /// Where these periods begin.
+    pub fn begins(&self) -> [Option<i64>; 2] {
+        [self.first, self.last].map(|period| period.map(|p| p.begin))
+    }
+}
+
+/// Compares the ends of the data with the twelve periods beside them: a week with rows to Tuesday, after weeks with
+/// rows to Sunday, is not over. One of those may have been cut short itself.
+pub fn incomplete_periods(mut periods: Vec<PeriodRows>, frequency: Frequency) -> Incomplete {
+    periods.sort_unstable();
+    let end = |p: &PeriodRows| frequency.instant(p.begin, 1).unwrap_or(p.last);
+    let length = |p: &PeriodRows| end(p).saturating_sub(p.begin);
+    let before_end = |p: &PeriodRows| end(p).saturating_sub(p.last);
+    let after_begin = |p: &PeriodRows| p.first.saturating_sub(p.begin);
+    let oldest = &periods[..periods.len().min(PERIODS_BESIDE + 1)];
+    let newest = &periods[periods.len().saturating_sub(PERIODS_BESIDE + 1)..];
+    // A period may end a step before its end, but begin less than a step after its begin.
+    let first = oldest.split_first().filter(|(first, others)| {
+        let others = others.iter().map(after_begin).collect();
+        is_short(after_begin(first), others, end_step(oldest) - 1, length(first))
+    });
+    let last = newest.split_last().filter(|(last, others)| {
+        let others = others.iter().map(before_end).collect();
+        is_short(before_end(last), others, end_step(newest), length(last))
+    });
+    Incomplete { first: first.map(|(p, _)| *p), last: last.map(|(p, _)| *p) }
+}
+
+/// True when a period lacks more than the others do: more than a step where their rows lie on a grid, elsewhere
+/// more than they and the range of what they lack explain.
+fn is_short(lack: i64, mut others: Vec<i64>, step: i64, length: i64) -> bool {
+    others.sort_unstable();
+    let exceptions = usize::from(others.len() >= EXCEPTION_OF);
+    let Some(most) = others.len().checked_sub(1 + exceptions).map(|at| others[at]) else { return false };
+    let range = most.saturating_sub(others[0]);
+    let usual = if most <= step { step } else { most.saturating_add(range) };
+    lack > usual.max(length / SLACK)
 }
 
 /// The widest grid that the first and last rows of all periods can lie on.
@@ -74,7 +102,7 @@ mod tests {
     }
 
     fn unfinished(frequency: Frequency, rows: impl Iterator<Item = i64>) -> Option<String> {
-        let found = unfinished_period(periods(frequency, rows), frequency)?;
+        let found = incomplete_periods(periods(frequency, rows), frequency).last?;
         date_of(found.begin).map(|date| date.to_string())
     }
 
@@ -128,11 +156,23 @@ mod tests {
     }
 
     #[test]
+    fn a_first_month_of_three_days_is_left_out() {
+        let first = |begin: i64, step: usize| {
+            let rows = (begin..500).step_by(step).map(|day| day * MICROS_PER_DAY);
+            let found = incomplete_periods(periods(Frequency::Months(1), rows), Frequency::Months(1)).first?;
+            date_of(found.begin).map(|date| date.to_string())
+        };
+        assert_eq!(first(28, 1).as_deref(), Some("1970-01-01"));
+        assert_eq!((first(0, 1), first(31, 1)), (None, None));
+        assert_eq!((first(6, 7), first(7, 7).as_deref()), (None, Some("1970-01-01")));
+    }
+
+    #[test]
     fn one_period_says_nothing() {
-        assert_eq!(unfinished_period(vec![], Frequency::Days(7)), None);
-        let one = PeriodRows { begin: 0, first: 0, last: 0 };
-        assert_eq!(unfinished_period(vec![one], Frequency::Days(7)), None);
+        let of = |periods| incomplete_periods(periods, Frequency::Days(7));
+        assert_eq!(of(vec![]), Incomplete::default());
+        assert_eq!(of(vec![PeriodRows { begin: 0, first: 0, last: 0 }]), Incomplete::default());
         let extreme = PeriodRows { begin: i64::MIN, first: i64::MIN, last: i64::MAX };
-        assert_eq!(unfinished_period(vec![extreme, extreme], Frequency::Days(7)), None);
+        assert_eq!(of(vec![extreme, extreme]), Incomplete::default());
     }
 }
