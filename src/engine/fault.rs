@@ -61,7 +61,7 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::NotImplemented(m) if m == "TOP" => {
             Error::unsupported("TOP is not supported").with_hint("write LIMIT n at the end of the query")
         }
-        DataFusionError::NotImplemented(m) => correlated(m).unwrap_or_else(|| Error::unsupported(plain(m))),
+        DataFusionError::NotImplemented(m) => recognised(m).unwrap_or_else(|| Error::unsupported(plain(m))),
         DataFusionError::Plan(m) => from_plan(m),
         DataFusionError::Execution(m) => Error::data(plain(m)),
         DataFusionError::Configuration(m) => Error::input(Subject::Option, plain(m)),
@@ -75,10 +75,24 @@ fn translate(error: &DataFusionError) -> Error {
         },
         other => {
             let message = other.strip_backtrace();
-            let known = wrong_arguments(&message).or_else(|| unreadable(&message));
-            known.unwrap_or_else(|| Error::internal(plain(&message)))
+            recognised(&message).unwrap_or_else(|| Error::internal(plain(&message)))
         }
     }
+}
+
+/// The error that a message is known to mean, whatever kind DataFusion gives it; the first of these that fits.
+fn recognised(message: &str) -> Option<Error> {
+    let readers =
+        [wrong_arguments, ungrouped, correlated, unreadable, out_of_range, unreadable_cell, in_filter];
+    readers.iter().find_map(|read| read(message))
+}
+
+/// A column that GROUP BY does not name.
+fn ungrouped(message: &str) -> Option<Error> {
+    let column = message.split_once("must be in GROUP BY or an aggregate function")?.1.split('"').nth(1)?;
+    let message =
+        format!("column {column} must appear in the GROUP BY clause or be used in an aggregate function");
+    Some(Error::input(Subject::Column, message))
 }
 
 /// A text that is no value of its type, wherever in the message arrow says so.
@@ -159,10 +173,7 @@ fn from_arrow(error: &ArrowError) -> Error {
         | ArrowError::ParseError(m)
         | ArrowError::ComputeError(m)
         | ArrowError::CsvError(m)
-        | ArrowError::JsonError(m) => {
-            let known = unreadable(m).or_else(|| out_of_range(m)).or_else(|| unreadable_cell(m));
-            known.or_else(|| in_filter(m)).unwrap_or_else(|| Error::data(plain(m)))
-        }
+        | ArrowError::JsonError(m) => recognised(m).unwrap_or_else(|| Error::data(plain(m))),
         ArrowError::MemoryError(m) => out_of_memory(m),
         ArrowError::NotYetImplemented(m) => Error::unsupported(plain(m)),
         other => Error::internal(plain(&other.to_string())),
@@ -216,15 +227,8 @@ fn from_plan(message: &str) -> Error {
     if let Some(table) = message.strip_prefix("table '").and_then(|m| m.strip_suffix("' not found")) {
         return Error::not_found(Subject::Table, format!("no table {}", short_name(table)));
     }
-    if let Some(error) = wrong_arguments(&message) {
+    if let Some(error) = recognised(&message) {
         return error;
-    }
-    if let Some((_, rest)) = message.split_once("must be in GROUP BY or an aggregate function")
-        && let Some(column) = rest.split('"').nth(1)
-    {
-        let message =
-            format!("column {column} must appear in the GROUP BY clause or be used in an aggregate function");
-        return Error::input(Subject::Column, message);
     }
     let quoted = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('\'').next());
     if let Some(name) = quoted("Invalid function '") {

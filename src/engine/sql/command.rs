@@ -2,8 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 
 use crate::engine::sql::copy::{self, Copy};
 use crate::engine::sql::words::{accept, is_word_at, starts_with};
@@ -189,10 +188,7 @@ fn optimize(parser: &mut Parser<'_>) -> Parsed {
     accept(parser, &["table"]);
     let table = parser.parse_object_name(false)?;
     let cluster_by = if accept(parser, &["cluster", "by"]) {
-        parser.expect_token(&Token::LParen)?;
-        let columns = parser.parse_comma_separated(|p| p.parse_identifier())?;
-        parser.expect_token(&Token::RParen)?;
-        columns
+        parser.parse_parenthesized_column_list(IsOptional::Mandatory, false)?
     } else {
         vec![]
     };

@@ -71,11 +71,7 @@ fn source(parser: &mut Parser<'_>) -> Result<Source, ParserError> {
         return Ok(Source::Query(query));
     }
     let name = parser.parse_object_name(false)?;
-    let mut columns = vec![];
-    if parser.consume_token(&Token::LParen) {
-        columns = parser.parse_comma_separated(|p| p.parse_identifier())?;
-        parser.expect_token(&Token::RParen)?;
-    }
+    let columns = parser.parse_parenthesized_column_list(IsOptional::Optional, false)?;
     Ok(Source::Table(name, columns))
 }
 
