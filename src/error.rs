@@ -58,6 +58,18 @@ pub enum Subject {
     Database,
     /// The statement as a whole.
     Statement,
+    /// A parameter of a prepared statement.
+    Parameter,
+    /// A prepared statement.
+    Prepared,
+    /// A cursor.
+    Cursor,
+    /// A transaction or savepoint.
+    Transaction,
+    /// A role or its password.
+    Role,
+    /// The connection and its protocol.
+    Connection,
 }
 
 /// Characters `start..end` (byte offsets) of the SQL text that the error points at.

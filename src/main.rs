@@ -1,13 +1,17 @@
 //! The command `foretell`: reads its arguments and opens one of the doors.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use foretell::engine::{Database, Settings};
 use foretell::repl::{Format, Script, run_script, run_shell};
+use foretell::server::{ServeOptions, Server};
 use foretell::{Error, Result};
 use mimalloc::MiMalloc;
 
@@ -54,6 +58,35 @@ enum Door {
         #[command(flatten)]
         limits: Limits,
     },
+    /// Serve a database to psql, BI tools and drivers of PostgreSQL
+    Serve {
+        /// Database directory, created when absent
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Address to listen on; others than loopback need TLS and a role with a password
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = parse_host)]
+        host: IpAddr,
+        /// Port to listen on
+        #[arg(long, value_name = "PORT", default_value_t = 5433)]
+        port: u16,
+        /// Let every client of this machine in without a password
+        #[arg(long)]
+        trust: bool,
+        /// Folder of a Unix socket, on which the user who runs the server is the owner without a password
+        #[arg(long, value_name = "FOLDER")]
+        socket: Option<PathBuf>,
+        /// PEM file of the server's certificate and those that vouch for it
+        #[arg(long, value_name = "FILE", requires = "tls_key")]
+        tls_certificate: Option<PathBuf>,
+        /// PEM file of the certificate's private key
+        #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+        tls_key: Option<PathBuf>,
+        /// Most clients at once
+        #[arg(long, value_name = "N", default_value_t = 256, value_parser = parse_connections)]
+        max_connections: usize,
+        #[command(flatten)]
+        limits: Limits,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +126,22 @@ fn open_door(arguments: Arguments) -> Result<ExitCode> {
                 format.map_or_else(|| environment("FORETELL_FORMAT", str::parse), |f| Ok(Some(f)))?;
             run_script(&database, &Script::named(&file), format.unwrap_or_default())
         }
+        Some(Door::Serve {
+            directory,
+            host,
+            port,
+            trust,
+            socket,
+            tls_certificate,
+            tls_key,
+            max_connections,
+            limits,
+        }) => {
+            let tls = tls_certificate.zip(tls_key);
+            let options =
+                ServeOptions { host, port, socket_directory: socket, trust, tls, max_connections };
+            serve(open(Some(&directory), limits)?, &options)
+        }
         None => {
             let directory = arguments.directory.or_else(|| variable("FORETELL_DATABASE").map(PathBuf::from));
             let database = open(directory.as_ref(), arguments.limits)?;
@@ -102,6 +151,44 @@ fn open_door(arguments: Arguments) -> Result<ExitCode> {
             run_shell(&database, &greeting(directory.as_ref()))
         }
     }
+}
+
+/// Serves a database until the process is told to stop.
+fn serve(database: Database, options: &ServeOptions) -> Result<ExitCode> {
+    let owner = first_owner(&database)?;
+    let server = Server::start(database, options)?;
+    let address = server.address().map_err(|e| Error::io(&PathBuf::from("socket"), &e))?;
+    let name = server.database_name();
+    println!("foretell {} serves {name} on {address}", env!("CARGO_PKG_VERSION"));
+    if let Some(socket) = server.socket() {
+        println!("and on the Unix socket {}", socket.display());
+    }
+    if options.trust {
+        println!("--trust: every client of this machine is let in without a password");
+    }
+    let (host, port) = (address.ip(), address.port());
+    match owner {
+        Some((user, password, file)) => {
+            println!("The owner is \"{user}\" with the password {password}, kept in {}", file.display());
+            println!("  psql \"postgresql://{user}:{password}@{host}:{port}/{name}\"");
+        }
+        None => println!("  psql -h {host} -p {port} -d {name} -U <role>"),
+    }
+    server.run()?;
+    println!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the owner when there is none yet: name, password, and the file that keeps it.
+fn first_owner(database: &Database) -> Result<Option<(String, String, PathBuf)>> {
+    let user = whoami::username().unwrap_or_else(|_| "foretell".to_owned());
+    let Some((user, password)) = database.create_owner(&user)? else { return Ok(None) };
+    let file = database.path().join("owner-password");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(&file).and_then(|mut f| writeln!(f, "{password}"));
+    written.map_err(|e| Error::io(&file, &e))?;
+    Ok(Some((user, password, file)))
 }
 
 fn greeting(directory: Option<&PathBuf>) -> String {
@@ -155,6 +242,19 @@ fn parse_size(text: &str) -> Result<usize, String> {
     };
     let number: usize = text[..digits].parse().map_err(|_| "a size starts with a whole number".to_owned())?;
     number.checked_mul(unit).ok_or_else(|| "more bytes than this machine can address".to_owned())
+}
+
+/// An address, or the name of this machine.
+fn parse_host(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+        "*" => Ok(IpAddr::from([0, 0, 0, 0])),
+        text => text.parse().map_err(|_| "an address such as 127.0.0.1, ::1 or 0.0.0.0".to_owned()),
+    }
+}
+
+fn parse_connections(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (1..=10_000).contains(n)).ok_or_else(|| "a whole number from 1 to 10000".to_owned())
 }
 
 fn parse_threads(text: &str) -> Result<usize, String> {

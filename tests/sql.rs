@@ -2,16 +2,22 @@
 //! its own. Files of `tests/real` read the public data sets in `$FORETELL_DATA_DIR` (default `../shared/data`) as
 //! `${DATA}`, and are ignored where there are none.
 //!
-//! Values of `.slt` files: floats and decimals with six significant digits, `NULL`, `(empty)`, line breaks as `\n`.
+//! Every `.slt` file of `tests/sql` runs three times: in this process, and against a server by the simple and by the
+//! extended protocol; the answers must be the same. Those of `tests/real` run in this process only.
+//!
+//! Values of `.slt` files: as psql shows them, but floats and decimals with six significant digits, `NULL`, `(empty)`,
+//! line breaks as `\n`.
 //! Column letters: `I` integers, `R` floats and decimals, `T` everything else, `?` anything.
 //! The statement `\reopen` closes the database with all its connections and opens the same directory again.
 //! The query `\notices` gives the notices of the statement before it.
 //! Errors are matched against the message, then `; detail: …` and `; hint: …` where there are any.
 //! `FORETELL_UPDATE=1 cargo test --test sql` writes the results that came out into the files; read the diff.
-//! The label `embedded` is set: `onlyif embedded` and `skipif embedded` choose records.
+//! Labels are `embedded`, `simple` and `extended`: `onlyif simple` and `skipif embedded` choose records.
 //!
 //! An example must run to its end; one under `examples/errors/` must end with the error that its comment
 //! `-- ERROR: message` names.
+
+mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,12 +26,11 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use std::thread::JoinHandle;
+
 use async_trait::async_trait;
 use foretell::engine::{Database, Query, Session};
+use foretell::server::{ServeOptions, Server, Stopper, rows_as_text, type_oid};
 use foretell::{Error, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator};
@@ -41,11 +46,13 @@ fn main() -> ExitCode {
         );
     }
     let tests = files(&root.join("tests/sql"), "slt").into_iter();
-    let mut trials: Vec<Trial> = tests.map(|path| trial(root, path, run_slt)).collect();
+    let doors = |path: PathBuf| Door::ALL.map(|door| trial(root, path.clone(), door.name(), move |p| run_slt(p, door)));
+    let mut trials: Vec<Trial> = tests.flat_map(doors).collect();
     let examples = files(&root.join("examples"), "sql").into_iter();
-    trials.extend(examples.map(|path| trial(root, path, run_example)));
+    trials.extend(examples.map(|path| trial(root, path, "", run_example)));
     let real = files(&root.join("tests/real"), "slt").into_iter();
-    trials.extend(real.map(|path| trial(root, path, run_slt).with_ignored_flag(!data.is_dir())));
+    let embedded = |path: &Path| run_slt(path, Door::Embedded);
+    trials.extend(real.map(|path| trial(root, path, "", embedded).with_ignored_flag(!data.is_dir())));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -65,24 +72,49 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     all
 }
 
-fn trial(root: &Path, path: PathBuf, run: impl Fn(&Path) -> Result<(), Failed> + Send + 'static) -> Trial {
+fn trial(
+    root: &Path,
+    path: PathBuf,
+    label: &str,
+    run: impl Fn(&Path) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
     let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-    Trial::test(name, move || run(&path))
+    Trial::test(format!("{name} {label}").trim_end(), move || run(&path))
 }
 
-fn run_slt(path: &Path) -> Result<(), Failed> {
-    let shared = Shared::new()?;
+/// How statements come to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Embedded,
+    Simple,
+    Extended,
+}
+
+impl Door {
+    const ALL: [Self; 3] = [Self::Embedded, Self::Simple, Self::Extended];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Simple => "simple",
+            Self::Extended => "extended",
+        }
+    }
+}
+
+fn run_slt(path: &Path, door: Door) -> Result<(), Failed> {
+    let shared = Shared::new(door)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut runner = Runner::new(|| {
             let connection = Connection::new(shared.connections.fetch_add(1, Ordering::Relaxed), &shared);
             async move { Ok(connection) }
         });
-        runner.add_label("embedded");
+        runner.add_label(door.name());
         let data = data_directory(Path::new(env!("CARGO_MANIFEST_DIR")));
         runner.set_var("DATA".to_owned(), data.display().to_string());
         runner.with_column_validator(same_columns);
-        if std::env::var_os("FORETELL_UPDATE").is_some() {
+        if std::env::var_os("FORETELL_UPDATE").is_some_and(|text| !text.is_empty()) {
             let update =
                 runner.update_test_file(path, " ", default_validator, default_normalizer, same_columns);
             return update.await.map_err(|error| Failed::from(error.to_string()));
@@ -99,22 +131,64 @@ fn same_columns(actual: &Vec<DefaultColumnType>, expected: &Vec<DefaultColumnTyp
 
 /// One database, and its connections by number.
 struct Shared {
+    door: Door,
     directory: TempDir,
     connections: AtomicUsize,
     open: Mutex<Open>,
 }
 
+/// What is closed before the database is opened again.
+#[derive(Default)]
 struct Open {
     database: Option<Database>,
     sessions: HashMap<usize, Session>,
+    clients: HashMap<usize, wire::Client>,
+    server: Option<Running>,
+}
+
+/// A server in a thread of its own.
+struct Running {
+    port: u16,
+    stopper: Stopper,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Open {
+    fn new(directory: &Path, door: Door) -> Result<Self> {
+        let database = Database::open(directory.join("database"))?;
+        if door == Door::Embedded {
+            return Ok(Self { database: Some(database), ..Self::default() });
+        }
+        let options = ServeOptions {
+            host: [127, 0, 0, 1].into(),
+            port: 0,
+            socket_directory: None,
+            trust: true,
+            tls: None,
+            max_connections: 50,
+        };
+        let server = Server::start(database, &options)?;
+        let port = server.address().map_err(|e| Error::internal(e.to_string()))?.port();
+        let stopper = server.stopper();
+        let thread = Some(std::thread::spawn(move || server.run()));
+        Ok(Self { server: Some(Running { port, stopper, thread }), ..Self::default() })
+    }
 }
 
 impl Shared {
-    fn new() -> Result<Arc<Self>, Failed> {
+    fn new(door: Door) -> Result<Arc<Self>, Failed> {
         let directory = TempDir::with_prefix("foretell-slt-")?;
-        let database = Database::open(directory.path().join("database"))?;
-        let open = Mutex::new(Open { database: Some(database), sessions: HashMap::new() });
-        Ok(Arc::new(Self { directory, connections: AtomicUsize::new(0), open }))
+        let open = Mutex::new(Open::new(directory.path(), door)?);
+        Ok(Arc::new(Self { door, directory, connections: AtomicUsize::new(0), open }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -122,16 +196,25 @@ impl Shared {
     }
 
     fn session(&self, number: usize) -> Result<Session> {
-        let Open { database, sessions } = &mut *self.lock();
+        let Open { database, sessions, .. } = &mut *self.lock();
         let database = database.as_ref().ok_or_else(|| Error::internal("the database did not open again"))?;
         Ok(sessions.entry(number).or_insert_with(|| database.session()).clone())
     }
 
+    /// The client of a connection, while it runs a statement.
+    fn client(&self, number: usize) -> std::result::Result<wire::Client, Failure> {
+        let mut open = self.lock();
+        let port = open.server.as_ref().map_or(0, |server| server.port);
+        match open.clients.remove(&number) {
+            Some(client) => Ok(client),
+            None => wire::Client::connect(port, "database"),
+        }
+    }
+
     fn reopen(&self) -> Result<()> {
         let mut open = self.lock();
-        open.sessions.clear();
-        open.database = None;
-        open.database = Some(Database::open(self.directory.path().join("database"))?);
+        *open = Open::default();
+        *open = Open::new(self.directory.path(), self.door)?;
         Ok(())
     }
 }
@@ -150,14 +233,28 @@ impl<'a> Connection<'a> {
 }
 
 /// An error with everything that the user would read.
-#[derive(Debug)]
-struct Failure(Error);
+#[derive(Debug, Default)]
+pub struct Failure {
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
+        }
+    }
+}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.message())?;
-        self.0.detail().map_or(Ok(()), |detail| write!(f, "; detail: {detail}"))?;
-        self.0.hint().map_or(Ok(()), |hint| write!(f, "; hint: {hint}"))
+        f.write_str(&self.message)?;
+        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, "; detail: {detail}"))?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "; hint: {hint}"))
     }
 }
 
@@ -170,21 +267,30 @@ impl AsyncDB for Connection<'_> {
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
         if sql.trim() == "\\reopen" {
-            return self.shared.reopen().map(|()| DBOutput::StatementComplete(0)).map_err(Failure);
+            self.shared.reopen()?;
+            return Ok(DBOutput::StatementComplete(0));
         }
         if sql.trim() == "\\notices" {
             let rows = self.notices.iter().map(|notice| vec![notice.clone()]).collect();
             return Ok(DBOutput::Rows { types: vec![DefaultColumnType::Text], rows });
         }
-        let session = self.shared.session(self.number).map_err(Failure)?;
-        let mut query = session.sql(sql).await.map_err(Failure)?;
-        let output = output(&mut query).await;
-        self.notices = query.notices();
-        output.map_err(Failure)
+        if self.shared.door == Door::Embedded {
+            let mut query = self.shared.session(self.number)?.sql(sql).await?;
+            let output = output(&mut query).await;
+            self.notices = query.notices().iter().map(ToString::to_string).collect();
+            return Ok(output?);
+        }
+        let mut client = self.shared.client(self.number)?;
+        let answer = client.run(sql, self.shared.door == Door::Extended);
+        self.notices = client.take_notices();
+        self.shared.lock().clients.insert(self.number, client);
+        answer.map(|answer| answer.output())
     }
 
     async fn shutdown(&mut self) {
-        self.shared.lock().sessions.remove(&self.number);
+        let mut open = self.shared.lock();
+        open.sessions.remove(&self.number);
+        open.clients.remove(&self.number);
     }
 
     fn engine_name(&self) -> &str {
@@ -194,46 +300,45 @@ impl AsyncDB for Connection<'_> {
 
 async fn output(query: &mut Query) -> Result<DBOutput<DefaultColumnType>> {
     let schema = query.schema();
+    let types: Vec<u32> = schema.fields().iter().map(|field| type_oid(field)).collect();
     let mut rows = Vec::new();
     while let Some(batch) = query.next().await? {
-        rows.extend(values(&batch)?);
+        rows.extend(rows_as_text(&schema, &batch)?);
     }
-    if schema.fields().is_empty() {
-        return Ok(DBOutput::StatementComplete(query.changed().unwrap_or(0)));
-    }
-    let types = schema.fields().iter().map(|field| column_type(field.data_type())).collect();
-    Ok(DBOutput::Rows { types, rows })
+    let answer = wire::Answer {
+        columns: query.returns_rows().then_some(types),
+        rows,
+        changed: query.changed().unwrap_or(0),
+    };
+    Ok(answer.output())
 }
 
-fn column_type(data_type: &DataType) -> DefaultColumnType {
-    match data_type {
-        DataType::Dictionary(_, values) => column_type(values),
-        other if other.is_integer() => DefaultColumnType::Integer,
-        other if other.is_numeric() => DefaultColumnType::FloatingPoint,
+impl wire::Answer {
+    fn output(self) -> DBOutput<DefaultColumnType> {
+        let Some(columns) = self.columns else { return DBOutput::StatementComplete(self.changed) };
+        let types: Vec<DefaultColumnType> = columns.iter().map(|oid| column_type(*oid)).collect();
+        let shown = |row: Vec<Option<String>>| row.into_iter().zip(&types).map(|(v, t)| shown(v, t)).collect();
+        let rows = self.rows.into_iter().map(shown).collect();
+        DBOutput::Rows { types, rows }
+    }
+}
+
+/// By the number of the type: int2, int4, int8, oid; float4, float8, numeric.
+fn column_type(oid: u32) -> DefaultColumnType {
+    match oid {
+        20 | 21 | 23 | 26 => DefaultColumnType::Integer,
+        700 | 701 | 1700 => DefaultColumnType::FloatingPoint,
         _ => DefaultColumnType::Text,
     }
 }
 
-fn values(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
-    let unreadable = |error| Error::internal(format!("a value cannot be shown: {error}"));
-    let columns: Vec<Vec<String>> =
-        batch.columns().iter().map(|column| texts(column)).collect::<Result<_, _>>().map_err(unreadable)?;
-    Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect())
-}
-
-fn texts(column: &dyn Array) -> Result<Vec<String>, arrow::error::ArrowError> {
-    if column_type(column.data_type()) == DefaultColumnType::FloatingPoint {
-        let doubles = cast(column, &DataType::Float64)?;
-        let text = |value: Option<f64>| value.map_or_else(|| "NULL".to_owned(), six_digits);
-        return Ok(doubles.as_primitive::<Float64Type>().iter().map(text).collect());
+fn shown(value: Option<String>, column: &DefaultColumnType) -> String {
+    match value {
+        None => "NULL".to_owned(),
+        Some(text) if text.is_empty() => "(empty)".to_owned(),
+        Some(text) if *column == DefaultColumnType::FloatingPoint => text.parse().map_or(text, six_digits),
+        Some(text) => text.replace('\n', "\\n"),
     }
-    let options = FormatOptions::new().with_null("NULL");
-    let formatter = ArrayFormatter::try_new(column, &options)?;
-    let text = |row| match formatter.value(row).to_string() {
-        text if text.is_empty() => "(empty)".to_owned(),
-        text => text.replace('\n', "\\n"),
-    };
-    Ok((0..column.len()).map(text).collect())
 }
 
 /// The value rounded to six significant digits, as short as it can be written.
@@ -251,7 +356,7 @@ fn run_example(path: &Path) -> Result<(), Failed> {
         (Ok(()), None) => Ok(()),
         (Ok(()), Some(expected)) => Err(format!("no error, expected: {expected}").into()),
         (Err(error), Some(expected)) if error.message().contains(expected) => Ok(()),
-        (Err(error), _) => Err(format!("{}", Failure(error)).into()),
+        (Err(error), _) => Err(Failure::from(error).to_string().into()),
     }
 }
 

@@ -8,12 +8,14 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
 
+use crate::engine::access::{self, Verifier};
+use crate::engine::pg_catalog::SnapshotCache;
 use crate::engine::registry::ModelRegistry;
 use crate::engine::running::RunningTrainings;
 use crate::engine::runtime::Runtimes;
 use crate::engine::session::Session;
 use crate::engine::shared::Engine;
-use crate::engine::storage::{Access, Catalog};
+use crate::engine::storage::{Access, Catalog, Role};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// How a database is opened.
@@ -76,6 +78,7 @@ impl Database {
             runtimes: Runtimes::new(threads)?,
             running: RunningTrainings::default(),
             environment,
+            snapshots: SnapshotCache::default(),
             threads,
             path: path.to_owned(),
             _temporary: temporary,
@@ -88,6 +91,47 @@ impl Database {
         Session::new(Arc::clone(&self.engine))
     }
 
+    /// A session of a role in the database that clients call `name`.
+    pub fn session_of(&self, role: &str, name: &str) -> Result<Session> {
+        let superuser = match self.engine.catalog.role(role)? {
+            Some(role) => role.superuser,
+            None => true,
+        };
+        Ok(Session::of_role(Arc::clone(&self.engine), role, superuser, name))
+    }
+
+    /// Whether a role may connect, and what proves its password; `None` when there is no such role.
+    pub fn login(&self, role: &str) -> Result<Option<Login>> {
+        let role = self.engine.catalog.role(role)?;
+        Ok(role.map(|role| Login {
+            allowed: role.login,
+            verifier: role.verifier.as_deref().and_then(Verifier::parse),
+        }))
+    }
+
+    /// True when there is a role that may log in with a password.
+    pub fn has_passwords(&self) -> Result<bool> {
+        Ok(self.engine.catalog.contents()?.roles.values().any(|role| role.login && role.verifier.is_some()))
+    }
+
+    /// Makes the first role, which may do everything, when there is none; its name and generated password.
+    pub fn create_owner(&self, name: &str) -> Result<Option<(String, String)>> {
+        if !self.engine.catalog.contents()?.roles.is_empty() {
+            return Ok(None);
+        }
+        let password = access::generated()?;
+        let verifier = Verifier::of_password(&password)?.text();
+        let role = Role { login: true, superuser: true, verifier: Some(verifier) };
+        self.block_on(self.engine.catalog.create_role(name, role, false))?;
+        Ok(Some((name.to_owned(), password)))
+    }
+
+    /// The role that owns the database: the first that may do everything.
+    pub fn owner(&self) -> Result<Option<String>> {
+        let contents = self.engine.catalog.contents()?;
+        Ok(contents.roles.iter().find(|(_, role)| role.superuser).map(|(name, _)| name.clone()))
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.engine.path
@@ -97,6 +141,15 @@ impl Database {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.engine.runtimes.handle().block_on(future)
     }
+}
+
+/// How a role may log in.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// False for roles that only hold privileges.
+    pub allowed: bool,
+    /// What proves its password; `None` when it has none.
+    pub verifier: Option<Verifier>,
 }
 
 /// Names the database where the file system refuses it.

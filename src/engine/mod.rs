@@ -1,11 +1,13 @@
 //! Everything that names DataFusion: a database, its sessions and their statements.
 
+mod access;
 mod database;
 mod ddl;
 mod external;
 mod fault;
 mod functions;
 mod options;
+mod pg_catalog;
 mod plan;
 mod query;
 mod registry;
@@ -21,9 +23,16 @@ mod words;
 
 pub mod storage;
 
-pub use database::{Database, Settings};
+pub use access::Verifier;
+pub use database::{Database, Login, Settings};
 pub use plan::{TABLE_FUNCTIONS, TableFunction};
-pub use query::{CancelHandle, ProgressHandle, Query};
-pub use session::Session;
-pub use sql::Piece;
+pub use query::{
+    CancelHandle, ClientCopy, CopyFormat, CopyIn, CopyKind, Notice, ProgressHandle, Query,
+};
+pub use session::{Prepared, Session, TransactionStatus};
+pub use settings::{SharedVariables, VERSION_TEXT};
+pub use sql::{Piece, bytea};
 pub use words::Words;
+
+/// The key of a column's metadata that names its PostgreSQL type where arrow's does not tell it: `oid`, `name`.
+pub const PG_TYPE: &str = "pg.type";

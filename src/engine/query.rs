@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef, UInt64Type};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
+use crate::engine::session::Transaction;
 use crate::error::{Error, Result};
 use crate::ml::{Control, Progress};
 
@@ -15,8 +16,25 @@ use crate::ml::{Control, Progress};
 pub struct QueryContext {
     /// Cancel, deadline and progress.
     pub control: Arc<Control>,
-    notices: Mutex<Vec<String>>,
+    notices: Mutex<Vec<Notice>>,
     wake: Notify,
+}
+
+/// Something told to the user that is no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// True for what the user should not overlook.
+    pub warning: bool,
+    /// The message.
+    pub text: String,
+    /// More of it, such as the numbers of a training as JSON.
+    pub detail: Option<String>,
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl QueryContext {
@@ -27,10 +45,20 @@ impl QueryContext {
 
     /// Tells the user something that is no error.
     pub fn notice(&self, text: impl Into<String>) {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(text.into());
+        self.tell(false, text.into());
     }
 
-    fn notices(&self) -> Vec<String> {
+    /// Tells the user something that must not be overlooked.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.tell(true, text.into());
+    }
+
+    fn tell(&self, warning: bool, text: String) {
+        let notice = Notice { warning, text, detail: None };
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+    }
+
+    fn notices(&self) -> Vec<Notice> {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -44,6 +72,103 @@ pub enum Tag {
     Count(&'static str),
     /// `CREATE TABLE`: the words alone.
     Words(&'static str),
+    /// `FETCH n`, `SHOW`: words of their own, a count that is known, and whether there are rows.
+    Told(&'static str, u64, bool),
+}
+
+impl Tag {
+    /// True for a statement that returns rows.
+    pub fn has_rows(&self) -> bool {
+        matches!(self, Self::Rows | Self::Told(.., true))
+    }
+
+    /// True for a statement that changes nothing.
+    fn is_harmless(&self) -> bool {
+        matches!(self, Self::Rows | Self::Told(..))
+    }
+
+    /// The command, as errors name it.
+    pub fn command(&self) -> &'static str {
+        match self {
+            Self::Rows => "TRAIN",
+            Self::Count(words) | Self::Words(words) | Self::Told(words, ..) => words,
+        }
+    }
+}
+
+/// How rows look on their way from or to the client in COPY.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyFormat {
+    /// Text, CSV or binary.
+    pub kind: CopyKind,
+    /// Between columns.
+    pub delimiter: u8,
+    /// What stands for NULL.
+    pub null: String,
+    /// Names of the columns in the first line.
+    pub header: bool,
+    /// Around values of CSV.
+    pub quote: u8,
+    /// Before quotes in values of CSV.
+    pub escape: u8,
+}
+
+/// The three formats of COPY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyKind {
+    /// PostgreSQL's text format.
+    Text,
+    /// CSV.
+    Csv,
+    /// PostgreSQL's binary format.
+    Binary,
+}
+
+/// A COPY whose other end is the client.
+#[derive(Debug)]
+pub enum ClientCopy {
+    /// The rows of the query go out in this format.
+    Out(CopyFormat),
+    /// Rows come in.
+    In(CopyIn),
+}
+
+impl ClientCopy {
+    pub(super) fn tag(&self) -> Tag {
+        match self {
+            Self::Out(_) => Tag::Rows,
+            Self::In(_) => Tag::Count("COPY"),
+        }
+    }
+}
+
+/// The way in for the rows of COPY FROM STDIN: nothing is kept of them unless [`CopyIn::finish`] is called.
+#[derive(Debug)]
+pub struct CopyIn {
+    /// The table, as messages name it.
+    pub table: String,
+    /// Columns that the rows must have.
+    pub schema: SchemaRef,
+    /// How the rows look.
+    pub format: CopyFormat,
+    pub(super) sender: mpsc::Sender<Message>,
+}
+
+impl CopyIn {
+    /// Hands rows on; false when the statement has ended, its error is with the query.
+    pub async fn write(&self, batch: RecordBatch) -> bool {
+        self.sender.send(Ok(Some(batch))).await.is_ok()
+    }
+
+    /// All rows were written.
+    pub async fn finish(self) {
+        let _ = self.sender.send(Ok(None)).await;
+    }
+
+    /// The rows are broken: nothing is kept.
+    pub async fn fail(self, error: Error) {
+        let _ = self.sender.send(Err(error)).await;
+    }
 }
 
 /// What the task of a statement sends: rows, then `None` at its end, or an error.
@@ -86,6 +211,8 @@ pub struct Query {
     tag: Tag,
     count: u64,
     done: bool,
+    transaction: Option<Transaction>,
+    copy: Option<ClientCopy>,
 }
 
 impl Query {
@@ -96,8 +223,45 @@ impl Query {
         abort: AbortHandle,
         tag: Tag,
     ) -> Self {
-        let schema = if tag == Tag::Rows { schema } else { Arc::new(Schema::empty()) };
-        Self { schema, receiver, context, abort, tag, count: 0, done: false }
+        let schema = if tag.has_rows() { schema } else { Arc::new(Schema::empty()) };
+        Self { schema, receiver, context, abort, tag, count: 0, done: false, transaction: None, copy: None }
+    }
+
+    /// A statement whose rows are there already.
+    pub(super) fn ready(
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        context: Arc<QueryContext>,
+        tag: Tag,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(batches.len() + 1);
+        for batch in batches {
+            let _ = sender.try_send(Ok(Some(batch)));
+        }
+        let _ = sender.try_send(Ok(None));
+        let idle = tokio::spawn(std::future::ready(())).abort_handle();
+        Self::new(schema, receiver, context, idle, tag)
+    }
+
+    /// The statement as a part of its session's transaction.
+    pub(super) fn in_transaction(mut self, transaction: Transaction) -> Self {
+        self.transaction = Some(transaction);
+        self
+    }
+
+    pub(super) fn with_copy(mut self, copy: Option<ClientCopy>) -> Self {
+        self.copy = copy;
+        self
+    }
+
+    /// The COPY between this statement and its client, when it is one; the first call gets it.
+    pub fn take_copy(&mut self) -> Option<ClientCopy> {
+        self.copy.take()
+    }
+
+    /// True for a statement that returns rows.
+    pub fn returns_rows(&self) -> bool {
+        self.tag.has_rows()
     }
 
     /// Columns of the rows; empty for statements that return none.
@@ -105,8 +269,27 @@ impl Query {
         Arc::clone(&self.schema)
     }
 
-    /// The next rows; `None` at the end.
+    /// The next rows; `None` at the end. An error ends the statement and fails its transaction.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let next = self.try_next().await;
+        match (&next, &self.transaction) {
+            (Err(_), Some(transaction)) => transaction.fail(),
+            (Ok(None), Some(transaction)) if !self.tag.is_harmless() => {
+                transaction.changed(self.tag.command());
+                self.transaction = None;
+            }
+            _ => {}
+        }
+        next
+    }
+
+    async fn try_next(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(ClientCopy::In(copy)) = &self.copy {
+            let message = "COPY FROM STDIN works over a server connection only";
+            let hint = format!("name a file: COPY {} FROM 'file.csv'", copy.table);
+            self.stop();
+            return Err(Error::unsupported(message).with_hint(hint));
+        }
         while !self.done {
             let received = tokio::select! {
                 biased;
@@ -118,7 +301,7 @@ impl Query {
                 return Err(stopped);
             }
             match received {
-                Some(Ok(Some(batch))) if self.tag == Tag::Rows => {
+                Some(Ok(Some(batch))) if self.tag.has_rows() => {
                     self.count += batch.num_rows() as u64;
                     return Ok(Some(batch));
                 }
@@ -162,7 +345,8 @@ impl Query {
             Tag::Rows => format!("SELECT {}", self.count),
             Tag::Count("INSERT") => format!("INSERT 0 {}", self.count),
             Tag::Count(words) => format!("{words} {}", self.count),
-            Tag::Words(words) => words.to_owned(),
+            Tag::Words(words) | Tag::Told(words @ "SHOW", ..) => words.to_owned(),
+            Tag::Told(words, count, _) => format!("{words} {count}"),
         }
     }
 
@@ -172,7 +356,7 @@ impl Query {
     }
 
     /// What the statement told besides its rows.
-    pub fn notices(&self) -> Vec<String> {
+    pub fn notices(&self) -> Vec<Notice> {
         self.context.notices()
     }
 

@@ -1,7 +1,7 @@
 //! The catalog as DataFusion sees it: schemas of stored things, and the `ml` schema of system views.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
@@ -10,6 +10,7 @@ use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 
 use crate::engine::external;
+use crate::engine::pg_catalog::{CatalogSchema, Surroundings};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{DEFAULT_SCHEMA, Entry, TableName, TableVersion};
 use crate::engine::system;
@@ -23,8 +24,8 @@ pub const SYSTEM_SCHEMA: &str = "ml";
 /// The schemas of one database, for one session.
 pub struct Schemas {
     engine: Arc<Engine>,
-    /// The state that plans the text of views.
-    planner: Weak<dyn ViewPlanner>,
+    /// The session: what plans the text of views, and the settings.
+    around: Surroundings,
 }
 
 /// Plans the text of a view.
@@ -38,8 +39,8 @@ pub trait ViewPlanner: Send + Sync {
 
 impl Schemas {
     /// The schemas of a database.
-    pub fn new(engine: Arc<Engine>, planner: Weak<dyn ViewPlanner>) -> Self {
-        Self { engine, planner }
+    pub fn new(engine: Arc<Engine>, around: Surroundings) -> Self {
+        Self { engine, around }
     }
 }
 
@@ -53,6 +54,7 @@ impl CatalogProvider for Schemas {
     fn schema_names(&self) -> Vec<String> {
         let mut names = self.engine.catalog.schemas().unwrap_or_else(|_| vec![DEFAULT_SCHEMA.to_owned()]);
         names.push(SYSTEM_SCHEMA.to_owned());
+        names.extend(CatalogSchema::NAMES.map(str::to_owned));
         names
     }
 
@@ -60,11 +62,14 @@ impl CatalogProvider for Schemas {
         if name == SYSTEM_SCHEMA {
             return Some(Arc::new(system::SystemSchema::new(Arc::clone(&self.engine))));
         }
+        if let Some(schema) = CatalogSchema::find(name, &self.engine, &self.around) {
+            return Some(Arc::new(schema));
+        }
         let known = self.engine.catalog.schemas().ok()?.iter().any(|s| s == name);
         known.then(|| {
             Arc::new(StoredSchema {
                 engine: Arc::clone(&self.engine),
-                planner: Weak::clone(&self.planner),
+                around: self.around.clone(),
                 name: name.to_owned(),
             }) as Arc<dyn SchemaProvider>
         })
@@ -74,7 +79,7 @@ impl CatalogProvider for Schemas {
 /// One schema of stored tables, views and external tables.
 struct StoredSchema {
     engine: Arc<Engine>,
-    planner: Weak<dyn ViewPlanner>,
+    around: Surroundings,
     name: String,
 }
 
@@ -91,24 +96,34 @@ impl SchemaProvider for StoredSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        // Names of PostgreSQL's catalogue need no schema before them.
+        let system = || CatalogSchema::find("pg_catalog", &self.engine, &self.around);
         let name = TableName::new(&self.name, name);
-        let Some(entry) = self.engine.catalog.find(&name)? else { return Ok(None) };
+        let Some(entry) = self.engine.catalog.find(&name)? else {
+            return match system().filter(|_| self.name == DEFAULT_SCHEMA) {
+                Some(schema) => schema.table(&name.table).await,
+                None => Ok(None),
+            };
+        };
         let gone = || crate::error::Error::internal("the session is gone");
         Ok(Some(match entry {
             Entry::Table(_) => self.engine.catalog.provider(&name, TableVersion::Latest).await?,
             Entry::View(view) => {
-                let planner = self.planner.upgrade().ok_or_else(gone)?;
+                let planner = self.around.planner.upgrade().ok_or_else(gone)?;
                 let plan = planner.plan_view(&name, &view.sql).await?;
                 Arc::new(ViewTable::new(plan, Some(view.sql.clone())))
             }
             Entry::External(table) => {
-                let planner = self.planner.upgrade().ok_or_else(gone)?;
+                let planner = self.around.planner.upgrade().ok_or_else(gone)?;
                 external::open(&table, &planner.state()).await?
             }
         }))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.engine.catalog.find(&TableName::new(&self.name, name)).is_ok_and(|e| e.is_some())
+        let stored = self.engine.catalog.find(&TableName::new(&self.name, name));
+        let system = || CatalogSchema::find("pg_catalog", &self.engine, &self.around);
+        stored.is_ok_and(|entry| entry.is_some())
+            || (self.name == DEFAULT_SCHEMA && system().is_some_and(|schema| schema.table_exist(name)))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 
+use crate::engine::pg_catalog::SnapshotCache;
 use crate::engine::registry::ModelRegistry;
 use crate::engine::running::RunningTrainings;
 use crate::engine::runtime::Runtimes;
@@ -23,6 +24,8 @@ pub struct Engine {
     pub running: RunningTrainings,
     /// Memory pool, object stores and caches of DataFusion.
     pub environment: Arc<RuntimeEnv>,
+    /// What PostgreSQL's catalogue tells, as it last stood.
+    pub snapshots: SnapshotCache,
     /// Threads for queries.
     pub threads: usize,
     /// The directory.

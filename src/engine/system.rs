@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use datafusion::arrow::datatypes::Field;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::Result as DfResult;
@@ -78,6 +79,21 @@ impl SchemaProvider for SystemSchema {
     fn table_exist(&self, name: &str) -> bool {
         TABLES.contains(&name)
     }
+}
+
+/// The columns of one of the tables.
+pub fn columns_of(engine: &Engine, name: &str) -> Vec<Field> {
+    let nothing: &[Row] = &[];
+    let batch = match name {
+        "models" => models(nothing),
+        "model_versions" => versions(nothing),
+        "model_columns" => columns(nothing),
+        "training_runs" => runs(nothing),
+        "training_log" => log(nothing),
+        _ => progress(engine),
+    };
+    let fields = |batch: RecordBatch| batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+    batch.map(fields).unwrap_or_default()
 }
 
 /// Builds a table column by column from a list of things.

@@ -205,7 +205,7 @@ fn print_notices(query: &Query, told: usize) -> usize {
     let notices = query.notices();
     let style = Style::of_stderr();
     for notice in notices.iter().skip(told) {
-        eprintln!("{} {notice}", style.bold("NOTICE:"));
+        eprintln!("{} {notice}", style.bold(if notice.warning { "WARNING:" } else { "NOTICE:" }));
     }
     notices.len()
 }

@@ -6,7 +6,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 
 use crate::engine::ddl::{model, table};
-use crate::engine::query::{QueryContext, Tag};
+use crate::engine::query::{ClientCopy, QueryContext, Tag};
 use crate::engine::shared::Engine;
 use crate::engine::sql::ModelChange;
 use crate::engine::storage::{ColumnDefinition, ExternalTable, IfExists, TableDefinition, TableName, View};
@@ -63,6 +63,8 @@ pub enum Lowered {
     Command(Box<Command>, Option<LogicalPlan>),
     /// A plan that does the same, and how its tag is made.
     Plan(LogicalPlan, Tag),
+    /// A query or an insert whose rows go to or come from the client.
+    Copy(LogicalPlan, ClientCopy),
 }
 
 impl From<Command> for Lowered {

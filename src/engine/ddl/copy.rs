@@ -52,8 +52,8 @@ pub async fn copy_from(
     Ok(Lowered::Plan(plan, Tag::Count("COPY")))
 }
 
-/// For every column of the table: the file's column cast to its type, its default, or NULL.
-fn assign(
+/// For every column of the table: the source's column cast to its type, its default, or NULL.
+pub fn assign(
     schema: &SchemaRef,
     wanted: &[String],
     source: &LogicalPlan,
@@ -160,7 +160,7 @@ fn ensure_folder(path: &str) -> Result<()> {
     }
 }
 
-fn boolean(key: &str, value: &str) -> Result<bool> {
+pub fn boolean(key: &str, value: &str) -> Result<bool> {
     match value.to_lowercase().as_str() {
         "true" | "on" | "1" | "match" => Ok(true),
         "false" | "off" | "0" => Ok(false),

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::external;
-use crate::engine::sql::fold;
+use crate::engine::sql::{fold, shown};
 use crate::engine::storage::{Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View};
 use crate::error::{Error, Result, Subject};
 
@@ -81,12 +81,14 @@ pub async fn create_view(state: &SessionState, view: ast::CreateView) -> Result<
     let plan = state.statement_to_plan(query).await?;
     check_column_names(plan.schema().fields().iter().map(|f| f.name().as_str()))?;
     let name = object_name(&view.name)?;
-    Ok(Command::CreateView { name, view: View { sql, comment: None }, replace: view.or_replace }.into())
+    let columns = plan.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    let replace = view.or_replace;
+    Ok(Command::CreateView { name, view: View { sql, columns, comment: None }, replace }.into())
 }
 
 fn check_column_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = vec![];
-    for name in names {
+    for name in names.map(shown) {
         if seen.contains(&name) {
             let message = format!("column {name} is given twice");
             return Err(

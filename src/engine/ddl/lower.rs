@@ -7,11 +7,12 @@ use datafusion::logical_expr::DdlStatement;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use crate::engine::ddl::command::{Command, Lowered};
+use crate::engine::ddl::client_copy::{copy_from_client, copy_to_client};
 use crate::engine::ddl::copy::{copy_from, copy_to};
 use crate::engine::ddl::create::{added_column, create_external};
 use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::shared::Engine;
-use crate::engine::sql::{CommandStatement, Commented, Copy, TableChange, fold};
+use crate::engine::sql::{CommandStatement, Commented, Copy, End, TableChange, fold};
 use crate::error::{Error, Result};
 
 /// Lowers what DataFusion planned of DDL.
@@ -57,12 +58,7 @@ pub async fn lower_command(
                 Command::CommentTable { table: object_name(&table)?, column: Some(fold(&column)), text }
             }
         },
-        CommandStatement::Copy(Copy::To { query, path, partitioned_by, options }) => {
-            return copy_to(state, query, path, &partitioned_by, options).await;
-        }
-        CommandStatement::Copy(Copy::From { table, columns, path, options }) => {
-            return copy_from(engine, state, &object_name(&table)?, &columns, &path, options).await;
-        }
+        CommandStatement::Copy(copy) => return lower_copy(engine, state, copy).await,
         CommandStatement::Vacuum { table, retain_hours } => {
             Command::Vacuum { table: object_name(&table)?, retain_hours }
         }
@@ -75,6 +71,21 @@ pub async fn lower_command(
         }
     };
     Ok(command.into())
+}
+
+async fn lower_copy(engine: &Arc<Engine>, state: &SessionState, copy: Copy) -> Result<Lowered> {
+    match copy {
+        Copy::To { query, end: End::File(path), partitioned_by, options } => {
+            copy_to(state, query, path, &partitioned_by, options).await
+        }
+        Copy::To { query, end: End::Client, options, .. } => copy_to_client(state, query, options).await,
+        Copy::From { table, columns, end: End::File(path), options } => {
+            copy_from(engine, state, &object_name(&table)?, &columns, &path, options).await
+        }
+        Copy::From { table, columns, end: End::Client, options } => {
+            copy_from_client(engine, &object_name(&table)?, &columns, options).await
+        }
+    }
 }
 
 async fn alter_table(state: &SessionState, name: &ObjectName, change: TableChange) -> Result<Command> {

@@ -1,5 +1,6 @@
 //! Changes of tables, views, schemas and models: checked commands in, durable effects out.
 
+mod client_copy;
 mod command;
 mod copy;
 mod create;

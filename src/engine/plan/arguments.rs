@@ -6,7 +6,7 @@ use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::RelationPlannerContext;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Cast, Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, ObjectName, Query, Spanned};
 
 use crate::engine::fault;
@@ -160,13 +160,27 @@ pub fn scalar(
     data_type: DataType,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<Expr> {
-    let mut expr = context.sql_to_expr(value, &DFSchema::empty())?;
+    let mut expr = folded(context.sql_to_expr(value, &DFSchema::empty())?)?;
     if let Expr::Placeholder(placeholder) = &mut expr
         && placeholder.field.is_none()
     {
         placeholder.field = Some(Arc::new(Field::new(&placeholder.id, data_type, true)));
     }
     Ok(expr)
+}
+
+/// A cast of a literal as the literal that it gives; a cast of a parameter as the parameter.
+fn folded(expr: Expr) -> Result<Expr> {
+    match expr {
+        Expr::Cast(cast) => match folded(*cast.expr)? {
+            Expr::Literal(value, metadata) => {
+                Ok(Expr::Literal(value.cast_to(cast.field.data_type())?, metadata))
+            }
+            parameter @ Expr::Placeholder(_) => Ok(parameter),
+            inner => Ok(Expr::Cast(Cast::new(Box::new(inner), cast.field.data_type().clone()))),
+        },
+        expr => Ok(expr),
+    }
 }
 
 /// A whole number in an inclusive range that is known while planning.

@@ -1,12 +1,14 @@
 //! What PostgreSQL does and DataFusion does not: numbers times intervals, casts that round, patterns of dates.
 
-use datafusion::arrow::datatypes::{DataType, IntervalUnit};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::functions::math;
-use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
@@ -52,7 +54,14 @@ fn is_number(expr: &Expr, schema: &DFSchema) -> bool {
 
 fn scaled(scaling: Scaling, interval: &Expr, number: &Expr) -> Expr {
     let interval = cast(interval.clone(), DataType::Interval(IntervalUnit::MonthDayNano));
-    functions::scaled_interval(scaling).call(vec![interval, cast(number.clone(), DataType::Float64)])
+    let number = match number {
+        Expr::Placeholder(parameter) if parameter.field.is_none() => {
+            let field = Field::new(&parameter.id, DataType::Float64, true);
+            Expr::Placeholder(Placeholder::new_with_field(parameter.id.clone(), Some(Arc::new(field))))
+        }
+        number => cast(number.clone(), DataType::Float64),
+    };
+    functions::scaled_interval(scaling).call(vec![interval, number])
 }
 
 /// Casts that round and patterns of dates.

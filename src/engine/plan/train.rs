@@ -1,6 +1,5 @@
 //! TRAIN FORECAST MODEL as a plan: rows in, a published model version out.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -10,12 +9,10 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::sql::unparser::expr_to_sql;
 
 use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::plan::input::{Role, TrainingInput};
@@ -24,7 +21,6 @@ use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::shared::Engine;
 use crate::engine::sql::TrainStatement;
-use crate::error::{Error, Subject};
 
 /// What running the node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,8 +43,6 @@ pub struct TrainNode {
     /// Tables that the rows come from, with their versions.
     pub lineage: Arc<Vec<(String, u64)>>,
     mode: Mode,
-    /// The parameters of the statement and what they are bound to.
-    parameters: Vec<(String, Expr)>,
     options: Vec<RawOption>,
     schema: DFSchemaRef,
 }
@@ -62,10 +56,8 @@ impl TrainNode {
         lineage: Vec<(String, u64)>,
     ) -> Result<Self> {
         let schema = Arc::new(DFSchema::try_from(result_schema())?);
-        let placeholder = |id: String| (id.clone(), Expr::Placeholder(Placeholder::new_with_field(id, None)));
-        let parameters = statement.parameters().into_iter().map(placeholder).collect();
         let (lineage, mode) = (Arc::new(lineage), Mode::Publish);
-        let node = Self { statement, input, lineage, mode, parameters, options, schema };
+        let node = Self { statement, input, lineage, mode, options, schema };
         node.check_options()?;
         Ok(node)
     }
@@ -95,21 +87,8 @@ impl TrainNode {
         Ok(TrainOptions::check(self.statement.using, &self.options)?)
     }
 
-    /// The statement as it is recorded: with the values of its parameters.
-    fn bound_statement(&self) -> Result<Arc<TrainStatement>> {
-        let mut values = HashMap::new();
-        for (id, value) in &self.parameters {
-            let value = value.clone().unalias();
-            if matches!(value, Expr::Placeholder(_)) {
-                return Err(Error::input(Subject::Option, format!("parameter {id} has no value")).into());
-            }
-            values.insert(id.clone(), expr_to_sql(&value)?);
-        }
-        Ok(Arc::new(self.statement.bind(&values)))
-    }
-
     fn identity(&self) -> impl Hash + PartialEq + '_ {
-        (self.statement.to_string(), self.mode, &self.input, &self.parameters, &self.options)
+        (self.statement.to_string(), self.mode, &self.input, &self.options)
     }
 }
 
@@ -129,8 +108,7 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        let values = self.parameters.iter().map(|(_, value)| value);
-        values.chain(self.options.iter().map(|option| &option.value)).cloned().collect()
+        self.options.iter().map(|option| option.value.clone()).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,8 +118,7 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let mut node = self.clone();
         let mut inputs = inputs.into_iter();
-        let values = node.parameters.iter_mut().map(|(_, value)| value);
-        let values = values.chain(node.options.iter_mut().map(|option| &mut option.value));
+        let values = node.options.iter_mut().map(|option| &mut option.value);
         values.zip(exprs).for_each(|(value, expr)| *value = expr);
         if let Some(rows) = inputs.next() {
             node.input.plan = rows;
@@ -191,7 +168,7 @@ pub fn plan_node(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let job = Arc::new(Job {
         engine: Arc::clone(engine),
-        statement: node.bound_statement()?,
+        statement: Arc::clone(&node.statement),
         columns: node.input.columns.clone(),
         skipped: node.input.skipped.clone(),
         lineage: Arc::clone(&node.lineage),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -44,7 +45,20 @@ pub struct ModelRegistry {
     root: PathBuf,
     writable: bool,
     changes: Mutex<()>,
+    generation: AtomicU64,
     artifacts: Mutex<Artifacts>,
+}
+
+/// A change that is being made, one at a time.
+struct Change<'a> {
+    generation: &'a AtomicU64,
+    _alone: parking_lot::MutexGuard<'a, ()>,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 /// The artifacts in use, and the ones used last, which stay loaded.
@@ -59,7 +73,7 @@ impl ModelRegistry {
     pub fn open(path: &Path, fs: DurableFs, writable: bool) -> Result<Self> {
         let root = path.join("models");
         let registry =
-            Self { fs, root, writable, changes: Mutex::new(()), artifacts: Mutex::new(Artifacts::default()) };
+            Self { fs, root, writable, changes: Mutex::new(()), generation: AtomicU64::new(0), artifacts: Mutex::new(Artifacts::default()) };
         if writable {
             registry.fs.create_dir_all(&registry.root).map_err(|e| Error::io(&registry.root, &e))?;
             registry.sweep()?;
@@ -210,12 +224,21 @@ impl ModelRegistry {
         self.write(name, &entry, Publish::Replace)
     }
 
-    fn begin(&self) -> Result<parking_lot::MutexGuard<'_, ()>> {
+    /// A number that is another one after every change; without the right to write, after every second.
+    pub fn generation(&self) -> u64 {
+        if self.writable {
+            return self.generation.load(Ordering::Acquire);
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |time| time.as_secs())
+    }
+
+    fn begin(&self) -> Result<Change<'_>> {
         if !self.writable {
             let message = "the database is open read-only: its models cannot be changed";
             return Err(Error::new(ErrorKind::Denied, Subject::Database, message));
         }
-        Ok(self.changes.lock())
+        Ok(Change { generation: &self.generation, _alone: self.changes.lock() })
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {

@@ -1,6 +1,8 @@
 //! COPY between tables and files, in PostgreSQL's words and DataFusion's.
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -10,13 +12,32 @@ use crate::engine::sql::words::{accept, at_end, is_word_at};
 
 type Options = Vec<(String, String)>;
 
+/// The other end of a COPY.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// A file.
+    File(String),
+    /// STDIN or STDOUT: the client of the session.
+    Client,
+}
+
 /// What is copied where.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Copy {
-    /// `COPY table [(columns)] FROM 'file' [WITH (options)]`.
-    From { table: ObjectName, columns: Vec<Ident>, path: String, options: Options },
-    /// `COPY table [(columns)] | (query) TO 'file' [PARTITIONED BY (columns)] [WITH (options)]`.
-    To { query: Box<Query>, path: String, partitioned_by: Vec<Ident>, options: Options },
+    /// `COPY table [(columns)] FROM 'file' | STDIN [WITH (options)]`.
+    From { table: ObjectName, columns: Vec<Ident>, end: End, options: Options },
+    /// `COPY table [(columns)] | (query) TO 'file' | STDOUT [PARTITIONED BY (columns)] [WITH (options)]`.
+    To { query: Box<Query>, end: End, partitioned_by: Vec<Ident>, options: Options },
+}
+
+impl Copy {
+    /// Visits the query whose rows are copied.
+    pub fn visit_query(&mut self, visitor: &mut impl VisitorMut) -> ControlFlow<()> {
+        if let Self::To { query, .. } = self {
+            let _ = query.visit(visitor);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Reads the statement from its first word on.
@@ -27,25 +48,27 @@ pub fn parse(parser: &mut Parser<'_>) -> Result<Copy, ParserError> {
     if !reads {
         parser.expect_keyword(Keyword::TO)?;
     }
-    let path = file(parser, if reads { ("FROM", "stdin") } else { ("TO", "stdout") })?;
+    let end = other_end(parser, if reads { "stdin" } else { "stdout" })?;
     let (mut partitioned_by, mut options) = (vec![], vec![]);
     while !at_end(parser) {
         if accept(parser, &["stored", "as"]) {
             options.push(("format".to_owned(), parser.parse_identifier()?.value.to_lowercase()));
         } else if accept(parser, &["partitioned", "by"]) {
             partitioned_by = parser.parse_parenthesized_column_list(IsOptional::Mandatory, false)?;
+        } else if let Some(option) = old_option(parser)? {
+            options.push(option);
         } else {
             options.extend(with_options(parser)?);
         }
     }
     match (source, reads) {
         (Source::Table(table, columns), true) if partitioned_by.is_empty() => {
-            Ok(Copy::From { table, columns, path, options })
+            Ok(Copy::From { table, columns, end, options })
         }
         (_, true) => {
             Err(ParserError::ParserError("COPY reads a file into a table: COPY table FROM 'file'".into()))
         }
-        (source, false) => Ok(Copy::To { query: source.into_query(), path, partitioned_by, options }),
+        (source, false) => Ok(Copy::To { query: source.into_query(), end, partitioned_by, options }),
     }
 }
 
@@ -75,13 +98,29 @@ fn source(parser: &mut Parser<'_>) -> Result<Source, ParserError> {
     Ok(Source::Table(name, columns))
 }
 
-fn file(parser: &mut Parser<'_>, (word, stream): (&str, &str)) -> Result<String, ParserError> {
-    if is_word_at(parser, 0, stream) {
-        let stream = stream.to_uppercase();
-        let message = format!("COPY {word} {stream} works over a server connection only; name a file");
-        return Err(ParserError::ParserError(message));
+fn other_end(parser: &mut Parser<'_>, stream: &str) -> Result<End, ParserError> {
+    if accept(parser, &[stream]) {
+        return Ok(End::Client);
     }
-    parser.parse_literal_string()
+    parser.parse_literal_string().map(End::File)
+}
+
+/// An option as it was written before PostgreSQL 9: `WITH CSV HEADER`, `DELIMITER AS ';'`, `BINARY`.
+fn old_option(parser: &mut Parser<'_>) -> Result<Option<(String, String)>, ParserError> {
+    let n = usize::from(is_word_at(parser, 0, "with"));
+    let is = |word: &str| is_word_at(parser, n, word);
+    let found = ["csv", "binary", "header", "delimiter", "null", "quote", "escape"].into_iter().find(|w| is(w));
+    let Some(word) = found else { return Ok(None) };
+    accept(parser, &["with"]);
+    accept(parser, &[word]);
+    Ok(Some(match word {
+        "csv" | "binary" => ("format".to_owned(), word.to_owned()),
+        "header" => (word.to_owned(), "true".to_owned()),
+        _ => {
+            accept(parser, &["as"]);
+            (word.to_owned(), parser.parse_literal_string()?)
+        }
+    }))
 }
 
 fn with_options(parser: &mut Parser<'_>) -> Result<Options, ParserError> {

@@ -1,10 +1,15 @@
 //! From text to statements: PostgreSQL's language and ours, guarded before anything is parsed.
 
 mod command;
+mod compatible;
 mod copy;
 mod dialect;
 mod guard;
+mod literal;
+mod naming;
+mod parameters;
 mod repair;
+mod session;
 mod source;
 mod statement;
 mod sugar;
@@ -12,8 +17,12 @@ mod train;
 mod words;
 
 pub use command::{CommandStatement, Commented, ModelChange, TableChange};
-pub use copy::Copy;
+pub use copy::{Copy, End};
+pub use literal::{bytea, literal};
+pub use naming::shown;
+pub use parameters::{UNKNOWN, cast, types_in_text, typed, with_values};
 pub use repair::repair;
+pub use session::{Discard, Distance, NewValue, SessionStatement, TransactionModes};
 pub use source::Source;
 pub use statement::{Body, Piece, Statement, is_complete, parse_one, shift, split};
 pub use train::{CLAUSES, Item, MARK, Relation, TrainStatement, parse_text, rows, select_from, table};

@@ -7,11 +7,15 @@ use datafusion::sql::sqlparser::ast::{
     TableWithJoins, VisitMut, VisitorMut,
 };
 
+use crate::engine::sql::compatible::make_compatible;
+use crate::engine::sql::naming::name_columns;
 use crate::engine::sql::words::fold;
 
 /// Rewrites the statement, or the query, and everything in it.
 pub fn repair(node: &mut impl VisitMut) {
+    // Names of columns come before: they are those of what was written.
     let _ = node.visit(&mut Repairs);
+    make_compatible(node);
 }
 
 struct Repairs;
@@ -28,6 +32,7 @@ impl VisitorMut for Repairs {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         qualify_using(select);
+        name_columns(select);
         ControlFlow::Continue(())
     }
 }

@@ -6,15 +6,19 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{
     CopyToSource, CopyToStatement, DFParserBuilder, ParserInput, Statement as DfStatement,
 };
+use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::engine::sql::command::{self, CommandStatement};
 use crate::engine::sql::dialect::ForetellDialect;
 use crate::engine::sql::guard;
+use crate::engine::sql::naming::narrow_literals;
 use crate::engine::sql::repair::repair;
+use crate::engine::sql::session::{self, SessionStatement};
 use crate::engine::sql::source::Source;
 use crate::engine::sql::train::TrainStatement;
+use crate::engine::sql::words::fold;
 use crate::error::{Error, Result, Span, Subject};
 
 /// What a statement says.
@@ -24,6 +28,10 @@ pub enum Body {
     Sql(Box<DfStatement>),
     /// One of our commands.
     Command(Box<CommandStatement>),
+    /// A statement about the session.
+    Session(Box<SessionStatement>),
+    /// `PREPARE name [(types)] AS statement`.
+    Prepare { name: String, types: Vec<ast::DataType>, body: Box<Body> },
 }
 
 /// One parsed statement.
@@ -108,11 +116,34 @@ pub fn parse_one(piece: &Piece) -> Result<Statement> {
     let dialect = ForetellDialect::new(Arc::clone(&source));
     let mut body = parse_tokens(tokens, &dialect)
         .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
-    if let Body::Sql(statement) = &mut body {
-        repair_all(statement);
-    }
+    repair_body(&mut body);
     let trains = dialect.trains();
     Ok(Statement { body, trains, source })
+}
+
+fn repair_body(body: &mut Body) {
+    match body {
+        Body::Sql(statement) => {
+            repair_all(statement);
+            narrow_results(statement);
+        }
+        Body::Prepare { body, .. } => repair_body(body),
+        Body::Session(statement) => {
+            if let SessionStatement::Declare { query, .. } = statement.as_mut() {
+                repair(query.as_mut());
+            }
+        }
+        Body::Command(_) => {}
+    }
+}
+
+/// Only what a query itself gives is narrowed: inside, wide numbers do not overflow.
+fn narrow_results(statement: &mut DfStatement) {
+    if let DfStatement::Statement(inner) = statement
+        && let ast::Statement::Query(query) = inner.as_mut()
+    {
+        narrow_literals(query);
+    }
 }
 
 fn repair_all(statement: &mut DfStatement) {
@@ -127,19 +158,43 @@ fn repair_all(statement: &mut DfStatement) {
 }
 
 fn parse_tokens(tokens: Vec<TokenWithSpan>, dialect: &ForetellDialect) -> Result<Body, DataFusionError> {
+    let prepares = tokens.iter().find_map(|token| match &token.token {
+        Token::Whitespace(_) => None,
+        Token::Word(word) => Some(word.value.eq_ignore_ascii_case("prepare")),
+        _ => Some(false),
+    });
+    let again = if prepares == Some(true) { tokens.clone() } else { vec![] };
     let mut parser = DFParserBuilder::new(ParserInput::Tokens(tokens))
         .with_dialect(dialect)
         .with_recursion_limit(128)
         .build()?;
     let body = match command::parse(&mut parser.parser) {
         Some(command) => Body::Command(Box::new(command.map_err(sql_error)?)),
-        None => Body::Sql(Box::new(parser.parse_statement()?)),
+        None => match session::parse(&mut parser.parser) {
+            Some(statement) => session_body(statement.map_err(sql_error)?, again, dialect)?,
+            None => Body::Sql(Box::new(parser.parse_statement()?)),
+        },
     };
     if parser.parser.peek_token_ref().token != Token::EOF {
         let found = parser.parser.peek_token();
         return parser.parser.expected("end of statement", found).map_err(sql_error);
     }
     Ok(body)
+}
+
+/// A statement about the session; what PREPARE prepares is parsed from its place in the text.
+fn session_body(
+    statement: SessionStatement,
+    mut tokens: Vec<TokenWithSpan>,
+    dialect: &ForetellDialect,
+) -> Result<Body, DataFusionError> {
+    Ok(match statement {
+        SessionStatement::Prepare { name, types, begins } => {
+            let body = Box::new(parse_tokens(tokens.split_off(begins.min(tokens.len())), dialect)?);
+            Body::Prepare { name: fold(&name), types, body }
+        }
+        statement => Body::Session(Box::new(statement)),
+    })
 }
 
 fn sql_error(error: ParserError) -> DataFusionError {

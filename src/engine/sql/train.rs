@@ -1,10 +1,10 @@
 //! `TRAIN FORECAST MODEL`: the statement, its clauses in any order, and its canonical text.
 
-use std::collections::HashMap;
 use std::fmt::{self, Display};
-use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SetExpr, Spanned, TableFactor};
+use datafusion::sql::sqlparser::ast::{
+    self, Ident, ObjectName, Query, SetExpr, Spanned, TableFactor, VisitMut, VisitorMut,
+};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -122,54 +122,18 @@ pub struct TrainStatement {
 }
 
 impl TrainStatement {
-    /// The parameters (`$1`) in its expressions, each once, in their order in the text.
-    pub fn parameters(&self) -> Vec<String> {
-        let mut found = vec![];
-        self.clone().each_expr(&mut |expr| {
-            if let Some(id) = placeholder(expr)
-                && !found.contains(id)
-            {
-                found.push(id.clone());
-            }
-        });
-        found
-    }
-
-    /// The statement with values in the places of its parameters.
-    pub fn bind(&self, values: &HashMap<String, ast::Expr>) -> Self {
-        let mut bound = self.clone();
-        bound.each_expr(&mut |expr| {
-            if let Some(value) = placeholder(expr).and_then(|id| values.get(id)) {
-                *expr = value.clone();
-            }
-        });
-        bound
-    }
-
-    fn each_expr(&mut self, visit: &mut impl FnMut(&mut ast::Expr)) {
+    /// Visits all its expressions.
+    pub fn visit(&mut self, visitor: &mut impl VisitorMut) {
         if let Relation::Query(query) = &mut self.relation {
-            each_expr(query.as_mut(), visit);
+            let _ = query.visit(visitor);
         }
         let items = [&mut self.known, &mut self.past, &mut self.statics].into_iter().flatten().flatten();
         let items = items.chain([&mut self.target]).chain(&mut self.partition_by).chain(&mut self.order_by);
-        items.for_each(|item| each_expr(&mut item.expr, visit));
+        let exprs = items.map(|item| &mut item.expr);
         let values = [&mut self.filter, &mut self.horizon, &mut self.validate].into_iter().flatten();
         let values = values.chain(self.quantiles.iter_mut().flatten());
-        values.chain(self.with.iter_mut().map(|(_, value)| value)).for_each(|expr| each_expr(expr, visit));
-    }
-}
-
-fn each_expr(node: &mut impl ast::VisitMut, visit: &mut impl FnMut(&mut ast::Expr)) {
-    let _ = ast::visit_expressions_mut(node, |expr| {
-        visit(expr);
-        ControlFlow::<()>::Continue(())
-    });
-}
-
-fn placeholder(expr: &ast::Expr) -> Option<&String> {
-    match expr {
-        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(id), .. }) => Some(id),
-        _ => None,
+        let values = values.chain(self.with.iter_mut().map(|(_, value)| value));
+        exprs.chain(values).for_each(|expr| drop(expr.visit(visitor)));
     }
 }
 

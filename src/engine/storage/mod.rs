@@ -10,7 +10,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{
+pub use catalog::{Role, 
     Access, Catalog, Check, Column, ColumnDefinition, Contents, Created, DEFAULT_SCHEMA, Entry,
     ExternalTable, IfExists, SchemaEntry, Table, TableDefinition, TableName, View,
 };

@@ -16,6 +16,7 @@ mod rmse;
 mod rmsse;
 mod rmsse_scale;
 mod seasonal_scale;
+mod single_value;
 mod smape;
 mod wape;
 mod winkler;
@@ -41,5 +42,6 @@ pub fn all() -> Vec<AggregateUDF> {
         adi::ADI.into_udaf(),
         cv2::CV2.into_udaf(),
         demand_class::DEMAND_CLASS.into_udaf(),
+        AggregateUDF::new_from_impl(single_value::SingleValue::new()),
     ]
 }

@@ -9,6 +9,8 @@ mod interval;
 mod is_month_end;
 mod is_weekend;
 mod iso_week;
+mod pg_sleep;
+mod timezone;
 
 use datafusion::logical_expr::ScalarUDF;
 
@@ -29,6 +31,8 @@ pub fn all() -> Vec<ScalarUDF> {
         is_month_end::IS_MONTH_END.into_udf(),
         easter_offset::EASTER_OFFSET.into_udf(),
         ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
+        pg_sleep::udf(),
+        ScalarUDF::new_from_impl(timezone::Timezone::new()),
         scaled_interval(Scaling::Times),
         scaled_interval(Scaling::Over),
     ]

@@ -58,10 +58,12 @@ impl Catalog {
         let data_type = types::declared(&column.name, &column.data_type)?;
         let fill =
             fill.map(|value| cast_fill(&column.name, &value, &types::scanned(&data_type))).transpose()?;
-        let field = Field::new(&stored_name, data_type, column.nullable);
+        let field = Field::new(&stored_name, data_type.clone(), column.nullable);
         let added = Column {
             name: column.name,
             stored_name,
+            data_type,
+            required: !column.nullable,
             default_sql: column.default_sql,
             comment: column.comment,
             dropped: false,

@@ -110,10 +110,12 @@ impl Catalog {
             let used: Vec<String> = table.columns.iter().map(|c| c.stored_name.to_lowercase()).collect();
             let stored = stored_name(&column.name, &used);
             let data_type = types::declared(&column.name, &column.data_type)?;
-            fields.push(Field::new(&stored, data_type, column.nullable));
+            fields.push(Field::new(&stored, data_type.clone(), column.nullable));
             table.columns.push(Column {
                 name: column.name.clone(),
                 stored_name: stored,
+                data_type,
+                required: !column.nullable,
                 default_sql: column.default_sql.clone(),
                 comment: column.comment.clone(),
                 dropped: false,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::storage::types;
@@ -104,6 +104,11 @@ pub struct Column {
     pub name: String,
     /// Name in the data files; given once and never reused in its table.
     pub stored_name: String,
+    /// Type.
+    pub data_type: DataType,
+    /// True for NOT NULL.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
     /// SQL text of the DEFAULT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_sql: Option<String>,
@@ -170,6 +175,8 @@ impl Table {
 pub struct View {
     /// SQL text of the query.
     pub sql: String,
+    /// Columns that the query had when the view was created.
+    pub columns: Vec<Field>,
     /// Comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -225,20 +232,106 @@ pub struct SchemaEntry {
     pub entries: BTreeMap<String, Entry>,
 }
 
+/// Who may connect, and what for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// May connect.
+    pub login: bool,
+    /// May do everything.
+    pub superuser: bool,
+    /// What proves its password, in PostgreSQL's form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<String>,
+}
+
 /// Everything the catalog holds at one generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// Schemas by name.
     pub schemas: BTreeMap<String, SchemaEntry>,
+    /// Roles by name; empty until a server is first started.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, Role>,
+    /// Numbers that clients know things by, given once.
+    #[serde(default)]
+    pub oids: Oids,
+}
+
+/// The first number of things that users make, as in PostgreSQL.
+const FIRST_OID: u32 = 16_384;
+
+/// The number of the default schema, as in PostgreSQL.
+const PUBLIC_OID: u32 = 2_200;
+
+/// Numbers of schemas, tables, views and roles, by what stays the same when a thing is renamed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Oids {
+    /// How many were given.
+    given: u32,
+    /// Number by key.
+    numbers: BTreeMap<String, u32>,
+}
+
+impl Oids {
+    /// The number of a schema.
+    pub fn schema(&self, name: &str) -> u32 {
+        if name == DEFAULT_SCHEMA { PUBLIC_OID } else { self.get(&format!("schema/{name}")) }
+    }
+
+    /// The number of a table, view or external table.
+    pub fn entry(&self, name: &TableName, entry: &Entry) -> u32 {
+        self.get(&entry_key(name, entry))
+    }
+
+    /// The number of a role.
+    pub fn role(&self, name: &str) -> u32 {
+        self.get(&format!("role/{name}"))
+    }
+
+    fn get(&self, key: &str) -> u32 {
+        self.numbers.get(key).copied().unwrap_or(0)
+    }
+
+    /// Numbers what has none, and forgets what is gone.
+    fn assign(&mut self, keys: Vec<String>) {
+        let mut numbers = BTreeMap::new();
+        for key in keys {
+            let number = self.numbers.get(&key).copied().unwrap_or_else(|| {
+                self.given += 1;
+                FIRST_OID + self.given - 1
+            });
+            numbers.insert(key, number);
+        }
+        self.numbers = numbers;
+    }
+}
+
+fn entry_key(name: &TableName, entry: &Entry) -> String {
+    match entry {
+        Entry::Table(table) => format!("table/{}", table.id),
+        Entry::View(_) | Entry::External(_) => format!("name/{}/{}", name.schema, name.table),
+    }
 }
 
 impl Default for Contents {
     fn default() -> Self {
-        Self { schemas: BTreeMap::from([(DEFAULT_SCHEMA.to_string(), SchemaEntry::default())]) }
+        let schemas = BTreeMap::from([(DEFAULT_SCHEMA.to_string(), SchemaEntry::default())]);
+        Self { schemas, roles: BTreeMap::new(), oids: Oids::default() }
     }
 }
 
 impl Contents {
+    /// Gives numbers to things that have none.
+    pub fn assign_oids(&mut self) {
+        let mut keys: Vec<String> = self.roles.keys().map(|role| format!("role/{role}")).collect();
+        for (schema, contents) in &self.schemas {
+            keys.push(format!("schema/{schema}"));
+            let name = |table: &String| TableName::new(schema, table);
+            keys.extend(contents.entries.iter().map(|(table, entry)| entry_key(&name(table), entry)));
+        }
+        self.oids.assign(keys);
+    }
+
     /// The schema `name`.
     pub fn schema(&self, name: &str) -> Result<&SchemaEntry> {
         self.schemas.get(name).ok_or_else(|| self.no_schema(name))
@@ -358,7 +451,7 @@ mod tests {
     #[test]
     fn missing_names_come_with_a_suggestion() {
         let mut contents = Contents::default();
-        let view = Entry::View(Arc::new(View { sql: "SELECT 1".into(), comment: None }));
+        let view = Entry::View(Arc::new(View { sql: "SELECT 1".into(), columns: vec![], comment: None }));
         contents.put(&TableName::public("sales"), view, false).unwrap();
         let error = contents.table(&TableName::public("slaes")).unwrap_err();
         assert_eq!(error.message(), "no table slaes; did you mean sales?");

@@ -5,10 +5,11 @@ mod create;
 mod entries;
 mod expressions;
 mod generations;
+mod roles;
 mod store;
 
 pub use create::{Created, IfExists};
-pub use entries::{
+pub use entries::{Role, 
     Check, Column, ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, SchemaEntry, Table,
     TableDefinition, TableName, View,
 };

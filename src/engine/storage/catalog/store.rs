@@ -116,6 +116,12 @@ impl Catalog {
         Err(Error::new(ErrorKind::Denied, Subject::Database, message).with_hint("open it for writing"))
     }
 
+    /// Number of the state that [`Catalog::contents`] gives.
+    pub fn generation(&self) -> Result<u64> {
+        self.contents()?;
+        Ok(self.inner.current.read().0)
+    }
+
     /// Everything in the catalog; a read-only database looks for what its writer changed.
     pub fn contents(&self) -> Result<Arc<Contents>> {
         let (number, contents) = self.inner.current.read().clone();
@@ -191,6 +197,12 @@ impl Catalog {
     /// Number of rows of the newest version of the table `name`, when the log knows it.
     pub async fn row_count(&self, name: &TableName) -> Result<Option<u64>> {
         Ok(self.stored_table(name)?.latest().await?.rows())
+    }
+
+    /// As [`Catalog::row_count`], without reading anything: `None` unless the table has been opened.
+    pub fn known_row_count(&self, name: &TableName) -> Option<u64> {
+        let id = &self.table(name).ok()?.id;
+        self.inner.open_tables.lock().get(id)?.known_rows()
     }
 
     /// All versions of the table `name` that can still be read, newest first.
@@ -378,6 +390,7 @@ impl Catalog {
             let mut contents = (*current).clone();
             let result = change(&mut contents)?;
             if contents != *current {
+                contents.assign_oids();
                 inner.generations.publish(number + 1, &contents)?;
                 *inner.current.write() = (number + 1, Arc::new(contents));
             }

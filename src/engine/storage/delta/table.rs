@@ -259,6 +259,11 @@ impl StoredTable {
         Ok(snapshot)
     }
 
+    /// Rows of the newest version that was read, when its log knows them; reads nothing.
+    pub fn known_rows(&self) -> Option<u64> {
+        self.newest.try_lock().ok()?.as_ref()?.rows()
+    }
+
     /// The version that `version` names.
     pub async fn snapshot(&self, version: TableVersion) -> Result<Arc<Snapshot>> {
         let latest = self.latest().await?;

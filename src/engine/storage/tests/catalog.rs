@@ -89,7 +89,7 @@ async fn schemas_views_and_external_tables_are_remembered() {
     let catalog = &database.catalog;
     assert!(catalog.create_schema("shop", false).await.unwrap());
     assert!(!catalog.create_schema("shop", true).await.unwrap());
-    let view = |sql: &str| View { sql: sql.into(), comment: None };
+    let view = |sql: &str| View { sql: sql.into(), columns: vec![], comment: None };
     let in_shop = TableName::new("shop", "v");
     catalog.create_view(&in_shop, view("SELECT 1"), false).await.unwrap();
     let again = catalog.create_view(&in_shop, view("SELECT 2"), false).await.unwrap_err();

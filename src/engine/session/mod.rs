@@ -1,16 +1,20 @@
 //! One connection: its settings, its prepared statements, and the path of every statement.
 
-use std::sync::{Arc, Weak};
+mod cursors;
+mod prepared;
+mod statements;
+mod transaction;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{
-    Analyze, DdlStatement, Explain, LogicalPlan, Statement as StatementPlan, WriteOp,
-};
+use datafusion::logical_expr::{Analyze, DdlStatement, Explain, LogicalPlan, WriteOp};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -21,15 +25,23 @@ use tokio::sync::mpsc;
 use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::functions;
+use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{CommandNode, ForetellPlanner, Mode, Scope, Semantics, TrainNode, dml_guard};
-use crate::engine::query::{self, Message, Query, QueryContext, Tag};
+use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Tag};
 use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner};
-use crate::engine::settings::{self, ForetellSettings};
+use crate::engine::settings::SharedVariables;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{self, Body, Piece, Source, Statement};
 use crate::engine::storage::{DEFAULT_SCHEMA, TableName};
 use crate::engine::words::{self, Words};
-use crate::error::{Error, Result, identifier};
+use crate::error::{Error, ErrorKind, Result, Subject, identifier};
+
+use cursors::Cursors;
+use prepared::PreparedStatements;
+
+pub use prepared::Prepared;
+pub use transaction::TransactionStatus;
+pub(super) use transaction::Transaction;
 
 /// Batches that wait for a slow reader.
 const BATCHES_AHEAD: usize = 2;
@@ -49,17 +61,53 @@ impl std::fmt::Debug for Session {
 struct Inner {
     engine: Arc<Engine>,
     context: SessionContext,
+    variables: SharedVariables,
+    transaction: Transaction,
+    kept: Mutex<Kept>,
+}
+
+/// What a session keeps between its statements.
+#[derive(Debug, Default)]
+struct Kept {
+    prepared: PreparedStatements,
+    cursors: Cursors,
 }
 
 impl Session {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
-            let context = SessionContext::new_with_state(new_state(&engine));
+            let variables = SharedVariables::default();
+            let context = SessionContext::new_with_state(new_state(&engine, variables.clone()));
             let planner: Weak<dyn ViewPlanner> = Weak::<Inner>::clone(weak);
-            context.register_catalog(CATALOG, Arc::new(Schemas::new(Arc::clone(&engine), planner)));
-            Inner { engine, context }
+            let around = Surroundings { variables: variables.clone(), planner };
+            pg_catalog::functions(&engine, &around).for_each(|function| context.register_udf(function));
+            context.register_catalog(CATALOG, Arc::new(Schemas::new(Arc::clone(&engine), around)));
+            let (transaction, kept) = (Transaction::default(), Mutex::default());
+            Inner { engine, context, variables, transaction, kept }
         });
         Self { inner }
+    }
+
+    /// A session of a role; `database` is what its clients call the database.
+    pub(super) fn of_role(engine: Arc<Engine>, role: &str, superuser: bool, database: &str) -> Self {
+        let session = Self::new(engine);
+        let mut variables = session.inner.variables.write();
+        variables.set_default("session_authorization", role);
+        variables.set_default("is_superuser", if superuser { "on" } else { "off" });
+        variables.set_default("foretell.database", database);
+        drop(variables);
+        session
+    }
+
+    /// Gives a setting a value that RESET goes back to: what the client asked for when it connected.
+    pub fn set_default(&self, name: &str, value: &str) -> Result<()> {
+        let mut variables = self.inner.variables.write();
+        variables.set(name, Some(value), false)?;
+        let (_, value) = variables.show(name)?;
+        variables.set(name, None, false)?;
+        variables.set_default(name, value);
+        drop(variables);
+        self.inner.apply_time_zone()
     }
 
     /// Takes a text of several statements apart at its semicolons.
@@ -88,13 +136,71 @@ impl Session {
         }
     }
 
-    /// Starts one statement of a text; the places of errors count from the statement's beginning.
+    /// Starts one statement of a text; the places of errors count from the statement's beginning. Dropping the
+    /// future stops the planning.
     pub async fn execute(&self, statement: &Piece) -> Result<Query> {
-        let query = Arc::new(QueryContext::default());
-        let (inner, piece, shared) = (Arc::clone(&self.inner), statement.clone(), Arc::clone(&query));
-        let started =
-            self.inner.engine.runtimes.handle().spawn(async move { inner.start(piece, shared).await });
-        started.await.unwrap_or_else(|e| Err(Error::internal(format!("planning stopped: {e}"))))
+        let (inner, piece) = (Arc::clone(&self.inner), statement.clone());
+        self.on_query_thread(async move { inner.start(&piece).await }).await
+    }
+
+    /// Parses and plans one statement without running it; `types` are the parameters' types as far as they are
+    /// given, by SQL's names.
+    pub async fn prepare(&self, statement: &Piece, types: &[Option<String>]) -> Result<Prepared> {
+        let (inner, piece, types) = (Arc::clone(&self.inner), statement.clone(), types.to_vec());
+        self.on_query_thread(async move { inner.prepare(&piece, &types).await }).await
+    }
+
+    /// Starts a prepared statement with the values of its parameters in PostgreSQL's text form.
+    pub async fn execute_prepared(&self, prepared: &Prepared, values: &[Option<&str>]) -> Result<Query> {
+        let values = prepared.values(values)?;
+        let (inner, prepared) = (Arc::clone(&self.inner), prepared.clone());
+        self.on_query_thread(async move { inner.start_prepared(&prepared, &values).await }).await
+    }
+
+    /// Keeps a prepared statement under a name, for EXECUTE and for later executions.
+    pub fn keep_prepared(&self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
+        self.inner.kept().prepared.insert(name, prepared)
+    }
+
+    /// The prepared statement of this name.
+    pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.inner.kept().prepared.get(name)
+    }
+
+    /// Forgets a prepared statement, when there is one of this name.
+    pub fn forget_prepared(&self, name: &str) {
+        let _ = self.inner.kept().prepared.remove(name);
+    }
+
+    /// Where the session's transaction stands.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        self.inner.transaction.status()
+    }
+
+    /// Marks the transaction as failed by something outside of a statement.
+    pub fn fail_transaction(&self) {
+        self.inner.transaction.fail();
+    }
+
+    /// The session's settings.
+    pub fn variables(&self) -> &SharedVariables {
+        &self.inner.variables
+    }
+
+    /// Runs work on the query runtime; dropping the future stops it.
+    async fn on_query_thread<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        struct AbortOnDrop(tokio::task::AbortHandle);
+        impl Drop for AbortOnDrop {
+            fn drop(&mut self) {
+                self.0.abort();
+            }
+        }
+        let task = self.inner.engine.runtimes.handle().spawn(work);
+        let _guard = AbortOnDrop(task.abort_handle());
+        task.await.unwrap_or_else(|e| Err(Error::internal(format!("planning stopped: {e}"))))
     }
 
     /// Runs one statement to its end on the calling thread and returns all rows; not for async code.
@@ -108,13 +214,12 @@ impl Session {
     }
 }
 
-fn new_state(engine: &Arc<Engine>) -> SessionState {
+fn new_state(engine: &Arc<Engine>, variables: SharedVariables) -> SessionState {
     let mut config = SessionConfig::new()
         .with_target_partitions(engine.threads)
-        .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
-        .with_option_extension(ForetellSettings::default());
+        .with_option_extension(variables);
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.execution.parquet.pushdown_filters = true;
@@ -155,9 +260,46 @@ impl Inner {
         }
     }
 
-    /// Starts a statement, and completes what its error says.
-    async fn start(self: Arc<Self>, piece: Piece, query: Arc<QueryContext>) -> Result<Query> {
-        self.try_start(piece, query).await.map_err(|error| self.suggest(error))
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a statement; a failure fails the transaction.
+    async fn start(self: &Arc<Self>, piece: &Piece) -> Result<Query> {
+        let started = match sql::parse_one(piece) {
+            Ok(statement) => Box::pin(self.run(statement)).await,
+            Err(error) => Err(error),
+        };
+        started.map_err(|error| self.failed(error))
+    }
+
+    /// As [`Inner::start`], of a prepared statement.
+    async fn start_prepared(self: &Arc<Self>, prepared: &Prepared, values: &[ast::Expr]) -> Result<Query> {
+        let started = match prepared.bind(values) {
+            Ok(statement) => Box::pin(self.run(statement)).await,
+            Err(error) => Err(error),
+        };
+        started.map_err(|error| self.failed(error))
+    }
+
+    /// What a failure of a statement leaves: a failed transaction, and an error that names what was meant.
+    fn failed(&self, error: Error) -> Error {
+        self.transaction.fail();
+        self.suggest(error)
+    }
+
+    /// Starts a parsed statement.
+    async fn run(self: &Arc<Self>, statement: Statement) -> Result<Query> {
+        let query = Arc::new(QueryContext::default());
+        match &statement.body {
+            Body::Session(session) => return self.run_session(session, &statement, query).await,
+            Body::Prepare { .. } => {
+                self.transaction.ensure_works()?;
+                return self.run_prepare(statement, query).await;
+            }
+            _ => self.transaction.ensure_works()?,
+        }
+        self.run_planned(statement, query).await
     }
 
     /// Names the table or function that was meant, where one is close.
@@ -175,58 +317,59 @@ impl Inner {
         error.with_suggestion(word, names.iter().map(String::as_str))
     }
 
-    /// Parses, plans and starts a statement on the query runtime.
-    async fn try_start(&self, piece: Piece, query: Arc<QueryContext>) -> Result<Query> {
-        let statement = sql::parse_one(&piece)?;
-        let deadline = settings::of(&self.context.state()).deadline();
+    /// Plans a statement and starts it on the query runtime.
+    async fn run_planned(&self, statement: Statement, query: Arc<QueryContext>) -> Result<Query> {
+        let deadline = self.variables.read().deadline();
         query.control.set_deadline(deadline);
         let source = Arc::clone(&statement.source);
         let scope = self.scope(&query, statement.trains.clone(), &source);
         let state = scope.state();
-        let planning = self.plan(&state, statement, &query);
-        let (plan, tag) = within(deadline, planning).await.map_err(|e| match e {
-            PlanError::DataFusion(e) => fault::located(&e, &source),
-            PlanError::Ours(e) => *e,
-        })?;
-        let plan = self.prepare(&state, plan).await.map_err(|e| fault::located(&e, &source))?;
-        let physical = state.create_physical_plan(&plan).await.map_err(|e| fault::located(&e, &source))?;
+        let located = |e: &_| fault::located(e, &source);
+        let planning = self.plan(&state, statement);
+        let planned = within(deadline, planning).await.map_err(|e| e.located(&source))?;
+        self.ensure_may_change(&planned)?;
+        let Planned { plan, tag, copy, .. } = planned;
+        let plan = run_subqueries(&state, plan).await.map_err(|e| located(&e))?;
+        let physical = state.create_physical_plan(&plan).await.map_err(|e| located(&e))?;
         let rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())
-            .map_err(|e| fault::located(&e, &source))?;
+            .map_err(|e| located(&e))?;
         let schema = plan_schema(&plan, &rows.schema());
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let task = tokio::spawn(pump(rows, sender, source));
         watch_deadline(deadline, &query);
-        Ok(Query::new(schema, receiver, query, task.abort_handle(), tag))
+        let query = Query::new(schema, receiver, query, task.abort_handle(), tag);
+        Ok(query.in_transaction(self.transaction.clone()).with_copy(copy))
+    }
+
+    /// Fails when the statement changes something in a transaction that only reads.
+    fn ensure_may_change(&self, planned: &Planned) -> Result<()> {
+        let read_only = || {
+            let variables = self.variables.read();
+            variables.is_on("transaction_read_only") || variables.is_on("default_transaction_read_only")
+        };
+        if !planned.changes || !read_only() {
+            return Ok(());
+        }
+        let message = format!("cannot execute {} in a read-only transaction", planned.tag.command());
+        Err(Error::new(ErrorKind::Denied, Subject::Transaction, message))
     }
 
     /// The logical plan of a statement and how its tag is made.
-    async fn plan(
-        &self,
-        state: &SessionState,
-        statement: Statement,
-        query: &QueryContext,
-    ) -> Result<(LogicalPlan, Tag), PlanError> {
+    async fn plan(&self, state: &SessionState, statement: Statement) -> Result<Planned, PlanError> {
         let statement = match statement.body {
             Body::Command(command) => {
                 return planned(ddl::lower_command(&self.engine, state, *command).await?);
             }
             Body::Sql(statement) => *statement,
+            Body::Session(_) | Body::Prepare { .. } => {
+                return Err(Error::unsupported("a statement about the session has no plan").into());
+            }
         };
         let statement = match statement {
             DfStatement::Statement(inner) => match *inner {
                 ast::Statement::CreateTable(table) => return planned(ddl::create_table(state, table).await?),
                 ast::Statement::CreateView(view) => return planned(ddl::create_view(state, view).await?),
-                ast::Statement::Commit { .. } | ast::Statement::StartTransaction { .. } => {
-                    query.notice("every statement commits by itself: BEGIN and COMMIT change nothing");
-                    return Ok((empty()?, Tag::Words("OK")));
-                }
-                ast::Statement::Rollback { .. } => {
-                    let message = "ROLLBACK is not supported: every statement commits by itself";
-                    return Err(Error::unsupported(message)
-                        .with_hint("older rows: SELECT * FROM t VERSION AS OF n")
-                        .into());
-                }
-                other => DfStatement::Statement(Box::new(settings::rename(other))),
+                other => DfStatement::Statement(Box::new(other)),
             },
             other => other,
         };
@@ -235,34 +378,9 @@ impl Inner {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
             plan => {
                 let tag = tag_of(&plan);
-                Ok((dry_run(plan)?, tag))
+                let changes = tag != Tag::Rows || TrainNode::at_root(&plan).is_some();
+                Ok(Planned { plan: dry_run(plan)?, tag, copy: None, changes })
             }
-        }
-    }
-
-    /// Runs what must come before the physical plan: session statements, and subqueries of changes; of a
-    /// statement under EXPLAIN the subqueries only.
-    async fn prepare(&self, state: &SessionState, plan: LogicalPlan) -> DfResult<LogicalPlan> {
-        match plan {
-            LogicalPlan::Statement(StatementPlan::SetVariable(set)) => {
-                settings::check_name(state, &set.variable)?;
-                let plan = LogicalPlan::Statement(StatementPlan::SetVariable(set));
-                Ok(self.context.execute_logical_plan(plan).await?.into_parts().1)
-            }
-            LogicalPlan::Statement(StatementPlan::ResetVariable(mut reset)) => {
-                reset.variable = settings::full_name(&reset.variable);
-                settings::check_name(state, &reset.variable)?;
-                let plan = LogicalPlan::Statement(settings::reset(reset));
-                Ok(self.context.execute_logical_plan(plan).await?.into_parts().1)
-            }
-            LogicalPlan::Statement(StatementPlan::TransactionStart(_) | StatementPlan::TransactionEnd(_)) => {
-                empty()
-            }
-            LogicalPlan::Statement(_) => {
-                let plan = self.context.execute_logical_plan(plan).await?.into_parts().1;
-                Box::pin(self.prepare(state, plan)).await
-            }
-            plan => run_subqueries(state, plan).await,
         }
     }
 }
@@ -308,10 +426,29 @@ impl ViewPlanner for Inner {
     }
 }
 
+/// A statement that can be started.
+struct Planned {
+    plan: LogicalPlan,
+    tag: Tag,
+    /// Rows come from the client or go to it in a format of COPY.
+    copy: Option<ClientCopy>,
+    /// True when it changes tables or models.
+    changes: bool,
+}
+
 /// Either error of planning, so that DataFusion's keeps its place in the text.
 enum PlanError {
     DataFusion(Box<datafusion::error::DataFusionError>),
     Ours(Box<Error>),
+}
+
+impl PlanError {
+    fn located(self, source: &Source) -> Error {
+        match self {
+            Self::DataFusion(e) => fault::located(&e, source),
+            Self::Ours(e) => *e,
+        }
+    }
 }
 
 impl From<datafusion::error::DataFusionError> for PlanError {
@@ -337,18 +474,22 @@ async fn within<T>(
 }
 
 /// A command as a plan.
-fn planned(lowered: Lowered) -> Result<(LogicalPlan, Tag), PlanError> {
-    match lowered {
-        Lowered::Plan(plan, tag) => Ok((plan, tag)),
+fn planned(lowered: Lowered) -> Result<Planned, PlanError> {
+    Ok(match lowered {
+        Lowered::Plan(plan, tag) => {
+            let changes = matches!(plan, LogicalPlan::Dml(_));
+            Planned { plan, tag, copy: None, changes }
+        }
+        Lowered::Copy(plan, copy) => {
+            let changes = matches!(copy, ClientCopy::In(_));
+            Planned { plan, tag: copy.tag(), copy: Some(copy), changes }
+        }
         Lowered::Command(command, input) => {
             let tag = command.tag(input.is_some());
-            Ok((CommandNode::new(*command, input)?.into_plan(), tag))
+            let plan = CommandNode::new(*command, input)?.into_plan();
+            Planned { plan, tag, copy: None, changes: true }
         }
-    }
-}
-
-fn empty() -> DfResult<LogicalPlan> {
-    datafusion::logical_expr::LogicalPlanBuilder::empty(false).build()
+    })
 }
 
 /// EXPLAIN of a TRAIN is a dry run, and EXPLAIN ANALYZE trains without publishing.
@@ -380,29 +521,19 @@ fn tag_of(plan: &LogicalPlan) -> Tag {
         },
         LogicalPlan::Copy(_) => Tag::Count("COPY"),
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(_)) => Tag::Words("CREATE TABLE"),
-        LogicalPlan::Statement(statement) => match statement {
-            StatementPlan::SetVariable(_) => Tag::Words("SET"),
-            StatementPlan::ResetVariable(_) => Tag::Words("RESET"),
-            StatementPlan::Prepare(_) => Tag::Words("PREPARE"),
-            StatementPlan::Deallocate(_) => Tag::Words("DEALLOCATE"),
-            StatementPlan::Execute(_) => Tag::Rows,
-            _ => Tag::Words("OK"),
-        },
         _ => Tag::Rows,
     }
 }
 
-/// The names of the columns as the logical plan has them.
-fn plan_schema(
-    plan: &LogicalPlan,
-    rows: &datafusion::arrow::datatypes::SchemaRef,
-) -> datafusion::arrow::datatypes::SchemaRef {
+/// The columns as users see them: with the names that the logical plan has, twins alike.
+fn plan_schema(plan: &LogicalPlan, rows: &SchemaRef) -> SchemaRef {
     let names = plan.schema().as_arrow();
-    if names.fields().len() == rows.fields().len() {
-        Arc::clone(plan.schema().inner())
-    } else {
-        Arc::clone(rows)
+    let schema = if names.fields().len() == rows.fields().len() { plan.schema().inner() } else { rows };
+    if schema.fields().iter().all(|field| sql::shown(field.name()) == field.name()) {
+        return Arc::clone(schema);
     }
+    let shown = schema.fields().iter().map(|f| f.as_ref().clone().with_name(sql::shown(f.name())));
+    Arc::new(Schema::new_with_metadata(shown.collect::<Vec<_>>(), schema.metadata().clone()))
 }
 
 async fn first_column(state: &SessionState, plan: LogicalPlan) -> DfResult<Vec<ScalarValue>> {

@@ -1,0 +1,375 @@
+//! Functions that ask the catalogue: names of things, their texts, their visibility, privileges and sizes.
+
+use super::rows::Cell;
+use super::snapshot::{OWNER_OID, RelationObject};
+use super::udf::{Call, Function};
+use super::{procedure_name, procedure_oid, types};
+use crate::engine::settings::VERSION_TEXT;
+use crate::error::{Error, Result, Subject, identifier};
+
+type Value = Result<Cell>;
+
+const fn function(name: &'static str, returns: &'static str, value: fn(&Call<'_>) -> Value) -> Function {
+    Function { name, returns, value, strict: true }
+}
+
+/// As [`function`], for functions that look at NULL themselves.
+const fn lenient(name: &'static str, returns: &'static str, value: fn(&Call<'_>) -> Value) -> Function {
+    Function { name, returns, value, strict: false }
+}
+
+fn yes(_: &Call<'_>) -> Value {
+    Ok(true.into())
+}
+
+fn no(_: &Call<'_>) -> Value {
+    Ok(false.into())
+}
+
+fn null(_: &Call<'_>) -> Value {
+    Ok(Cell::Null)
+}
+
+fn zero(_: &Call<'_>) -> Value {
+    Ok(0_i64.into())
+}
+
+fn nothing(_: &Call<'_>) -> Value {
+    Ok("".into())
+}
+
+/// All of them.
+pub const FUNCTIONS: &[Function] = &[
+    // identity
+    function("version", "text", |_| Ok(VERSION_TEXT.into())),
+    function("current_database", "name", |call| Ok(call.database().into())),
+    function("current_catalog", "name", |call| Ok(call.database().into())),
+    function("current_schema", "name", |_| Ok("public".into())),
+    function("current_schemas", "name[]", |call| {
+        let own = ["pg_catalog", "public"].map(str::to_owned);
+        Ok(Cell::Texts(if call.bool(0) { own.to_vec() } else { vec![own[1].clone()] }))
+    }),
+    function("session_user", "name", |call| Ok(call.user().into())),
+    function("current_user", "name", |call| Ok(call.user().into())),
+    function("current_role", "name", |call| Ok(call.user().into())),
+    function("user", "name", |call| Ok(call.user().into())),
+    function("pg_backend_pid", "int4", |_| Ok(i64::from(std::process::id()).into())),
+    function("pg_is_in_recovery", "bool", no),
+    function("inet_server_addr", "inet", null),
+    function("inet_client_addr", "inet", null),
+    function("inet_server_port", "int4", null),
+    function("inet_client_port", "int4", null),
+    function("pg_my_temp_schema", "oid", zero),
+    function("pg_is_other_temp_schema", "bool", no),
+    function("txid_current", "int8", |_| Ok(1_i64.into())),
+    function("pg_client_encoding", "name", |_| Ok("UTF8".into())),
+    function("getdatabaseencoding", "name", |_| Ok("UTF8".into())),
+    function("pg_encoding_to_char", "name", |call| Ok(if call.int(0) == Some(6) { "UTF8" } else { "" }.into())),
+    function("pg_char_to_encoding", "int4", |_| Ok(6_i64.into())),
+    // settings
+    lenient("current_setting", "text", current_setting),
+    lenient("set_config", "text", set_config),
+    // visibility
+    function("pg_table_is_visible", "bool", |call| {
+        let found = call.int(0).and_then(|oid| call.snapshot().relation(oid as u32).cloned());
+        Ok(found.is_none_or(|relation| relation.schema.name == "public").into())
+    }),
+    function("pg_type_is_visible", "bool", yes),
+    function("pg_function_is_visible", "bool", yes),
+    function("pg_operator_is_visible", "bool", yes),
+    function("pg_opclass_is_visible", "bool", yes),
+    function("pg_opfamily_is_visible", "bool", yes),
+    function("pg_collation_is_visible", "bool", yes),
+    function("pg_conversion_is_visible", "bool", yes),
+    function("pg_statistics_obj_is_visible", "bool", yes),
+    function("pg_ts_config_is_visible", "bool", yes),
+    function("pg_ts_dict_is_visible", "bool", yes),
+    function("pg_ts_parser_is_visible", "bool", yes),
+    function("pg_ts_template_is_visible", "bool", yes),
+    // names
+    lenient("format_type", "text", |call| match call.int(0) {
+        Some(oid) => Ok(types::format_type(oid as u32, call.int(1).map(|m| m as i32)).into()),
+        None => Ok(Cell::Null),
+    }),
+    function("pg_get_userbyid", "name", |call| {
+        let oid = call.int(0).unwrap_or(0);
+        let role = call.snapshot().roles.iter().find(|role| i64::from(role.oid) == oid).map(|r| r.name.clone());
+        Ok(role.unwrap_or_else(|| match oid {
+            oid if oid == i64::from(OWNER_OID) => call.user(),
+            oid => format!("unknown (OID={oid})"),
+        })
+        .into())
+    }),
+    function("quote_ident", "text", |call| Ok(call.text(0).map(|text| identifier(&text)).into())),
+    function("quote_literal", "text", |call| Ok(call.text(0).map(|text| quoted(&text)).into())),
+    lenient("quote_nullable", "text", |call| {
+        Ok(call.text(0).map_or_else(|| "NULL".to_owned(), |text| quoted(&text)).into())
+    }),
+    // texts of things
+    function("pg_get_expr", "text", |call| Ok(call.text(0).into())),
+    function("pg_get_viewdef", "text", |call| {
+        Ok(call.relation(0)?.and_then(|relation| relation.definition).map(|sql| format!(" {sql};")).into())
+    }),
+    function("pg_get_constraintdef", "text", constraint_text),
+    function("pg_get_indexdef", "text", null),
+    function("pg_get_triggerdef", "text", null),
+    function("pg_get_ruledef", "text", null),
+    function("pg_get_partkeydef", "text", null),
+    function("pg_get_partition_constraintdef", "text", null),
+    function("pg_get_statisticsobjdef", "text", null),
+    function("pg_get_statisticsobjdef_columns", "text", null),
+    function("pg_get_functiondef", "text", null),
+    function("pg_get_function_sqlbody", "text", null),
+    function("pg_get_function_arguments", "text", nothing),
+    function("pg_get_function_identity_arguments", "text", nothing),
+    function("pg_get_function_arg_default", "text", null),
+    function("pg_get_function_result", "text", |_| Ok("record".into())),
+    function("pg_get_serial_sequence", "text", null),
+    function("pg_relation_is_publishable", "bool", no),
+    function("pg_relation_is_updatable", "int4", zero),
+    function("pg_column_is_updatable", "bool", no),
+    // comments
+    function("obj_description", "text", |call| Ok(description(call, 0))),
+    function("col_description", "text", |call| Ok(description(call, call.int(1).unwrap_or(0)))),
+    function("shobj_description", "text", null),
+    // sizes
+    function("pg_relation_size", "int8", |call| size(call)),
+    function("pg_total_relation_size", "int8", |call| size(call)),
+    function("pg_table_size", "int8", |call| size(call)),
+    function("pg_indexes_size", "int8", zero),
+    function("pg_database_size", "int8", zero),
+    function("pg_tablespace_size", "int8", zero),
+    function("pg_size_pretty", "text", |call| Ok(call.int(0).map(pretty_size).into())),
+    function("pg_tablespace_location", "text", nothing),
+    function("pg_relation_filenode", "oid", zero),
+    function("pg_relation_filepath", "text", null),
+    // privileges
+    function("has_table_privilege", "bool", yes),
+    function("has_any_column_privilege", "bool", yes),
+    function("has_column_privilege", "bool", yes),
+    function("has_schema_privilege", "bool", yes),
+    function("has_database_privilege", "bool", yes),
+    function("has_function_privilege", "bool", yes),
+    function("has_sequence_privilege", "bool", yes),
+    function("has_tablespace_privilege", "bool", yes),
+    function("has_language_privilege", "bool", yes),
+    function("has_type_privilege", "bool", yes),
+    function("has_foreign_data_wrapper_privilege", "bool", yes),
+    function("has_server_privilege", "bool", yes),
+    function("pg_has_role", "bool", yes),
+    function("row_security_active", "bool", no),
+    // numbers of things by name
+    function("to_regclass", "regclass", |call| Ok(relation_oid(call, &call.text(0).unwrap_or_default()).into())),
+    function("to_regtype", "regtype", |call| {
+        Ok(call.text(0).and_then(|name| types::by_name(&name)).map(|t| t.oid).into())
+    }),
+    function("to_regnamespace", "regnamespace", |call| {
+        Ok(schema_oid(call, &call.text(0).unwrap_or_default()).into())
+    }),
+    function("to_regproc", "regproc", |call| {
+        Ok(call.text(0).map(|name| procedure_oid(&name)).filter(|oid| *oid != 0).into())
+    }),
+    function("to_regrole", "regrole", |call| Ok(role_oid(call, &call.text(0).unwrap_or_default()).into())),
+    // casts: `x::regclass` and so on, and their texts
+    function("regclass", "regclass", |call| cast(call, "relation", relation_oid)),
+    function("regnamespace", "regnamespace", |call| cast(call, "schema", schema_oid)),
+    function("regrole", "regrole", |call| cast(call, "role", role_oid)),
+    function("regtype", "regtype", |call| {
+        cast(call, "type", |_, name| types::by_name(name).map(|t| t.oid))
+    }),
+    function("regproc", "regproc", |call| {
+        cast(call, "function", |_, name| Some(procedure_oid(last_part(name))).filter(|oid| *oid != 0))
+    }),
+    function("oid", "oid", |call| cast(call, "number", |_, _| None)),
+    function("regclass_text", "text", |call| Ok(call.int(0).map(|oid| relation_name(call, oid)).into())),
+    function("regnamespace_text", "text", |call| Ok(call.int(0).map(|oid| schema_name(call, oid)).into())),
+    function("regrole_text", "text", |call| Ok(call.int(0).map(|oid| role_name(call, oid)).into())),
+    function("regtype_text", "text", |call| {
+        Ok(call.int(0).map(|oid| types::format_type(oid as u32, None)).into())
+    }),
+    function("regproc_text", "text", |call| {
+        let name = |oid: i64| procedure_name(oid as u32).map_or_else(|| oid.to_string(), str::to_owned);
+        Ok(call.int(0).map(|oid| if oid == 0 { "-".to_owned() } else { name(oid) }).into())
+    }),
+    // locks, which statements here do not need
+    function("pg_advisory_lock", "void", nothing),
+    function("pg_advisory_unlock", "bool", yes),
+    function("pg_advisory_unlock_all", "void", nothing),
+    function("pg_advisory_xact_lock", "void", nothing),
+    function("pg_try_advisory_lock", "bool", yes),
+    function("pg_try_advisory_xact_lock", "bool", yes),
+    function("pg_stat_get_numscans", "int8", zero),
+];
+
+fn quoted(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    match text.contains('\\') {
+        true => format!("E'{}'", doubled.replace('\\', "\\\\")),
+        false => format!("'{doubled}'"),
+    }
+}
+
+fn current_setting(call: &Call<'_>) -> Value {
+    let Some(name) = call.text(0) else { return Ok(Cell::Null) };
+    match call.variables().read().show(&name) {
+        Ok((_, value)) => Ok(value.into()),
+        Err(_) if call.bool(1) => Ok(Cell::Null),
+        Err(error) => Err(error),
+    }
+}
+
+fn set_config(call: &Call<'_>) -> Value {
+    let Some(name) = call.text(0) else {
+        return Err(Error::input(Subject::Option, "set_config: the name of the setting is NULL"));
+    };
+    let mut variables = call.variables().write();
+    variables.set(&name, call.text(1).as_deref(), call.bool(2))?;
+    Ok(variables.value(&name).into())
+}
+
+fn constraint_text(call: &Call<'_>) -> Value {
+    let oid = call.int(0).unwrap_or(0);
+    let snapshot = call.snapshot();
+    let checks = snapshot.relations.iter().flat_map(|relation| {
+        relation.checks.iter().enumerate().map(move |(n, (_, sql))| (i64::from(relation.check_oid(n)), sql))
+    });
+    let found = checks.into_iter().find(|(number, _)| *number == oid);
+    Ok(found.map(|(_, sql)| format!("CHECK (({sql}))")).into())
+}
+
+/// The comment of a relation, or of its column of this number.
+fn description(call: &Call<'_>, column: i64) -> Cell {
+    let Some(oid) = call.int(0) else { return Cell::Null };
+    let snapshot = call.snapshot();
+    let Some(relation) = snapshot.relation(oid as u32) else { return Cell::Null };
+    match column {
+        0 => relation.comment.clone().into(),
+        n => {
+            let found = relation.columns.iter().find(|c| i64::from(c.number) == n);
+            found.and_then(|c| c.comment.clone()).into()
+        }
+    }
+}
+
+/// Bytes of a relation: not counted, so that asking for them reads no files.
+fn size(call: &Call<'_>) -> Value {
+    Ok(match call.relation(0)? {
+        Some(_) => 0_i64.into(),
+        None => Cell::Null,
+    })
+}
+
+/// As PostgreSQL writes sizes: in the largest unit of which there are at least ten.
+fn pretty_size(bytes: i64) -> String {
+    let mut size = bytes as f64;
+    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
+        if size.abs() < 10_240.0 || unit == "TB" {
+            return format!("{} {unit}", size.round());
+        }
+        size /= 1_024.0;
+    }
+    format!("{bytes} bytes")
+}
+
+fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// Schema and name of a text such as `public."Sales"`.
+pub fn split_name(text: &str) -> (Option<String>, String) {
+    let (mut parts, mut current, mut quoted) = (vec![], String::new(), false);
+    for c in text.trim().chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(std::mem::take(&mut current)),
+            c if quoted => current.push(c),
+            c => current.extend(c.to_lowercase()),
+        }
+    }
+    (parts.pop(), current)
+}
+
+fn relation_oid(call: &Call<'_>, name: &str) -> Option<u32> {
+    let (schema, name) = split_name(name);
+    let snapshot = call.snapshot();
+    let own = |schema: &str| snapshot.relation_named(schema, &name).map(|relation| relation.oid);
+    let system = |schema: &str| super::relations::find(schema, &name).map(|relation| relation.oid);
+    match schema.as_deref() {
+        Some(schema) => own(schema).or_else(|| system(schema)),
+        None => system("pg_catalog").or_else(|| own("public")),
+    }
+}
+
+fn schema_oid(call: &Call<'_>, name: &str) -> Option<u32> {
+    call.snapshot().schema(&split_name(name).1).map(|schema| schema.oid)
+}
+
+fn role_oid(call: &Call<'_>, name: &str) -> Option<u32> {
+    let name = split_name(name).1;
+    call.snapshot().roles.iter().find(|role| role.name == name).map(|role| role.oid)
+}
+
+/// A number stays what it is; a name becomes its number.
+fn cast(call: &Call<'_>, kind: &str, find: impl Fn(&Call<'_>, &str) -> Option<u32>) -> Value {
+    if let Some(oid) = call.int(0) {
+        return Ok(oid.into());
+    }
+    let Some(text) = call.text(0) else { return Ok(Cell::Null) };
+    if let Ok(oid) = text.trim().parse::<u32>() {
+        return Ok(oid.into());
+    }
+    if text == "-" {
+        return Ok(0_i64.into());
+    }
+    match find(call, &text) {
+        Some(oid) => Ok(oid.into()),
+        None => {
+            let subject = match kind {
+                "relation" => Subject::Table,
+                "schema" => Subject::Schema,
+                "role" => Subject::Role,
+                "function" => Subject::Function,
+                _ => Subject::Type,
+            };
+            Err(Error::not_found(subject, format!("{kind} \"{text}\" does not exist")))
+        }
+    }
+}
+
+/// The name of a relation as it must be written here.
+pub fn relation_name(call: &Call<'_>, oid: i64) -> String {
+    if oid == 0 {
+        return "-".to_owned();
+    }
+    let snapshot = call.snapshot();
+    if let Some(relation) = snapshot.relation(oid as u32) {
+        return qualified(relation);
+    }
+    let system = ["pg_catalog", "information_schema"].into_iter().flat_map(super::relations::of_schema);
+    let found = system.into_iter().find(|relation| i64::from(relation.oid) == oid);
+    match found {
+        Some(relation) if relation.schema == "pg_catalog" => relation.name.to_owned(),
+        Some(relation) => format!("{}.{}", relation.schema, relation.name),
+        None => oid.to_string(),
+    }
+}
+
+fn qualified(relation: &RelationObject) -> String {
+    let name = identifier(&relation.name);
+    match relation.schema.name.as_str() {
+        "public" => name,
+        schema => format!("{}.{name}", identifier(schema)),
+    }
+}
+
+fn schema_name(call: &Call<'_>, oid: i64) -> String {
+    let snapshot = call.snapshot();
+    let found = snapshot.schemas.iter().find(|schema| i64::from(schema.oid) == oid);
+    found.map_or_else(|| oid.to_string(), |schema| identifier(&schema.name))
+}
+
+fn role_name(call: &Call<'_>, oid: i64) -> String {
+    let snapshot = call.snapshot();
+    let found = snapshot.roles.iter().find(|role| i64::from(role.oid) == oid);
+    found.map_or_else(|| oid.to_string(), |role| identifier(&role.name))
+}

@@ -1,0 +1,164 @@
+//! The rows of `information_schema`, from a snapshot; relations that are not here have none.
+
+use super::rows::{Cell, Rows};
+use super::snapshot::{ColumnObject, RelationObject, Snapshot, type_of};
+use super::{Surroundings, types};
+
+/// Puts the rows of a relation of `information_schema`.
+pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundings) {
+    match name {
+        "tables" => tables(rows, snapshot, around),
+        "columns" => columns(rows, snapshot, around),
+        "schemata" => schemata(rows, snapshot, around),
+        "views" => views(rows, snapshot, around),
+        "table_constraints" => constraints(rows, snapshot, around),
+        "check_constraints" => checks(rows, snapshot, around),
+        "information_schema_catalog_name" => rows.push([("catalog_name", around.database().into())]),
+        "enabled_roles" => {
+            for role in &snapshot.roles {
+                rows.push([("role_name", role.name.as_str().into())]);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn yes_no(yes: bool) -> Cell {
+    if yes { "YES" } else { "NO" }.into()
+}
+
+fn tables(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for relation in &snapshot.relations {
+        let kind = match relation.kind {
+            'v' => "VIEW",
+            'f' => "FOREIGN",
+            _ => "BASE TABLE",
+        };
+        rows.push([
+            ("table_catalog", around.database().into()),
+            ("table_schema", relation.schema.name.as_str().into()),
+            ("table_name", relation.name.as_str().into()),
+            ("table_type", kind.into()),
+            ("is_insertable_into", yes_no(relation.kind == 'r')),
+            ("is_typed", yes_no(false)),
+        ]);
+    }
+}
+
+fn columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for relation in &snapshot.relations {
+        for (column, position) in relation.columns.iter().zip(1..) {
+            push_column(rows, relation, column, position, around);
+        }
+    }
+}
+
+fn push_column(
+    rows: &mut Rows,
+    relation: &RelationObject,
+    column: &ColumnObject,
+    position: i32,
+    around: &Surroundings,
+) {
+    let (oid, modifier) = type_of(column.field.data_type());
+    let found = types::by_oid(oid);
+    let array = found.is_some_and(|t| t.category == "A");
+    let data_type = if array { "ARRAY".to_owned() } else { types::format_type(oid, None) };
+    let (precision, radix, scale) = match oid {
+        21 => (Some(16), Some(2), Some(0)),
+        23 => (Some(32), Some(2), Some(0)),
+        20 => (Some(64), Some(2), Some(0)),
+        700 => (Some(24), Some(2), None),
+        701 => (Some(53), Some(2), None),
+        1700 if modifier >= 0 => (Some((modifier - 4) >> 16), Some(10), Some((modifier - 4) & 0x7ff)),
+        1700 => (None, Some(10), None),
+        _ => (None, None, None),
+    };
+    let times = matches!(oid, 1082 | 1083 | 1114 | 1184 | 1186);
+    let time_precision = times.then_some(if oid == 1082 { 0 } else { 6 });
+    let octets = matches!(oid, 25 | 1043).then_some(1_073_741_824_i64);
+    rows.push([
+        ("table_catalog", around.database().into()),
+        ("table_schema", relation.schema.name.as_str().into()),
+        ("table_name", relation.name.as_str().into()),
+        ("column_name", column.name.as_str().into()),
+        ("ordinal_position", position.into()),
+        ("column_default", column.default_sql.clone().into()),
+        ("is_nullable", yes_no(!column.required)),
+        ("data_type", data_type.into()),
+        ("character_octet_length", octets.into()),
+        ("numeric_precision", precision.into()),
+        ("numeric_precision_radix", radix.into()),
+        ("numeric_scale", scale.into()),
+        ("datetime_precision", time_precision.into()),
+        ("udt_catalog", around.database().into()),
+        ("udt_schema", "pg_catalog".into()),
+        ("udt_name", found.map_or("text", |t| t.name).into()),
+        ("dtd_identifier", position.to_string().into()),
+        ("is_self_referencing", yes_no(false)),
+        ("is_identity", yes_no(false)),
+        ("identity_cycle", yes_no(false)),
+        ("is_generated", "NEVER".into()),
+        ("is_updatable", yes_no(relation.kind == 'r')),
+    ]);
+}
+
+fn schemata(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    let owner = snapshot.roles.iter().find(|role| role.superuser).map(|role| role.name.clone());
+    for schema in &snapshot.schemas {
+        rows.push([
+            ("catalog_name", around.database().into()),
+            ("schema_name", schema.name.as_str().into()),
+            ("schema_owner", owner.clone().into()),
+        ]);
+    }
+}
+
+fn views(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for relation in snapshot.relations.iter().filter(|relation| relation.kind == 'v') {
+        rows.push([
+            ("table_catalog", around.database().into()),
+            ("table_schema", relation.schema.name.as_str().into()),
+            ("table_name", relation.name.as_str().into()),
+            ("view_definition", relation.definition.clone().into()),
+            ("check_option", "NONE".into()),
+            ("is_updatable", yes_no(false)),
+            ("is_insertable_into", yes_no(false)),
+            ("is_trigger_updatable", yes_no(false)),
+            ("is_trigger_deletable", yes_no(false)),
+            ("is_trigger_insertable_into", yes_no(false)),
+        ]);
+    }
+}
+
+fn constraints(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for relation in &snapshot.relations {
+        for (name, _) in &relation.checks {
+            rows.push([
+                ("constraint_catalog", around.database().into()),
+                ("constraint_schema", relation.schema.name.as_str().into()),
+                ("constraint_name", name.as_str().into()),
+                ("table_catalog", around.database().into()),
+                ("table_schema", relation.schema.name.as_str().into()),
+                ("table_name", relation.name.as_str().into()),
+                ("constraint_type", "CHECK".into()),
+                ("is_deferrable", yes_no(false)),
+                ("initially_deferred", yes_no(false)),
+                ("enforced", yes_no(true)),
+            ]);
+        }
+    }
+}
+
+fn checks(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for relation in &snapshot.relations {
+        for (name, sql) in &relation.checks {
+            rows.push([
+                ("constraint_catalog", around.database().into()),
+                ("constraint_schema", relation.schema.name.as_str().into()),
+                ("constraint_name", name.as_str().into()),
+                ("check_clause", sql.as_str().into()),
+            ]);
+        }
+    }
+}

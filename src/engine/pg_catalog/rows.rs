@@ -1,0 +1,221 @@
+//! Rows of a catalogue relation, by the names of their columns.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, Int64Builder,
+    ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray, new_null_array,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field};
+
+use super::relations::Relation;
+use crate::error::{Error, Result};
+
+/// One value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// NULL.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A number, or the number of a thing.
+    Int(i64),
+    /// A real number.
+    Float(f64),
+    /// A text, a name or a letter.
+    Text(String),
+    /// An array of numbers.
+    Ints(Vec<i64>),
+    /// An array of texts.
+    Texts(Vec<String>),
+}
+
+impl From<bool> for Cell {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<u32> for Cell {
+    fn from(value: u32) -> Self {
+        Self::Int(i64::from(value))
+    }
+}
+
+impl From<i64> for Cell {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<i32> for Cell {
+    fn from(value: i32) -> Self {
+        Self::Int(i64::from(value))
+    }
+}
+
+impl From<f64> for Cell {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl From<String> for Cell {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// The rows of one relation.
+#[derive(Debug)]
+pub struct Rows {
+    relation: &'static Relation,
+    columns: Vec<Vec<Cell>>,
+}
+
+/// What a column has that a row does not name: nothing known, or what PostgreSQL has there for things that lack it.
+fn default(pg_type: &str) -> Cell {
+    match pg_type {
+        "bool" => Cell::Bool(false),
+        "int2" | "int4" | "int8" | "oid" | "xid" | "regproc" => Cell::Int(0),
+        "float4" | "float8" => Cell::Float(0.0),
+        "name" | "char" => Cell::Text(String::new()),
+        "int2vector" | "oidvector" => Cell::Ints(vec![]),
+        _ => Cell::Null,
+    }
+}
+
+impl Rows {
+    /// No rows yet.
+    pub fn new(relation: &'static Relation) -> Self {
+        Self { relation, columns: vec![vec![]; relation.columns.len()] }
+    }
+
+    /// Adds a row; columns that it does not name have their defaults.
+    pub fn push<const N: usize>(&mut self, mut cells: [(&str, Cell); N]) {
+        for ((name, pg_type), column) in self.relation.columns.iter().zip(&mut self.columns) {
+            let given = cells.iter_mut().find(|(column, _)| column == name);
+            column.push(given.map_or_else(|| default(pg_type), |(_, cell)| std::mem::replace(cell, Cell::Null)));
+        }
+    }
+
+    /// Adds a row of PostgreSQL's text format of COPY.
+    pub fn push_text(&mut self, line: &str) {
+        let texts = line.split('\t');
+        for (((_, pg_type), column), text) in self.relation.columns.iter().zip(&mut self.columns).zip(texts) {
+            column.push(cell(text, pg_type));
+        }
+    }
+
+    /// The rows as a batch.
+    pub fn finish(self) -> Result<RecordBatch> {
+        let fields = self.relation.arrow.fields().iter();
+        let arrays = fields.zip(&self.columns).map(|(field, cells)| array(field, cells));
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
+        RecordBatch::try_new(Arc::clone(&self.relation.arrow), arrays).map_err(internal)
+    }
+}
+
+fn internal(error: datafusion::arrow::error::ArrowError) -> Error {
+    Error::internal(error.to_string())
+}
+
+fn cell(text: &str, pg_type: &str) -> Cell {
+    if text == "\\N" {
+        return Cell::Null;
+    }
+    let number = |text: &str| text.parse::<i64>().unwrap_or(0);
+    match pg_type {
+        "bool" => Cell::Bool(text == "t"),
+        "int2" | "int4" | "int8" | "oid" | "xid" => Cell::Int(number(text)),
+        // A function is written by its name there; what it is called here does not matter, whether there is one does.
+        "regproc" => Cell::Int(text.parse().unwrap_or_else(|_| i64::from(super::procedure_oid(text)))),
+        "float4" | "float8" => Cell::Float(text.parse().unwrap_or(0.0)),
+        "int2vector" | "oidvector" => Cell::Ints(text.split(' ').filter(|t| !t.is_empty()).map(number).collect()),
+        "text[]" | "name[]" | "char[]" | "aclitem[]" => {
+            let inner = text.trim_start_matches('{').trim_end_matches('}');
+            Cell::Texts(inner.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect())
+        }
+        array if array.ends_with("[]") => {
+            let inner = text.trim_start_matches('{').trim_end_matches('}');
+            Cell::Ints(inner.split(',').filter(|t| !t.is_empty()).map(number).collect())
+        }
+        _ => Cell::Text(text.replace("\\\\", "\\")),
+    }
+}
+
+/// The cells as an array of the field's type.
+pub fn array(field: &Field, cells: &[Cell]) -> Result<ArrayRef> {
+    let int = |cell: &Cell| match cell {
+        Cell::Int(value) => Some(*value),
+        _ => None,
+    };
+    let ints = cells.iter().map(int);
+    Ok(match field.data_type() {
+        DataType::Boolean => Arc::new(
+            cells.iter().map(|c| if let Cell::Bool(b) = c { Some(*b) } else { None }).collect::<BooleanArray>(),
+        ),
+        DataType::Int16 => Arc::new(ints.map(|v| v.map(|v| v as i16)).collect::<Int16Array>()),
+        DataType::Int32 => Arc::new(ints.map(|v| v.map(|v| v as i32)).collect::<Int32Array>()),
+        DataType::Int64 => Arc::new(ints.collect::<Int64Array>()),
+        DataType::Float32 => Arc::new(cells.iter().map(|c| real(c).map(|v| v as f32)).collect::<Float32Array>()),
+        DataType::Float64 => Arc::new(cells.iter().map(real).collect::<Float64Array>()),
+        DataType::Timestamp(_, _) => {
+            Arc::new(ints.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        }
+        DataType::Utf8 => Arc::new(cells.iter().map(text).collect::<StringArray>()),
+        DataType::List(element) if element.data_type() == &DataType::Utf8 => texts(cells),
+        DataType::List(_) => cast(&numbers(cells), field.data_type()).map_err(internal)?,
+        other => new_null_array(other, cells.len()),
+    })
+}
+
+fn real(cell: &Cell) -> Option<f64> {
+    match cell {
+        Cell::Float(value) => Some(*value),
+        Cell::Int(value) => Some(*value as f64),
+        _ => None,
+    }
+}
+
+fn text(cell: &Cell) -> Option<&str> {
+    match cell {
+        Cell::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn texts(cells: &[Cell]) -> ArrayRef {
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for cell in cells {
+        match cell {
+            Cell::Texts(texts) => builder.append_value(texts.iter().map(Some)),
+            _ => builder.append_null(),
+        }
+    }
+    Arc::new(builder.finish())
+}
+
+fn numbers(cells: &[Cell]) -> ArrayRef {
+    let mut builder = ListBuilder::new(Int64Builder::new());
+    for cell in cells {
+        match cell {
+            Cell::Ints(numbers) => builder.append_value(numbers.iter().copied().map(Some)),
+            _ => builder.append_null(),
+        }
+    }
+    Arc::new(builder.finish())
+}

@@ -1,0 +1,291 @@
+//! Everything that the catalogue tells, as it stands at one moment.
+
+use datafusion::arrow::datatypes::{DataType, Field};
+
+use crate::engine::shared::Engine;
+use crate::engine::storage::{Contents, Entry, TableName};
+use crate::error::Result;
+
+/// The schema of models as views.
+pub const FORECASTS: &str = "forecasts";
+
+/// Numbers of what is not stored in the catalog: above those of stored things.
+const SYSTEM_SCHEMA_OID: u32 = 0x3fff_0001;
+const FORECASTS_OID: u32 = 0x3fff_0000;
+const SYSTEM_VIEWS: u32 = 0x3fff_1000;
+const MODELS: u32 = 0x6000_0000;
+const PARTS: u32 = 0x2000_0000;
+const CHECKS: u32 = 0x4000_0000;
+
+/// Numbers of PostgreSQL's own schemas and of its first role.
+const PG_CATALOG_OID: u32 = 11;
+const INFORMATION_SCHEMA_OID: u32 = 13_183;
+/// The role that owns what was there before any role: PostgreSQL's bootstrap superuser.
+pub const OWNER_OID: u32 = 10;
+
+/// A schema.
+#[derive(Debug, Clone)]
+pub struct SchemaObject {
+    /// Number.
+    pub oid: u32,
+    /// Name.
+    pub name: String,
+}
+
+/// A column.
+#[derive(Debug, Clone)]
+pub struct ColumnObject {
+    /// Number in its relation, from 1.
+    pub number: i32,
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub field: Field,
+    /// True for NOT NULL.
+    pub required: bool,
+    /// SQL text of the DEFAULT.
+    pub default_sql: Option<String>,
+    /// Comment.
+    pub comment: Option<String>,
+}
+
+/// A table or a view.
+#[derive(Debug, Clone)]
+pub struct RelationObject {
+    /// Number.
+    pub oid: u32,
+    /// Its schema.
+    pub schema: SchemaObject,
+    /// Name.
+    pub name: String,
+    /// `r` table, `v` view, `f` table over files.
+    pub kind: char,
+    /// Columns, in order.
+    pub columns: Vec<ColumnObject>,
+    /// Comment.
+    pub comment: Option<String>,
+    /// SQL text of a view.
+    pub definition: Option<String>,
+    /// Names and texts of CHECK constraints.
+    pub checks: Vec<(String, String)>,
+    /// Rows, when they were counted.
+    pub rows: Option<u64>,
+}
+
+impl RelationObject {
+    /// The number of the default of a column.
+    pub fn default_oid(&self, column: &ColumnObject) -> u32 {
+        part(PARTS, self.oid, column.number)
+    }
+
+    /// The number of a constraint.
+    pub fn check_oid(&self, number: usize) -> u32 {
+        part(CHECKS, self.oid, number as i32)
+    }
+}
+
+/// A number for a part of a relation, the same whenever it is asked for.
+fn part(base: u32, relation: u32, number: i32) -> u32 {
+    base.wrapping_add((relation & 0x3_ffff) << 11).wrapping_add(number as u32 & 0x7ff)
+}
+
+/// A role.
+#[derive(Debug, Clone)]
+pub struct RoleObject {
+    /// Number.
+    pub oid: u32,
+    /// Name.
+    pub name: String,
+    /// May connect.
+    pub login: bool,
+    /// May do everything.
+    pub superuser: bool,
+}
+
+/// The state of the catalogue.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Schemas, by name.
+    pub schemas: Vec<SchemaObject>,
+    /// Tables and views.
+    pub relations: Vec<RelationObject>,
+    /// Roles, by name.
+    pub roles: Vec<RoleObject>,
+}
+
+impl Snapshot {
+    /// Of stored things; `models` and `system` are the views that are not stored.
+    pub fn of(engine: &Engine, models: Vec<(String, Option<String>, Vec<Field>)>) -> Result<Self> {
+        let contents = engine.catalog.contents()?;
+        let mut snapshot = Self { schemas: schemas(&contents), ..Self::default() };
+        for (schema, stored) in &contents.schemas {
+            for (name, entry) in &stored.entries {
+                let name = TableName::new(schema, name);
+                let object = snapshot.schema(schema).cloned();
+                let rows = engine.catalog.known_row_count(&name);
+                snapshot.relations.extend(object.map(|object| relation(&contents, object, &name, entry, rows)));
+            }
+        }
+        snapshot.relations.extend(models.into_iter().map(|(name, comment, fields)| {
+            let definition = Some(format!("SELECT * FROM forecast({})", crate::error::identifier(&name)));
+            let schema = SchemaObject { oid: FORECASTS_OID, name: FORECASTS.to_owned() };
+            let oid = MODELS + (steady_hash(&name) & 0x0fff_ffff);
+            view(oid, schema, name, fields, definition, comment)
+        }));
+        snapshot.relations.extend(crate::engine::system::TABLES.iter().zip(0u32..).map(|(name, n)| {
+            let schema = SchemaObject { oid: SYSTEM_SCHEMA_OID, name: "ml".to_owned() };
+            let fields = crate::engine::system::columns_of(engine, name);
+            view(SYSTEM_VIEWS + n, schema, (*name).to_owned(), fields, None, None)
+        }));
+        snapshot.roles = roles(&contents);
+        Ok(snapshot)
+    }
+
+    /// The schema of this name.
+    pub fn schema(&self, name: &str) -> Option<&SchemaObject> {
+        self.schemas.iter().find(|schema| schema.name == name)
+    }
+
+    /// The relation of this number.
+    pub fn relation(&self, oid: u32) -> Option<&RelationObject> {
+        self.relations.iter().find(|relation| relation.oid == oid)
+    }
+
+    /// The relation of this name.
+    pub fn relation_named(&self, schema: &str, name: &str) -> Option<&RelationObject> {
+        self.relations.iter().find(|relation| relation.name == name && relation.schema.name == schema)
+    }
+}
+
+fn schemas(contents: &Contents) -> Vec<SchemaObject> {
+    let schema = |oid: u32, name: &str| SchemaObject { oid, name: name.to_owned() };
+    let mut all: Vec<_> = contents.schemas.keys().map(|name| schema(contents.oids.schema(name), name)).collect();
+    all.extend([
+        schema(FORECASTS_OID, FORECASTS),
+        schema(INFORMATION_SCHEMA_OID, "information_schema"),
+        schema(SYSTEM_SCHEMA_OID, "ml"),
+        schema(PG_CATALOG_OID, "pg_catalog"),
+    ]);
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+fn roles(contents: &Contents) -> Vec<RoleObject> {
+    let role = |(name, role): (&String, &crate::engine::storage::Role)| RoleObject {
+        oid: contents.oids.role(name),
+        name: name.clone(),
+        login: role.login,
+        superuser: role.superuser,
+    };
+    let mut roles: Vec<_> = contents.roles.iter().map(role).collect();
+    // The first role that may do everything has the number of PostgreSQL's: it owns all.
+    if let Some(owner) = roles.iter_mut().find(|role| role.superuser) {
+        owner.oid = OWNER_OID;
+    }
+    roles
+}
+
+fn relation(
+    contents: &Contents,
+    schema: SchemaObject,
+    name: &TableName,
+    entry: &Entry,
+    rows: Option<u64>,
+) -> RelationObject {
+    let oid = contents.oids.entry(name, entry);
+    match entry {
+        Entry::Table(table) => {
+            let columns = table.columns.iter().zip(1..).filter(|(column, _)| !column.dropped);
+            let columns = columns.map(|(column, number)| ColumnObject {
+                number,
+                name: column.name.clone(),
+                field: Field::new(&column.name, column.data_type.clone(), !column.required),
+                required: column.required,
+                default_sql: column.default_sql.clone(),
+                comment: column.comment.clone(),
+            });
+            RelationObject {
+                oid,
+                schema,
+                name: name.table.clone(),
+                kind: 'r',
+                columns: columns.collect(),
+                comment: table.comment.clone(),
+                definition: None,
+                checks: table.checks.iter().map(|check| (check.name.clone(), check.sql.clone())).collect(),
+                rows,
+            }
+        }
+        Entry::View(found) => {
+            let fields = found.columns.clone();
+            view(oid, schema, name.table.clone(), fields, Some(found.sql.clone()), found.comment.clone())
+        }
+        Entry::External(table) => {
+            let fields = table.schema.iter().flat_map(|s| s.fields().iter()).map(|f| f.as_ref().clone());
+            let columns = view(oid, schema, name.table.clone(), fields.collect(), None, table.comment.clone());
+            RelationObject { kind: 'f', ..columns }
+        }
+    }
+}
+
+fn view(
+    oid: u32,
+    schema: SchemaObject,
+    name: String,
+    fields: Vec<Field>,
+    definition: Option<String>,
+    comment: Option<String>,
+) -> RelationObject {
+    let columns = fields.into_iter().zip(1..).map(|(field, number)| ColumnObject {
+        number,
+        name: crate::engine::sql::shown(field.name()).to_owned(),
+        field,
+        required: false,
+        default_sql: None,
+        comment: None,
+    });
+    let columns = columns.collect();
+    RelationObject { oid, schema, name, kind: 'v', columns, comment, definition, checks: vec![], rows: None }
+}
+
+/// FNV-1a: the same in every process.
+fn steady_hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The number of a type in pg_type and its modifier.
+pub fn type_of(data_type: &DataType) -> (u32, i32) {
+    let plain = |oid| (oid, -1);
+    match data_type {
+        DataType::Boolean => plain(16),
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => plain(21),
+        DataType::Int32 | DataType::UInt16 => plain(23),
+        DataType::Int64 | DataType::UInt32 => plain(20),
+        DataType::Float16 | DataType::Float32 => plain(700),
+        DataType::Float64 => plain(701),
+        DataType::UInt64 => plain(1700),
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => (1700, ((i32::from(*p) << 16) | (i32::from(*s) & 0x7ff)) + 4),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            plain(17)
+        }
+        DataType::Date32 | DataType::Date64 => plain(1082),
+        DataType::Time32(_) | DataType::Time64(_) => plain(1083),
+        DataType::Timestamp(_, None) => plain(1114),
+        DataType::Timestamp(_, Some(_)) => plain(1184),
+        DataType::Interval(_) | DataType::Duration(_) => plain(1186),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            plain(array_of(type_of(item.data_type()).0))
+        }
+        DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => plain(114),
+        DataType::Dictionary(_, values) => type_of(values),
+        _ => plain(25),
+    }
+}
+
+/// The number of the array type over an element type.
+fn array_of(element: u32) -> u32 {
+    super::types::by_oid(element).map_or(1009, |found| found.array)
+}

@@ -1,0 +1,320 @@
+//! The rows of `pg_catalog`, from a snapshot; relations that are not here have none.
+
+use super::relations::{self, Relation};
+use super::rows::{Cell, Rows};
+use super::snapshot::{ColumnObject, OWNER_OID, RelationObject, Snapshot, type_of};
+use super::{Surroundings, procedures, types};
+
+/// The table of files in pg_class's catalog itself: `d.classoid`.
+const PG_CLASS: u32 = 1259;
+
+/// The role that owns everything.
+fn owner() -> Cell {
+    OWNER_OID.into()
+}
+
+/// Puts the rows of a relation of `pg_catalog`.
+pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundings) {
+    match name {
+        "pg_namespace" => namespaces(rows, snapshot),
+        "pg_class" => classes(rows, snapshot),
+        "pg_attribute" => attributes(rows, snapshot),
+        "pg_type" => text(rows, types::TEXT),
+        "pg_attrdef" => defaults(rows, snapshot),
+        "pg_constraint" => constraints(rows, snapshot),
+        "pg_description" => descriptions(rows, snapshot),
+        "pg_database" => databases(rows, around),
+        "pg_roles" | "pg_authid" => roles(rows, snapshot),
+        "pg_user" | "pg_shadow" => users(rows, snapshot),
+        "pg_proc" => procedures::fill(rows, around),
+        "pg_tables" => tables(rows, snapshot),
+        "pg_views" => views(rows, snapshot),
+        "pg_settings" => settings(rows, around),
+        "pg_stat_activity" => activity(rows, around),
+        "pg_stat_user_tables" | "pg_stat_all_tables" => statistics(rows, snapshot),
+        "pg_tablespace" => text(rows, include_str!("data/pg_tablespace.tsv")),
+        "pg_am" => text(rows, include_str!("data/pg_am.tsv")),
+        "pg_collation" => text(rows, include_str!("data/pg_collation.tsv")),
+        "pg_language" => text(rows, include_str!("data/pg_language.tsv")),
+        "pg_range" => text(rows, include_str!("data/pg_range.tsv")),
+        "pg_opclass" => text(rows, include_str!("data/pg_opclass.tsv")),
+        "pg_opfamily" => text(rows, include_str!("data/pg_opfamily.tsv")),
+        "pg_operator" => text(rows, include_str!("data/pg_operator.tsv")),
+        "pg_cast" => text(rows, include_str!("data/pg_cast.tsv")),
+        "pg_timezone_names" => zones(rows),
+        _ => {}
+    }
+}
+
+fn text(rows: &mut Rows, lines: &'static str) {
+    lines.lines().for_each(|line| rows.push_text(line));
+}
+
+fn namespaces(rows: &mut Rows, snapshot: &Snapshot) {
+    for schema in &snapshot.schemas {
+        rows.push([
+            ("oid", schema.oid.into()),
+            ("nspname", schema.name.as_str().into()),
+            ("nspowner", owner()),
+        ]);
+    }
+}
+
+/// Relations of PostgreSQL's own schemas, with the numbers of the schemas.
+fn system_relations() -> impl Iterator<Item = (&'static Relation, u32)> {
+    let own = relations::of_schema("pg_catalog").map(|r| (r, 11));
+    own.chain(relations::of_schema("information_schema").map(|r| (r, 13_183)))
+}
+
+fn classes(rows: &mut Rows, snapshot: &Snapshot) {
+    for relation in &snapshot.relations {
+        let tuples = relation.rows.map_or(-1.0, |n| n as f64);
+        rows.push([
+            ("oid", relation.oid.into()),
+            ("relname", relation.name.as_str().into()),
+            ("relnamespace", relation.schema.oid.into()),
+            ("relowner", owner()),
+            ("relam", if relation.kind == 'r' { 2_i64 } else { 0 }.into()),
+            ("relfilenode", if relation.kind == 'r' { relation.oid } else { 0 }.into()),
+            ("reltuples", tuples.into()),
+            ("relkind", relation.kind.to_string().into()),
+            ("relpersistence", "p".into()),
+            ("relnatts", relation.columns.iter().map(|c| i64::from(c.number)).max().unwrap_or(0).into()),
+            ("relchecks", (relation.checks.len() as i64).into()),
+            ("relhasrules", (relation.kind == 'v').into()),
+            ("relispopulated", true.into()),
+            ("relreplident", if relation.kind == 'r' { "d" } else { "n" }.into()),
+        ]);
+    }
+    for (relation, schema) in system_relations() {
+        rows.push([
+            ("oid", relation.oid.into()),
+            ("relname", relation.name.into()),
+            ("relnamespace", schema.into()),
+            ("relowner", owner()),
+            ("reltuples", (-1.0).into()),
+            ("relkind", relation.kind.into()),
+            ("relpersistence", "p".into()),
+            ("relnatts", (relation.columns.len() as i64).into()),
+            ("relispopulated", true.into()),
+            ("relreplident", "n".into()),
+        ]);
+    }
+}
+
+fn attributes(rows: &mut Rows, snapshot: &Snapshot) {
+    for relation in &snapshot.relations {
+        for column in &relation.columns {
+            let (oid, modifier) = type_of(column.field.data_type());
+            attribute(rows, relation.oid, column.number, &column.name, (oid, modifier), Some(column));
+        }
+    }
+    for (relation, _) in system_relations() {
+        for ((name, pg_type), number) in relation.columns.iter().zip(1..) {
+            let oid = types::by_name(pg_type).map_or(25, |t| t.oid);
+            attribute(rows, relation.oid, number, name, (oid, -1), None);
+        }
+    }
+}
+
+fn attribute(
+    rows: &mut Rows,
+    relation: u32,
+    number: i32,
+    name: &str,
+    (oid, modifier): (u32, i32),
+    column: Option<&ColumnObject>,
+) {
+    let found = types::by_oid(oid);
+    let collation = if matches!(oid, 19 | 25 | 1042 | 1043) { 100_i64 } else { 0 };
+    rows.push([
+        ("attrelid", relation.into()),
+        ("attname", name.into()),
+        ("atttypid", oid.into()),
+        ("attstattarget", (-1).into()),
+        ("attlen", found.map_or(-1, |t| t.length).into()),
+        ("attnum", number.into()),
+        ("attcacheoff", (-1).into()),
+        ("atttypmod", modifier.into()),
+        ("attndims", i64::from(found.is_some_and(|t| t.category == "A")).into()),
+        ("attbyval", found.is_some_and(|t| matches!(t.length, 1 | 2 | 4 | 8)).into()),
+        ("attalign", "i".into()),
+        ("attstorage", if found.is_some_and(|t| t.length > 0) { "p" } else { "x" }.into()),
+        ("attnotnull", column.is_some_and(|c| c.required).into()),
+        ("atthasdef", column.is_some_and(|c| c.default_sql.is_some()).into()),
+        ("attislocal", true.into()),
+        ("attcollation", collation.into()),
+    ]);
+}
+
+fn defaults(rows: &mut Rows, snapshot: &Snapshot) {
+    for (relation, column) in columns(snapshot) {
+        if let Some(sql) = &column.default_sql {
+            rows.push([
+                ("oid", relation.default_oid(column).into()),
+                ("adrelid", relation.oid.into()),
+                ("adnum", column.number.into()),
+                ("adbin", sql.as_str().into()),
+            ]);
+        }
+    }
+}
+
+fn columns(snapshot: &Snapshot) -> impl Iterator<Item = (&RelationObject, &ColumnObject)> {
+    snapshot.relations.iter().flat_map(|relation| relation.columns.iter().map(move |column| (relation, column)))
+}
+
+fn constraints(rows: &mut Rows, snapshot: &Snapshot) {
+    for relation in &snapshot.relations {
+        for (number, (name, sql)) in relation.checks.iter().enumerate() {
+            rows.push([
+                ("oid", relation.check_oid(number).into()),
+                ("conname", name.as_str().into()),
+                ("connamespace", relation.schema.oid.into()),
+                ("contype", "c".into()),
+                ("convalidated", true.into()),
+                ("conrelid", relation.oid.into()),
+                ("confupdtype", " ".into()),
+                ("confdeltype", " ".into()),
+                ("confmatchtype", " ".into()),
+                ("conislocal", true.into()),
+                ("conbin", sql.as_str().into()),
+            ]);
+        }
+    }
+}
+
+fn descriptions(rows: &mut Rows, snapshot: &Snapshot) {
+    let mut push = |relation: &RelationObject, number: i32, text: &Option<String>| {
+        if let Some(text) = text {
+            rows.push([
+                ("objoid", relation.oid.into()),
+                ("classoid", PG_CLASS.into()),
+                ("objsubid", number.into()),
+                ("description", text.as_str().into()),
+            ]);
+        }
+    };
+    snapshot.relations.iter().for_each(|relation| push(relation, 0, &relation.comment));
+    columns(snapshot).for_each(|(relation, column)| push(relation, column.number, &column.comment));
+}
+
+fn databases(rows: &mut Rows, around: &Surroundings) {
+    rows.push([
+        ("oid", 5_i64.into()),
+        ("datname", around.database().into()),
+        ("datdba", owner()),
+        ("encoding", 6_i64.into()),
+        ("datlocprovider", "c".into()),
+        ("datallowconn", true.into()),
+        ("datconnlimit", (-1).into()),
+        ("datfrozenxid", 1_i64.into()),
+        ("datminmxid", 1_i64.into()),
+        ("dattablespace", 1_663_i64.into()),
+        ("datcollate", "C.UTF-8".into()),
+        ("datctype", "C.UTF-8".into()),
+    ]);
+}
+
+fn roles(rows: &mut Rows, snapshot: &Snapshot) {
+    for role in &snapshot.roles {
+        rows.push([
+            ("oid", role.oid.into()),
+            ("rolname", role.name.as_str().into()),
+            ("rolsuper", role.superuser.into()),
+            ("rolinherit", true.into()),
+            ("rolcreaterole", role.superuser.into()),
+            ("rolcreatedb", false.into()),
+            ("rolcanlogin", role.login.into()),
+            ("rolconnlimit", (-1).into()),
+            ("rolpassword", "********".into()),
+        ]);
+    }
+}
+
+fn users(rows: &mut Rows, snapshot: &Snapshot) {
+    for role in snapshot.roles.iter().filter(|role| role.login) {
+        rows.push([
+            ("usename", role.name.as_str().into()),
+            ("usesysid", role.oid.into()),
+            ("usesuper", role.superuser.into()),
+            ("passwd", "********".into()),
+        ]);
+    }
+}
+
+/// The name of the role that owns everything.
+fn owner_name(snapshot: &Snapshot) -> String {
+    snapshot.roles.iter().find(|role| role.oid == OWNER_OID).map_or_else(|| "foretell".to_owned(), |r| r.name.clone())
+}
+
+fn tables(rows: &mut Rows, snapshot: &Snapshot) {
+    let owner = owner_name(snapshot);
+    for relation in snapshot.relations.iter().filter(|relation| relation.kind != 'v') {
+        rows.push([
+            ("schemaname", relation.schema.name.as_str().into()),
+            ("tablename", relation.name.as_str().into()),
+            ("tableowner", owner.as_str().into()),
+        ]);
+    }
+}
+
+fn views(rows: &mut Rows, snapshot: &Snapshot) {
+    let owner = owner_name(snapshot);
+    for relation in snapshot.relations.iter().filter(|relation| relation.kind == 'v') {
+        rows.push([
+            ("schemaname", relation.schema.name.as_str().into()),
+            ("viewname", relation.name.as_str().into()),
+            ("viewowner", owner.as_str().into()),
+            ("definition", relation.definition.clone().into()),
+        ]);
+    }
+}
+
+fn settings(rows: &mut Rows, around: &Surroundings) {
+    for (name, value, description) in around.variables.read().list() {
+        rows.push([
+            ("name", name.into()),
+            ("setting", value.as_str().into()),
+            ("category", "Foretell".into()),
+            ("short_desc", description.into()),
+            ("context", "user".into()),
+            ("vartype", "string".into()),
+            ("source", "default".into()),
+            ("boot_val", value.as_str().into()),
+            ("reset_val", value.into()),
+            ("pending_restart", false.into()),
+        ]);
+    }
+}
+
+fn activity(rows: &mut Rows, around: &Surroundings) {
+    let user = around.variables.read().value("session_authorization");
+    rows.push([
+        ("datid", 5_i64.into()),
+        ("datname", around.database().into()),
+        ("pid", i64::from(std::process::id()).into()),
+        ("usesysid", owner()),
+        ("usename", user.into()),
+        ("application_name", around.variables.read().value("application_name").into()),
+        ("state", "active".into()),
+        ("backend_type", "client backend".into()),
+    ]);
+}
+
+fn statistics(rows: &mut Rows, snapshot: &Snapshot) {
+    for relation in snapshot.relations.iter().filter(|relation| relation.kind == 'r') {
+        rows.push([
+            ("relid", relation.oid.into()),
+            ("schemaname", relation.schema.name.as_str().into()),
+            ("relname", relation.name.as_str().into()),
+            ("n_live_tup", relation.rows.map_or(0, |n| n as i64).into()),
+        ]);
+    }
+}
+
+fn zones(rows: &mut Rows) {
+    for name in chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()) {
+        rows.push([("name", name.into()), ("abbrev", name.into()), ("is_dst", false.into())]);
+    }
+}

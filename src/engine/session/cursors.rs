@@ -1,0 +1,103 @@
+//! Cursors: queries whose rows are fetched a few at a time, forward only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use tokio::sync::Mutex;
+
+use crate::engine::query::Query;
+use crate::engine::sql::Distance;
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+/// One cursor: its query, and rows that were read but not fetched.
+#[derive(Debug)]
+pub struct Cursor {
+    /// Columns of the rows.
+    pub schema: SchemaRef,
+    /// The text of the query.
+    pub text: String,
+    /// True for WITH HOLD: it outlives its transaction.
+    pub hold: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    query: Query,
+    rest: Option<RecordBatch>,
+}
+
+impl Cursor {
+    /// A cursor before the first row.
+    pub fn new(query: Query, text: String, hold: bool) -> Self {
+        Self { schema: query.schema(), text, hold, state: Mutex::new(State { query, rest: None }) }
+    }
+
+    /// The next rows, fewer than asked for at the end.
+    pub async fn fetch(&self, distance: Distance) -> Result<Vec<RecordBatch>> {
+        let mut state = self.state.lock().await;
+        let mut wanted = match distance {
+            Distance::Rows(rows) => usize::try_from(rows).unwrap_or(usize::MAX),
+            Distance::All => usize::MAX,
+        };
+        let mut found = vec![];
+        while wanted > 0 {
+            let batch = match state.rest.take() {
+                Some(batch) => batch,
+                None => match state.query.next().await? {
+                    Some(batch) => batch,
+                    None => break,
+                },
+            };
+            let taken = batch.num_rows().min(wanted);
+            if taken < batch.num_rows() {
+                state.rest = Some(batch.slice(taken, batch.num_rows() - taken));
+            }
+            wanted -= taken;
+            found.push(batch.slice(0, taken));
+        }
+        Ok(found)
+    }
+}
+
+/// The cursors of a session, by name.
+#[derive(Debug, Default)]
+pub struct Cursors(BTreeMap<String, Arc<Cursor>>);
+
+impl Cursors {
+    /// Opens a cursor.
+    pub fn insert(&mut self, name: String, cursor: Cursor) -> Result<()> {
+        if self.0.contains_key(&name) {
+            let message = format!("cursor \"{name}\" already exists");
+            return Err(Error::new(ErrorKind::Exists, Subject::Cursor, message));
+        }
+        self.0.insert(name, Arc::new(cursor));
+        Ok(())
+    }
+
+    /// The cursor of this name.
+    pub fn get(&self, name: &str) -> Result<Arc<Cursor>> {
+        self.0.get(name).cloned().ok_or_else(|| missing(name))
+    }
+
+    /// Closes one.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        self.0.remove(name).map(drop).ok_or_else(|| missing(name))
+    }
+
+    /// Closes all, or those that end with the transaction.
+    pub fn close(&mut self, held_too: bool) {
+        self.0.retain(|_, cursor| cursor.hold && !held_too);
+    }
+
+    /// All, by name.
+    pub fn list(&self) -> Vec<(String, Arc<Cursor>)> {
+        self.0.iter().map(|(name, cursor)| (name.clone(), Arc::clone(cursor))).collect()
+    }
+}
+
+fn missing(name: &str) -> Error {
+    Error::not_found(Subject::Cursor, format!("cursor \"{name}\" does not exist"))
+}

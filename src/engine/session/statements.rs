@@ -1,0 +1,440 @@
+//! Statements about the session, and PREPARE.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::execution::session_state::SessionState;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast;
+
+use super::cursors::Cursor;
+use super::prepared::{Prepared, parse_type};
+use super::transaction::{TransactionStatus, warning};
+use super::{Inner, plan_schema};
+use crate::engine::query::{Query, QueryContext, Tag};
+use crate::engine::settings;
+use crate::engine::sql::{
+    self, Body, Discard, Distance, NewValue, Piece, SessionStatement, Statement, TransactionModes, fold,
+};
+use crate::engine::storage::sql_name;
+use crate::error::{Error, Result, Subject};
+
+impl Inner {
+    /// Runs a statement about the session.
+    pub(super) async fn run_session(
+        self: &Arc<Self>,
+        session: &SessionStatement,
+        statement: &Statement,
+        query: Arc<QueryContext>,
+    ) -> Result<Query> {
+        let ends = matches!(
+            session,
+            SessionStatement::Commit { .. }
+                | SessionStatement::Rollback { .. }
+                | SessionStatement::RollbackTo(_)
+        );
+        if !ends {
+            self.transaction.ensure_works()?;
+        }
+        let done = |words: &'static str| Ok(Query::ready(empty(), vec![], Arc::clone(&query), Tag::Words(words)));
+        match session {
+            SessionStatement::Begin { modes, start } => {
+                self.begin(modes, &query)?;
+                done(if *start { "START TRANSACTION" } else { "BEGIN" })
+            }
+            SessionStatement::Commit { chain } => done(self.commit(*chain, &query)?),
+            SessionStatement::Rollback { chain } => done(self.roll_back(*chain, &query)?),
+            SessionStatement::Savepoint(name) => {
+                self.transaction.ensure_block("SAVEPOINT")?;
+                self.transaction.save(fold(name));
+                done("SAVEPOINT")
+            }
+            SessionStatement::Release(name) => {
+                self.transaction.ensure_block("RELEASE SAVEPOINT")?;
+                self.transaction.release(&fold(name))?;
+                done("RELEASE")
+            }
+            SessionStatement::RollbackTo(name) => {
+                self.transaction.ensure_block("ROLLBACK TO SAVEPOINT")?;
+                let changes = self.transaction.roll_back_to(&fold(name))?;
+                warning(&changes).into_iter().for_each(|text| query.warn(text));
+                done("ROLLBACK")
+            }
+            SessionStatement::SetTransaction { modes, session } => {
+                self.set_modes(modes, *session)?;
+                done("SET")
+            }
+            SessionStatement::Declare { name, hold, query: select } => {
+                self.declare(fold(name), *hold, select, statement).await?;
+                done("DECLARE CURSOR")
+            }
+            SessionStatement::Fetch { cursor, distance, show } => {
+                self.fetch(&fold(cursor), *distance, *show, query).await
+            }
+            SessionStatement::Close(Some(name)) => {
+                self.kept().cursors.remove(&fold(name))?;
+                done("CLOSE CURSOR")
+            }
+            SessionStatement::Close(None) => {
+                self.kept().cursors.close(true);
+                done("CLOSE CURSOR ALL")
+            }
+            SessionStatement::Discard(what) => done(self.discard(*what)?),
+            SessionStatement::Set { name, value, local } => {
+                self.set(name, value, *local, &query)?;
+                done("SET")
+            }
+            SessionStatement::Reset(name) => {
+                self.reset(name.as_deref())?;
+                done("RESET")
+            }
+            SessionStatement::Show(name) => self.show(name.as_deref(), query),
+            SessionStatement::Listen { on } => done(if *on { "LISTEN" } else { "UNLISTEN" }),
+            SessionStatement::Notify => done("NOTIFY"),
+            SessionStatement::Execute { name, values } => {
+                let prepared = self.kept().prepared.get(&fold(name))?;
+                let bound = prepared.bind(&arguments(&prepared, values)?)?;
+                Box::pin(self.run_planned(bound, query)).await
+            }
+            SessionStatement::Deallocate(Some(name)) => {
+                self.kept().prepared.remove(&fold(name))?;
+                done("DEALLOCATE")
+            }
+            SessionStatement::Deallocate(None) => {
+                self.kept().prepared.clear();
+                done("DEALLOCATE ALL")
+            }
+            SessionStatement::Prepare { .. } => Err(Error::internal("PREPARE is run by its own")),
+        }
+    }
+
+    /// The columns that a statement about the session returns.
+    fn session_columns(&self, session: &SessionStatement) -> Result<Option<SchemaRef>> {
+        Ok(match session {
+            SessionStatement::Show(None) => Some(text_columns(&["name", "setting", "description"])),
+            SessionStatement::Show(Some(name)) => {
+                Some(text_columns(&[self.setting(name)?.0.as_str()]))
+            }
+            SessionStatement::Fetch { cursor, show: true, .. } => {
+                Some(Arc::clone(&self.kept().cursors.get(&fold(cursor))?.schema))
+            }
+            SessionStatement::Execute { name, .. } => self.kept().prepared.get(&fold(name))?.columns(),
+            _ => None,
+        })
+    }
+
+    fn begin(&self, modes: &TransactionModes, query: &QueryContext) -> Result<()> {
+        if !self.transaction.begin() {
+            query.warn("there is already a transaction in progress");
+        }
+        self.set_modes(modes, false)
+    }
+
+    fn set_modes(&self, modes: &TransactionModes, session: bool) -> Result<()> {
+        let prefix = if session { "default_transaction_" } else { "transaction_" };
+        let mut variables = self.variables.write();
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        let values = [
+            ("isolation", modes.isolation.as_deref()),
+            ("read_only", modes.read_only.map(on_off)),
+            ("deferrable", modes.deferrable.map(on_off)),
+        ];
+        for (name, value) in values {
+            if let Some(value) = value {
+                variables.set(&format!("{prefix}{name}"), Some(value), false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_block(&self) -> (TransactionStatus, Vec<String>) {
+        self.kept().cursors.close(false);
+        self.variables.write().end_transaction();
+        self.transaction.end()
+    }
+
+    fn commit(&self, chain: bool, query: &QueryContext) -> Result<&'static str> {
+        let (status, changes) = self.end_block();
+        match status {
+            TransactionStatus::Idle => query.warn("there is no transaction in progress"),
+            TransactionStatus::Failed => warning(&changes).into_iter().for_each(|text| query.warn(text)),
+            TransactionStatus::Active => {}
+        }
+        if chain {
+            self.transaction.begin();
+        }
+        Ok(if status == TransactionStatus::Failed { "ROLLBACK" } else { "COMMIT" })
+    }
+
+    fn roll_back(&self, chain: bool, query: &QueryContext) -> Result<&'static str> {
+        let (status, changes) = self.end_block();
+        if status == TransactionStatus::Idle {
+            query.warn("there is no transaction in progress");
+        }
+        warning(&changes).into_iter().for_each(|text| query.warn(text));
+        if chain {
+            self.transaction.begin();
+        }
+        Ok("ROLLBACK")
+    }
+
+    async fn declare(
+        self: &Arc<Self>,
+        name: String,
+        hold: bool,
+        select: &ast::Query,
+        statement: &Statement,
+    ) -> Result<()> {
+        if !hold {
+            self.transaction.ensure_block("DECLARE CURSOR")?;
+        }
+        let text = select.to_string();
+        let body = ast::Statement::Query(Box::new(select.clone()));
+        let body = Body::Sql(Box::new(DfStatement::Statement(Box::new(body))));
+        let statement = Statement { body, ..statement.clone() };
+        let query = Box::pin(self.run_planned(statement, Arc::new(QueryContext::default()))).await?;
+        self.kept().cursors.insert(name, Cursor::new(query, text, hold))
+    }
+
+    async fn fetch(
+        &self,
+        name: &str,
+        distance: Distance,
+        show: bool,
+        query: Arc<QueryContext>,
+    ) -> Result<Query> {
+        let cursor = self.kept().cursors.get(name)?;
+        let rows = cursor.fetch(distance).await?;
+        let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        let tag = Tag::Told(if show { "FETCH" } else { "MOVE" }, count as u64, show);
+        Ok(Query::ready(Arc::clone(&cursor.schema), if show { rows } else { vec![] }, query, tag))
+    }
+
+    fn discard(&self, what: Discard) -> Result<&'static str> {
+        if what == Discard::All {
+            if self.transaction.status() != TransactionStatus::Idle {
+                let message = "DISCARD ALL cannot run inside a transaction block";
+                return Err(Error::input(Subject::Transaction, message));
+            }
+            let mut kept = self.kept();
+            kept.cursors.close(true);
+            kept.prepared.clear();
+            drop(kept);
+            self.reset(None)?;
+        }
+        Ok(match what {
+            Discard::All => "DISCARD ALL",
+            Discard::Plans => "DISCARD PLANS",
+            Discard::Sequences => "DISCARD SEQUENCES",
+            Discard::Temp => "DISCARD TEMP",
+        })
+    }
+
+    fn set(&self, name: &str, value: &NewValue, local: bool, query: &QueryContext) -> Result<()> {
+        if local && self.transaction.status() == TransactionStatus::Idle {
+            query.warn("SET LOCAL can only be used in transaction blocks");
+            return Ok(());
+        }
+        let text = match value {
+            NewValue::Text(text) => Some(text.as_str()),
+            NewValue::Default => None,
+        };
+        match (settings::is_datafusion(name), text) {
+            (false, text) => self.variables.write().set(name, text, local)?,
+            (true, Some(text)) => {
+                settings::check_name(&self.context.state(), name)?;
+                let state = self.context.state_ref();
+                let mut state = state.write();
+                state.config_mut().options_mut().set(name, text)?;
+            }
+            (true, None) => return self.reset(Some(name)),
+        }
+        self.apply_time_zone()
+    }
+
+    /// The session's zone, where DataFusion looks for it.
+    pub(super) fn apply_time_zone(&self) -> Result<()> {
+        let zone = self.variables.read().value("TimeZone");
+        let state = self.context.state_ref();
+        let mut state = state.write();
+        let execution = &mut state.config_mut().options_mut().execution;
+        if execution.time_zone.as_deref() != Some(zone.as_str()) {
+            execution.time_zone = Some(zone);
+        }
+        Ok(())
+    }
+
+    fn reset(&self, name: Option<&str>) -> Result<()> {
+        match name {
+            None => self.variables.write().reset_all(),
+            Some(name) if settings::is_datafusion(name) => {
+                let default = settings::datafusion_default(&self.context.state(), name)?;
+                self.context.state_ref().write().config_mut().options_mut().set(name, &default)?;
+            }
+            Some(name) => self.variables.write().set(name, None, false)?,
+        }
+        self.apply_time_zone()
+    }
+
+    /// The name of a setting as it is written, and its value.
+    fn setting(&self, name: &str) -> Result<(String, String)> {
+        if settings::is_datafusion(name) {
+            return Ok((name.to_owned(), settings::datafusion_value(&self.context.state(), name)?));
+        }
+        self.variables.read().show(name)
+    }
+
+    fn show(&self, name: Option<&str>, query: Arc<QueryContext>) -> Result<Query> {
+        let rows: Vec<Vec<String>> = match name {
+            Some(name) => vec![vec![self.setting(name)?.1]],
+            None => {
+                let all = self.variables.read().list();
+                all.into_iter().map(|(name, value, text)| vec![name, value, text.to_owned()]).collect()
+            }
+        };
+        let columns = self.session_columns(&SessionStatement::Show(name.map(str::to_owned)))?.unwrap_or_else(empty);
+        let column = |n: usize| {
+            Arc::new(rows.iter().map(|row| Some(row[n].as_str())).collect::<StringArray>()) as _
+        };
+        let arrays = (0..columns.fields().len()).map(column).collect();
+        let batch = RecordBatch::try_new(Arc::clone(&columns), arrays)
+            .map_err(|e| Error::internal(e.to_string()))?;
+        Ok(Query::ready(columns, vec![batch], query, Tag::Told("SHOW", 0, true)))
+    }
+
+    /// Keeps the statement of a PREPARE.
+    pub(super) async fn run_prepare(
+        self: &Arc<Self>,
+        statement: Statement,
+        query: Arc<QueryContext>,
+    ) -> Result<Query> {
+        let Body::Prepare { name, types, body } = statement.body else {
+            return Err(Error::internal("not a PREPARE"));
+        };
+        let types: Vec<_> = types.into_iter().map(Some).collect();
+        let inner = Statement { body: *body, trains: statement.trains, source: statement.source };
+        let prepared = Box::pin(self.prepare_statement(inner, &types)).await?;
+        self.kept().prepared.insert(&name, Arc::new(prepared))?;
+        Ok(Query::ready(empty(), vec![], query, Tag::Words("PREPARE")))
+    }
+
+    /// Parses a statement and types its parameters.
+    pub(super) async fn prepare(self: &Arc<Self>, piece: &Piece, types: &[Option<String>]) -> Result<Prepared> {
+        if piece.text.trim().is_empty() {
+            return Ok(Prepared { statement: None, types: vec![], columns: None });
+        }
+        let named = types.iter().map(|name| name.as_deref().map(parse_type).transpose());
+        let prepared = match (sql::parse_one(piece), named.collect::<Result<Vec<_>>>()) {
+            (Ok(statement), Ok(types)) => Box::pin(self.prepare_statement(statement, &types)).await,
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        prepared.map_err(|error| self.failed(error))
+    }
+
+    async fn prepare_statement(
+        self: &Arc<Self>,
+        statement: Statement,
+        given: &[Option<ast::DataType>],
+    ) -> Result<Prepared> {
+        if let Body::Session(session) = &statement.body {
+            let columns = self.session_columns(session)?;
+            return Ok(Prepared { statement: Some(Arc::new(statement)), types: vec![], columns });
+        }
+        self.transaction.ensure_works()?;
+        if let Body::Prepare { .. } = &statement.body {
+            return Ok(Prepared { statement: Some(Arc::new(statement)), types: vec![], columns: None });
+        }
+        let told = sql::types_in_text(&statement, given)?;
+        let types = match told.iter().all(Option::is_some) {
+            true => told,
+            false => self.inferred(&statement, told).await?,
+        };
+        let columns = self.columns(sql::typed(&statement, &types)).await?;
+        let types = types.into_iter().map(|t| t.unwrap_or(sql::UNKNOWN)).collect();
+        Ok(Prepared { statement: Some(Arc::new(statement)), types, columns })
+    }
+
+    /// The types of all parameters: what the text does not tell is inferred from where they stand, else text.
+    async fn inferred(
+        &self,
+        statement: &Statement,
+        mut types: Vec<Option<ast::DataType>>,
+    ) -> Result<Vec<Option<ast::DataType>>> {
+        let plan = self.plan_typed(sql::typed(statement, &types)).await?;
+        let found = plan.get_parameter_types().map_err(Error::from)?;
+        for (n, slot) in types.iter_mut().enumerate() {
+            if slot.is_none() {
+                let inferred = found.get(&format!("${}", n + 1)).and_then(Option::as_ref);
+                *slot = Some(match inferred {
+                    Some(DataType::Null) | None => sql::UNKNOWN,
+                    Some(data_type) => parse_type(&sql_name(data_type)).unwrap_or(sql::UNKNOWN),
+                });
+            }
+        }
+        Ok(types)
+    }
+
+    async fn plan_typed(&self, statement: Statement) -> Result<datafusion::logical_expr::LogicalPlan> {
+        let (state, source) = self.planning_state(&statement);
+        let planned = self.plan(&state, statement).await.map_err(|e| e.located(&source))?;
+        Ok(planned.plan)
+    }
+
+    /// The columns of the rows of a statement whose parameters are typed.
+    async fn columns(&self, statement: Statement) -> Result<Option<SchemaRef>> {
+        let (state, source) = self.planning_state(&statement);
+        let planned = self.plan(&state, statement).await.map_err(|e| e.located(&source))?;
+        let rows = planned.tag == Tag::Rows && planned.copy.is_none();
+        Ok(rows.then(|| plan_schema(&planned.plan, planned.plan.schema().inner())))
+    }
+
+    fn planning_state(&self, statement: &Statement) -> (SessionState, Arc<sql::Source>) {
+        let query = Arc::new(QueryContext::default());
+        let scope = self.scope(&query, statement.trains.clone(), &statement.source);
+        (scope.state(), Arc::clone(&statement.source))
+    }
+}
+
+fn empty() -> SchemaRef {
+    Arc::new(Schema::empty())
+}
+
+fn text_columns(names: &[&str]) -> SchemaRef {
+    let fields = names.iter().map(|name| Field::new(*name, DataType::Utf8, false));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The values of EXECUTE as expressions of the parameters' types.
+fn arguments(prepared: &Prepared, values: &[ast::Expr]) -> Result<Vec<ast::Expr>> {
+    if values.len() != prepared.types.len() {
+        let message = format!(
+            "wrong number of parameters for the prepared statement: {} expected, {} given",
+            prepared.types.len(),
+            values.len()
+        );
+        return Err(Error::input(Subject::Parameter, message));
+    }
+    let typed = values.iter().zip(&prepared.types).map(|(value, data_type)| match text_of(value) {
+        Some(text) => sql::literal(text.as_deref(), data_type),
+        None => Ok(sql::cast(value.clone(), data_type.clone())),
+    });
+    typed.collect()
+}
+
+/// The text of a literal, `Some(None)` for NULL; `None` for other expressions.
+fn text_of(value: &ast::Expr) -> Option<Option<String>> {
+    match value {
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Null => Some(None),
+            ast::Value::Number(digits, _) => Some(Some(digits.clone())),
+            ast::Value::Boolean(value) => Some(Some(value.to_string())),
+            ast::Value::SingleQuotedString(text) => Some(Some(text.clone())),
+            _ => None,
+        },
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => {
+            text_of(expr)?.map(|text| Some(format!("-{text}")))
+        }
+        _ => None,
+    }
+}

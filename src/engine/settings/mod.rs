@@ -1,0 +1,58 @@
+//! Settings of a session: PostgreSQL's names and ours, for SET, SHOW and `current_setting`; DataFusion's beside them.
+
+mod definitions;
+mod time;
+mod variables;
+
+use datafusion::config::ConfigOptions;
+use datafusion::execution::session_state::SessionState;
+
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+pub use definitions::{DEFINITIONS, VERSION_TEXT};
+pub use variables::SharedVariables;
+
+/// Settings that belong to the whole database and cannot be changed by a session.
+const FIXED: &[&str] = &["datafusion.runtime", "datafusion.catalog", "datafusion.sql_parser"];
+
+/// The variables of the session that these options belong to.
+pub fn variables(options: &ConfigOptions) -> SharedVariables {
+    options.extensions.get::<SharedVariables>().cloned().unwrap_or_default()
+}
+
+/// True for the settings of DataFusion.
+pub fn is_datafusion(name: &str) -> bool {
+    name.starts_with("datafusion.")
+}
+
+/// Fails for settings of DataFusion that do not exist or that a session may not change.
+pub fn check_name(state: &SessionState, name: &str) -> Result<()> {
+    if FIXED.iter().any(|prefix| name.starts_with(prefix)) {
+        let message = format!("setting {name} belongs to the database and cannot be changed by a session");
+        return Err(Error::new(ErrorKind::Denied, Subject::Option, message));
+    }
+    datafusion_value(state, name).map(|_| ())
+}
+
+/// The value of a setting of DataFusion.
+pub fn datafusion_value(state: &SessionState, name: &str) -> Result<String> {
+    let entries = state.config().options().entries();
+    match entries.iter().find(|entry| entry.key == name) {
+        Some(entry) => Ok(entry.value.clone().unwrap_or_default()),
+        None => Err(unknown(name, entries.iter().map(|entry| entry.key.as_str()))),
+    }
+}
+
+/// What RESET makes of a setting of DataFusion.
+pub fn datafusion_default(state: &SessionState, name: &str) -> Result<String> {
+    check_name(state, name)?;
+    let defaults = ConfigOptions::default().entries();
+    Ok(defaults.into_iter().find(|entry| entry.key == name).and_then(|entry| entry.value).unwrap_or_default())
+}
+
+fn unknown<'a>(name: &str, others: impl Iterator<Item = &'a str>) -> Error {
+    let known = DEFINITIONS.iter().map(|d| d.name).chain(others);
+    Error::not_found(Subject::Option, format!("no setting {name}"))
+        .with_suggestion(name, known)
+        .with_hint("SHOW ALL lists them")
+}

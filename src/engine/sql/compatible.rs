@@ -1,0 +1,513 @@
+//! PostgreSQL's ways of writing that DataFusion does not read, most of them from queries on the catalogue.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr,
+    TableFactor, Value, VisitMut, VisitorMut,
+};
+
+use crate::engine::sql::literal::literal;
+use crate::engine::sql::parameters::cast;
+use crate::engine::sql::words::fold;
+
+/// Schemas of functions and types that need no schema here.
+const SYSTEM: [&str; 2] = ["pg_catalog", "information_schema"];
+
+/// Types whose values are numbers of things that have names.
+const NAMED_THINGS: [&str; 5] = ["regclass", "regtype", "regnamespace", "regproc", "regrole"];
+
+/// Columns that every table of PostgreSQL has, and what they are here.
+const HIDDEN: [&str; 6] = ["tableoid", "xmin", "xmax", "cmin", "cmax", "ctid"];
+
+/// Rewrites the statement, or the query, and everything in it.
+pub fn make_compatible(node: &mut impl VisitMut) {
+    let _ = node.visit(&mut Rewrites);
+}
+
+struct Rewrites;
+
+impl VisitorMut for Rewrites {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        replace_hidden(select);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+            strip_schema(name);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        rewrite(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+fn null() -> Expr {
+    Expr::Value(Value::Null.with_empty_span())
+}
+
+fn taken(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, null())
+}
+
+/// A call of a function by its bare name.
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+fn rewrite(expr: &mut Expr) {
+    match expr {
+        Expr::Collate { expr: inner, .. } => *expr = taken(inner),
+        Expr::Function(function) => rewrite_function(function),
+        Expr::BinaryOp { op, .. } => rewrite_operator(op),
+        Expr::Cast { .. } => rewrite_cast(expr),
+        Expr::AnyOp { .. } | Expr::AllOp { .. } => rewrite_quantified(expr),
+        Expr::Identifier(word) if word.quote_style.is_none() => {
+            if ["current_schema", "current_role"].contains(&word.value.to_lowercase().as_str()) {
+                *expr = call(&word.value.to_lowercase(), vec![]);
+            }
+        }
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            *expr = call("timezone", vec![taken(time_zone), taken(timestamp)]);
+        }
+        Expr::Subquery(query) => make_scalar(query),
+        _ => {}
+    }
+}
+
+/// Takes the schema of PostgreSQL's own functions away.
+fn strip_schema(name: &mut ObjectName) {
+    if let [ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(_)] = name.0.as_slice()
+        && SYSTEM.contains(&fold(schema).as_str())
+    {
+        name.0.remove(0);
+    }
+}
+
+fn rewrite_function(function: &mut Function) {
+    strip_schema(&mut function.name);
+    let Some(ObjectNamePart::Identifier(word)) = function.name.0.last_mut() else { return };
+    // Special words are functions without parentheses.
+    let special = ["current_user", "session_user", "user", "current_catalog"];
+    if matches!(function.args, FunctionArguments::None) && special.contains(&word.value.to_lowercase().as_str()) {
+        word.value = word.value.to_lowercase();
+        let args = FunctionArgumentList { duplicate_treatment: None, args: vec![], clauses: vec![] };
+        function.args = FunctionArguments::List(args);
+    }
+    // ARRAY(SELECT …) collects the rows of a query.
+    if word.value.eq_ignore_ascii_case("array")
+        && let FunctionArguments::Subquery(query) = &mut function.args
+    {
+        collect_rows(query);
+    }
+}
+
+/// `(SELECT x …)` as `(SELECT array_agg(x) …)`.
+fn collect_rows(query: &mut Query) {
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
+            select.projection.as_mut_slice()
+    {
+        *expr = call("array_agg", vec![taken(expr)]);
+    }
+}
+
+/// `OPERATOR(pg_catalog.~)` is the operator.
+fn rewrite_operator(op: &mut BinaryOperator) {
+    let BinaryOperator::PGCustomBinaryOperator(parts) = op else { return };
+    let plain = match parts.last().map(String::as_str) {
+        Some("~") => BinaryOperator::PGRegexMatch,
+        Some("~*") => BinaryOperator::PGRegexIMatch,
+        Some("!~") => BinaryOperator::PGRegexNotMatch,
+        Some("!~*") => BinaryOperator::PGRegexNotIMatch,
+        Some("=") => BinaryOperator::Eq,
+        Some("<>") => BinaryOperator::NotEq,
+        Some("<") => BinaryOperator::Lt,
+        Some(">") => BinaryOperator::Gt,
+        Some("<=") => BinaryOperator::LtEq,
+        Some(">=") => BinaryOperator::GtEq,
+        Some("+") => BinaryOperator::Plus,
+        Some("-") => BinaryOperator::Minus,
+        Some("||") => BinaryOperator::StringConcat,
+        Some("~~") => BinaryOperator::PGLikeMatch,
+        _ => return,
+    };
+    *op = plain;
+}
+
+/// The last word of a type that is not one of SQL's.
+fn custom(data_type: &DataType) -> Option<String> {
+    match data_type {
+        DataType::Regclass => Some("regclass".to_owned()),
+        DataType::Custom(name, arguments) if arguments.is_empty() => {
+            let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(fold)).collect();
+            match parts.as_slice() {
+                [name] => Some(name.clone()),
+                [schema, name] if SYSTEM.contains(&schema.as_str()) => Some(name.clone()),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn rewrite_cast(expr: &mut Expr) {
+    let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
+    // '{a,b}'::text[] of a literal.
+    if let (DataType::Array(_), Expr::Value(value)) = (&*data_type, inner.as_ref())
+        && let Value::SingleQuotedString(text) = &value.value
+    {
+        let plain = plain_array(data_type);
+        if let Ok(array) = literal(Some(text), &plain) {
+            *expr = array;
+        }
+        return;
+    }
+    let text = matches!(data_type, DataType::Text | DataType::Varchar(_))
+        || matches!(custom(data_type).as_deref(), Some("text" | "varchar" | "name"));
+    if text && let Some(name) = named_thing(inner) {
+        *expr = call(&format!("{name}_text"), vec![taken(inner)]);
+        return;
+    }
+    let Some(name) = custom(data_type) else {
+        if let DataType::Array(_) = data_type {
+            *data_type = plain_array(data_type);
+        }
+        return;
+    };
+    if NAMED_THINGS.contains(&name.as_str()) {
+        *expr = call(&name, vec![taken(inner)]);
+        return;
+    }
+    match name.as_str() {
+        "oid" | "xid" | "cid" => *expr = call("oid", vec![taken(inner)]),
+        "name" | "char" | "cstring" | "text" | "unknown" | "citext" | "aclitem" | "uuid" | "json" | "jsonb"
+        | "regconfig" | "regprocedure" | "character_data" | "sql_identifier" | "yes_or_no" | "bpchar"
+        | "varchar" => {
+            *data_type = DataType::Text;
+        }
+        "int2" => *data_type = DataType::SmallInt(None),
+        "int4" | "cardinal_number" => *data_type = DataType::Int(None),
+        "int8" => *data_type = DataType::BigInt(None),
+        "float4" => *data_type = DataType::Real,
+        "float8" => *data_type = DataType::DoublePrecision,
+        "bool" => *data_type = DataType::Boolean,
+        "numeric" => *data_type = DataType::Numeric(ast::ExactNumberInfo::None),
+        "timestamptz" => *data_type = DataType::Timestamp(None, ast::TimezoneInfo::Tz),
+        "timestamp" => *data_type = DataType::Timestamp(None, ast::TimezoneInfo::None),
+        "date" => *data_type = DataType::Date,
+        _ => {}
+    }
+}
+
+/// The type that a call has made of an expression, where it is a number of a thing with a name.
+fn named_thing(expr: &Expr) -> Option<&'static str> {
+    match expr {
+        Expr::Nested(inner) => named_thing(inner),
+        Expr::Function(function) => {
+            let name = function.name.0.last()?.as_ident().map(fold)?;
+            NAMED_THINGS.into_iter().find(|known| *known == name)
+        }
+        _ => None,
+    }
+}
+
+/// An array type over one of SQL's types.
+fn plain_array(data_type: &DataType) -> DataType {
+    let DataType::Array(
+        ArrayElemTypeDef::SquareBracket(inner, _)
+        | ArrayElemTypeDef::AngleBracket(inner)
+        | ArrayElemTypeDef::Parenthesis(inner),
+    ) = data_type
+    else {
+        return data_type.clone();
+    };
+    let plain = match custom(inner).as_deref() {
+        Some("oid" | "xid" | "int8") => DataType::BigInt(None),
+        Some("int2") => DataType::SmallInt(None),
+        Some("int4") => DataType::Int(None),
+        Some(_) => DataType::Text,
+        None => plain_array(inner),
+    };
+    DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(plain), None))
+}
+
+/// `x = ANY (array)` and `x <> ALL (array)`, which are about being an element.
+fn rewrite_quantified(expr: &mut Expr) {
+    let (left, op, right, any) = match expr {
+        Expr::AnyOp { left, compare_op, right, .. } => (left, compare_op, right, true),
+        Expr::AllOp { left, compare_op, right } => (left, compare_op, right, false),
+        _ => return,
+    };
+    rewrite_operator(op);
+    let contained = match (any, &*op) {
+        (true, BinaryOperator::Eq) => true,
+        (false, BinaryOperator::NotEq) => false,
+        _ => return,
+    };
+    let mut array = taken(right);
+    while let Expr::Nested(inner) = array {
+        array = *inner;
+    }
+    if let Expr::Subquery(query) = array {
+        let subquery = Expr::InSubquery { expr: Box::new(taken(left)), subquery: query, negated: !contained };
+        *expr = subquery;
+        return;
+    }
+    // A literal of an array has the type of what it is compared with; elements are compared as text where it is not told.
+    if let Expr::Value(value) = &array
+        && let Value::SingleQuotedString(text) = &value.value
+    {
+        let texts = DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None));
+        if let Ok(list) = literal(Some(text), &texts) {
+            *expr = match elements(list) {
+                Ok(list) if !list.is_empty() => {
+                    Expr::InList { expr: Box::new(taken(left)), list, negated: !contained }
+                }
+                _ => Expr::Value(Value::Boolean(!contained).with_empty_span()),
+            };
+            return;
+        }
+    }
+    let (array, left) = match elements(array) {
+        Ok(list) if !list.is_empty() => {
+            *expr = Expr::InList { expr: Box::new(taken(left)), list, negated: !contained };
+            return;
+        }
+        Ok(_) => {
+            *expr = Expr::Value(Value::Boolean(!contained).with_empty_span());
+            return;
+        }
+        Err(array) => (array, taken(left)),
+    };
+    let found = call("array_has", vec![array, left]);
+    *expr = match contained {
+        true => found,
+        false => Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(found) },
+    };
+}
+
+/// The elements of an array that is written out, cast to the array's element type where it is cast.
+fn elements(array: Expr) -> Result<Vec<Expr>, Expr> {
+    match array {
+        Expr::Array(array) => Ok(array.elem),
+        Expr::Cast { kind, expr, data_type, array, format } => {
+            let element = match &data_type {
+                DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _)) => Some(inner.as_ref().clone()),
+                _ => None,
+            };
+            match (*expr, element) {
+                (Expr::Array(list), Some(element)) => {
+                    Ok(list.elem.into_iter().map(|e| cast(e, element.clone())).collect())
+                }
+                (inner, _) => Err(Expr::Cast { kind, expr: Box::new(inner), data_type, array, format }),
+            }
+        }
+        other => Err(other),
+    }
+}
+
+/// DataFusion takes a subquery that refers to the outer query as one value only when it cannot have two rows: an
+/// aggregate says so, which fails for two rows, or takes the first where LIMIT 1 does.
+fn make_scalar(query: &mut Query) {
+    let first = match (&query.limit_clause, &query.order_by, &query.fetch) {
+        (None, None, None) => false,
+        (Some(limit), _, None) if is_one(limit) => true,
+        _ => return,
+    };
+    let order = match query.order_by.as_ref().map(|order| &order.kind) {
+        Some(ast::OrderByKind::Expressions(exprs)) => exprs.clone(),
+        Some(ast::OrderByKind::All(_)) => return,
+        None => vec![],
+    };
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    if !select.group_by_is_empty() || select.distinct.is_some() || select.having.is_some() || !looks_outside(select) {
+        return;
+    }
+    let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] = select.projection.as_mut_slice()
+    else {
+        return;
+    };
+    if is_aggregate(expr) {
+        return;
+    }
+    *expr = call(if first { "first_value" } else { "single_value" }, vec![taken(expr)]);
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
+        && !order.is_empty()
+    {
+        list.clauses.push(ast::FunctionArgumentClause::OrderBy(order));
+    }
+    query.order_by = None;
+    query.limit_clause = None;
+}
+
+fn is_one(limit: &ast::LimitClause) -> bool {
+    match limit {
+        ast::LimitClause::LimitOffset { limit: Some(Expr::Value(limit)), offset: None, limit_by } => {
+            limit_by.is_empty() && matches!(&limit.value, Value::Number(digits, _) if digits == "1")
+        }
+        _ => false,
+    }
+}
+
+/// True when a condition names a table that FROM does not.
+fn looks_outside(select: &Select) -> bool {
+    let factors = select.from.iter().flat_map(|table| {
+        std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation))
+    });
+    let labels: Vec<String> = factors
+        .filter_map(|factor| match factor {
+            TableFactor::Table { alias: Some(alias), .. }
+            | TableFactor::Derived { alias: Some(alias), .. }
+            | TableFactor::Function { alias: Some(alias), .. }
+            | TableFactor::UNNEST { alias: Some(alias), .. } => Some(fold(&alias.name)),
+            TableFactor::Table { name, .. } => name.0.last()?.as_ident().map(fold),
+            _ => None,
+        })
+        .collect();
+    let mut outside = false;
+    let _ = ast::visit_expressions(select, |expr| {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let [table, _] = parts.as_slice()
+        {
+            outside |= !labels.contains(&fold(table));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    outside
+}
+
+trait GroupByIsEmpty {
+    fn group_by_is_empty(&self) -> bool;
+}
+
+impl GroupByIsEmpty for Select {
+    fn group_by_is_empty(&self) -> bool {
+        matches!(&self.group_by, ast::GroupByExpr::Expressions(exprs, modifiers) if exprs.is_empty() && modifiers.is_empty())
+    }
+}
+
+/// True for an expression with an aggregate that is known by name.
+fn is_aggregate(expr: &Expr) -> bool {
+    const NAMES: &[&str] = &[
+        "count", "sum", "min", "max", "avg", "array_agg", "string_agg", "bool_and", "bool_or", "first_value",
+        "last_value", "median", "stddev", "var_pop", "single_value", "json_agg",
+    ];
+    let mut found = false;
+    let _ = ast::visit_expressions(expr, |expr| {
+        if let Expr::Function(function) = expr {
+            let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold);
+            found |= name.is_some_and(|name| NAMES.contains(&name.as_str()));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
+}
+
+/// Replaces the hidden columns of the tables of a SELECT by what they are.
+fn replace_hidden(select: &mut Select) {
+    let tables: Vec<(String, ObjectName)> = select.from.iter().flat_map(labelled).collect();
+    struct Replace<'a> {
+        tables: &'a [(String, ObjectName)],
+    }
+    impl VisitorMut for Replace<'_> {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            let (table, column) = match expr {
+                Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                    [table, column] => (Some(fold(table)), fold(column)),
+                    _ => return ControlFlow::Continue(()),
+                },
+                Expr::Identifier(column) => (None, fold(column)),
+                _ => return ControlFlow::Continue(()),
+            };
+            if !HIDDEN.contains(&column.as_str()) {
+                return ControlFlow::Continue(());
+            }
+            let found = self.tables.iter().find(|(label, _)| table.as_ref().is_none_or(|table| table == label));
+            if let Some((_, name)) = found {
+                *expr = hidden(&column, name);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    if !tables.is_empty() {
+        let _ = VisitMut::visit(select, &mut Replace { tables: &tables });
+    }
+}
+
+fn hidden(column: &str, table: &ObjectName) -> Expr {
+    let text = |text: String| Expr::Value(Value::SingleQuotedString(text).with_empty_span());
+    match column {
+        "tableoid" => call("regclass", vec![text(table.to_string())]),
+        "ctid" => text("(0,1)".to_owned()),
+        _ => call("oid", vec![Expr::Value(Value::Number("1".to_owned(), false).with_empty_span())]),
+    }
+}
+
+fn labelled(table: &ast::TableWithJoins) -> Vec<(String, ObjectName)> {
+    let factors = std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation));
+    let named = factors.filter_map(|factor| match factor {
+        TableFactor::Table { name, alias, args: None, .. } => {
+            let label = match alias {
+                Some(alias) => fold(&alias.name),
+                None => fold(name.0.last()?.as_ident()?),
+            };
+            Some((label, name.clone()))
+        }
+        _ => None,
+    });
+    named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    #[test]
+    fn postgresql_is_written_as_datafusion_reads_it() {
+        for (sql, expected) in [
+            ("SELECT pg_catalog.f(a COLLATE pg_catalog.default)", "SELECT f(a)"),
+            ("SELECT a OPERATOR(pg_catalog.~) 'x'", "SELECT a ~ 'x'"),
+            ("SELECT 'pg_class'::regclass", "SELECT regclass('pg_class')"),
+            ("SELECT a::pg_catalog.regclass::pg_catalog.text", "SELECT regclass_text(regclass(a))"),
+            ("SELECT a::pg_catalog.int4, b::name", "SELECT a::INT, b::TEXT"),
+            ("SELECT a = ANY (ARRAY['r', 'v'])", "SELECT a IN ('r', 'v')"),
+            ("SELECT a = ANY ('{r,v}')", "SELECT a IN ('r', 'v')"),
+            ("SELECT a <> ALL (b)", "SELECT NOT array_has(b, a)"),
+            ("SELECT a = ANY ('{1,2}'::oid[])", "SELECT a IN (CAST(1 AS BIGINT), CAST(2 AS BIGINT))"),
+            ("SELECT (SELECT d.x FROM d WHERE d.i = o.i) FROM o",
+                "SELECT (SELECT single_value(d.x) FROM d WHERE d.i = o.i) FROM o"),
+            ("SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
+                "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o"),
+            ("SELECT c.tableoid FROM pg_class c", "SELECT regclass('pg_class') FROM pg_class c"),
+            ("SELECT t AT TIME ZONE 'UTC'", "SELECT timezone('UTC', t)"),
+            ("SELECT current_user, current_schema", "SELECT current_user(), current_schema()"),
+        ] {
+            let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
+            make_compatible(&mut statement);
+            assert_eq!(statement.to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Values in PostgreSQL's text form as expressions.
+
+use datafusion::sql::sqlparser::ast::{self, DataType, ExactNumberInfo, Expr, Value};
+
+use crate::engine::sql::parameters::cast;
+use crate::error::{Error, Result, Subject};
+
+/// The value of this type that a text means; `None` is NULL.
+pub fn literal(text: Option<&str>, data_type: &DataType) -> Result<Expr> {
+    let Some(text) = text else { return Ok(cast(value(Value::Null), data_type.clone())) };
+    let invalid = || invalid(text, data_type);
+    Ok(match data_type {
+        DataType::BigInt(_) | DataType::Int8(_) => {
+            let number: i64 = text.trim().parse().map_err(|_| invalid())?;
+            value(Value::Number(number.to_string(), false))
+        }
+        DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) => {
+            value(Value::SingleQuotedString(text.to_owned()))
+        }
+        DataType::Boolean | DataType::Bool => value(Value::Boolean(boolean(text).ok_or_else(invalid)?)),
+        DataType::Numeric(ExactNumberInfo::None)
+        | DataType::Decimal(ExactNumberInfo::None)
+        | DataType::Dec(ExactNumberInfo::None) => numeric(text).ok_or_else(invalid)?,
+        DataType::Bytea => value(Value::HexStringLiteral(hex(&bytea(text).ok_or_else(invalid)?))),
+        DataType::Array(element) => array(text, element, data_type)?,
+        _ => cast(value(Value::SingleQuotedString(text.to_owned())), data_type.clone()),
+    })
+}
+
+fn value(value: Value) -> Expr {
+    Expr::Value(value.with_empty_span())
+}
+
+fn invalid(text: &str, data_type: &DataType) -> Error {
+    let name = data_type.to_string().to_lowercase();
+    Error::input(Subject::Value, format!("invalid input syntax for type {name}: \"{text}\""))
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "t" | "true" | "on" | "yes" | "y" | "1" => Some(true),
+        "f" | "false" | "off" | "no" | "n" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// A number with as many digits as were written.
+pub fn numeric(text: &str) -> Option<Expr> {
+    let text = text.trim();
+    let digits = text.trim_start_matches(['-', '+']);
+    if digits.contains(['e', 'E']) {
+        digits.parse::<f64>().ok()?;
+        return Some(cast(value(Value::SingleQuotedString(text.to_owned())), DataType::DoublePrecision));
+    }
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if !plain(whole) || !plain(fraction) || whole.len() + fraction.len() == 0 {
+        return None;
+    }
+    let info = ExactNumberInfo::PrecisionAndScale((whole.len() + fraction.len()) as u64, fraction.len() as i64);
+    Some(cast(value(Value::SingleQuotedString(text.to_owned())), DataType::Numeric(info)))
+}
+
+/// The bytes of a bytea in hex or escape form.
+pub fn bytea(text: &str) -> Option<Vec<u8>> {
+    if let Some(digits) = text.strip_prefix("\\x") {
+        let digits = digits.as_bytes();
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        return digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(pair).collect()).flatten();
+    }
+    let (mut bytes, mut rest) = (vec![], text.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        let (byte, left) = match (first, after) {
+            (b'\\', [b'\\', after @ ..]) => (b'\\', after),
+            (b'\\', [a, b, c, after @ ..]) => {
+                let octal = std::str::from_utf8(&[*a, *b, *c]).ok().map(str::to_owned)?;
+                (u8::from_str_radix(&octal, 8).ok()?, after)
+            }
+            (b'\\', _) => return None,
+            (byte, after) => (byte, after),
+        };
+        bytes.push(byte);
+        rest = left;
+    }
+    Some(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn array(text: &str, element: &ast::ArrayElemTypeDef, whole: &DataType) -> Result<Expr> {
+    let inner = match element {
+        ast::ArrayElemTypeDef::SquareBracket(inner, _)
+        | ast::ArrayElemTypeDef::AngleBracket(inner)
+        | ast::ArrayElemTypeDef::Parenthesis(inner) => inner.as_ref(),
+        ast::ArrayElemTypeDef::None => return Err(invalid(text, whole)),
+    };
+    let (items, rest) = items(text.trim()).ok_or_else(|| malformed(text))?;
+    if !rest.is_empty() {
+        return Err(malformed(text));
+    }
+    let elem = items.iter().map(|item| element_of(item, inner, whole)).collect::<Result<Vec<_>>>()?;
+    let list = Expr::Array(ast::Array { elem, named: true });
+    Ok(cast(list, whole.clone()))
+}
+
+fn malformed(text: &str) -> Error {
+    Error::input(Subject::Value, format!("malformed array literal: \"{text}\""))
+        .with_hint("write the elements in braces: '{a,b}'")
+}
+
+fn element_of(item: &Item, inner: &DataType, whole: &DataType) -> Result<Expr> {
+    match item {
+        Item::Null => literal(None, inner),
+        Item::Text(text) => literal(Some(text), inner),
+        Item::List(text) => match inner {
+            DataType::Array(_) => literal(Some(text), inner),
+            _ => literal(Some(text), whole),
+        },
+    }
+}
+
+/// One element of the text of an array.
+#[derive(Debug, PartialEq)]
+pub enum Item {
+    /// `NULL`.
+    Null,
+    /// A value, without its quotes.
+    Text(String),
+    /// An array inside, as written.
+    List(String),
+}
+
+/// The elements of `{…}`, and what follows it.
+pub fn items(text: &str) -> Option<(Vec<Item>, &str)> {
+    let mut rest = text.strip_prefix('{')?.trim_start();
+    let mut found = vec![];
+    if let Some(after) = rest.strip_prefix('}') {
+        return Some((found, after));
+    }
+    loop {
+        let (item, after) = item(rest)?;
+        found.push(item);
+        let after = after.trim_start();
+        match after.as_bytes().first()? {
+            b',' => rest = after[1..].trim_start(),
+            b'}' => return Some((found, &after[1..])),
+            _ => return None,
+        }
+    }
+}
+
+fn item(text: &str) -> Option<(Item, &str)> {
+    if text.starts_with('{') {
+        let (_, after) = items(text)?;
+        return Some((Item::List(text[..text.len() - after.len()].to_owned()), after));
+    }
+    let (mut value, mut quoted, mut escaped) = (String::new(), false, false);
+    let is_quoted = text.starts_with('"');
+    let body = if is_quoted { &text[1..] } else { text };
+    for (at, c) in body.char_indices() {
+        match c {
+            _ if escaped => {
+                value.push(c);
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            '"' if is_quoted => return Some((Item::Text(value), &body[at + 1..])),
+            '"' => quoted = true,
+            ',' | '}' if !is_quoted => {
+                let value = value.trim_end().to_owned();
+                let null = value.eq_ignore_ascii_case("null") && !quoted;
+                let item = if null { Item::Null } else { Item::Text(value) };
+                return Some((item, &body[at..]));
+            }
+            _ => value.push(c),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    fn data_type(name: &str) -> DataType {
+        Parser::new(&PostgreSqlDialect {}).try_with_sql(name).unwrap().parse_data_type().unwrap()
+    }
+
+    #[test]
+    fn texts_become_expressions_of_their_type() {
+        for (text, name, expected) in [
+            ("-5", "BIGINT", "-5"),
+            ("o'k", "TEXT", "'o''k'"),
+            ("t", "BOOLEAN", "true"),
+            ("-12.50", "NUMERIC", "CAST('-12.50' AS NUMERIC(4,2))"),
+            ("\\x00ff", "BYTEA", "X'00FF'"),
+            ("a\\\\\\001", "BYTEA", "X'615C01'"),
+            ("2026-01-31", "DATE", "CAST('2026-01-31' AS DATE)"),
+            ("{1,NULL, 2}", "BIGINT[]", "CAST(ARRAY[1, CAST(NULL AS BIGINT), 2] AS BIGINT[])"),
+            ("{}", "TEXT[]", "CAST(ARRAY[] AS TEXT[])"),
+            (r#"{"a,b","c\"d",NULL,"NULL"}"#, "TEXT[]",
+                "CAST(ARRAY['a,b', 'c\"d', CAST(NULL AS TEXT), 'NULL'] AS TEXT[])"),
+        ] {
+            assert_eq!(literal(Some(text), &data_type(name)).unwrap().to_string(), expected);
+        }
+        for (text, name) in [("x", "BIGINT"), ("maybe", "BOOLEAN"), ("1..2", "NUMERIC"), ("{1", "INT[]")] {
+            assert!(literal(Some(text), &data_type(name)).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Parameters (`$1`) of a statement: their number, the types that the text tells, and values in their places.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::sql::parser::{CopyToSource, Statement as DfStatement};
+use datafusion::sql::sqlparser::ast::{self, CastKind, DataType, Expr, Value, VisitMut, VisitorMut};
+
+use crate::engine::sql::command::CommandStatement;
+use crate::engine::sql::statement::{Body, Statement};
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+/// Most parameters of one statement, as in PostgreSQL's protocol.
+const PARAMETERS_MAX: usize = 65_535;
+
+/// The type of a parameter that nothing tells.
+pub const UNKNOWN: DataType = DataType::Text;
+
+/// The number of a parameter, counted from 0.
+fn number(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Value(ast::ValueWithSpan { value: Value::Placeholder(id), .. }) => {
+            id.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+        }
+        _ => None,
+    }
+}
+
+/// How many parameters a statement has: the highest number in it.
+pub fn count(statement: &Statement) -> Result<usize> {
+    let mut highest = 0;
+    visit(&mut statement.clone(), &mut |expr| {
+        highest = highest.max(number(expr).map_or(0, |n| n + 1));
+    });
+    if highest > PARAMETERS_MAX {
+        let message = format!("statement has parameter ${highest}; the limit is ${PARAMETERS_MAX}");
+        return Err(Error::new(ErrorKind::Input, Subject::Statement, message));
+    }
+    Ok(highest)
+}
+
+/// Calls `f` with every expression of the statement, outer ones first.
+fn visit(statement: &mut Statement, f: &mut impl FnMut(&mut Expr)) {
+    struct Each<'a, F>(&'a mut F);
+    impl<F: FnMut(&mut Expr)> VisitorMut for Each<'_, F> {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            (self.0)(expr);
+            ControlFlow::Continue(())
+        }
+    }
+    walk(statement, &mut Each(f));
+}
+
+fn walk(statement: &mut Statement, visitor: &mut impl VisitorMut) {
+    match &mut statement.body {
+        Body::Sql(body) => walk_sql(body, visitor),
+        Body::Command(command) => {
+            if let CommandStatement::Copy(copy) = command.as_mut() {
+                let _ = copy.visit_query(visitor);
+            }
+        }
+        // The parameters of what PREPARE prepares are not those of PREPARE.
+        Body::Session(_) | Body::Prepare { .. } => return,
+    }
+    for train in &mut statement.trains {
+        Arc::make_mut(train).visit(visitor);
+    }
+}
+
+/// The value without the cast around it, as a statement of ours is recorded.
+fn bare(value: Expr) -> Expr {
+    match value {
+        Expr::Cast { expr, .. } if matches!(*expr, Expr::Value(_)) => *expr,
+        value => value,
+    }
+}
+
+fn walk_sql(statement: &mut DfStatement, visitor: &mut impl VisitorMut) {
+    match statement {
+        DfStatement::Statement(inner) => drop(inner.visit(visitor)),
+        DfStatement::Explain(explain) => walk_sql(&mut explain.statement, visitor),
+        DfStatement::CopyTo(copy) => {
+            if let CopyToSource::Query(query) = &mut copy.source {
+                drop(query.visit(visitor));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The types that stand in the text: a cast, LIMIT and OFFSET; `given` ones come first.
+pub fn types_in_text(statement: &Statement, given: &[Option<DataType>]) -> Result<Vec<Option<DataType>>> {
+    struct Types(HashMap<usize, DataType>);
+    impl Types {
+        fn tell(&mut self, expr: &Expr, data_type: &DataType) {
+            if let Some(n) = number(expr) {
+                self.0.entry(n).or_insert_with(|| data_type.clone());
+            }
+        }
+    }
+    impl VisitorMut for Types {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+            if let Some(ast::LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+                let offset = offset.as_ref().map(|offset| &offset.value);
+                limit.iter().chain(offset).for_each(|expr| self.tell(expr, &DataType::BigInt(None)));
+            }
+            if let Some(quantity) = query.fetch.as_ref().and_then(|fetch| fetch.quantity.as_ref()) {
+                self.tell(quantity, &DataType::BigInt(None));
+            }
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Cast { expr, data_type, .. } = expr {
+                self.tell(expr, data_type);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut told = Types(HashMap::new());
+    walk(&mut statement.clone(), &mut told);
+    let count = count(statement)?.max(given.len());
+    Ok((0..count).map(|n| given.get(n).cloned().flatten().or_else(|| told.0.get(&n).cloned())).collect())
+}
+
+/// The statement with a cast to its type around every parameter whose type is known.
+pub fn typed(statement: &Statement, types: &[Option<DataType>]) -> Statement {
+    bound(statement, &|n, expr| {
+        let data_type = types.get(n).cloned().flatten()?;
+        Some(cast(expr.clone(), data_type))
+    })
+}
+
+/// The statement with a value in the place of every parameter.
+pub fn with_values(statement: &Statement, values: &[Expr]) -> Result<Statement> {
+    let count = count(statement)?;
+    if count > values.len() {
+        let message = format!("statement has {count} parameters, {} values were given", values.len());
+        return Err(Error::new(ErrorKind::Input, Subject::Parameter, message));
+    }
+    Ok(bound(statement, &|n, _| values.get(n).cloned()))
+}
+
+fn bound(statement: &Statement, value: &dyn Fn(usize, &Expr) -> Option<Expr>) -> Statement {
+    struct Bind<'a>(&'a dyn Fn(usize, &Expr) -> Option<Expr>);
+    impl VisitorMut for Bind<'_> {
+        type Break = ();
+
+        // After its parts: what was put in is not looked at again.
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Some(value) = number(expr).and_then(|n| (self.0)(n, expr)) {
+                *expr = value;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut bound = Statement { trains: vec![], ..statement.clone() };
+    walk(&mut bound, &mut Bind(value));
+    let bare = |n: usize, expr: &Expr| value(n, expr).map(bare);
+    bound.trains = statement.trains.clone();
+    bound.trains.iter_mut().for_each(|train| Arc::make_mut(train).visit(&mut Bind(&bare)));
+    bound
+}
+
+/// `CAST(expr AS data_type)`.
+pub fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}

@@ -1,0 +1,248 @@
+//! One client from its login to its end: messages in, statements run, answers out.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgwire::messages::PgWireBackendMessage as Answer;
+use pgwire::messages::response::{EmptyQueryResponse, ReadyForQuery, TransactionStatus as WireStatus};
+use pgwire::messages::startup::ParameterStatus;
+use tokio_util::sync::CancellationToken;
+
+use super::cancel::Slot;
+use super::encode::{Style, Zone};
+use super::errors::{Severity, error_response};
+use super::message::Message;
+use super::portal::Portal;
+use super::run::Stop;
+use super::listen::Shared;
+use super::wire::Wire;
+use crate::engine::{Piece, Session, TransactionStatus};
+use crate::error::{Error, ErrorKind, Result, Span, Subject};
+
+/// A client that has logged in.
+pub struct Connection {
+    pub(super) wire: Wire,
+    pub(super) session: Session,
+    pub(super) slot: Arc<Slot>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) portals: HashMap<String, Portal>,
+    /// Numbers of the parameters' types as the client gave them, by statement.
+    pub(super) parameter_oids: HashMap<String, Vec<u32>>,
+    /// After an error of the extended protocol everything up to Sync is passed over.
+    skipping: bool,
+    /// Settings as the client was last told of them.
+    reported: HashMap<String, String>,
+}
+
+impl Connection {
+    /// Of a client that has just logged in.
+    pub fn new(wire: Wire, session: Session, slot: Arc<Slot>, shared: Arc<Shared>) -> Self {
+        Self {
+            wire,
+            session,
+            slot,
+            shared,
+            portals: HashMap::new(),
+            parameter_oids: HashMap::new(),
+            skipping: false,
+            reported: HashMap::new(),
+        }
+    }
+
+    /// Serves the client until it leaves, or the server stops.
+    pub async fn serve(mut self) -> io::Result<()> {
+        self.report_settings();
+        self.ready();
+        loop {
+            if !self.wire.has_more() {
+                self.wire.flush().await?;
+                self.wire.rest();
+            }
+            let message = tokio::select! {
+                biased;
+                () = self.shared.stopping.cancelled() => return self.say_stopped().await,
+                () = idle(self.idle_timeout()) => return self.say_idle().await,
+                message = self.wire.message() => message?,
+            };
+            match message {
+                None | Some(Ok(Message::Terminate)) => return Ok(()),
+                Some(Err(error)) => {
+                    self.wire.put(error_response(&error, "", Severity::Fatal));
+                    return self.wire.flush().await;
+                }
+                Some(Ok(message)) => self.handle(message).await?,
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: Message) -> io::Result<()> {
+        if self.skipping && message != Message::Sync {
+            return Ok(());
+        }
+        let handled = match message {
+            Message::Query(sql) => return self.simple(sql).await,
+            Message::Parse { name, sql, types } => self.parse(name, sql, types).await,
+            Message::Bind(bind) => self.bind(bind),
+            Message::Describe(target) => self.describe(target),
+            Message::Execute { portal, rows } => self.execute(portal, rows).await,
+            Message::Close(target) => {
+                self.close(target);
+                Ok(())
+            }
+            Message::Sync => {
+                self.sync();
+                Ok(())
+            }
+            Message::Flush => return self.wire.flush().await,
+            // What is left of a COPY that has failed.
+            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => Ok(()),
+            Message::Password(_) | Message::Terminate => Err(Stop::Failed(
+                Error::input(Subject::Connection, "unexpected message"),
+                String::new(),
+            )),
+        };
+        match handled {
+            Ok(()) => Ok(()),
+            Err(Stop::Gone(error)) => Err(error),
+            Err(Stop::Failed(error, sql)) => {
+                self.session.fail_transaction();
+                self.wire.put(error_response(&error, &sql, Severity::Error));
+                self.skipping = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// All statements of a text, one after another, up to the first that fails.
+    async fn simple(&mut self, sql: String) -> io::Result<()> {
+        let ran = match self.session.split(&sql) {
+            Ok(pieces) if pieces.is_empty() => {
+                self.wire.put(Answer::EmptyQueryResponse(EmptyQueryResponse::new()));
+                Ok(())
+            }
+            Ok(pieces) => self.run_pieces(pieces).await,
+            Err(error) => Err(Stop::Failed(error, String::new())),
+        };
+        match ran {
+            Ok(()) => {}
+            Err(Stop::Gone(error)) => return Err(error),
+            Err(Stop::Failed(error, _)) => {
+                self.session.fail_transaction();
+                self.wire.put(error_response(&error, &sql, Severity::Error));
+            }
+        }
+        self.end_of_portals();
+        self.ready();
+        Ok(())
+    }
+
+    async fn run_pieces(&mut self, pieces: Vec<Piece>) -> Result<(), Stop> {
+        for piece in pieces {
+            let offset = piece.offset;
+            self.run_simple(piece).await.map_err(|stop| match stop {
+                Stop::Failed(error, text) => Stop::Failed(moved(error, offset), text),
+                gone => gone,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) {
+        self.skipping = false;
+        self.end_of_portals();
+        self.ready();
+    }
+
+    /// Portals live as long as their transaction.
+    fn end_of_portals(&mut self) {
+        if self.session.transaction_status() == TransactionStatus::Idle {
+            self.portals.clear();
+        }
+    }
+
+    fn ready(&mut self) {
+        self.report_settings();
+        let status = match self.session.transaction_status() {
+            TransactionStatus::Idle => WireStatus::Idle,
+            TransactionStatus::Active => WireStatus::Transaction,
+            TransactionStatus::Failed => WireStatus::Error,
+        };
+        self.wire.put(Answer::ReadyForQuery(ReadyForQuery::new(status)));
+    }
+
+    /// Tells the client of settings that have changed and that clients follow.
+    fn report_settings(&mut self) {
+        for (name, value) in self.session.variables().read().reported() {
+            if self.reported.get(&name) != Some(&value) {
+                self.wire.put(Answer::ParameterStatus(ParameterStatus::new(name.clone(), value.clone())));
+                self.reported.insert(name, value);
+            }
+        }
+    }
+
+    /// How values look in this session.
+    pub(super) fn style(&self) -> Style {
+        let variables = self.session.variables().read();
+        Style {
+            zone: Zone::of(&variables.value("TimeZone")),
+            escape_bytes: variables.value("bytea_output") == "escape",
+        }
+    }
+
+    /// A statement begins: what stops it.
+    pub(super) fn begin(&self) -> CancellationToken {
+        self.slot.begin()
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        let name = match self.session.transaction_status() {
+            TransactionStatus::Idle => "idle_session_timeout",
+            _ => "idle_in_transaction_session_timeout",
+        };
+        self.session.variables().read().time(name)
+    }
+
+    async fn say_stopped(&mut self) -> io::Result<()> {
+        let message = "terminating connection due to administrator command";
+        self.say_last(Error::new(ErrorKind::Cancelled, Subject::Database, message)).await
+    }
+
+    async fn say_idle(&mut self) -> io::Result<()> {
+        let error = match self.session.transaction_status() {
+            TransactionStatus::Idle => Error::new(
+                ErrorKind::Cancelled,
+                Subject::Connection,
+                "terminating connection due to idle-session timeout",
+            ),
+            _ => Error::new(
+                ErrorKind::Cancelled,
+                Subject::Transaction,
+                "terminating connection due to idle-in-transaction timeout",
+            ),
+        };
+        self.say_last(error).await
+    }
+
+    async fn say_last(&mut self, error: Error) -> io::Result<()> {
+        self.wire.put(error_response(&error, "", Severity::Fatal));
+        self.wire.flush().await
+    }
+}
+
+/// Ends after a time; never without one.
+async fn idle(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The error with its place counted from the beginning of the whole text.
+fn moved(error: Error, offset: usize) -> Error {
+    match error.span() {
+        Some(span) => error.with_span(Span { start: span.start + offset, end: span.end + offset }),
+        None => error,
+    }
+}
