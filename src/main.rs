@@ -138,8 +138,7 @@ fn open_door(arguments: Arguments) -> Result<ExitCode> {
             limits,
         }) => {
             let tls = tls_certificate.zip(tls_key);
-            let options =
-                ServeOptions { host, port, socket_directory: socket, trust, tls, max_connections };
+            let options = ServeOptions { host, port, socket_directory: socket, trust, tls, max_connections };
             serve(open(Some(&directory), limits)?, &options)
         }
         None => {
@@ -254,7 +253,10 @@ fn parse_host(text: &str) -> Result<IpAddr, String> {
 }
 
 fn parse_connections(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| (1..=10_000).contains(n)).ok_or_else(|| "a whole number from 1 to 10000".to_owned())
+    text.parse()
+        .ok()
+        .filter(|n| (1..=10_000).contains(n))
+        .ok_or_else(|| "a whole number from 1 to 10000".to_owned())
 }
 
 fn parse_threads(text: &str) -> Result<usize, String> {

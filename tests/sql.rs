@@ -46,7 +46,9 @@ fn main() -> ExitCode {
         );
     }
     let tests = files(&root.join("tests/sql"), "slt").into_iter();
-    let doors = |path: PathBuf| Door::ALL.map(|door| trial(root, path.clone(), door.name(), move |p| run_slt(p, door)));
+    let doors = |path: PathBuf| {
+        Door::ALL.map(|door| trial(root, path.clone(), door.name(), move |p| run_slt(p, door)))
+    };
     let mut trials: Vec<Trial> = tests.flat_map(doors).collect();
     let examples = files(&root.join("examples"), "sql").into_iter();
     trials.extend(examples.map(|path| trial(root, path, "", run_example)));
@@ -317,7 +319,8 @@ impl wire::Answer {
     fn output(self) -> DBOutput<DefaultColumnType> {
         let Some(columns) = self.columns else { return DBOutput::StatementComplete(self.changed) };
         let types: Vec<DefaultColumnType> = columns.iter().map(|oid| column_type(*oid)).collect();
-        let shown = |row: Vec<Option<String>>| row.into_iter().zip(&types).map(|(v, t)| shown(v, t)).collect();
+        let shown =
+            |row: Vec<Option<String>>| row.into_iter().zip(&types).map(|(v, t)| shown(v, t)).collect();
         let rows = self.rows.into_iter().map(shown).collect();
         DBOutput::Rows { types, rows }
     }

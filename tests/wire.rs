@@ -53,7 +53,8 @@ impl Client {
     /// Runs one statement.
     pub fn run(&mut self, sql: &str, extended: bool) -> Result<Answer, Failure> {
         let mut out = BytesMut::new();
-        let written = if extended { extended_messages(sql, &mut out) } else { frontend::query(sql, &mut out) };
+        let written =
+            if extended { extended_messages(sql, &mut out) } else { frontend::query(sql, &mut out) };
         written.map_err(broken)?;
         self.notices.clear();
         self.socket.write_all(&out).map_err(broken)?;

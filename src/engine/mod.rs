@@ -19,6 +19,7 @@ mod settings;
 mod shared;
 mod sql;
 mod system;
+mod temporary;
 mod words;
 
 pub mod storage;
@@ -26,9 +27,7 @@ pub mod storage;
 pub use access::Verifier;
 pub use database::{Database, Login, Settings};
 pub use plan::{TABLE_FUNCTIONS, TableFunction};
-pub use query::{
-    CancelHandle, ClientCopy, CopyFormat, CopyIn, CopyKind, Notice, ProgressHandle, Query,
-};
+pub use query::{CancelHandle, ClientCopy, CopyFormat, CopyIn, CopyKind, Notice, ProgressHandle, Query};
 pub use session::{Prepared, Session, TransactionStatus};
 pub use settings::{SharedVariables, VERSION_TEXT};
 pub use sql::{Piece, bytea};

@@ -14,6 +14,7 @@ use crate::engine::pg_catalog::{CatalogSchema, Surroundings};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{DEFAULT_SCHEMA, Entry, TableName, TableVersion};
 use crate::engine::system;
+use crate::engine::temporary::{TEMPORARY_SCHEMA, TemporaryTables};
 
 /// The name of the only catalog.
 pub const CATALOG: &str = "foretell";
@@ -59,6 +60,9 @@ impl CatalogProvider for Schemas {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        if name == TEMPORARY_SCHEMA {
+            return Some(Arc::new(TemporarySchema(Arc::clone(&self.around.temporary))));
+        }
         if name == SYSTEM_SCHEMA {
             return Some(Arc::new(system::SystemSchema::new(Arc::clone(&self.engine))));
         }
@@ -73,6 +77,25 @@ impl CatalogProvider for Schemas {
                 name: name.to_owned(),
             }) as Arc<dyn SchemaProvider>
         })
+    }
+}
+
+/// The schema of a session's temporary tables.
+#[derive(Debug)]
+struct TemporarySchema(Arc<TemporaryTables>);
+
+#[async_trait]
+impl SchemaProvider for TemporarySchema {
+    fn table_names(&self) -> Vec<String> {
+        self.0.schema().table_names()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(self.0.table(name).await)
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.0.has(name)
     }
 }
 
@@ -96,7 +119,12 @@ impl SchemaProvider for StoredSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        // Names of PostgreSQL's catalogue need no schema before them.
+        // Temporary tables come before all others, and names of PostgreSQL's catalogue need no schema before them.
+        if self.name == DEFAULT_SCHEMA
+            && let Some(table) = self.around.temporary.table(name).await
+        {
+            return Ok(Some(table));
+        }
         let system = || CatalogSchema::find("pg_catalog", &self.engine, &self.around);
         let name = TableName::new(&self.name, name);
         let Some(entry) = self.engine.catalog.find(&name)? else {

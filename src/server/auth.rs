@@ -8,8 +8,8 @@ use pgwire::error::PgWireError;
 use pgwire::messages::PgWireBackendMessage as Answer;
 use pgwire::messages::startup::Authentication;
 
-use super::message::Body;
 use super::listen::Shared;
+use super::message::Body;
 use super::startup::{Refused, password_message};
 use super::wire::{Stream, Wire};
 use crate::engine::{Login, Verifier};
@@ -72,12 +72,7 @@ fn wrong(user: &str) -> Error {
 }
 
 /// The exchange of SCRAM; unknown users go through all of it as known ones do.
-async fn scram(
-    wire: &mut Wire,
-    user: &str,
-    login: Option<&Login>,
-    shared: &Shared,
-) -> Result<bool, Refused> {
+async fn scram(wire: &mut Wire, user: &str, login: Option<&Login>, shared: &Shared) -> Result<bool, Refused> {
     let encrypted = matches!(wire.stream(), Stream::Tls(_));
     let mut server = ScramServerAuth::new();
     if let Some(tls) = shared.tls.as_ref().filter(|_| encrypted) {

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::cancel::Slot;
 use super::encode::{Style, Zone};
 use super::errors::{Severity, error_response};
+use super::listen::Shared;
 use super::message::Message;
 use super::portal::Portal;
 use super::run::Stop;
-use super::listen::Shared;
 use super::wire::Wire;
 use crate::engine::{Piece, Session, TransactionStatus};
 use crate::error::{Error, ErrorKind, Result, Span, Subject};
@@ -98,10 +98,9 @@ impl Connection {
             Message::Flush => return self.wire.flush().await,
             // What is left of a COPY that has failed.
             Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => Ok(()),
-            Message::Password(_) | Message::Terminate => Err(Stop::Failed(
-                Error::input(Subject::Connection, "unexpected message"),
-                String::new(),
-            )),
+            Message::Password(_) | Message::Terminate => {
+                Err(Stop::Failed(Error::input(Subject::Connection, "unexpected message"), String::new()))
+            }
         };
         match handled {
             Ok(()) => Ok(()),

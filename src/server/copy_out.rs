@@ -110,7 +110,8 @@ fn field(value: &[u8], format: &CopyFormat, out: &mut BytesMut) {
 }
 
 fn text_field(value: &[u8], delimiter: u8, out: &mut BytesMut) {
-    let special = |byte: &u8| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0b | 0x0c) || *byte == delimiter;
+    let special =
+        |byte: &u8| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0b | 0x0c) || *byte == delimiter;
     if !value.iter().any(special) {
         return out.put_slice(value);
     }
@@ -136,7 +137,8 @@ fn text_field(value: &[u8], delimiter: u8, out: &mut BytesMut) {
 
 /// Quotes where the value has a delimiter, quote or line break, is what stands for NULL, or is `\.` alone.
 fn csv_field(value: &[u8], format: &CopyFormat, out: &mut BytesMut) {
-    let special = |byte: &u8| *byte == format.delimiter || *byte == format.quote || matches!(byte, b'\n' | b'\r');
+    let special =
+        |byte: &u8| *byte == format.delimiter || *byte == format.quote || matches!(byte, b'\n' | b'\r');
     let quoted = value == format.null.as_bytes() || value == b"\\." || value.iter().any(special);
     if !quoted {
         return out.put_slice(value);

@@ -208,7 +208,11 @@ impl RowReader {
     fn binary_row(&mut self, last: bool) -> Result<bool> {
         if !self.begun {
             let Some(length) = binary_header(&self.input).map_err(|m| self.fail(m.to_owned()))? else {
-                return if last { Err(self.fail("COPY file signature not recognized".to_owned())) } else { Ok(false) };
+                return if last {
+                    Err(self.fail("COPY file signature not recognized".to_owned()))
+                } else {
+                    Ok(false)
+                };
             };
             self.input.advance(length);
             self.begun = true;
@@ -230,7 +234,8 @@ impl RowReader {
         let mut texts = vec![];
         for (n, value) in values.iter().enumerate() {
             let oid = types::of_field(self.schema.field(n)).oid;
-            let text = |(start, end): &(usize, usize)| decode::text(row.slice(*start..*end), oid, Format::Binary);
+            let text =
+                |(start, end): &(usize, usize)| decode::text(row.slice(*start..*end), oid, Format::Binary);
             texts.push(value.as_ref().map(text).transpose().map_err(|e| self.in_column(&e, n))?);
         }
         let values: Vec<Option<&[u8]>> = texts.iter().map(|t| t.as_ref().map(|t| t.as_bytes())).collect();
@@ -400,7 +405,8 @@ fn csv_field(input: &[u8], start: usize, format: &CopyFormat) -> Option<(CsvFiel
             None if quoted => return None,
             None => return Some((CsvField::Quoted(value), at)),
             Some(byte) if quoted => {
-                if byte == format.escape && input.get(at + 1).is_some_and(|b| *b == format.quote || *b == format.escape)
+                if byte == format.escape
+                    && input.get(at + 1).is_some_and(|b| *b == format.quote || *b == format.escape)
                 {
                     value.push(input[at + 1]);
                     at += 2;
@@ -547,8 +553,12 @@ mod tests {
     #[test]
     fn broken_rows_are_named() {
         for (kind, text, message, detail) in [
-            (CopyKind::Text, "a\t1\nb\tx\n", "invalid input syntax for type integer: \"x\"",
-                "COPY sales, line 2, column qty"),
+            (
+                CopyKind::Text,
+                "a\t1\nb\tx\n",
+                "invalid input syntax for type integer: \"x\"",
+                "COPY sales, line 2, column qty",
+            ),
             (CopyKind::Text, "a\t1\tz\n", "extra data after last expected column", "COPY sales, line 1"),
             (CopyKind::Csv, "a,1\nb\n", "missing data for column \"qty\"", "COPY sales, line 2"),
             (CopyKind::Csv, "a,1\n\"b,2\n", "unterminated CSV quoted field", "COPY sales, line 2"),

@@ -151,7 +151,8 @@ pub fn read(kind: u8, body: Bytes) -> Result<Message> {
         b'Q' => Message::Query(body.text()?),
         b'P' => {
             let (name, sql) = (body.text()?, body.text()?);
-            let types = (0..body.count()?).map(|_| body.i32().map(|oid| oid as u32)).collect::<Result<_>>()?;
+            let types =
+                (0..body.count()?).map(|_| body.i32().map(|oid| oid as u32)).collect::<Result<_>>()?;
             Message::Parse { name, sql, types }
         }
         b'B' => {

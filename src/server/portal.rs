@@ -43,8 +43,10 @@ impl Connection {
             return Err(failed(Error::input(Subject::Syntax, message)));
         }
         let piece = pieces.pop().unwrap_or(Piece { text: String::new(), offset: 0 });
-        let given: Vec<Option<String>> =
-            types.iter().map(|oid| if *oid == 0 { None } else { types::sql_of_oid(*oid).or(Some("TEXT".to_owned())) }).collect();
+        let given: Vec<Option<String>> = types
+            .iter()
+            .map(|oid| if *oid == 0 { None } else { types::sql_of_oid(*oid).or(Some("TEXT".to_owned())) })
+            .collect();
         let token = self.begin();
         let session = self.session.clone();
         let prepared = tokio::select! {
@@ -111,8 +113,11 @@ impl Connection {
             return Err(Error::input(Subject::Parameter, message));
         }
         if bind.formats.len() > 1 && bind.formats.len() != oids.len() {
-            let message =
-                format!("bind message has {} parameter formats but {} parameters", bind.formats.len(), oids.len());
+            let message = format!(
+                "bind message has {} parameter formats but {} parameters",
+                bind.formats.len(),
+                oids.len()
+            );
             return Err(Error::input(Subject::Parameter, message));
         }
         let code = |n: usize| match bind.formats.as_slice() {

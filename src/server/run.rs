@@ -15,9 +15,9 @@ use super::connection::Connection;
 use super::encode::{ColumnWriter, Format, Style, column};
 use super::errors::notice_response;
 use super::types;
+use crate::Progress;
 use crate::engine::{ClientCopy, Notice, Piece, Query};
 use crate::error::{Error, Result};
-use crate::Progress;
 
 /// How often a running statement is looked at for notices.
 const TICK: Duration = Duration::from_millis(100);
@@ -78,7 +78,8 @@ impl Formats {
     pub fn new(codes: &[i16], columns: usize) -> Result<Self> {
         use crate::error::Subject;
         if codes.len() > 1 && codes.len() != columns {
-            let message = format!("bind message has {} result formats but query has {columns} columns", codes.len());
+            let message =
+                format!("bind message has {} result formats but query has {columns} columns", codes.len());
             return Err(Error::input(Subject::Parameter, message));
         }
         let format = |n: usize| match codes {
@@ -266,7 +267,8 @@ impl Told {
         self.epoch = progress.epoch;
         self.at = Some(Instant::now());
         let loss = progress.train_loss.map(|loss| format!(", loss {loss:.4}")).unwrap_or_default();
-        let valid = progress.valid_loss.map(|loss| format!(", validation loss {loss:.4}")).unwrap_or_default();
+        let valid =
+            progress.valid_loss.map(|loss| format!(", validation loss {loss:.4}")).unwrap_or_default();
         let text = format!("{} epoch {} of {}{loss}{valid}", progress.phase, progress.epoch, progress.epochs);
         let detail = serde_json::json!({
             "phase": progress.phase,

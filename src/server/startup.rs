@@ -14,8 +14,8 @@ use super::auth;
 use super::cancel::Slot;
 use super::connection::Connection;
 use super::errors::{Severity, error_response};
-use super::message::Body;
 use super::listen::{Guest, Shared};
+use super::message::Body;
 use super::wire::{Stream, Wire};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -164,7 +164,8 @@ async fn upgrade(mut wire: Wire, shared: &Arc<Shared>) -> io::Result<Option<Wire
 fn startup(version: i32, mut body: Body) -> Result<Startup> {
     let (major, minor) = (version >> 16, (version & 0xffff) as u16);
     if major != 3 {
-        let message = format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.{MINOR}");
+        let message =
+            format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.{MINOR}");
         return Err(Error::unsupported(message));
     }
     let mut parameters = BTreeMap::new();
@@ -256,7 +257,10 @@ fn set_options(session: &crate::engine::Session, options: &str) -> Result<()> {
             Some(setting) => setting.replace('-', "_"),
             None if word == "-c" => words.next().unwrap_or_default(),
             None => word.strip_prefix("-c").map(str::to_owned).ok_or_else(|| {
-                Error::input(Subject::Connection, format!("invalid command-line argument for server process: {word}"))
+                Error::input(
+                    Subject::Connection,
+                    format!("invalid command-line argument for server process: {word}"),
+                )
             })?,
         };
         let (name, value) = setting.split_once('=').ok_or_else(|| {

@@ -62,7 +62,10 @@ impl Tls {
     pub async fn accept(&self, socket: TcpStream, direct: bool) -> io::Result<TlsStream<TcpStream>> {
         let stream = self.acceptor.accept(socket).await?;
         if direct && stream.get_ref().1.alpn_protocol() != Some(ALPN) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "direct TLS without the ALPN of PostgreSQL"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "direct TLS without the ALPN of PostgreSQL",
+            ));
         }
         Ok(stream)
     }

@@ -183,10 +183,9 @@ pub fn of_type(data_type: &DataType) -> WireType {
         | DataType::Decimal64(p, s)
         | DataType::Decimal128(p, s)
         | DataType::Decimal256(p, s) => WireType { oid: 1700, size: -1, modifier: numeric_modifier(*p, *s) },
-        DataType::Binary
-        | DataType::LargeBinary
-        | DataType::BinaryView
-        | DataType::FixedSizeBinary(_) => plain(17, -1),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            plain(17, -1)
+        }
         DataType::Date32 | DataType::Date64 => plain(1082, 4),
         DataType::Time32(_) | DataType::Time64(_) => plain(1083, 8),
         DataType::Timestamp(_, None) => plain(1114, 8),

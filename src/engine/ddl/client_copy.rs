@@ -24,7 +24,8 @@ use crate::engine::query::{ClientCopy, CopyFormat, CopyIn, CopyKind, Message};
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{fold, repair};
-use crate::engine::storage::{TableName, TableVersion};
+use crate::engine::storage::{DEFAULT_SCHEMA, TableName, TableVersion};
+use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, Result, Subject, did_you_mean};
 
 /// Batches of the client's rows that wait to be written.
@@ -46,12 +47,21 @@ pub async fn copy_to_client(
 /// COPY FROM STDIN: an INSERT of the rows that the client sends.
 pub async fn copy_from_client(
     engine: &Arc<Engine>,
+    state: &SessionState,
     table: &TableName,
     columns: &[Ident],
     options: Vec<(String, String)>,
 ) -> Result<Lowered> {
     let format = read_format(options)?;
-    let target = engine.catalog.provider(table, TableVersion::Latest).await?;
+    let temporary = TemporaryTables::of(state);
+    let target = match temporary.as_ref().filter(|_| table.schema == DEFAULT_SCHEMA) {
+        Some(tables) if tables.has(&table.table) => tables.table(&table.table).await,
+        _ => None,
+    };
+    let target = match target {
+        Some(target) => target,
+        None => engine.catalog.provider(table, TableVersion::Latest).await?,
+    };
     let schema = target.schema();
     let wanted: Vec<String> = match columns.len() {
         0 => schema.fields().iter().map(|f| f.name().clone()).collect(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 
@@ -10,6 +11,7 @@ use crate::engine::query::{ClientCopy, QueryContext, Tag};
 use crate::engine::shared::Engine;
 use crate::engine::sql::ModelChange;
 use crate::engine::storage::{ColumnDefinition, ExternalTable, IfExists, TableDefinition, TableName, View};
+use crate::engine::temporary::TemporaryTables;
 use crate::error::Result;
 
 /// One change; names are resolved and everything that can be checked without doing it is checked.
@@ -17,6 +19,10 @@ use crate::error::Result;
 pub enum Command {
     /// CREATE TABLE, with or without the rows of a query.
     CreateTable { name: TableName, definition: TableDefinition, if_exists: IfExists },
+    /// CREATE TEMPORARY TABLE, with or without the rows of a query.
+    CreateTemporary { name: String, schema: SchemaRef, tables: Arc<TemporaryTables>, skip: bool },
+    /// DROP TABLE of a temporary one.
+    DropTemporary { name: String, tables: Arc<TemporaryTables> },
     /// CREATE EXTERNAL TABLE.
     CreateExternal { name: TableName, table: ExternalTable, if_exists: IfExists },
     /// CREATE VIEW.
@@ -77,7 +83,8 @@ impl Command {
     /// The words of its command tag.
     pub fn words(&self) -> &'static str {
         match self {
-            Self::CreateTable { .. } => "CREATE TABLE",
+            Self::CreateTable { .. } | Self::CreateTemporary { .. } => "CREATE TABLE",
+            Self::DropTemporary { .. } => "DROP TABLE",
             Self::CreateExternal { .. } => "CREATE EXTERNAL TABLE",
             Self::CreateView { .. } => "CREATE VIEW",
             Self::CreateSchema { .. } => "CREATE SCHEMA",
@@ -115,6 +122,10 @@ pub async fn run(
         Command::CreateTable { name, definition, if_exists } => {
             return table::create(engine, &name, definition, rows, if_exists, query).await;
         }
+        Command::CreateTemporary { name, schema, tables, skip } => {
+            return table::create_temporary(&tables, &name, schema, rows, skip, query).await;
+        }
+        Command::DropTemporary { name, tables } => tables.drop_table(&name)?,
         Command::CreateExternal { name, table, if_exists } => {
             table::create_external(engine, &name, table, if_exists, query).await?;
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::common::TableReference;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{
     CreateExternalTable, CreateMemoryTable, DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast,
@@ -18,6 +19,7 @@ use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::external;
 use crate::engine::sql::{fold, shown};
 use crate::engine::storage::{Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View};
+use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, Result, Subject};
 
 /// CREATE EXTERNAL TABLE: the schema is read from the files unless it is given.
@@ -106,6 +108,7 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
     let defaults = column_texts(&table)?;
     let comments = take_comments(&mut table);
     let with_query = table.query.is_some();
+    let temporary = std::mem::take(&mut table.temporary);
     let statement = DfStatement::Statement(Box::new(ast::Statement::CreateTable(table)));
     let plan = state.statement_to_plan(statement).await?;
     let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) = plan else {
@@ -114,6 +117,9 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
     let CreateMemoryTable { name, input, if_not_exists, or_replace, .. } = create;
     let schema: &Schema = input.schema().as_arrow();
     check_column_names(schema.fields().iter().map(|f| f.name().as_str()))?;
+    if temporary {
+        return create_temporary(state, &name, schema, if_not_exists, with_query.then_some(&input), &checks);
+    }
     let mut definition =
         if with_query { TableDefinition::from_query(schema)? } else { declared(schema, &defaults) };
     definition.checks = checks;
@@ -123,6 +129,28 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
     let if_exists = if_exists(or_replace, if_not_exists);
     let command = Command::CreateTable { name: table_name(&name)?, definition, if_exists };
     Ok(Lowered::Command(Box::new(command), with_query.then(|| input.as_ref().clone())))
+}
+
+/// CREATE TEMPORARY TABLE: rows in memory, for this session only.
+fn create_temporary(
+    state: &SessionState,
+    name: &TableReference,
+    schema: &Schema,
+    skip: bool,
+    input: Option<&Arc<LogicalPlan>>,
+    checks: &[Check],
+) -> Result<Lowered> {
+    if let Some(check) = checks.iter().find(|check| !check.name.ends_with("_length")) {
+        let message = format!("temporary tables do not check rows: CHECK ({}) is not supported", check.sql);
+        return Err(Error::unsupported(message));
+    }
+    let tables =
+        TemporaryTables::of(state).ok_or_else(|| Error::internal("the session has no temporary tables"))?;
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_name(shown(field.name())));
+    let fields: Vec<_> = fields.map(|f| if input.is_some() { f.with_nullable(true) } else { f }).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let command = Command::CreateTemporary { name: name.table().to_owned(), schema, tables, skip };
+    Ok(Lowered::Command(Box::new(command), input.map(|plan| plan.as_ref().clone())))
 }
 
 fn declared(schema: &Schema, defaults: &HashMap<String, String>) -> TableDefinition {

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use datafusion::common::TableReference;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::DdlStatement;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
-use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::client_copy::{copy_from_client, copy_to_client};
+use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::copy::{copy_from, copy_to};
 use crate::engine::ddl::create::{added_column, create_external};
 use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::shared::Engine;
 use crate::engine::sql::{CommandStatement, Commented, Copy, End, TableChange, fold};
+use crate::engine::temporary::{TEMPORARY_SCHEMA, TemporaryTables};
 use crate::error::{Error, Result};
 
 /// Lowers what DataFusion planned of DDL.
@@ -22,6 +24,10 @@ pub async fn lower(state: &SessionState, ddl: DdlStatement) -> Result<Lowered> {
         DdlStatement::CreateCatalogSchema(s) => {
             let name = s.schema_name.rsplit('.').next().unwrap_or(&s.schema_name).to_owned();
             Command::CreateSchema { name, if_not_exists: s.if_not_exists }.into()
+        }
+        DdlStatement::DropTable(t) if temporary(state, &t.name).is_some() => {
+            let tables = temporary(state, &t.name).ok_or_else(|| Error::internal("the table has gone"))?;
+            Command::DropTemporary { name: t.name.table().to_owned(), tables }.into()
         }
         DdlStatement::DropTable(t) => {
             Command::DropTable { name: table_name(&t.name)?, if_exists: t.if_exists }.into()
@@ -35,6 +41,12 @@ pub async fn lower(state: &SessionState, ddl: DdlStatement) -> Result<Lowered> {
         }
         other => return Err(Error::unsupported(format!("{} is not supported", other.name()))),
     })
+}
+
+/// The session's temporary tables, when the name is that of one.
+fn temporary(state: &SessionState, name: &TableReference) -> Option<Arc<TemporaryTables>> {
+    let fits = name.schema().is_none_or(|schema| schema == TEMPORARY_SCHEMA);
+    TemporaryTables::of(state).filter(|tables| fits && tables.has(name.table()))
 }
 
 /// Lowers one of our own commands.
@@ -83,7 +95,7 @@ async fn lower_copy(engine: &Arc<Engine>, state: &SessionState, copy: Copy) -> R
             copy_from(engine, state, &object_name(&table)?, &columns, &path, options).await
         }
         Copy::From { table, columns, end: End::Client, options } => {
-            copy_from_client(engine, &object_name(&table)?, &columns, options).await
+            copy_from_client(engine, state, &object_name(&table)?, &columns, options).await
         }
     }
 }

@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use futures::StreamExt;
 
 use crate::engine::query::QueryContext;
 use crate::engine::schemas::SYSTEM_SCHEMA;
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Entry, ExternalTable, IfExists, TableDefinition, TableName};
+use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// How long VACUUM keeps files that no current version needs.
@@ -33,6 +39,30 @@ pub async fn create(
     let created = engine.catalog.create_table(name, definition, rows, if_exists).await?;
     notice_skipped(created.created, query, || format!("table {name} already exists, skipping"));
     Ok(created.rows)
+}
+
+/// CREATE TEMPORARY TABLE, with all of `rows` if given.
+pub async fn create_temporary(
+    tables: &TemporaryTables,
+    name: &str,
+    schema: SchemaRef,
+    rows: Option<SendableRecordBatchStream>,
+    skip: bool,
+    query: &QueryContext,
+) -> Result<u64> {
+    let mut batches = vec![];
+    if let Some(mut rows) = rows {
+        while let Some(batch) = rows.next().await.transpose()? {
+            let columns = batch.columns().iter().zip(schema.fields());
+            let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+            let columns = columns.collect::<Result<Vec<_>, _>>().map_err(DataFusionError::from)?;
+            batches.push(RecordBatch::try_new(Arc::clone(&schema), columns).map_err(DataFusionError::from)?);
+        }
+    }
+    let count = batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
+    let created = tables.create(name, schema, batches, skip)?;
+    notice_skipped(created, query, || format!("table {name} already exists, skipping"));
+    Ok(count)
 }
 
 /// CREATE EXTERNAL TABLE.

@@ -64,7 +64,9 @@ pub const FUNCTIONS: &[Function] = &[
     function("txid_current", "int8", |_| Ok(1_i64.into())),
     function("pg_client_encoding", "name", |_| Ok("UTF8".into())),
     function("getdatabaseencoding", "name", |_| Ok("UTF8".into())),
-    function("pg_encoding_to_char", "name", |call| Ok(if call.int(0) == Some(6) { "UTF8" } else { "" }.into())),
+    function("pg_encoding_to_char", "name", |call| {
+        Ok(if call.int(0) == Some(6) { "UTF8" } else { "" }.into())
+    }),
     function("pg_char_to_encoding", "int4", |_| Ok(6_i64.into())),
     // settings
     lenient("current_setting", "text", current_setting),
@@ -93,12 +95,14 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     function("pg_get_userbyid", "name", |call| {
         let oid = call.int(0).unwrap_or(0);
-        let role = call.snapshot().roles.iter().find(|role| i64::from(role.oid) == oid).map(|r| r.name.clone());
-        Ok(role.unwrap_or_else(|| match oid {
-            oid if oid == i64::from(OWNER_OID) => call.user(),
-            oid => format!("unknown (OID={oid})"),
-        })
-        .into())
+        let role =
+            call.snapshot().roles.iter().find(|role| i64::from(role.oid) == oid).map(|r| r.name.clone());
+        Ok(role
+            .unwrap_or_else(|| match oid {
+                oid if oid == i64::from(OWNER_OID) => call.user(),
+                oid => format!("unknown (OID={oid})"),
+            })
+            .into())
     }),
     function("quote_ident", "text", |call| Ok(call.text(0).map(|text| identifier(&text)).into())),
     function("quote_literal", "text", |call| Ok(call.text(0).map(|text| quoted(&text)).into())),
@@ -159,7 +163,9 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_has_role", "bool", yes),
     function("row_security_active", "bool", no),
     // numbers of things by name
-    function("to_regclass", "regclass", |call| Ok(relation_oid(call, &call.text(0).unwrap_or_default()).into())),
+    function("to_regclass", "regclass", |call| {
+        Ok(relation_oid(call, &call.text(0).unwrap_or_default()).into())
+    }),
     function("to_regtype", "regtype", |call| {
         Ok(call.text(0).and_then(|name| types::by_name(&name)).map(|t| t.oid).into())
     }),
@@ -174,9 +180,7 @@ pub const FUNCTIONS: &[Function] = &[
     function("regclass", "regclass", |call| cast(call, "relation", relation_oid)),
     function("regnamespace", "regnamespace", |call| cast(call, "schema", schema_oid)),
     function("regrole", "regrole", |call| cast(call, "role", role_oid)),
-    function("regtype", "regtype", |call| {
-        cast(call, "type", |_, name| types::by_name(name).map(|t| t.oid))
-    }),
+    function("regtype", "regtype", |call| cast(call, "type", |_, name| types::by_name(name).map(|t| t.oid))),
     function("regproc", "regproc", |call| {
         cast(call, "function", |_, name| Some(procedure_oid(last_part(name))).filter(|oid| *oid != 0))
     }),
@@ -191,6 +195,16 @@ pub const FUNCTIONS: &[Function] = &[
         let name = |oid: i64| procedure_name(oid as u32).map_or_else(|| oid.to_string(), str::to_owned);
         Ok(call.int(0).map(|oid| if oid == 0 { "-".to_owned() } else { name(oid) }).into())
     }),
+    function("oidvectortypes", "text", |call| {
+        let names = call.ints(0).into_iter().map(|oid| types::format_type(oid as u32, None));
+        Ok(names.collect::<Vec<_>>().join(", ").into())
+    }),
+    function("host", "text", null),
+    function("expanded_array", "expanded[]", |call| Ok(Cell::Ints(call.ints(0)))),
+    lenient("json_build_object", "json", json_object),
+    lenient("jsonb_build_object", "jsonb", json_object),
+    lenient("to_json", "json", |call| Ok(call.json(0).to_string().into())),
+    lenient("to_jsonb", "jsonb", |call| Ok(call.json(0).to_string().into())),
     // locks, which statements here do not need
     function("pg_advisory_lock", "void", nothing),
     function("pg_advisory_unlock", "bool", yes),
@@ -200,6 +214,15 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_try_advisory_xact_lock", "bool", yes),
     function("pg_stat_get_numscans", "int8", zero),
 ];
+
+fn json_object(call: &Call<'_>) -> Value {
+    let mut object = serde_json::Map::new();
+    for n in (0..call.len()).step_by(2) {
+        let key = call.text(n).ok_or_else(|| Error::data("null value not allowed for object key"))?;
+        object.insert(key, call.json(n + 1));
+    }
+    Ok(serde_json::Value::Object(object).to_string().into())
+}
 
 fn quoted(text: &str) -> String {
     let doubled = text.replace('\'', "''");

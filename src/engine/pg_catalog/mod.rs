@@ -11,12 +11,13 @@ mod tables;
 mod types;
 mod udf;
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use datafusion::execution::session_state::SessionState;
 
 use crate::engine::schemas::ViewPlanner;
 use crate::engine::settings::SharedVariables;
+use crate::engine::temporary::TemporaryTables;
 
 use procedures::{procedure_name, procedure_oid};
 pub use provider::{CatalogSchema, SnapshotCache};
@@ -29,6 +30,8 @@ pub struct Surroundings {
     pub variables: SharedVariables,
     /// The session.
     pub planner: Weak<dyn ViewPlanner>,
+    /// The session's temporary tables.
+    pub temporary: Arc<TemporaryTables>,
 }
 
 impl Surroundings {

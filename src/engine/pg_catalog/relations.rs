@@ -26,7 +26,12 @@ pub struct Relation {
 /// Schema, name, number, kind, `column:type …` of every relation, tab-separated; taken from a PostgreSQL 15.18.
 const TEXT: &str = include_str!("data/relations.tsv");
 
-static RELATIONS: LazyLock<Vec<Relation>> = LazyLock::new(|| TEXT.lines().filter_map(read).collect());
+/// What the function `pg_get_keywords` gives, as a relation.
+const KEYWORDS: &str =
+    "pg_catalog\tpg_get_keywords\t0\tf\tword:text catcode:char barelabel:bool catdesc:text baredesc:text";
+
+static RELATIONS: LazyLock<Vec<Relation>> =
+    LazyLock::new(|| TEXT.lines().chain([KEYWORDS]).filter_map(read).collect());
 
 fn read(line: &'static str) -> Option<Relation> {
     let mut parts = line.split('\t');
@@ -88,6 +93,11 @@ pub fn arrow_type(pg_type: &str) -> DataType {
 }
 
 fn list(element: &str) -> DataType {
+    // What _pg_expandarray makes of an array: its elements with their numbers.
+    if element == "expanded" {
+        let fields = vec![Field::new("x", DataType::Int64, true), Field::new("n", DataType::Int32, true)];
+        return DataType::List(Arc::new(Field::new("item", DataType::Struct(fields.into()), true)));
+    }
     DataType::List(Arc::new(Field::new("item", arrow_type(element), true)))
 }
 

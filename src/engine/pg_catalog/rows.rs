@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, Int64Builder,
-    ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray, new_null_array,
+    ListArray, ListBuilder, RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    new_null_array,
 };
+use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::relations::Relation;
 use crate::error::{Error, Result};
@@ -108,7 +110,9 @@ impl Rows {
     pub fn push<const N: usize>(&mut self, mut cells: [(&str, Cell); N]) {
         for ((name, pg_type), column) in self.relation.columns.iter().zip(&mut self.columns) {
             let given = cells.iter_mut().find(|(column, _)| column == name);
-            column.push(given.map_or_else(|| default(pg_type), |(_, cell)| std::mem::replace(cell, Cell::Null)));
+            column.push(
+                given.map_or_else(|| default(pg_type), |(_, cell)| std::mem::replace(cell, Cell::Null)),
+            );
         }
     }
 
@@ -144,7 +148,9 @@ fn cell(text: &str, pg_type: &str) -> Cell {
         // A function is written by its name there; what it is called here does not matter, whether there is one does.
         "regproc" => Cell::Int(text.parse().unwrap_or_else(|_| i64::from(super::procedure_oid(text)))),
         "float4" | "float8" => Cell::Float(text.parse().unwrap_or(0.0)),
-        "int2vector" | "oidvector" => Cell::Ints(text.split(' ').filter(|t| !t.is_empty()).map(number).collect()),
+        "int2vector" | "oidvector" => {
+            Cell::Ints(text.split(' ').filter(|t| !t.is_empty()).map(number).collect())
+        }
         "text[]" | "name[]" | "char[]" | "aclitem[]" => {
             let inner = text.trim_start_matches('{').trim_end_matches('}');
             Cell::Texts(inner.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect())
@@ -166,18 +172,24 @@ pub fn array(field: &Field, cells: &[Cell]) -> Result<ArrayRef> {
     let ints = cells.iter().map(int);
     Ok(match field.data_type() {
         DataType::Boolean => Arc::new(
-            cells.iter().map(|c| if let Cell::Bool(b) = c { Some(*b) } else { None }).collect::<BooleanArray>(),
+            cells
+                .iter()
+                .map(|c| if let Cell::Bool(b) = c { Some(*b) } else { None })
+                .collect::<BooleanArray>(),
         ),
         DataType::Int16 => Arc::new(ints.map(|v| v.map(|v| v as i16)).collect::<Int16Array>()),
         DataType::Int32 => Arc::new(ints.map(|v| v.map(|v| v as i32)).collect::<Int32Array>()),
         DataType::Int64 => Arc::new(ints.collect::<Int64Array>()),
-        DataType::Float32 => Arc::new(cells.iter().map(|c| real(c).map(|v| v as f32)).collect::<Float32Array>()),
+        DataType::Float32 => {
+            Arc::new(cells.iter().map(|c| real(c).map(|v| v as f32)).collect::<Float32Array>())
+        }
         DataType::Float64 => Arc::new(cells.iter().map(real).collect::<Float64Array>()),
         DataType::Timestamp(_, _) => {
             Arc::new(ints.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
         }
         DataType::Utf8 => Arc::new(cells.iter().map(text).collect::<StringArray>()),
         DataType::List(element) if element.data_type() == &DataType::Utf8 => texts(cells),
+        DataType::List(element) if element.data_type().is_nested() => expanded(cells, element)?,
         DataType::List(_) => cast(&numbers(cells), field.data_type()).map_err(internal)?,
         other => new_null_array(other, cells.len()),
     })
@@ -207,6 +219,25 @@ fn texts(cells: &[Cell]) -> ArrayRef {
         }
     }
     Arc::new(builder.finish())
+}
+
+/// Arrays of elements with their numbers.
+fn expanded(cells: &[Cell], element: &FieldRef) -> Result<ArrayRef> {
+    let (mut values, mut positions, mut lengths) = (vec![], vec![], vec![]);
+    for cell in cells {
+        let numbers: &[i64] = if let Cell::Ints(numbers) = cell { numbers } else { &[] };
+        values.extend_from_slice(numbers);
+        positions.extend(1..=numbers.len() as i32);
+        lengths.push(numbers.len());
+    }
+    let DataType::Struct(fields) = element.data_type() else { return Err(Error::internal("not a struct")) };
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from(values)), Arc::new(Int32Array::from(positions))];
+    let elements = StructArray::try_new(fields.clone(), columns, None).map_err(internal)?;
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(
+        ListArray::try_new(Arc::clone(element), offsets, Arc::new(elements), None).map_err(internal)?,
+    ))
 }
 
 fn numbers(cells: &[Cell]) -> ArrayRef {

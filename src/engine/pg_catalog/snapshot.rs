@@ -123,7 +123,9 @@ impl Snapshot {
                 let name = TableName::new(schema, name);
                 let object = snapshot.schema(schema).cloned();
                 let rows = engine.catalog.known_row_count(&name);
-                snapshot.relations.extend(object.map(|object| relation(&contents, object, &name, entry, rows)));
+                snapshot
+                    .relations
+                    .extend(object.map(|object| relation(&contents, object, &name, entry, rows)));
             }
         }
         snapshot.relations.extend(models.into_iter().map(|(name, comment, fields)| {
@@ -159,7 +161,8 @@ impl Snapshot {
 
 fn schemas(contents: &Contents) -> Vec<SchemaObject> {
     let schema = |oid: u32, name: &str| SchemaObject { oid, name: name.to_owned() };
-    let mut all: Vec<_> = contents.schemas.keys().map(|name| schema(contents.oids.schema(name), name)).collect();
+    let mut all: Vec<_> =
+        contents.schemas.keys().map(|name| schema(contents.oids.schema(name), name)).collect();
     all.extend([
         schema(FORECASTS_OID, FORECASTS),
         schema(INFORMATION_SCHEMA_OID, "information_schema"),
@@ -222,7 +225,8 @@ fn relation(
         }
         Entry::External(table) => {
             let fields = table.schema.iter().flat_map(|s| s.fields().iter()).map(|f| f.as_ref().clone());
-            let columns = view(oid, schema, name.table.clone(), fields.collect(), None, table.comment.clone());
+            let columns =
+                view(oid, schema, name.table.clone(), fields.collect(), None, table.comment.clone());
             RelationObject { kind: 'f', ..columns }
         }
     }

@@ -42,6 +42,7 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
         "pg_operator" => text(rows, include_str!("data/pg_operator.tsv")),
         "pg_cast" => text(rows, include_str!("data/pg_cast.tsv")),
         "pg_timezone_names" => zones(rows),
+        "pg_get_keywords" => keywords(rows),
         _ => {}
     }
 }
@@ -63,6 +64,7 @@ fn namespaces(rows: &mut Rows, snapshot: &Snapshot) {
 /// Relations of PostgreSQL's own schemas, with the numbers of the schemas.
 fn system_relations() -> impl Iterator<Item = (&'static Relation, u32)> {
     let own = relations::of_schema("pg_catalog").map(|r| (r, 11));
+    let own = own.filter(|(relation, _)| relation.oid != 0);
     own.chain(relations::of_schema("information_schema").map(|r| (r, 13_183)))
 }
 
@@ -161,7 +163,10 @@ fn defaults(rows: &mut Rows, snapshot: &Snapshot) {
 }
 
 fn columns(snapshot: &Snapshot) -> impl Iterator<Item = (&RelationObject, &ColumnObject)> {
-    snapshot.relations.iter().flat_map(|relation| relation.columns.iter().map(move |column| (relation, column)))
+    snapshot
+        .relations
+        .iter()
+        .flat_map(|relation| relation.columns.iter().map(move |column| (relation, column)))
 }
 
 fn constraints(rows: &mut Rows, snapshot: &Snapshot) {
@@ -245,7 +250,11 @@ fn users(rows: &mut Rows, snapshot: &Snapshot) {
 
 /// The name of the role that owns everything.
 fn owner_name(snapshot: &Snapshot) -> String {
-    snapshot.roles.iter().find(|role| role.oid == OWNER_OID).map_or_else(|| "foretell".to_owned(), |r| r.name.clone())
+    snapshot
+        .roles
+        .iter()
+        .find(|role| role.oid == OWNER_OID)
+        .map_or_else(|| "foretell".to_owned(), |r| r.name.clone())
 }
 
 fn tables(rows: &mut Rows, snapshot: &Snapshot) {
@@ -309,6 +318,18 @@ fn statistics(rows: &mut Rows, snapshot: &Snapshot) {
             ("schemaname", relation.schema.name.as_str().into()),
             ("relname", relation.name.as_str().into()),
             ("n_live_tup", relation.rows.map_or(0, |n| n as i64).into()),
+        ]);
+    }
+}
+
+fn keywords(rows: &mut Rows) {
+    for word in datafusion::sql::sqlparser::keywords::ALL_KEYWORDS {
+        rows.push([
+            ("word", word.to_lowercase().into()),
+            ("catcode", "U".into()),
+            ("barelabel", true.into()),
+            ("catdesc", "unreserved".into()),
+            ("baredesc", "can be bare label".into()),
         ]);
     }
 }

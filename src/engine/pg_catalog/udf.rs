@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
@@ -59,6 +59,32 @@ impl Call<'_> {
             Cell::Float(value) => Some(value.to_string()),
             Cell::Bool(value) => Some(value.to_string()),
             _ => None,
+        }
+    }
+
+    /// How many arguments there are.
+    pub fn len(&self) -> usize {
+        self.arguments.len()
+    }
+
+    /// An argument that is an array of numbers.
+    pub fn ints(&self, n: usize) -> Vec<i64> {
+        match self.arguments.get(n) {
+            Some(Cell::Ints(numbers)) => numbers.clone(),
+            _ => vec![],
+        }
+    }
+
+    /// An argument as JSON.
+    pub fn json(&self, n: usize) -> serde_json::Value {
+        match self.arguments.get(n) {
+            None | Some(Cell::Null) => serde_json::Value::Null,
+            Some(Cell::Bool(value)) => (*value).into(),
+            Some(Cell::Int(value)) => (*value).into(),
+            Some(Cell::Float(value)) => (*value).into(),
+            Some(Cell::Text(text)) => text.as_str().into(),
+            Some(Cell::Ints(numbers)) => numbers.clone().into(),
+            Some(Cell::Texts(texts)) => texts.clone().into(),
         }
     }
 
@@ -165,7 +191,8 @@ impl ScalarUDFImpl for CatalogFunction {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let constant = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
-        let arrays = args.args.iter().map(|value| value.clone().into_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        let arrays =
+            args.args.iter().map(|value| value.clone().into_array(rows)).collect::<DfResult<Vec<_>>>()?;
         let columns = arrays.iter().map(cells).collect::<DfResult<Vec<_>>>()?;
         let snapshot = OnceCell::new();
         let mut values = Vec::with_capacity(rows);
@@ -187,6 +214,28 @@ impl ScalarUDFImpl for CatalogFunction {
     }
 }
 
+/// The values of an array of arrays.
+fn lists(array: &ArrayRef) -> DfResult<Vec<Cell>> {
+    let lists = array.as_list::<i32>();
+    let list = |row: usize| -> DfResult<Cell> {
+        if lists.is_null(row) {
+            return Ok(Cell::Null);
+        }
+        let values = cells(&lists.value(row))?;
+        let ints: Option<Vec<i64>> =
+            values.iter().map(|cell| if let Cell::Int(n) = cell { Some(*n) } else { None }).collect();
+        let text = |cell: Cell| match cell {
+            Cell::Text(text) => text,
+            other => format!("{other:?}"),
+        };
+        Ok(match ints {
+            Some(ints) => Cell::Ints(ints),
+            None => Cell::Texts(values.into_iter().map(text).collect()),
+        })
+    };
+    (0..lists.len()).map(list).collect()
+}
+
 /// The values of an array.
 fn cells(array: &ArrayRef) -> DfResult<Vec<Cell>> {
     let text = || -> DfResult<Vec<Cell>> {
@@ -200,7 +249,11 @@ fn cells(array: &ArrayRef) -> DfResult<Vec<Cell>> {
             let numbers = cast(array, &DataType::Int64)?;
             Ok(numbers.as_primitive::<Int64Type>().iter().map(Cell::from).collect())
         }
-        DataType::List(_) => Ok(vec![Cell::Texts(vec![]); array.len()]),
+        DataType::Float32 | DataType::Float64 => {
+            let numbers = cast(array, &DataType::Float64)?;
+            Ok(numbers.as_primitive::<Float64Type>().iter().map(Cell::from).collect())
+        }
+        DataType::List(_) => lists(array),
         _ => text(),
     }
 }

@@ -8,10 +8,12 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::functions::math;
+use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::engine::functions::{self, Scaling};
@@ -24,6 +26,7 @@ pub struct Semantics;
 /// `interval * number`, `number * interval` and `interval / number`.
 impl ExprPlanner for Semantics {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let expr = typed_literals(expr, schema);
         let RawBinaryExpr { op, left, right } = &expr;
         let planned = match op {
             BinaryOperator::Multiply if is_interval(left, schema) && is_number(right, schema) => {
@@ -38,6 +41,38 @@ impl ExprPlanner for Semantics {
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(planned))
+    }
+}
+
+/// A text that is compared with a truth value or an array is one itself: `relhasrules = 't'`, `conkey = '{1}'`.
+fn typed_literals(expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    if !matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
+        return expr;
+    }
+    let as_other = |text: &Expr, other: &Expr| {
+        let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = text else { return None };
+        match other.get_type(schema).ok()? {
+            DataType::Boolean => match text.trim().to_lowercase().as_str() {
+                "t" | "true" | "yes" | "on" | "1" => Some(lit(true)),
+                "f" | "false" | "no" | "off" | "0" => Some(lit(false)),
+                _ => None,
+            },
+            list @ DataType::List(_) => {
+                let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+                let items = inner.split(',').filter(|item| !item.is_empty()).map(|item| lit(item.trim()));
+                Some(cast(make_array(items.collect()), list))
+            }
+            _ => None,
+        }
+    };
+    let RawBinaryExpr { op, left, right } = expr;
+    if let Some(left) = as_other(&left, &right) {
+        return RawBinaryExpr { op, left, right };
+    }
+    match as_other(&right, &left) {
+        Some(right) => RawBinaryExpr { op, left, right },
+        None => RawBinaryExpr { op, left, right },
     }
 }
 

@@ -72,8 +72,14 @@ impl ModelRegistry {
     /// The models of the database in `path`; a writable registry first removes what a killed process left.
     pub fn open(path: &Path, fs: DurableFs, writable: bool) -> Result<Self> {
         let root = path.join("models");
-        let registry =
-            Self { fs, root, writable, changes: Mutex::new(()), generation: AtomicU64::new(0), artifacts: Mutex::new(Artifacts::default()) };
+        let registry = Self {
+            fs,
+            root,
+            writable,
+            changes: Mutex::new(()),
+            generation: AtomicU64::new(0),
+            artifacts: Mutex::new(Artifacts::default()),
+        };
         if writable {
             registry.fs.create_dir_all(&registry.root).map_err(|e| Error::io(&registry.root, &e))?;
             registry.sweep()?;

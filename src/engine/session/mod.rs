@@ -2,6 +2,7 @@
 
 mod cursors;
 mod prepared;
+mod returning;
 mod statements;
 mod transaction;
 
@@ -33,6 +34,7 @@ use crate::engine::settings::SharedVariables;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{self, Body, Piece, Source, Statement};
 use crate::engine::storage::{DEFAULT_SCHEMA, TableName};
+use crate::engine::temporary::TemporaryTables;
 use crate::engine::words::{self, Words};
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
 
@@ -40,8 +42,8 @@ use cursors::Cursors;
 use prepared::PreparedStatements;
 
 pub use prepared::Prepared;
-pub use transaction::TransactionStatus;
 pub(super) use transaction::Transaction;
+pub use transaction::TransactionStatus;
 
 /// Batches that wait for a slow reader.
 const BATCHES_AHEAD: usize = 2;
@@ -79,7 +81,10 @@ impl Session {
             let variables = SharedVariables::default();
             let context = SessionContext::new_with_state(new_state(&engine, variables.clone()));
             let planner: Weak<dyn ViewPlanner> = Weak::<Inner>::clone(weak);
-            let around = Surroundings { variables: variables.clone(), planner };
+            let temporary = Arc::new(TemporaryTables::default());
+            let state = context.state_ref();
+            state.write().config_mut().set_extension(Arc::clone(&temporary));
+            let around = Surroundings { variables: variables.clone(), planner, temporary };
             pg_catalog::functions(&engine, &around).for_each(|function| context.register_udf(function));
             context.register_catalog(CATALOG, Arc::new(Schemas::new(Arc::clone(&engine), around)));
             let (transaction, kept) = (Transaction::default(), Mutex::default());
@@ -299,6 +304,9 @@ impl Inner {
             }
             _ => self.transaction.ensure_works()?,
         }
+        if returning::is_returning(&statement) {
+            return self.run_returning(&statement, query).await;
+        }
         self.run_planned(statement, query).await
     }
 
@@ -331,8 +339,8 @@ impl Inner {
         let Planned { plan, tag, copy, .. } = planned;
         let plan = run_subqueries(&state, plan).await.map_err(|e| located(&e))?;
         let physical = state.create_physical_plan(&plan).await.map_err(|e| located(&e))?;
-        let rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())
-            .map_err(|e| located(&e))?;
+        let rows =
+            datafusion::physical_plan::execute_stream(physical, state.task_ctx()).map_err(|e| located(&e))?;
         let schema = plan_schema(&plan, &rows.schema());
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let task = tokio::spawn(pump(rows, sender, source));
@@ -341,13 +349,14 @@ impl Inner {
         Ok(query.in_transaction(self.transaction.clone()).with_copy(copy))
     }
 
+    fn is_read_only(&self) -> bool {
+        let variables = self.variables.read();
+        variables.is_on("transaction_read_only") || variables.is_on("default_transaction_read_only")
+    }
+
     /// Fails when the statement changes something in a transaction that only reads.
     fn ensure_may_change(&self, planned: &Planned) -> Result<()> {
-        let read_only = || {
-            let variables = self.variables.read();
-            variables.is_on("transaction_read_only") || variables.is_on("default_transaction_read_only")
-        };
-        if !planned.changes || !read_only() {
+        if !planned.changes || !self.is_read_only() {
             return Ok(());
         }
         let message = format!("cannot execute {} in a read-only transaction", planned.tag.command());

@@ -116,6 +116,10 @@ impl PreparedStatements {
 }
 
 fn missing(name: &str) -> Error {
-    let label = if name.is_empty() { "unnamed prepared statement".to_owned() } else { format!("prepared statement \"{name}\"") };
+    let label = if name.is_empty() {
+        "unnamed prepared statement".to_owned()
+    } else {
+        format!("prepared statement \"{name}\"")
+    };
     Error::not_found(Subject::Prepared, format!("{label} does not exist"))
 }

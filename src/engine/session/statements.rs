@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::cursors::Cursor;
 use super::prepared::{Prepared, parse_type};
+use super::returning::{is_returning, without_returning};
 use super::transaction::{TransactionStatus, warning};
 use super::{Inner, plan_schema};
 use crate::engine::query::{Query, QueryContext, Tag};
@@ -18,6 +19,7 @@ use crate::engine::sql::{
     self, Body, Discard, Distance, NewValue, Piece, SessionStatement, Statement, TransactionModes, fold,
 };
 use crate::engine::storage::sql_name;
+use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, Result, Subject};
 
 impl Inner {
@@ -37,7 +39,8 @@ impl Inner {
         if !ends {
             self.transaction.ensure_works()?;
         }
-        let done = |words: &'static str| Ok(Query::ready(empty(), vec![], Arc::clone(&query), Tag::Words(words)));
+        let done =
+            |words: &'static str| Ok(Query::ready(empty(), vec![], Arc::clone(&query), Tag::Words(words)));
         match session {
             SessionStatement::Begin { modes, start } => {
                 self.begin(modes, &query)?;
@@ -113,9 +116,7 @@ impl Inner {
     fn session_columns(&self, session: &SessionStatement) -> Result<Option<SchemaRef>> {
         Ok(match session {
             SessionStatement::Show(None) => Some(text_columns(&["name", "setting", "description"])),
-            SessionStatement::Show(Some(name)) => {
-                Some(text_columns(&[self.setting(name)?.0.as_str()]))
-            }
+            SessionStatement::Show(Some(name)) => Some(text_columns(&[self.setting(name)?.0.as_str()])),
             SessionStatement::Fetch { cursor, show: true, .. } => {
                 Some(Arc::clone(&self.kept().cursors.get(&fold(cursor))?.schema))
             }
@@ -212,6 +213,11 @@ impl Inner {
     }
 
     fn discard(&self, what: Discard) -> Result<&'static str> {
+        if matches!(what, Discard::All | Discard::Temp)
+            && let Some(tables) = TemporaryTables::of(&self.context.state())
+        {
+            tables.clear();
+        }
         if what == Discard::All {
             if self.transaction.status() != TransactionStatus::Idle {
                 let message = "DISCARD ALL cannot run inside a transaction block";
@@ -293,13 +299,13 @@ impl Inner {
                 all.into_iter().map(|(name, value, text)| vec![name, value, text.to_owned()]).collect()
             }
         };
-        let columns = self.session_columns(&SessionStatement::Show(name.map(str::to_owned)))?.unwrap_or_else(empty);
-        let column = |n: usize| {
-            Arc::new(rows.iter().map(|row| Some(row[n].as_str())).collect::<StringArray>()) as _
-        };
+        let columns =
+            self.session_columns(&SessionStatement::Show(name.map(str::to_owned)))?.unwrap_or_else(empty);
+        let column =
+            |n: usize| Arc::new(rows.iter().map(|row| Some(row[n].as_str())).collect::<StringArray>()) as _;
         let arrays = (0..columns.fields().len()).map(column).collect();
-        let batch = RecordBatch::try_new(Arc::clone(&columns), arrays)
-            .map_err(|e| Error::internal(e.to_string()))?;
+        let batch =
+            RecordBatch::try_new(Arc::clone(&columns), arrays).map_err(|e| Error::internal(e.to_string()))?;
         Ok(Query::ready(columns, vec![batch], query, Tag::Told("SHOW", 0, true)))
     }
 
@@ -320,7 +326,11 @@ impl Inner {
     }
 
     /// Parses a statement and types its parameters.
-    pub(super) async fn prepare(self: &Arc<Self>, piece: &Piece, types: &[Option<String>]) -> Result<Prepared> {
+    pub(super) async fn prepare(
+        self: &Arc<Self>,
+        piece: &Piece,
+        types: &[Option<String>],
+    ) -> Result<Prepared> {
         if piece.text.trim().is_empty() {
             return Ok(Prepared { statement: None, types: vec![], columns: None });
         }
@@ -361,15 +371,18 @@ impl Inner {
         statement: &Statement,
         mut types: Vec<Option<ast::DataType>>,
     ) -> Result<Vec<Option<ast::DataType>>> {
-        let plan = self.plan_typed(sql::typed(statement, &types)).await?;
+        let (statement, arrays) = sql::elements_for_arrays(statement);
+        let plan = self.plan_typed(without_returning(sql::typed(&statement, &types))).await?;
         let found = plan.get_parameter_types().map_err(Error::from)?;
         for (n, slot) in types.iter_mut().enumerate() {
             if slot.is_none() {
                 let inferred = found.get(&format!("${}", n + 1)).and_then(Option::as_ref);
-                *slot = Some(match inferred {
-                    Some(DataType::Null) | None => sql::UNKNOWN,
-                    Some(data_type) => parse_type(&sql_name(data_type)).unwrap_or(sql::UNKNOWN),
-                });
+                let array = if arrays.contains(&n) { "[]" } else { "" };
+                let name = match inferred {
+                    Some(DataType::Null) | None => sql::UNKNOWN.to_string(),
+                    Some(data_type) => sql_name(data_type),
+                };
+                *slot = Some(parse_type(&format!("{name}{array}")).unwrap_or(sql::UNKNOWN));
             }
         }
         Ok(types)
@@ -383,6 +396,9 @@ impl Inner {
 
     /// The columns of the rows of a statement whose parameters are typed.
     async fn columns(&self, statement: Statement) -> Result<Option<SchemaRef>> {
+        if is_returning(&statement) {
+            return self.returning_columns(&statement).await;
+        }
         let (state, source) = self.planning_state(&statement);
         let planned = self.plan(&state, statement).await.map_err(|e| e.located(&source))?;
         let rows = planned.tag == Tag::Rows && planned.copy.is_none();

@@ -123,9 +123,11 @@ impl Transaction {
 }
 
 fn position(block: &Block, name: &str) -> Result<usize> {
-    block.savepoints.iter().rposition(|(n, _)| n == name).ok_or_else(|| {
-        Error::not_found(Subject::Transaction, format!("savepoint \"{name}\" does not exist"))
-    })
+    block
+        .savepoints
+        .iter()
+        .rposition(|(n, _)| n == name)
+        .ok_or_else(|| Error::not_found(Subject::Transaction, format!("savepoint \"{name}\" does not exist")))
 }
 
 /// What ROLLBACK has to say about changes that stay.

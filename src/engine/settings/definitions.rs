@@ -67,9 +67,8 @@ const fn reported(
 use Values::{Bool, Fixed, Integer, Only, Real, Text, Time, Words};
 
 const LEVELS: &[&str] = &["serializable", "repeatable read", "read committed", "read uncommitted"];
-const MESSAGES: &[&str] = &[
-    "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error",
-];
+const MESSAGES: &[&str] =
+    &["debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error"];
 
 /// All settings, by name.
 pub const DEFINITIONS: &[Definition] = &[
@@ -78,7 +77,12 @@ pub const DEFINITIONS: &[Definition] = &[
     setting("backslash_quote", "safe_encoding", Text, "Accepted, without effect."),
     setting("block_size", "8192", Fixed, "Size of a disk block."),
     setting("bytea_output", "hex", Words(&["hex", "escape"]), "Output format of bytea."),
-    setting("check_function_bodies", "on", Bool, "Accepted, without effect: there are no functions to check."),
+    setting(
+        "check_function_bodies",
+        "on",
+        Bool,
+        "Accepted, without effect: there are no functions to check.",
+    ),
     reported("client_encoding", "UTF8", Only(&["utf8", "utf-8", "unicode"]), "Character set of the client."),
     setting("client_min_messages", "notice", Words(MESSAGES), "Least level of messages that are sent."),
     setting("cursor_tuple_fraction", "0.1", Real, "Accepted, without effect."),
@@ -102,10 +106,20 @@ pub const DEFINITIONS: &[Definition] = &[
     reported("default_transaction_read_only", "off", Bool, "New transactions refuse changes."),
     setting("enable_seqscan", "on", Bool, "Accepted, without effect."),
     setting("escape_string_warning", "on", Bool, "Accepted, without effect."),
-    setting("extra_float_digits", "1", Integer(-15, 3), "Floats are written in the fewest digits that read back."),
+    setting(
+        "extra_float_digits",
+        "1",
+        Integer(-15, 3),
+        "Floats are written in the fewest digits that read back.",
+    ),
     setting("geqo", "on", Bool, "Accepted, without effect."),
     setting("hot_standby", "on", Fixed, "Queries during recovery."),
-    setting("idle_in_transaction_session_timeout", "0", Time, "Longest wait for a statement inside a transaction."),
+    setting(
+        "idle_in_transaction_session_timeout",
+        "0",
+        Time,
+        "Longest wait for a statement inside a transaction.",
+    ),
     setting("idle_session_timeout", "0", Time, "Longest wait for a statement outside a transaction."),
     reported("in_hot_standby", "off", Fixed, "True on a standby."),
     reported("integer_datetimes", "on", Fixed, "Dates and times are whole numbers on the wire."),
@@ -137,11 +151,20 @@ pub const DEFINITIONS: &[Definition] = &[
     reported("session_authorization", "", Text, "The role that logged in."),
     setting("session_replication_role", "origin", Text, "Accepted, without effect."),
     setting("ssl", "off", Fixed, "True when the server takes TLS."),
-    reported("standard_conforming_strings", "on", Only(&["on", "true", "yes", "1"]), "Backslashes are characters."),
+    reported(
+        "standard_conforming_strings",
+        "on",
+        Only(&["on", "true", "yes", "1"]),
+        "Backslashes are characters.",
+    ),
     setting("statement_timeout", "0", Time, "Time after which a statement is stopped."),
     setting("synchronize_seqscans", "on", Bool, "Accepted, without effect."),
-    setting("synchronous_commit", "on", Words(&["on", "off", "local", "remote_write", "remote_apply"]),
-        "Accepted, without effect: what is acknowledged is on the disk."),
+    setting(
+        "synchronous_commit",
+        "on",
+        Words(&["on", "off", "local", "remote_write", "remote_apply"]),
+        "Accepted, without effect: what is acknowledged is on the disk.",
+    ),
     setting("tcp_keepalives_idle", "60", Integer(0, i32::MAX as i64), "Accepted, without effect."),
     setting("temp_buffers", "1024", Text, "Accepted, without effect."),
     reported("TimeZone", "UTC", Text, "Zone of times that are shown and read."),

@@ -173,7 +173,10 @@ fn checked(definition: &Definition, value: &str) -> Result<String> {
 fn zone(value: &str) -> Result<String> {
     use datafusion::arrow::array::timezone::Tz;
     let value = value.trim();
-    if value.eq_ignore_ascii_case("utc") || value.eq_ignore_ascii_case("gmt") || value.eq_ignore_ascii_case("z") {
+    if value.eq_ignore_ascii_case("utc")
+        || value.eq_ignore_ascii_case("gmt")
+        || value.eq_ignore_ascii_case("z")
+    {
         return Ok(if value.eq_ignore_ascii_case("gmt") { "GMT".to_owned() } else { "UTC".to_owned() });
     }
     value.parse::<Tz>().map(|_| value.to_owned()).map_err(|_| {

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr,
-    TableFactor, Value, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use crate::engine::sql::literal::literal;
@@ -33,6 +33,7 @@ impl VisitorMut for Rewrites {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         replace_hidden(select);
+        label_schemas(select);
         ControlFlow::Continue(())
     }
 
@@ -40,6 +41,8 @@ impl VisitorMut for Rewrites {
         if let TableFactor::Table { name, args: Some(_), .. } = factor {
             strip_schema(name);
         }
+        rewrite_table_function(factor);
+        select_from_scalar(factor);
         ControlFlow::Continue(())
     }
 
@@ -64,7 +67,11 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: vec![],
+        }),
         filter: None,
         null_treatment: None,
         over: None,
@@ -75,8 +82,17 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 fn rewrite(expr: &mut Expr) {
     match expr {
         Expr::Collate { expr: inner, .. } => *expr = taken(inner),
-        Expr::Function(function) => rewrite_function(function),
+        Expr::Function(function) => {
+            rewrite_function(function);
+            rewrite_call(expr);
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::PGOverlap, right } => {
+            *expr = call("array_has_any", vec![taken(left), taken(right)]);
+        }
         Expr::BinaryOp { op, .. } => rewrite_operator(op),
+        Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+            escape_by_backslash(pattern, escape_char);
+        }
         Expr::Cast { .. } => rewrite_cast(expr),
         Expr::AnyOp { .. } | Expr::AllOp { .. } => rewrite_quantified(expr),
         Expr::Identifier(word) if word.quote_style.is_none() => {
@@ -87,8 +103,51 @@ fn rewrite(expr: &mut Expr) {
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call("timezone", vec![taken(time_zone), taken(timestamp)]);
         }
-        Expr::Subquery(query) => make_scalar(query),
+        Expr::Subquery(query) => {
+            if let Some(condition) = make_scalar(query) {
+                let query = Expr::Subquery(query.clone());
+                let when = ast::CaseWhen { condition, result: query };
+                *expr = case(vec![when]);
+            }
+        }
+        Expr::Case { .. } => search_cases(expr),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            if let [ast::AccessExpr::Dot(Expr::Identifier(field))] = access_chain.as_slice()
+                && calls_function(root)
+            {
+                let name = Expr::Value(Value::SingleQuotedString(fold(field)).with_empty_span());
+                *expr = call("get_field", vec![taken(root), name]);
+            }
+        }
         _ => {}
+    }
+}
+
+fn case(conditions: Vec<ast::CaseWhen>) -> Expr {
+    let token = ast::helpers::attached_token::AttachedToken::empty;
+    Expr::Case { case_token: token(), end_token: token(), operand: None, conditions, else_result: None }
+}
+
+/// `CASE x WHEN 't' THEN …` as `CASE WHEN x = 't' THEN …`, which compares what it compares by their types.
+fn search_cases(expr: &mut Expr) {
+    let Expr::Case { operand, conditions, .. } = expr else { return };
+    let text = |when: &ast::CaseWhen| matches!(&when.condition, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)));
+    if !conditions.iter().all(text) {
+        return;
+    }
+    let Some(operand) = operand.take() else { return };
+    for when in conditions {
+        let right = Box::new(taken(&mut when.condition));
+        when.condition = Expr::BinaryOp { left: operand.clone(), op: BinaryOperator::Eq, right };
+    }
+}
+
+/// True for a call, in parentheses or not.
+fn calls_function(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => calls_function(inner),
+        Expr::Function(_) => true,
+        _ => false,
     }
 }
 
@@ -106,26 +165,207 @@ fn rewrite_function(function: &mut Function) {
     let Some(ObjectNamePart::Identifier(word)) = function.name.0.last_mut() else { return };
     // Special words are functions without parentheses.
     let special = ["current_user", "session_user", "user", "current_catalog"];
-    if matches!(function.args, FunctionArguments::None) && special.contains(&word.value.to_lowercase().as_str()) {
+    if matches!(function.args, FunctionArguments::None)
+        && special.contains(&word.value.to_lowercase().as_str())
+    {
         word.value = word.value.to_lowercase();
         let args = FunctionArgumentList { duplicate_treatment: None, args: vec![], clauses: vec![] };
         function.args = FunctionArguments::List(args);
     }
-    // ARRAY(SELECT …) collects the rows of a query.
-    if word.value.eq_ignore_ascii_case("array")
+}
+
+/// Calls that are written as other expressions here.
+fn rewrite_call(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    let Some(name) = function.name.0.last().and_then(|part| part.as_ident()).map(fold) else { return };
+    if name == "array"
         && let FunctionArguments::Subquery(query) = &mut function.args
     {
         collect_rows(query);
+        *expr = Expr::Subquery(query.clone());
+        return;
+    }
+    let mut arguments = match &function.args {
+        FunctionArguments::List(list) if function.over.is_none() => plain_arguments(list),
+        _ => return,
+    };
+    let one = || Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
+    match (name.as_str(), arguments.len()) {
+        ("array_upper", 2) => *expr = cast(call("array_length", arguments), DataType::BigInt(None)),
+        ("array_lower", 2) => *expr = one(),
+        ("generate_subscripts", 2 | 3) => {
+            arguments.truncate(2);
+            let length = cast(call("array_length", arguments), DataType::BigInt(None));
+            *expr = call("unnest", vec![call("generate_series", vec![one(), length])]);
+        }
+        ("generate_series", _) => *expr = call("unnest", vec![call("generate_series", arguments)]),
+        ("_pg_expandarray", 1) => *expr = call("unnest", vec![call("expanded_array", arguments)]),
+        _ => {}
     }
 }
 
-/// `(SELECT x …)` as `(SELECT array_agg(x) …)`.
+fn plain_arguments(list: &FunctionArgumentList) -> Vec<Expr> {
+    let plain = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    list.args.iter().filter_map(plain).collect()
+}
+
+/// `(SELECT x … ORDER BY y)` as `(SELECT array_agg(x ORDER BY y) …)`.
 fn collect_rows(query: &mut Query) {
+    let order = match query.order_by.take().map(|order| order.kind) {
+        Some(ast::OrderByKind::Expressions(exprs)) => exprs,
+        _ => vec![],
+    };
     if let SetExpr::Select(select) = query.body.as_mut()
         && let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
             select.projection.as_mut_slice()
     {
         *expr = call("array_agg", vec![taken(expr)]);
+        if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
+            && !order.is_empty()
+        {
+            list.clauses.push(ast::FunctionArgumentClause::OrderBy(order));
+        }
+    }
+}
+
+/// LIKE with another escape than a backslash: the pattern with backslashes.
+fn escape_by_backslash(pattern: &mut Box<Expr>, escape: &mut Option<ast::ValueWithSpan>) {
+    let text = |text: &str| Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span());
+    let Some(Value::SingleQuotedString(character)) = escape.as_ref().map(|value| value.value.clone()) else {
+        return;
+    };
+    if character == "\\" {
+        return;
+    }
+    *escape = None;
+    if let Expr::Value(value) = pattern.as_ref()
+        && let Value::SingleQuotedString(plain) = &value.value
+    {
+        let doubled = plain.replace('\\', "\\\\");
+        let escaped = if character.is_empty() { doubled } else { doubled.replace(&character, "\\") };
+        **pattern = text(&escaped);
+        return;
+    }
+    let doubled = call("replace", vec![taken(pattern), text("\\"), text("\\\\")]);
+    **pattern = match character.is_empty() {
+        true => doubled,
+        false => call("replace", vec![doubled, text(&character), text("\\")]),
+    };
+}
+
+/// Functions in FROM that are read otherwise here.
+fn rewrite_table_function(factor: &mut TableFactor) {
+    let TableFactor::Table { name, args, alias, with_ordinality, .. } = factor else { return };
+    let (Some(arguments), [ObjectNamePart::Identifier(word)]) = (args.as_mut(), name.0.as_slice()) else {
+        return;
+    };
+    match fold(word).as_str() {
+        "pg_show_all_settings" => {
+            *name = ObjectName::from(vec![Ident::new("pg_settings")]);
+            *args = None;
+        }
+        "pg_get_keywords" => {
+            *name = ObjectName::from(vec![Ident::new("pg_catalog"), Ident::new("pg_get_keywords")]);
+            *args = None;
+        }
+        "generate_series" => {
+            for arg in &mut arguments.args {
+                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg
+                    && matches!(expr, Expr::Function(_) | Expr::Cast { .. })
+                {
+                    *expr = cast(taken(expr), DataType::BigInt(None));
+                }
+            }
+        }
+        "unnest" => {
+            let list = FunctionArgumentList {
+                duplicate_treatment: None,
+                args: arguments.args.clone(),
+                clauses: vec![],
+            };
+            *factor = TableFactor::UNNEST {
+                alias: alias.clone(),
+                array_exprs: plain_arguments(&list),
+                with_offset: false,
+                with_offset_alias: None,
+                with_ordinality: *with_ordinality,
+            };
+        }
+        _ => {}
+    }
+}
+
+/// Scalar functions that clients call in FROM.
+const SCALARS_IN_FROM: [&str; 9] = [
+    "current_database",
+    "current_schema",
+    "version",
+    "upper",
+    "lower",
+    "current_setting",
+    "set_config",
+    "now",
+    "pg_backend_pid",
+];
+
+/// `FROM f(x) AS a` of a scalar function, as a query of one row.
+fn select_from_scalar(factor: &mut TableFactor) {
+    let TableFactor::Table { name, args: Some(arguments), alias, .. } = factor else { return };
+    let [ObjectNamePart::Identifier(word)] = name.0.as_slice() else { return };
+    let function = fold(word);
+    if !SCALARS_IN_FROM.contains(&function.as_str()) {
+        return;
+    }
+    let column = alias.as_ref().and_then(|alias| alias.columns.first()).map(|column| column.name.clone());
+    let label =
+        column.or_else(|| alias.as_ref().map(|alias| alias.name.clone())).unwrap_or_else(|| word.clone());
+    let list =
+        FunctionArgumentList { duplicate_treatment: None, args: arguments.args.clone(), clauses: vec![] };
+    let expr = call(&function, plain_arguments(&list));
+    let mut query = crate::engine::sql::train::select_from(
+        crate::engine::sql::train::table(ObjectName::from(vec![Ident::new("t")])),
+        None,
+    );
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.from = vec![];
+        select.projection = vec![SelectItem::ExprWithAlias { expr, alias: label }];
+    }
+    let alias = alias
+        .clone()
+        .or_else(|| Some(ast::TableAlias { explicit: true, name: word.clone(), columns: vec![], at: None }));
+    *factor = TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None };
+}
+
+/// `t.*` of a table that FROM writes with its schema: the table gets its last word as an alias.
+fn label_schemas(select: &mut Select) {
+    let starred: Vec<String> = select
+        .projection
+        .iter()
+        .filter_map(|item| match item {
+            SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                if name.0.len() == 1 {
+                    name.0[0].as_ident().map(fold)
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        })
+        .collect();
+    let tables = select.from.iter_mut().flat_map(|table| {
+        std::iter::once(&mut table.relation).chain(table.joins.iter_mut().map(|join| &mut join.relation))
+    });
+    for factor in tables {
+        if let TableFactor::Table { name, alias: alias @ None, args: None, .. } = factor
+            && name.0.len() > 1
+            && let Some(last) = name.0.last().and_then(|part| part.as_ident())
+            && starred.contains(&fold(last))
+        {
+            *alias = Some(ast::TableAlias { explicit: true, name: last.clone(), columns: vec![], at: None });
+        }
     }
 }
 
@@ -187,6 +427,9 @@ fn rewrite_cast(expr: &mut Expr) {
         return;
     }
     let Some(name) = custom(data_type) else {
+        if matches!(data_type, DataType::JSON | DataType::JSONB | DataType::Uuid) {
+            *data_type = DataType::Text;
+        }
         if let DataType::Array(_) = data_type {
             *data_type = plain_array(data_type);
         }
@@ -198,9 +441,9 @@ fn rewrite_cast(expr: &mut Expr) {
     }
     match name.as_str() {
         "oid" | "xid" | "cid" => *expr = call("oid", vec![taken(inner)]),
-        "name" | "char" | "cstring" | "text" | "unknown" | "citext" | "aclitem" | "uuid" | "json" | "jsonb"
-        | "regconfig" | "regprocedure" | "character_data" | "sql_identifier" | "yes_or_no" | "bpchar"
-        | "varchar" => {
+        "tid" | "name" | "char" | "cstring" | "text" | "unknown" | "citext" | "aclitem" | "uuid" | "json"
+        | "jsonb" | "regconfig" | "regprocedure" | "character_data" | "sql_identifier" | "yes_or_no"
+        | "bpchar" | "varchar" => {
             *data_type = DataType::Text;
         }
         "int2" => *data_type = DataType::SmallInt(None),
@@ -325,29 +568,40 @@ fn elements(array: Expr) -> Result<Vec<Expr>, Expr> {
 }
 
 /// DataFusion takes a subquery that refers to the outer query as one value only when it cannot have two rows: an
-/// aggregate says so, which fails for two rows, or takes the first where LIMIT 1 does.
-fn make_scalar(query: &mut Query) {
+/// aggregate says so, which fails for two rows, or takes the first where LIMIT 1 does. Conditions on the outer query
+/// alone are given back, to be asked before the subquery.
+fn make_scalar(query: &mut Query) -> Option<Expr> {
     let first = match (&query.limit_clause, &query.order_by, &query.fetch) {
         (None, None, None) => false,
         (Some(limit), _, None) if is_one(limit) => true,
-        _ => return,
+        _ => return None,
     };
     let order = match query.order_by.as_ref().map(|order| &order.kind) {
         Some(ast::OrderByKind::Expressions(exprs)) => exprs.clone(),
-        Some(ast::OrderByKind::All(_)) => return,
+        Some(ast::OrderByKind::All(_)) => return None,
         None => vec![],
     };
-    let SetExpr::Select(select) = query.body.as_mut() else { return };
-    if !select.group_by_is_empty() || select.distinct.is_some() || select.having.is_some() || !looks_outside(select) {
-        return;
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    if !select.group_by_is_empty()
+        || select.distinct.is_some()
+        || select.having.is_some()
+        || !looks_outside(select)
+    {
+        return None;
     }
-    let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] = select.projection.as_mut_slice()
-    else {
-        return;
+    let aggregate = match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] => is_aggregate(expr),
+        _ => return None,
     };
-    if is_aggregate(expr) {
-        return;
+    if aggregate {
+        return None;
     }
+    let outer = split_conditions(select);
+    let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
+        select.projection.as_mut_slice()
+    else {
+        return None;
+    };
     *expr = call(if first { "first_value" } else { "single_value" }, vec![taken(expr)]);
     if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
         && !order.is_empty()
@@ -356,6 +610,101 @@ fn make_scalar(query: &mut Query) {
     }
     query.order_by = None;
     query.limit_clause = None;
+    outer
+}
+
+/// Takes the conditions on the outer query alone out of WHERE, and writes the inner side of an equality where other
+/// conditions have its outer side: what is left refers to the outer query by equalities only.
+fn split_conditions(select: &mut Select) -> Option<Expr> {
+    let labels = labels(select);
+    let mut conditions = vec![];
+    conjuncts(select.selection.take()?, &mut conditions);
+    let outer_only = |expr: &Expr| {
+        let tables = tables_of(expr);
+        !tables.is_empty() && !tables.iter().any(|table| labels.contains(table)) && is_plain(expr)
+    };
+    let (outer, mut inner): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(outer_only);
+    let is_outer = |expr: &Expr| matches!(expr, Expr::CompoundIdentifier(_)) && outer_only(expr);
+    let equal: Vec<(Expr, Expr)> = inner
+        .iter()
+        .filter_map(|condition| match condition {
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if is_outer(right) && !is_outer(left) => {
+                Some((right.as_ref().clone(), left.as_ref().clone()))
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if is_outer(left) && !is_outer(right) => {
+                Some((left.as_ref().clone(), right.as_ref().clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    for condition in &mut inner {
+        if !matches!(condition, Expr::BinaryOp { op: BinaryOperator::Eq, .. }) {
+            let _ = ast::visit_expressions_mut(condition, |expr| {
+                if let Some((_, inside)) = equal.iter().find(|(outside, _)| same_column(outside, expr)) {
+                    *expr = inside.clone();
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+    }
+    select.selection = joined(inner);
+    joined(outer)
+}
+
+/// True for the same column, wherever it stands.
+fn same_column(a: &Expr, b: &Expr) -> bool {
+    match (a, b) {
+        (Expr::CompoundIdentifier(a), Expr::CompoundIdentifier(b)) => {
+            a.iter().map(fold).eq(b.iter().map(fold))
+        }
+        _ => false,
+    }
+}
+
+fn conjuncts(expr: Expr, found: &mut Vec<Expr>) {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            conjuncts(*left, found);
+            conjuncts(*right, found);
+        }
+        Expr::Nested(inner) => conjuncts(*inner, found),
+        other => found.push(other),
+    }
+}
+
+fn joined(conditions: Vec<Expr>) -> Option<Expr> {
+    conditions.into_iter().reduce(|left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
+    })
+}
+
+/// The tables that the columns of an expression are written after.
+fn tables_of(expr: &Expr) -> Vec<String> {
+    let mut tables = vec![];
+    let _ = ast::visit_expressions(expr, |expr| {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && parts.len() > 1
+        {
+            tables.push(fold(&parts[parts.len() - 2]));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    tables
+}
+
+/// True for an expression without a subquery and without a column whose table is not told.
+fn is_plain(expr: &Expr) -> bool {
+    let mut plain = true;
+    let _ = ast::visit_expressions(expr, |expr| {
+        plain &= !matches!(
+            expr,
+            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Identifier(_)
+        );
+        ControlFlow::<()>::Continue(())
+    });
+    plain
 }
 
 fn is_one(limit: &ast::LimitClause) -> bool {
@@ -367,12 +716,27 @@ fn is_one(limit: &ast::LimitClause) -> bool {
     }
 }
 
-/// True when a condition names a table that FROM does not.
+/// True when a column is written after a table that FROM does not have.
 fn looks_outside(select: &Select) -> bool {
+    let labels = labels(select);
+    let mut outside = false;
+    let _ = ast::visit_expressions(select, |expr| {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && parts.len() > 1
+        {
+            outside |= !labels.contains(&fold(&parts[parts.len() - 2]));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    outside
+}
+
+/// What the columns of the tables of FROM may be written after.
+fn labels(select: &Select) -> Vec<String> {
     let factors = select.from.iter().flat_map(|table| {
         std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation))
     });
-    let labels: Vec<String> = factors
+    factors
         .filter_map(|factor| match factor {
             TableFactor::Table { alias: Some(alias), .. }
             | TableFactor::Derived { alias: Some(alias), .. }
@@ -381,17 +745,7 @@ fn looks_outside(select: &Select) -> bool {
             TableFactor::Table { name, .. } => name.0.last()?.as_ident().map(fold),
             _ => None,
         })
-        .collect();
-    let mut outside = false;
-    let _ = ast::visit_expressions(select, |expr| {
-        if let Expr::CompoundIdentifier(parts) = expr
-            && let [table, _] = parts.as_slice()
-        {
-            outside |= !labels.contains(&fold(table));
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    outside
+        .collect()
 }
 
 trait GroupByIsEmpty {
@@ -407,8 +761,22 @@ impl GroupByIsEmpty for Select {
 /// True for an expression with an aggregate that is known by name.
 fn is_aggregate(expr: &Expr) -> bool {
     const NAMES: &[&str] = &[
-        "count", "sum", "min", "max", "avg", "array_agg", "string_agg", "bool_and", "bool_or", "first_value",
-        "last_value", "median", "stddev", "var_pop", "single_value", "json_agg",
+        "count",
+        "sum",
+        "min",
+        "max",
+        "avg",
+        "array_agg",
+        "string_agg",
+        "bool_and",
+        "bool_or",
+        "first_value",
+        "last_value",
+        "median",
+        "stddev",
+        "var_pop",
+        "single_value",
+        "json_agg",
     ];
     let mut found = false;
     let _ = ast::visit_expressions(expr, |expr| {
@@ -442,7 +810,8 @@ fn replace_hidden(select: &mut Select) {
             if !HIDDEN.contains(&column.as_str()) {
                 return ControlFlow::Continue(());
             }
-            let found = self.tables.iter().find(|(label, _)| table.as_ref().is_none_or(|table| table == label));
+            let found =
+                self.tables.iter().find(|(label, _)| table.as_ref().is_none_or(|table| table == label));
             if let Some((_, name)) = found {
                 *expr = hidden(&column, name);
             }
@@ -494,13 +863,17 @@ mod tests {
             ("SELECT a::pg_catalog.regclass::pg_catalog.text", "SELECT regclass_text(regclass(a))"),
             ("SELECT a::pg_catalog.int4, b::name", "SELECT a::INT, b::TEXT"),
             ("SELECT a = ANY (ARRAY['r', 'v'])", "SELECT a IN ('r', 'v')"),
-            ("SELECT a = ANY ('{r,v}')", "SELECT a IN ('r', 'v')"),
+            ("SELECT a = ANY ('{r,v}')", "SELECT a IN (CAST('r' AS TEXT), CAST('v' AS TEXT))"),
             ("SELECT a <> ALL (b)", "SELECT NOT array_has(b, a)"),
             ("SELECT a = ANY ('{1,2}'::oid[])", "SELECT a IN (CAST(1 AS BIGINT), CAST(2 AS BIGINT))"),
-            ("SELECT (SELECT d.x FROM d WHERE d.i = o.i) FROM o",
-                "SELECT (SELECT single_value(d.x) FROM d WHERE d.i = o.i) FROM o"),
-            ("SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
-                "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o"),
+            (
+                "SELECT (SELECT d.x FROM d WHERE d.i = o.i) FROM o",
+                "SELECT (SELECT single_value(d.x) FROM d WHERE d.i = o.i) FROM o",
+            ),
+            (
+                "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
+                "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
+            ),
             ("SELECT c.tableoid FROM pg_class c", "SELECT regclass('pg_class') FROM pg_class c"),
             ("SELECT t AT TIME ZONE 'UTC'", "SELECT timezone('UTC', t)"),
             ("SELECT current_user, current_schema", "SELECT current_user(), current_schema()"),

@@ -109,7 +109,8 @@ fn other_end(parser: &mut Parser<'_>, stream: &str) -> Result<End, ParserError> 
 fn old_option(parser: &mut Parser<'_>) -> Result<Option<(String, String)>, ParserError> {
     let n = usize::from(is_word_at(parser, 0, "with"));
     let is = |word: &str| is_word_at(parser, n, word);
-    let found = ["csv", "binary", "header", "delimiter", "null", "quote", "escape"].into_iter().find(|w| is(w));
+    let found =
+        ["csv", "binary", "header", "delimiter", "null", "quote", "escape"].into_iter().find(|w| is(w));
     let Some(word) = found else { return Ok(None) };
     accept(parser, &["with"]);
     accept(parser, &[word]);

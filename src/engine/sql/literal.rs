@@ -57,7 +57,8 @@ pub fn numeric(text: &str) -> Option<Expr> {
     if !plain(whole) || !plain(fraction) || whole.len() + fraction.len() == 0 {
         return None;
     }
-    let info = ExactNumberInfo::PrecisionAndScale((whole.len() + fraction.len()) as u64, fraction.len() as i64);
+    let info =
+        ExactNumberInfo::PrecisionAndScale((whole.len() + fraction.len()) as u64, fraction.len() as i64);
     Some(cast(value(Value::SingleQuotedString(text.to_owned())), DataType::Numeric(info)))
 }
 
@@ -203,8 +204,11 @@ mod tests {
             ("2026-01-31", "DATE", "CAST('2026-01-31' AS DATE)"),
             ("{1,NULL, 2}", "BIGINT[]", "CAST(ARRAY[1, CAST(NULL AS BIGINT), 2] AS BIGINT[])"),
             ("{}", "TEXT[]", "CAST(ARRAY[] AS TEXT[])"),
-            (r#"{"a,b","c\"d",NULL,"NULL"}"#, "TEXT[]",
-                "CAST(ARRAY['a,b', 'c\"d', CAST(NULL AS TEXT), 'NULL'] AS TEXT[])"),
+            (
+                r#"{"a,b","c\"d",NULL,"NULL"}"#,
+                "TEXT[]",
+                "CAST(ARRAY['a,b', 'c\"d', CAST(NULL AS TEXT), 'NULL'] AS TEXT[])",
+            ),
         ] {
             assert_eq!(literal(Some(text), &data_type(name)).unwrap().to_string(), expected);
         }

@@ -20,7 +20,7 @@ pub use command::{CommandStatement, Commented, ModelChange, TableChange};
 pub use copy::{Copy, End};
 pub use literal::{bytea, literal};
 pub use naming::shown;
-pub use parameters::{UNKNOWN, cast, types_in_text, typed, with_values};
+pub use parameters::{UNKNOWN, cast, elements_for_arrays, typed, types_in_text, with_values};
 pub use repair::repair;
 pub use session::{Discard, Distance, NewValue, SessionStatement, TransactionModes};
 pub use source::Source;

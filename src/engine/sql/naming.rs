@@ -23,9 +23,8 @@ pub fn shown(name: &str) -> &str {
 
 /// Gives every column of a SELECT a name, the one that PostgreSQL would give it.
 pub fn name_columns(select: &mut Select) {
-    let star = |item: &SelectItem| {
-        matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
-    };
+    let star =
+        |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
     let beside_star = select.projection.len() > 1 && select.projection.iter().any(star);
     let mut taken: Vec<String> = vec![];
     for item in &mut select.projection {
@@ -36,8 +35,8 @@ pub fn name_columns(select: &mut Select) {
         };
         let twins = taken.iter().filter(|other| **other == name).count();
         let unique = match twins {
-            // What a star stands for is not known here: beside one every column could be a twin.
-            0 if !beside_star => name.clone(),
+            // What a star stands for is not known here: beside one every column without an alias could be a twin.
+            0 if !beside_star || explicit => name.clone(),
             n => format!("{name}{TWIN}{n}"),
         };
         taken.push(name);
@@ -139,7 +138,9 @@ fn type_name(data_type: &DataType) -> String {
         }
         DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => "numeric".to_owned(),
         DataType::Boolean | DataType::Bool => "bool".to_owned(),
-        DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::CharVarying(_) => "varchar".to_owned(),
+        DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::CharVarying(_) => {
+            "varchar".to_owned()
+        }
         DataType::Char(_) | DataType::Character(_) => "bpchar".to_owned(),
         DataType::Timestamp(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => {
             "timestamptz".to_owned()
@@ -173,7 +174,9 @@ fn narrow(body: &mut SetExpr) {
                 }
             }
         }
-        SetExpr::Values(values) => values.rows.iter_mut().flat_map(|row| row.content.iter_mut()).for_each(narrow_expr),
+        SetExpr::Values(values) => {
+            values.rows.iter_mut().flat_map(|row| row.content.iter_mut()).for_each(narrow_expr)
+        }
         SetExpr::SetOperation { left, right, .. } => {
             narrow(left);
             narrow(right);
@@ -198,7 +201,9 @@ fn numeric(expr: &Expr) -> Option<Expr> {
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => ("-", expr.as_ref()),
         expr => ("", expr),
     };
-    let Expr::Value(ast::ValueWithSpan { value: Value::Number(digits, false), .. }) = literal else { return None };
+    let Expr::Value(ast::ValueWithSpan { value: Value::Number(digits, false), .. }) = literal else {
+        return None;
+    };
     digits.contains('.').then(|| super::literal::numeric(&format!("{sign}{digits}"))).flatten()
 }
 
@@ -282,7 +287,10 @@ mod tests {
             narrow_literals(&mut query);
             query.to_string()
         };
-        assert_eq!(narrowed("SELECT 1, -2, 3000000000, a + 1"), "SELECT CAST(1 AS INT), CAST(-2 AS INT), 3000000000, a + 1");
+        assert_eq!(
+            narrowed("SELECT 1, -2, 3000000000, a + 1"),
+            "SELECT CAST(1 AS INT), CAST(-2 AS INT), 3000000000, a + 1"
+        );
         assert_eq!(narrowed("VALUES (1, 'a')"), "VALUES (CAST(1 AS INT), 'a')");
         assert!(narrowed("SELECT CASE WHEN a THEN 1 ELSE NULL END").starts_with("SELECT CAST(CASE"));
     }

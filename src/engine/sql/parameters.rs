@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::sql::parser::{CopyToSource, Statement as DfStatement};
-use datafusion::sql::sqlparser::ast::{self, CastKind, DataType, Expr, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    self, ArrayElemTypeDef, CastKind, DataType, Expr, Value, VisitMut, VisitorMut,
+};
 
 use crate::engine::sql::command::CommandStatement;
 use crate::engine::sql::statement::{Body, Statement};
@@ -119,6 +121,10 @@ pub fn types_in_text(statement: &Statement, given: &[Option<DataType>]) -> Resul
             if let Expr::Cast { expr, data_type, .. } = expr {
                 self.tell(expr, data_type);
             }
+            if let Some(arguments) = call_of(expr, "array_has_any") {
+                let texts = DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None));
+                arguments.into_iter().for_each(|argument| self.tell(argument, &texts));
+            }
             ControlFlow::Continue(())
         }
     }
@@ -126,6 +132,40 @@ pub fn types_in_text(statement: &Statement, given: &[Option<DataType>]) -> Resul
     walk(&mut statement.clone(), &mut told);
     let count = count(statement)?.max(given.len());
     Ok((0..count).map(|n| given.get(n).cloned().flatten().or_else(|| told.0.get(&n).cloned())).collect())
+}
+
+/// The arguments of an expression that calls this function.
+fn call_of<'a>(expr: &'a Expr, name: &str) -> Option<Vec<&'a Expr>> {
+    let Expr::Function(ast::Function { name: called, args: ast::FunctionArguments::List(list), .. }) = expr
+    else {
+        return None;
+    };
+    let called = called.0.last()?.as_ident()?;
+    let argument = |arg: &'a ast::FunctionArg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    };
+    (called.value == name).then(|| list.args.iter().filter_map(argument).collect())
+}
+
+/// The statement with `x = $1` in the places of `x = ANY ($1)`, and the numbers of such parameters: an array has the
+/// type of what it is compared with.
+pub fn elements_for_arrays(statement: &Statement) -> (Statement, Vec<usize>) {
+    let (mut statement, mut arrays) = (statement.clone(), vec![]);
+    visit(&mut statement, &mut |expr| {
+        let Some([array, element]) =
+            call_of(expr, "array_has").as_deref().map(|a| [a.first().copied(), a.get(1).copied()])
+        else {
+            return;
+        };
+        let (Some(array), Some(element)) = (array, element) else { return };
+        if let Some(n) = number(array) {
+            arrays.push(n);
+            let (left, right) = (Box::new(element.clone()), Box::new(array.clone()));
+            *expr = Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right };
+        }
+    });
+    (statement, arrays)
 }
 
 /// The statement with a cast to its type around every parameter whose type is known.

@@ -249,7 +249,9 @@ fn distance(parser: &mut Parser<'_>) -> Result<Distance, ParserError> {
     }
     match parser.peek_token_ref().token {
         Token::Number(..) => parser.parse_literal_uint().map(Distance::Rows),
-        Token::Minus => parser.expected("a number of rows: a cursor can only scan forward", parser.peek_token()),
+        Token::Minus => {
+            parser.expected("a number of rows: a cursor can only scan forward", parser.peek_token())
+        }
         _ => {
             let _ = forward;
             Ok(Distance::Rows(1))
@@ -293,7 +295,11 @@ fn set(parser: &mut Parser<'_>) -> Parsed {
         return Ok(SessionStatement::Set { name: "timezone".to_owned(), value: zone(parser)?, local });
     }
     if accept(parser, &["names"]) {
-        return Ok(SessionStatement::Set { name: "client_encoding".to_owned(), value: value(parser)?, local });
+        return Ok(SessionStatement::Set {
+            name: "client_encoding".to_owned(),
+            value: value(parser)?,
+            local,
+        });
     }
     if accept(parser, &["schema"]) {
         return Ok(SessionStatement::Set { name: "search_path".to_owned(), value: value(parser)?, local });

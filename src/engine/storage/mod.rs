@@ -10,9 +10,9 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{Role, 
+pub use catalog::{
     Access, Catalog, Check, Column, ColumnDefinition, Contents, Created, DEFAULT_SCHEMA, Entry,
-    ExternalTable, IfExists, SchemaEntry, Table, TableDefinition, TableName, View,
+    ExternalTable, IfExists, Role, SchemaEntry, Table, TableDefinition, TableName, View,
 };
 pub use delta::{OptimizeSummary, TableVersion, VacuumSummary, VersionInfo};
 pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};

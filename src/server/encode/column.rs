@@ -2,16 +2,16 @@
 
 use std::fmt::Display;
 
-use arrow::buffer::NullBuffer;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
     DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Field,
     Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalDayTimeType,
     IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, Time32MillisecondType, Time32SecondType,
     Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use bytes::{BufMut, BytesMut};
@@ -107,7 +107,9 @@ where
             let value: f64 = values.value(row).into();
             text::single(value as f32, out);
         }),
-        (Format::Binary, DataType::Float64) => Box::new(move |row, out| out.put_f64(values.value(row).into())),
+        (Format::Binary, DataType::Float64) => {
+            Box::new(move |row, out| out.put_f64(values.value(row).into()))
+        }
         (Format::Binary, _) => Box::new(move |row, out| {
             let value: f64 = values.value(row).into();
             out.put_f32(value as f32);
@@ -331,9 +333,7 @@ pub(super) fn writer<'a>(
         | DataType::ListView(_)
         | DataType::LargeListView(_) => list::writer(array, oid, format, style)?,
         DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => json::writer(array)?,
-        DataType::Dictionary(..) | DataType::RunEndEncoded(..) => {
-            unpacked(array, oid, format, style)?
-        }
+        DataType::Dictionary(..) | DataType::RunEndEncoded(..) => unpacked(array, oid, format, style)?,
     })
 }
 

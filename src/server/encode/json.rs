@@ -25,7 +25,8 @@ fn value(array: &dyn Array, row: usize) -> Result<serde_json::Value, ArrowError>
     Ok(match array.data_type() {
         DataType::Struct(fields) => {
             let columns = array.as_struct().columns().iter();
-            let pairs = fields.iter().zip(columns).map(|(f, c)| Ok((f.name().clone(), value(c.as_ref(), row)?)));
+            let pairs =
+                fields.iter().zip(columns).map(|(f, c)| Ok((f.name().clone(), value(c.as_ref(), row)?)));
             Value::Object(pairs.collect::<Result<_, ArrowError>>()?)
         }
         DataType::Map(..) => {

@@ -270,7 +270,8 @@ pub fn bytea(value: &[u8], escape: bool, out: &mut BytesMut) {
 
 /// Writes an element of an array, in quotes where it needs them.
 pub fn quote_array_element(text: &[u8], out: &mut BytesMut) {
-    let special = |b: &u8| matches!(b, b'"' | b'\\' | b'{' | b'}' | b',') || b.is_ascii_whitespace() || *b == 0x0b;
+    let special =
+        |b: &u8| matches!(b, b'"' | b'\\' | b'{' | b'}' | b',') || b.is_ascii_whitespace() || *b == 0x0b;
     if !text.is_empty() && !text.eq_ignore_ascii_case(b"null") && !text.iter().any(special) {
         return out.put_slice(text);
     }
@@ -298,8 +299,22 @@ mod tests {
     #[test]
     fn floats_read_as_postgresql_writes_them() {
         for text in [
-            "0", "-0", "1", "-1.5", "100000000000000", "1e+15", "1.2345678901234568e+17", "0.0001", "1e-05",
-            "1.7976931348623157e+308", "5e-324", "0.1", "123456.789", "NaN", "Infinity", "-Infinity",
+            "0",
+            "-0",
+            "1",
+            "-1.5",
+            "100000000000000",
+            "1e+15",
+            "1.2345678901234568e+17",
+            "0.0001",
+            "1e-05",
+            "1.7976931348623157e+308",
+            "5e-324",
+            "0.1",
+            "123456.789",
+            "NaN",
+            "Infinity",
+            "-Infinity",
         ] {
             let value: f64 = text.parse().unwrap();
             assert_eq!(written(|out| double(value, out)), text);

@@ -49,7 +49,10 @@ impl ScalarUDFImpl for Timezone {
             DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 | DataType::Null => local(),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => instant(),
             other => {
-                let message = format!("AT TIME ZONE needs a timestamp, not {}", crate::engine::storage::sql_name(other));
+                let message = format!(
+                    "AT TIME ZONE needs a timestamp, not {}",
+                    crate::engine::storage::sql_name(other)
+                );
                 return Err(Error::input(Subject::Type, message).into());
             }
         };
@@ -78,8 +81,8 @@ impl ScalarUDFImpl for Timezone {
 /// Microseconds of the wall clock for an instant, or the other way round; of two instants the first.
 fn shifted(zone: &str, micros: i64, to_local: bool) -> Result<i64> {
     let parsed: std::result::Result<Tz, _> = zone.parse();
-    let zone = parsed
-        .map_err(|_| Error::input(Subject::Value, format!("time zone \"{zone}\" not recognized")))?;
+    let zone =
+        parsed.map_err(|_| Error::input(Subject::Value, format!("time zone \"{zone}\" not recognized")))?;
     let out_of_range = || Error::data("timestamp out of range");
     let naive: NaiveDateTime =
         chrono::DateTime::from_timestamp_micros(micros).ok_or_else(out_of_range)?.naive_utc();

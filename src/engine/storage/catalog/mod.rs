@@ -9,8 +9,8 @@ mod roles;
 mod store;
 
 pub use create::{Created, IfExists};
-pub use entries::{Role, 
-    Check, Column, ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, SchemaEntry, Table,
-    TableDefinition, TableName, View,
+pub use entries::{
+    Check, Column, ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, Role, SchemaEntry,
+    Table, TableDefinition, TableName, View,
 };
 pub use store::{Access, Catalog};
