@@ -265,3 +265,102 @@ fn explain_train_tells_everything_and_trains_nothing() {
         assert!(told.contains(&format!("\n{measure}")), "{measure} is not in {told}");
     }
 }
+
+/// A server in a process of its own, killed when dropped.
+struct Serving {
+    process: Child,
+    port: u16,
+    user: String,
+    password: String,
+}
+
+impl Serving {
+    /// Starts `foretell serve` with these arguments and reads what it prints for its first owner.
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = foretell(&[&["serve", "--port", "0"], arguments].concat()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut line = || lines.next().unwrap().unwrap();
+        let first = line();
+        let port = first.rsplit(':').next().unwrap().parse().unwrap();
+        let address = loop {
+            let line = line();
+            if let Some(address) = line.trim().strip_prefix("psql \"postgresql://") {
+                break address.to_owned();
+            }
+        };
+        let (user, rest) = address.split_once(':').unwrap();
+        let password = rest.split_once('@').unwrap().0;
+        Self { process, port, user: user.to_owned(), password: password.to_owned() }
+    }
+
+    /// Connects with tokio-postgres and gives the answer to a query.
+    fn ask(&self, user: &str, password: &str, database: &str, sql: &str) -> Result<String, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut config = tokio_postgres::Config::new();
+            config.host("127.0.0.1").port(self.port).user(user).password(password).dbname(database);
+            let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(reason)?;
+            tokio::spawn(connection);
+            let row = client.query_one(sql, &[]).await.map_err(reason)?;
+            Ok(row.get::<_, String>(0))
+        })
+    }
+}
+
+fn reason(error: tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(error) => format!("{} {}", error.code().code(), error.message()),
+        None => error.to_string(),
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_server_lets_in_who_knows_the_password() {
+    let folder = TempDir::new().unwrap();
+    let directory = folder.path().join("shop");
+    let server = Serving::start(&[path(&directory)]);
+    let (user, password) = (server.user.clone(), server.password.clone());
+    assert_eq!(server.ask(&user, &password, "shop", "SELECT current_user::text"), Ok(user.clone()));
+    let wrong = format!("28P01 password authentication failed for user \"{user}\"");
+    assert_eq!(server.ask(&user, "wrong", "shop", "SELECT 'x'"), Err(wrong));
+    let unknown = "28P01 password authentication failed for user \"eve\"".to_owned();
+    assert_eq!(server.ask("eve", &password, "shop", "SELECT 'x'"), Err(unknown));
+    let database = "3D000 database \"other\" does not exist".to_owned();
+    assert_eq!(server.ask(&user, &password, "other", "SELECT 'x'"), Err(database));
+
+    let kept = directory.join("owner-password");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap().trim(), password);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&kept).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_server_does_not_start_where_strangers_could_read() {
+    let folder = TempDir::new().unwrap();
+    let directory = folder.path().join("shop");
+    let output = run(&["serve", path(&directory), "--host", "0.0.0.0", "--port", "0"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(
+        error.contains("will not listen on 0.0.0.0: passwords and data would travel unencrypted"),
+        "{error}"
+    );
+
+    let key = folder.path().join("key.pem");
+    std::fs::write(&key, "no key").unwrap();
+    let tls = ["--tls-certificate", path(&key), "--tls-key", path(&key)];
+    let output = run(&[&["serve", path(&directory), "--port", "0"], &tls[..]].concat(), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("for TLS: there is no certificate in it"),
+        "{}",
+        text(&output.stderr)
+    );
+}

@@ -137,11 +137,11 @@ fn text(value: &[u8], oid: u32, binary: bool) -> Result<String, Failure> {
 fn failure_of(mut fields: ErrorFields<'_>) -> Result<Failure, Failure> {
     let mut failure = Failure::default();
     while let Some(field) = fields.next().map_err(broken)? {
-        let text = Some(String::from_utf8_lossy(field.value_bytes()).into_owned());
+        let text = String::from_utf8_lossy(field.value_bytes()).into_owned();
         match field.type_() {
-            b'M' => failure.message = text.unwrap_or_default(),
-            b'D' => failure.detail = text,
-            b'H' => failure.hint = text,
+            b'M' => failure.message = text,
+            b'D' => failure.detail = Some(text),
+            b'H' => failure.hint = Some(text),
             _ => {}
         }
     }

@@ -36,6 +36,10 @@ pub trait ViewPlanner: Send + Sync {
     async fn plan_view(&self, name: &TableName, sql: &str) -> Result<datafusion::logical_expr::LogicalPlan>;
     /// The session's state.
     fn state(&self) -> SessionState;
+    /// Names and texts of the session's prepared statements, and SQL's names of their parameters' types.
+    fn prepared_statements(&self) -> Vec<(String, String, Vec<String>)>;
+    /// Names and texts of the session's cursors, and whether they outlive their transaction.
+    fn cursors(&self) -> Vec<(String, String, bool)>;
 }
 
 impl Schemas {

@@ -137,9 +137,9 @@ pub const FUNCTIONS: &[Function] = &[
     function("col_description", "text", |call| Ok(description(call, call.int(1).unwrap_or(0)))),
     function("shobj_description", "text", null),
     // sizes
-    function("pg_relation_size", "int8", |call| size(call)),
-    function("pg_total_relation_size", "int8", |call| size(call)),
-    function("pg_table_size", "int8", |call| size(call)),
+    function("pg_relation_size", "int8", size),
+    function("pg_total_relation_size", "int8", size),
+    function("pg_table_size", "int8", size),
     function("pg_indexes_size", "int8", zero),
     function("pg_database_size", "int8", zero),
     function("pg_tablespace_size", "int8", zero),

@@ -22,7 +22,9 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
         "pg_type" => text(rows, types::TEXT),
         "pg_attrdef" => defaults(rows, snapshot),
         "pg_constraint" => constraints(rows, snapshot),
-        "pg_description" => descriptions(rows, snapshot),
+        "pg_description" => descriptions(rows, snapshot, around),
+        "pg_prepared_statements" => prepared(rows, around),
+        "pg_cursors" => cursors(rows, around),
         "pg_database" => databases(rows, around),
         "pg_roles" | "pg_authid" => roles(rows, snapshot),
         "pg_user" | "pg_shadow" => users(rows, snapshot),
@@ -189,7 +191,33 @@ fn constraints(rows: &mut Rows, snapshot: &Snapshot) {
     }
 }
 
-fn descriptions(rows: &mut Rows, snapshot: &Snapshot) {
+fn prepared(rows: &mut Rows, around: &Surroundings) {
+    let Some(session) = around.planner.upgrade() else { return };
+    for (name, text, parameters) in session.prepared_statements() {
+        let numbers = parameters.iter().filter_map(|name| types::by_name(name)).map(|t| i64::from(t.oid));
+        rows.push([
+            ("name", name.into()),
+            ("statement", text.into()),
+            ("parameter_types", Cell::Ints(numbers.collect())),
+            ("from_sql", true.into()),
+        ]);
+    }
+}
+
+fn cursors(rows: &mut Rows, around: &Surroundings) {
+    let Some(session) = around.planner.upgrade() else { return };
+    for (name, text, hold) in session.cursors() {
+        rows.push([("name", name.into()), ("statement", text.into()), ("is_holdable", hold.into())]);
+    }
+}
+
+/// The table of functions in pg_class.
+const PG_PROC: u32 = 1255;
+
+fn descriptions(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for (oid, text) in procedures::descriptions(around) {
+        rows.push([("objoid", oid.into()), ("classoid", PG_PROC.into()), ("description", text.into())]);
+    }
     let mut push = |relation: &RelationObject, number: i32, text: &Option<String>| {
         if let Some(text) = text {
             rows.push([

@@ -433,6 +433,16 @@ impl ViewPlanner for Inner {
     fn state(&self) -> SessionState {
         self.context.state()
     }
+
+    fn prepared_statements(&self) -> Vec<(String, String, Vec<String>)> {
+        let all = self.kept().prepared.list().into_iter();
+        all.map(|(name, prepared)| (name, prepared.text().to_owned(), prepared.parameters())).collect()
+    }
+
+    fn cursors(&self) -> Vec<(String, String, bool)> {
+        let all = self.kept().cursors.list().into_iter();
+        all.map(|(name, cursor)| (name, cursor.text.clone(), cursor.hold)).collect()
+    }
 }
 
 /// A statement that can be started.

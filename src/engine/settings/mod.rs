@@ -15,11 +15,6 @@ pub use variables::SharedVariables;
 /// Settings that belong to the whole database and cannot be changed by a session.
 const FIXED: &[&str] = &["datafusion.runtime", "datafusion.catalog", "datafusion.sql_parser"];
 
-/// The variables of the session that these options belong to.
-pub fn variables(options: &ConfigOptions) -> SharedVariables {
-    options.extensions.get::<SharedVariables>().cloned().unwrap_or_default()
-}
-
 /// True for the settings of DataFusion.
 pub fn is_datafusion(name: &str) -> bool {
     name.starts_with("datafusion.")

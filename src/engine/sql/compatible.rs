@@ -95,10 +95,11 @@ fn rewrite(expr: &mut Expr) {
         }
         Expr::Cast { .. } => rewrite_cast(expr),
         Expr::AnyOp { .. } | Expr::AllOp { .. } => rewrite_quantified(expr),
-        Expr::Identifier(word) if word.quote_style.is_none() => {
-            if ["current_schema", "current_role"].contains(&word.value.to_lowercase().as_str()) {
-                *expr = call(&word.value.to_lowercase(), vec![]);
-            }
+        Expr::Identifier(word)
+            if word.quote_style.is_none()
+                && ["current_schema", "current_role"].contains(&word.value.to_lowercase().as_str()) =>
+        {
+            *expr = call(&word.value.to_lowercase(), vec![]);
         }
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call("timezone", vec![taken(time_zone), taken(timestamp)]);
@@ -538,7 +539,7 @@ fn rewrite_quantified(expr: &mut Expr) {
             *expr = Expr::Value(Value::Boolean(!contained).with_empty_span());
             return;
         }
-        Err(array) => (array, taken(left)),
+        Err(array) => (*array, taken(left)),
     };
     let found = call("array_has", vec![array, left]);
     *expr = match contained {
@@ -548,7 +549,7 @@ fn rewrite_quantified(expr: &mut Expr) {
 }
 
 /// The elements of an array that is written out, cast to the array's element type where it is cast.
-fn elements(array: Expr) -> Result<Vec<Expr>, Expr> {
+fn elements(array: Expr) -> Result<Vec<Expr>, Box<Expr>> {
     match array {
         Expr::Array(array) => Ok(array.elem),
         Expr::Cast { kind, expr, data_type, array, format } => {
@@ -560,10 +561,12 @@ fn elements(array: Expr) -> Result<Vec<Expr>, Expr> {
                 (Expr::Array(list), Some(element)) => {
                     Ok(list.elem.into_iter().map(|e| cast(e, element.clone())).collect())
                 }
-                (inner, _) => Err(Expr::Cast { kind, expr: Box::new(inner), data_type, array, format }),
+                (inner, _) => {
+                    Err(Box::new(Expr::Cast { kind, expr: Box::new(inner), data_type, array, format }))
+                }
             }
         }
-        other => Err(other),
+        other => Err(Box::new(other)),
     }
 }
 
