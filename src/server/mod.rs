@@ -1,8 +1,8 @@
 //! The door for clients of PostgreSQL: protocol version 3 over TCP, TLS and Unix sockets.
 //!
-//! A socket is served by one task on the sockets' runtime ([`listen`]): login ([`startup`], [`auth`], [`tls`]), then
-//! messages ([`connection`]) that run statements of a session on the queries' runtime ([`run`], [`portal`]) and send
-//! their rows ([`encode`]). A cancel request finds the running statement by its number and secret ([`cancel`]).
+//! A socket is served by one task on the sockets' runtime (`listen`): login (`startup`, `auth`, `tls`), then
+//! messages (`connection`) that run statements of a session on the queries' runtime (`run`, `portal`) and send
+//! their rows (`encode`). A cancel request finds the running statement by its number and secret (`cancel`).
 
 mod auth;
 mod cancel;
