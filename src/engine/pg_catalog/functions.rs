@@ -200,6 +200,13 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(names.collect::<Vec<_>>().join(", ").into())
     }),
     function("host", "text", null),
+    function("role_names", "name[]", |call| {
+        let names = call
+            .ints(0)
+            .into_iter()
+            .map(|oid| if oid == 0 { "public".to_owned() } else { role_name(call, oid) });
+        Ok(Cell::Texts(names.collect()))
+    }),
     function("expanded_array", "expanded[]", |call| Ok(Cell::Ints(call.ints(0)))),
     lenient("json_build_object", "json", json_object),
     lenient("jsonb_build_object", "jsonb", json_object),

@@ -8,6 +8,7 @@ mod forecast;
 mod forecasting;
 mod input;
 mod node;
+mod outer_keys;
 mod planner;
 mod relation;
 mod scope;
@@ -21,6 +22,7 @@ mod work;
 pub mod dml_guard;
 
 pub use command::CommandNode;
+pub use outer_keys::with_distinct_outer_keys;
 pub use planner::ForetellPlanner;
 pub use relation::{TABLE_FUNCTIONS, TableFunction};
 pub use scope::Scope;

@@ -27,7 +27,9 @@ use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
-use crate::engine::plan::{CommandNode, ForetellPlanner, Mode, Scope, Semantics, TrainNode, dml_guard};
+use crate::engine::plan::{
+    CommandNode, ForetellPlanner, Mode, Scope, Semantics, TrainNode, dml_guard, with_distinct_outer_keys,
+};
 use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Tag};
 use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner};
 use crate::engine::settings::SharedVariables;
@@ -382,7 +384,7 @@ impl Inner {
             },
             other => other,
         };
-        let plan = state.statement_to_plan(statement).await?;
+        let plan = with_distinct_outer_keys(state.statement_to_plan(statement).await?)?;
         match plan {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
             plan => {

@@ -182,6 +182,10 @@ fn rewrite_call(expr: &mut Expr) {
     if name == "array"
         && let FunctionArguments::Subquery(query) = &mut function.args
     {
+        if let Some(numbers) = names_of_roles(query) {
+            *expr = call("role_names", vec![numbers]);
+            return;
+        }
         collect_rows(query);
         *expr = Expr::Subquery(query.clone());
         return;
@@ -203,6 +207,21 @@ fn rewrite_call(expr: &mut Expr) {
         ("_pg_expandarray", 1) => *expr = call("unnest", vec![call("expanded_array", arguments)]),
         _ => {}
     }
+}
+
+/// The array of which `SELECT rolname FROM pg_roles WHERE oid = ANY (array)` tells the names: psql asks so for every
+/// table, and the array is one of the outer query.
+fn names_of_roles(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [table] = select.from.as_slice() else { return None };
+    let TableFactor::Table { name, .. } = &table.relation else { return None };
+    let roles = name.0.last()?.as_ident().map(fold)? == "pg_roles";
+    let Some(Expr::Function(Function { name, args: FunctionArguments::List(list), .. })) = &select.selection
+    else {
+        return None;
+    };
+    let contained = name.0.last()?.as_ident().map(fold)? == "array_has";
+    (roles && contained).then(|| plain_arguments(list).into_iter().next()).flatten()
 }
 
 fn plain_arguments(list: &FunctionArgumentList) -> Vec<Expr> {
