@@ -2,6 +2,7 @@
 
 mod featurise;
 mod reopen;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -9,7 +10,8 @@ use foretell::Result;
 
 type Benchmark = (&'static str, fn() -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 2] = [("featurise", featurise::run), ("reopen", reopen::run)];
+const BENCHMARKS: [Benchmark; 3] =
+    [("featurise", featurise::run), ("reopen", reopen::run), ("wire", wire::run)];
 
 /// What a benchmark found.
 struct Report {

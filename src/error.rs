@@ -184,6 +184,16 @@ impl Error {
         self
     }
 
+    /// Without the name of another thing that was perhaps meant.
+    pub fn without_suggestion(mut self) -> Self {
+        let named =
+            matches!(self.0.subject, Subject::Table | Subject::Schema | Subject::Model | Subject::Role);
+        if named && let Some(at) = self.0.message.rfind(SUGGESTS) {
+            self.0.message.truncate(at);
+        }
+        self
+    }
+
     /// Adds `; did you mean X?` to the message where one of the candidates is close to the missing `word`.
     pub fn with_suggestion<'a>(mut self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
         self.0.message.push_str(&did_you_mean(word, candidates));
@@ -229,14 +239,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What comes before a suggestion in a message.
+const SUGGESTS: &str = "; did you mean ";
+
 /// `; did you mean X?` for the candidate closest to `word`, or nothing when none is close.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    closest(word, candidates).map(|c| format!("; did you mean {c}?")).unwrap_or_default()
+    closest(word, candidates).map(|c| format!("{SUGGESTS}{c}?")).unwrap_or_default()
 }
 
 /// As [`did_you_mean`], for names of columns and tables, which need quotes where they have capitals.
 pub fn did_you_mean_name<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    closest(word, candidates).map(|c| format!("; did you mean {}?", identifier(c))).unwrap_or_default()
+    closest(word, candidates).map(|c| format!("{SUGGESTS}{}?", identifier(c))).unwrap_or_default()
 }
 
 fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

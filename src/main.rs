@@ -81,6 +81,9 @@ enum Door {
         /// PEM file of the certificate's private key
         #[arg(long, value_name = "FILE", requires = "tls_certificate")]
         tls_key: Option<PathBuf>,
+        /// Directory whose files COPY and external tables may reach; may be given again
+        #[arg(long = "allow-dir", value_name = "DIR")]
+        allow_directories: Vec<PathBuf>,
         /// Most clients at once
         #[arg(long, value_name = "N", default_value_t = 256, value_parser = parse_connections)]
         max_connections: usize,
@@ -135,10 +138,19 @@ fn open_door(arguments: Arguments) -> Result<ExitCode> {
             tls_certificate,
             tls_key,
             max_connections,
+            allow_directories,
             limits,
         }) => {
             let tls = tls_certificate.zip(tls_key);
-            let options = ServeOptions { host, port, socket_directory: socket, trust, tls, max_connections };
+            let options = ServeOptions {
+                host,
+                port,
+                socket_directory: socket,
+                trust,
+                tls,
+                max_connections,
+                allow_directories,
+            };
             serve(open(Some(&directory), limits)?, &options)
         }
         None => {

@@ -177,6 +177,7 @@ impl Open {
             trust: true,
             tls: None,
             max_connections: 50,
+            allow_directories: vec![PathBuf::from("."), std::env::temp_dir()],
         };
         let server = Server::start(database, &options)?;
         let port = server.address().map_err(|e| Error::internal(e.to_string()))?.port();

@@ -1,6 +1,7 @@
 //! One directory, opened: its lock, catalog, models, memory and threads.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -8,10 +9,10 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
 
-use crate::engine::access::{self, Verifier};
+use crate::engine::access::{self, FileAccess, Verifier};
+use crate::engine::activity::{Activity, SessionActivity};
 use crate::engine::pg_catalog::SnapshotCache;
 use crate::engine::registry::ModelRegistry;
-use crate::engine::running::RunningTrainings;
 use crate::engine::runtime::Runtimes;
 use crate::engine::session::Session;
 use crate::engine::shared::Engine;
@@ -76,7 +77,8 @@ impl Database {
             catalog,
             registry: Arc::new(registry),
             runtimes: Runtimes::new(threads)?,
-            running: RunningTrainings::default(),
+            trainings: Arc::default(),
+            activity: Activity::default(),
             environment,
             snapshots: SnapshotCache::default(),
             threads,
@@ -91,13 +93,29 @@ impl Database {
         Session::new(Arc::clone(&self.engine))
     }
 
-    /// A session of a role in the database that clients call `name`.
-    pub fn session_of(&self, role: &str, name: &str) -> Result<Session> {
-        let superuser = match self.engine.catalog.role(role)? {
-            Some(role) => role.superuser,
-            None => true,
-        };
-        Ok(Session::of_role(Arc::clone(&self.engine), role, superuser, name))
+    /// A session of a client of a server, in the database that clients call `name`.
+    pub fn session_of(
+        &self,
+        client: &Arc<SessionActivity>,
+        name: &str,
+        files: &Arc<FileAccess>,
+    ) -> Result<Session> {
+        Session::of_client(Arc::clone(&self.engine), client, name, files)
+    }
+
+    /// Enters a client that is let in as a role.
+    pub fn enter(&self, role: &str, address: Option<SocketAddr>) -> Arc<SessionActivity> {
+        self.engine.activity.enter(role, address)
+    }
+
+    /// The client has gone.
+    pub fn leave(&self, client: &SessionActivity) {
+        self.engine.activity.leave(client.pid);
+    }
+
+    /// The files that statements of a server may reach: the folder `files` of the database, and these.
+    pub fn file_access(&self, directories: &[PathBuf]) -> Result<Arc<FileAccess>> {
+        FileAccess::new(self.engine.catalog.clone(), directories).map(Arc::new)
     }
 
     /// Whether a role may connect, and what proves its password; `None` when there is no such role.
@@ -121,15 +139,14 @@ impl Database {
         }
         let password = access::generated()?;
         let verifier = Verifier::of_password(&password)?.text();
-        let role = Role { login: true, superuser: true, verifier: Some(verifier) };
-        self.block_on(self.engine.catalog.create_role(name, role, false))?;
+        let role = Role { login: true, superuser: true, verifier: Some(verifier), ..Role::default() };
+        self.block_on(self.engine.catalog.create_role(name, role))?;
         Ok(Some((name.to_owned(), password)))
     }
 
     /// The role that owns the database: the first that may do everything.
     pub fn owner(&self) -> Result<Option<String>> {
-        let contents = self.engine.catalog.contents()?;
-        Ok(contents.roles.iter().find(|(_, role)| role.superuser).map(|(name, _)| name.clone()))
+        Ok(self.engine.catalog.contents()?.owner().map(str::to_owned))
     }
 
     /// The directory.

@@ -14,6 +14,7 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 
+use crate::engine::access::FileAccess;
 use crate::engine::storage::ExternalTable;
 use crate::error::{Error, Subject};
 
@@ -24,7 +25,8 @@ const INFERENCE_ROWS: usize = 100_000;
 pub async fn open(table: &ExternalTable, state: &SessionState) -> Result<Arc<dyn TableProvider>> {
     let options: HashMap<String, String> = table.options.clone().into_iter().collect();
     let schema = table.schema.clone().map(Arc::new);
-    Ok(Arc::new(listing(&table.location, &table.format, &options, schema, state).await?))
+    let location = FileAccess::reopening(state, &table.location)?;
+    Ok(Arc::new(listing(&location, &table.format, &options, schema, state).await?))
 }
 
 /// A table over the file or directory at `path`.

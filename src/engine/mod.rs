@@ -1,6 +1,7 @@
 //! Everything that names DataFusion: a database, its sessions and their statements.
 
 mod access;
+mod activity;
 mod database;
 mod ddl;
 mod external;
@@ -24,7 +25,8 @@ mod words;
 
 pub mod storage;
 
-pub use access::Verifier;
+pub use access::{FileAccess, Verifier};
+pub use activity::SessionActivity;
 pub use database::{Database, Login, Settings};
 pub use plan::{TABLE_FUNCTIONS, TableFunction};
 pub use query::{CancelHandle, ClientCopy, CopyFormat, CopyIn, CopyKind, Notice, ProgressHandle, Query};

@@ -1,5 +1,6 @@
 //! Options of TRAIN: raw pairs in, checked and typed options out.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
@@ -13,6 +14,8 @@ enum Range {
     Integer(i64, i64),
     /// Inclusive bounds.
     Number(f64, f64),
+    /// True or false.
+    Switch,
 }
 
 /// One option: its name, range and meaning.
@@ -35,6 +38,10 @@ const fn number(name: &'static str, min: f64, max: f64, doc: &'static str) -> Op
     OptionSpec { name, range: Range::Number(min, max), network: true, doc }
 }
 
+const fn switch(name: &'static str, doc: &'static str) -> OptionSpec {
+    OptionSpec { name, range: Range::Switch, network: false, doc }
+}
+
 impl OptionSpec {
     /// The same option, for every family of models.
     const fn of_every_family(self) -> Self {
@@ -52,6 +59,7 @@ const QUANTILES_DEFAULT: [f64; 3] = [0.05, 0.5, 0.95];
 
 /// The keys of `WITH (…)`.
 pub const OPTIONS: &[OptionSpec] = &[
+    switch("background", "train beside other work; TRAIN returns the number of the job at once"),
     integer("batch_size", 1, 65_536, "training windows per step"),
     integer("context", 1, 65_536, "steps of history the model sees"),
     integer("dim", 4, 4_096, "width of hidden layers"),
@@ -97,6 +105,8 @@ pub struct TrainOptions {
     pub season_length: Option<usize>,
     /// Levels to learn.
     pub quantile_levels: Vec<f64>,
+    /// Train beside other work.
+    pub background: bool,
     fit: FitOptions,
 }
 
@@ -119,6 +129,7 @@ impl TrainOptions {
             validation_length: None,
             season_length: None,
             quantile_levels: vec![],
+            background: false,
             fit: default_fit(),
         };
         for option in raw {
@@ -140,8 +151,13 @@ impl TrainOptions {
         if spec.network && self.family != Family::Tide {
             return Err(not_of(self.family, spec));
         }
-        if let Some(value) = literal(&option.value) {
-            self.set(spec.name, in_range(spec, &value)?);
+        match literal(&option.value) {
+            Some(value) => self.set(spec.name, in_range(spec, &value)?),
+            None if spec.name == "background" => {
+                let message = "background shapes the result and must be a literal in a prepared statement";
+                return Err(Error::input(Subject::Option, message));
+            }
+            None => {}
         }
         Ok(())
     }
@@ -158,6 +174,7 @@ impl TrainOptions {
             "dim" => self.fit.hidden_size = count,
             "layers" => self.fit.layers = count,
             "early_stop" => self.fit.early_stop = count,
+            "background" => self.background = value != 0.0,
             "seed" => self.fit.seed = value as u64,
             "learning_rate" => self.fit.learning_rate = Some(value),
             "weight_decay" => self.fit.weight_decay = Some(value),
@@ -207,9 +224,13 @@ fn not_of(family: Family, spec: &OptionSpec) -> Error {
     ))
 }
 
-/// True for an option that counts something.
-pub fn is_whole(name: &str) -> bool {
-    OPTIONS.iter().chain(CLAUSES).any(|s| s.name == name && matches!(s.range, Range::Integer(..)))
+/// The type of an option's parameter.
+pub fn type_of(name: &str) -> DataType {
+    match OPTIONS.iter().chain(CLAUSES).find(|spec| spec.name == name).map(|spec| spec.range) {
+        Some(Range::Integer(..)) => DataType::Int64,
+        Some(Range::Switch) => DataType::Boolean,
+        Some(Range::Number(..)) | None => DataType::Float64,
+    }
 }
 
 /// The value of a literal or bound parameter; `None` for a parameter without a value.
@@ -225,6 +246,13 @@ fn literal(expr: &Expr) -> Option<ScalarValue> {
 fn in_range(spec: &OptionSpec, value: &ScalarValue) -> Result<f64> {
     let checked = match spec.range {
         Range::Integer(min, max) => whole(spec.name, value, min, max),
+        Range::Switch => match value {
+            ScalarValue::Boolean(Some(on)) => Ok(f64::from(u8::from(*on))),
+            _ => Err(Error::input(
+                Subject::Option,
+                format!("{} must be true or false, got {value}", spec.name),
+            )),
+        },
         Range::Number(min, max) => as_number(value).filter(|n| *n >= min && *n <= max).ok_or_else(|| {
             let message = format!("{} must be a number from {min} to {max}, got {value}", spec.name);
             Error::input(Subject::Option, message)
@@ -245,7 +273,7 @@ fn as_number(value: &ScalarValue) -> Option<f64> {
     if !value.data_type().is_numeric() {
         return None;
     }
-    match value.cast_to(&datafusion::arrow::datatypes::DataType::Float64) {
+    match value.cast_to(&DataType::Float64) {
         Ok(ScalarValue::Float64(Some(number))) if number.is_finite() => Some(number),
         _ => None,
     }

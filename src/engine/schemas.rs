@@ -4,15 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider,
+};
 use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
-use datafusion::execution::session_state::SessionState;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
 
+use crate::engine::access::{Actor, DefinerNode, Guard, Rights};
 use crate::engine::external;
 use crate::engine::pg_catalog::{CatalogSchema, Surroundings};
 use crate::engine::shared::Engine;
-use crate::engine::storage::{DEFAULT_SCHEMA, Entry, TableName, TableVersion};
+use crate::engine::storage::{Contents, DEFAULT_SCHEMA, Entry, TableName, TableVersion};
 use crate::engine::system;
 use crate::engine::temporary::{TEMPORARY_SCHEMA, TemporaryTables};
 
@@ -21,6 +25,9 @@ pub const CATALOG: &str = "foretell";
 
 /// The schema of system views.
 pub const SYSTEM_SCHEMA: &str = "ml";
+
+/// The schema of models as views.
+pub const FORECASTS: &str = "forecasts";
 
 /// The schemas of one database, for one session.
 pub struct Schemas {
@@ -32,10 +39,12 @@ pub struct Schemas {
 /// Plans the text of a view.
 #[async_trait]
 pub trait ViewPlanner: Send + Sync {
-    /// The plan of a view's query.
-    async fn plan_view(&self, name: &TableName, sql: &str) -> Result<datafusion::logical_expr::LogicalPlan>;
+    /// The plan of a view's query; names in it are looked up with the rights of `actor`.
+    async fn plan_view(&self, name: &TableName, sql: &str, actor: &Arc<Actor>) -> Result<LogicalPlan>;
     /// The session's state.
     fn state(&self) -> SessionState;
+    /// The catalog as it stands.
+    fn contents(&self) -> crate::error::Result<Arc<Contents>>;
     /// Names and texts of the session's prepared statements, and SQL's names of their parameters' types.
     fn prepared_statements(&self) -> Vec<(String, String, Vec<String>)>;
     /// Names and texts of the session's cursors, and whether they outlive their transaction.
@@ -47,6 +56,25 @@ impl Schemas {
     pub fn new(engine: Arc<Engine>, around: Surroundings) -> Self {
         Self { engine, around }
     }
+
+    fn rights(&self) -> Option<Rights> {
+        self.around.actor.rights(&self.engine.catalog).ok()
+    }
+}
+
+/// The state of a session in which names are looked up with the rights of `actor`.
+pub fn state_as(state: &SessionState, actor: &Arc<Actor>) -> SessionState {
+    let catalog = state.catalog_list().catalog(CATALOG);
+    let Some(schemas) = catalog.as_ref().and_then(|catalog| catalog.downcast_ref::<Schemas>()) else {
+        return state.clone();
+    };
+    let around = Surroundings { actor: Arc::clone(actor), ..schemas.around.clone() };
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(CATALOG.to_owned(), Arc::new(Schemas::new(Arc::clone(&schemas.engine), around)));
+    SessionStateBuilder::new_from_existing(state.clone())
+        .with_config(state.config().clone().with_extension(Arc::clone(actor)))
+        .with_catalog_list(Arc::new(list))
+        .build()
 }
 
 impl fmt::Debug for Schemas {
@@ -57,7 +85,11 @@ impl fmt::Debug for Schemas {
 
 impl CatalogProvider for Schemas {
     fn schema_names(&self) -> Vec<String> {
-        let mut names = self.engine.catalog.schemas().unwrap_or_else(|_| vec![DEFAULT_SCHEMA.to_owned()]);
+        let (Ok(contents), Some(rights)) = (self.engine.catalog.contents(), self.rights()) else {
+            return vec![DEFAULT_SCHEMA.to_owned()];
+        };
+        let visible = contents.schemas.iter().filter(|(name, schema)| rights.sees_schema(name, schema));
+        let mut names: Vec<String> = visible.map(|(name, _)| name.clone()).collect();
         names.push(SYSTEM_SCHEMA.to_owned());
         names.extend(CatalogSchema::NAMES.map(str::to_owned));
         names
@@ -68,13 +100,14 @@ impl CatalogProvider for Schemas {
             return Some(Arc::new(TemporarySchema(Arc::clone(&self.around.temporary))));
         }
         if name == SYSTEM_SCHEMA {
-            return Some(Arc::new(system::SystemSchema::new(Arc::clone(&self.engine))));
+            return Some(Arc::new(system::SystemSchema::new(Arc::clone(&self.engine), self.rights()?)));
         }
         if let Some(schema) = CatalogSchema::find(name, &self.engine, &self.around) {
             return Some(Arc::new(schema));
         }
-        let known = self.engine.catalog.schemas().ok()?.iter().any(|s| s == name);
-        known.then(|| {
+        let contents = self.engine.catalog.contents().ok()?;
+        let schema = contents.schemas.get(name)?;
+        self.rights()?.sees_schema(name, schema).then(|| {
             Arc::new(StoredSchema {
                 engine: Arc::clone(&self.engine),
                 around: self.around.clone(),
@@ -116,10 +149,25 @@ impl fmt::Debug for StoredSchema {
     }
 }
 
+impl StoredSchema {
+    /// What the name stands for, if whoever acts may know of it.
+    fn visible(&self, name: &TableName) -> crate::error::Result<Option<Entry>> {
+        let contents = self.engine.catalog.contents()?;
+        let Some(schema) = contents.schemas.get(&name.schema) else { return Ok(None) };
+        let guard = Guard::new(&self.engine, &self.around.actor)?;
+        match schema.entries.get(&name.table).filter(|entry| guard.rights().sees(entry.acl())) {
+            Some(_) if !guard.rights().may_use(&name.schema, schema) => Err(guard.no_use(&name.schema)),
+            entry => Ok(entry.cloned()),
+        }
+    }
+}
+
 #[async_trait]
 impl SchemaProvider for StoredSchema {
     fn table_names(&self) -> Vec<String> {
-        self.engine.catalog.entries(&self.name).map(|e| e.into_keys().collect()).unwrap_or_default()
+        let entries = self.engine.catalog.entries(&self.name).unwrap_or_default();
+        let Ok(rights) = self.around.actor.rights(&self.engine.catalog) else { return vec![] };
+        entries.into_iter().filter(|(_, entry)| rights.sees(entry.acl())).map(|(name, _)| name).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -131,7 +179,7 @@ impl SchemaProvider for StoredSchema {
         }
         let system = || CatalogSchema::find("pg_catalog", &self.engine, &self.around);
         let name = TableName::new(&self.name, name);
-        let Some(entry) = self.engine.catalog.find(&name)? else {
+        let Some(entry) = self.visible(&name)? else {
             return match system().filter(|_| self.name == DEFAULT_SCHEMA) {
                 Some(schema) => schema.table(&name.table).await,
                 None => Ok(None),
@@ -142,7 +190,10 @@ impl SchemaProvider for StoredSchema {
             Entry::Table(_) => self.engine.catalog.provider(&name, TableVersion::Latest).await?,
             Entry::View(view) => {
                 let planner = self.around.planner.upgrade().ok_or_else(gone)?;
-                let plan = planner.plan_view(&name, &view.sql).await?;
+                let owner = view.acl.owner.clone();
+                let definer = Arc::new(Actor::new(owner.clone()));
+                let input = planner.plan_view(&name, &view.sql, &definer).await?;
+                let plan = DefinerNode { view: Some(name), owner, input }.into_plan();
                 Arc::new(ViewTable::new(plan, Some(view.sql.clone())))
             }
             Entry::External(table) => {
@@ -153,7 +204,7 @@ impl SchemaProvider for StoredSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        let stored = self.engine.catalog.find(&TableName::new(&self.name, name));
+        let stored = self.visible(&TableName::new(&self.name, name));
         let system = || CatalogSchema::find("pg_catalog", &self.engine, &self.around);
         stored.is_ok_and(|entry| entry.is_some())
             || (self.name == DEFAULT_SCHEMA && system().is_some_and(|schema| schema.table_exist(name)))

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 
+use crate::engine::activity::Activity;
 use crate::engine::pg_catalog::SnapshotCache;
 use crate::engine::registry::ModelRegistry;
-use crate::engine::running::RunningTrainings;
+use crate::engine::running::Trainings;
 use crate::engine::runtime::Runtimes;
 use crate::engine::storage::Catalog;
 
@@ -20,8 +21,10 @@ pub struct Engine {
     pub registry: Arc<ModelRegistry>,
     /// Threads.
     pub runtimes: Runtimes,
-    /// Trainings that run now.
-    pub running: RunningTrainings,
+    /// Trainings that run, and how the last ones ended.
+    pub trainings: Arc<Trainings>,
+    /// Sessions of a server.
+    pub activity: Activity,
     /// Memory pool, object stores and caches of DataFusion.
     pub environment: Arc<RuntimeEnv>,
     /// What PostgreSQL's catalogue tells, as it last stood.

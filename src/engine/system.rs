@@ -11,26 +11,36 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::Result as DfResult;
 
+use crate::engine::access::Rights;
 use crate::engine::plan::skill;
-use crate::engine::registry::{Manifest, Model, ModelRole};
+use crate::engine::registry::{Manifest, Model, ModelRole, ModelSummary};
+use crate::engine::running::Training;
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result};
 use crate::ml::models::family_name;
 
 /// The tables of the schema.
-pub const TABLES: &[&str] =
-    &["model_columns", "model_versions", "models", "progress", "training_log", "training_runs"];
+pub const TABLES: &[&str] = &[
+    "model_columns",
+    "model_versions",
+    "models",
+    "progress",
+    "training_jobs",
+    "training_log",
+    "training_runs",
+];
 
 /// The schema provider.
 #[derive(Debug)]
 pub struct SystemSchema {
     engine: Arc<Engine>,
+    rights: Rights,
 }
 
 impl SystemSchema {
-    /// The schema of a database.
-    pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    /// The schema of a database, with the models that exist for a role.
+    pub fn new(engine: Arc<Engine>, rights: Rights) -> Self {
+        Self { engine, rights }
     }
 
     fn batch(&self, name: &str) -> Result<Option<RecordBatch>> {
@@ -40,20 +50,33 @@ impl SystemSchema {
             "model_columns" => columns(&self.active()?),
             "training_runs" => runs(&self.all()?),
             "training_log" => log(&self.all()?),
-            "progress" => progress(&self.engine),
+            "progress" => progress(&self.trainings(|t| t.outcome.is_none())),
+            "training_jobs" => jobs(&self.trainings(|_| true)),
             _ => return Ok(None),
         };
         found.map(Some)
     }
 
+    fn models(&self) -> Result<Vec<ModelSummary>> {
+        let mut list = self.engine.registry.list()?;
+        list.retain(|model| self.rights.sees(&model.acl));
+        Ok(list)
+    }
+
+    fn trainings(&self, wanted: fn(&Training) -> bool) -> Vec<Training> {
+        let mut list = self.engine.trainings.list();
+        list.retain(|training| wanted(training) && self.rights.sees(&training.acl));
+        list
+    }
+
     fn active(&self) -> Result<Vec<(Arc<Model>, bool)>> {
-        let list = self.engine.registry.list()?;
+        let list = self.models()?;
         list.into_iter().map(|m| Ok((self.engine.registry.get(&m.name, None)?, true))).collect()
     }
 
     fn all(&self) -> Result<Vec<(Arc<Model>, bool)>> {
         let mut found = vec![];
-        for model in self.engine.registry.list()? {
+        for model in self.models()? {
             for version in &model.versions {
                 found.push((
                     self.engine.registry.get(&model.name, Some(*version))?,
@@ -82,7 +105,7 @@ impl SchemaProvider for SystemSchema {
 }
 
 /// The columns of one of the tables.
-pub fn columns_of(engine: &Engine, name: &str) -> Vec<Field> {
+pub fn columns_of(name: &str) -> Vec<Field> {
     let nothing: &[Row] = &[];
     let batch = match name {
         "models" => models(nothing),
@@ -90,7 +113,8 @@ pub fn columns_of(engine: &Engine, name: &str) -> Vec<Field> {
         "model_columns" => columns(nothing),
         "training_runs" => runs(nothing),
         "training_log" => log(nothing),
-        _ => progress(engine),
+        "training_jobs" => jobs(&[]),
+        _ => progress(&[]),
     };
     let fields = |batch: RecordBatch| batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
     batch.map(fields).unwrap_or_default()
@@ -251,9 +275,20 @@ fn log(rows: &[Row]) -> Result<RecordBatch> {
         .build()
 }
 
-fn progress(engine: &Engine) -> Result<RecordBatch> {
-    let running = engine.running.list();
-    Columns::of(&running)
+fn jobs(trainings: &[Training]) -> Result<RecordBatch> {
+    Columns::of(trainings)
+        .count("job", |t| Some(t.job))
+        .text("model", |t| Some(t.model.clone()))
+        .text("status", |t| Some(t.status().to_owned()))
+        .instant("started_at", |t| t.started_at.timestamp_micros())
+        .number("seconds", |t| Some(t.seconds))
+        .count("version", |t| t.outcome.as_ref()?.as_ref().ok().copied().flatten())
+        .text("error", |t| Some(t.outcome.as_ref()?.as_ref().err()?.message().to_owned()))
+        .build()
+}
+
+fn progress(running: &[Training]) -> Result<RecordBatch> {
+    Columns::of(running)
         .count("job", |r| Some(r.job))
         .text("model", |r| Some(r.model.clone()))
         .text("phase", |r| Some(r.progress.phase.to_owned()))
@@ -261,7 +296,7 @@ fn progress(engine: &Engine) -> Result<RecordBatch> {
         .count("epochs", |r| Some(r.progress.epochs as u64))
         .number("percent", |r| Some(r.progress.fraction * 100.0))
         .number("loss", |r| r.progress.train_loss)
-        .number("elapsed", |r| Some(r.elapsed))
+        .number("elapsed", |r| Some(r.seconds))
         .number("eta", |r| r.eta())
         .build()
 }

@@ -49,12 +49,7 @@ fn admit_trusted(user: &str, login: Option<&Login>, shared: &Shared) -> Result<(
 }
 
 fn is_local(stream: &Stream) -> bool {
-    let address = match stream {
-        Stream::Unix(_) => return true,
-        Stream::Tcp(tcp) => tcp.peer_addr(),
-        Stream::Tls(tls) => tls.get_ref().0.peer_addr(),
-    };
-    address.is_ok_and(|address| address.ip().is_loopback())
+    matches!(stream, Stream::Unix(_)) || stream.address().is_some_and(|address| address.ip().is_loopback())
 }
 
 /// True for a process of the server's own user on a Unix socket that asks for the owner's role.

@@ -10,7 +10,6 @@ use pgwire::messages::response::{EmptyQueryResponse, ReadyForQuery, TransactionS
 use pgwire::messages::startup::ParameterStatus;
 use tokio_util::sync::CancellationToken;
 
-use super::cancel::Slot;
 use super::encode::{Style, Zone};
 use super::errors::{Severity, error_response};
 use super::listen::Shared;
@@ -18,14 +17,14 @@ use super::message::Message;
 use super::portal::Portal;
 use super::run::Stop;
 use super::wire::Wire;
-use crate::engine::{Piece, Session, TransactionStatus};
+use crate::engine::{Piece, Session, SessionActivity, TransactionStatus};
 use crate::error::{Error, ErrorKind, Result, Span, Subject};
 
 /// A client that has logged in.
 pub struct Connection {
     pub(super) wire: Wire,
     pub(super) session: Session,
-    pub(super) slot: Arc<Slot>,
+    pub(super) activity: Arc<SessionActivity>,
     pub(super) shared: Arc<Shared>,
     pub(super) portals: HashMap<String, Portal>,
     /// Numbers of the parameters' types as the client gave them, by statement.
@@ -38,11 +37,11 @@ pub struct Connection {
 
 impl Connection {
     /// Of a client that has just logged in.
-    pub fn new(wire: Wire, session: Session, slot: Arc<Slot>, shared: Arc<Shared>) -> Self {
+    pub fn new(wire: Wire, session: Session, activity: Arc<SessionActivity>, shared: Arc<Shared>) -> Self {
         Self {
             wire,
             session,
-            slot,
+            activity,
             shared,
             portals: HashMap::new(),
             parameter_oids: HashMap::new(),
@@ -63,6 +62,7 @@ impl Connection {
             let message = tokio::select! {
                 biased;
                 () = self.shared.stopping.cancelled() => return self.say_stopped().await,
+                () = self.activity.end.cancelled() => return self.say_stopped().await,
                 () = idle(self.idle_timeout()) => return self.say_idle().await,
                 message = self.wire.message() => message?,
             };
@@ -191,8 +191,8 @@ impl Connection {
     }
 
     /// A statement begins: what stops it.
-    pub(super) fn begin(&self) -> CancellationToken {
-        self.slot.begin()
+    pub(super) fn begin(&self, text: &str) -> CancellationToken {
+        self.activity.begin(text, self.session.variables().read().value("application_name"))
     }
 
     fn idle_timeout(&self) -> Option<Duration> {

@@ -18,7 +18,7 @@ use super::cancel::Cancels;
 use super::startup;
 use super::tls::Tls;
 use super::wire::Stream;
-use crate::engine::Database;
+use crate::engine::{Database, FileAccess};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// Threads that serve sockets; queries have their own.
@@ -48,6 +48,8 @@ pub struct ServeOptions {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Most clients at once.
     pub max_connections: usize,
+    /// Directories whose files statements may reach, beside the folder `files` of the database.
+    pub allow_directories: Vec<PathBuf>,
 }
 
 /// What all connections of a server share.
@@ -57,6 +59,8 @@ pub struct Shared {
     pub database: Database,
     /// What clients call it.
     pub database_name: String,
+    /// The files that statements may reach.
+    pub files: Arc<FileAccess>,
     /// Let clients of the same machine in without a password.
     pub trust: bool,
     /// TLS, when it was set up.
@@ -142,6 +146,7 @@ impl Server {
         getrandom::fill(&mut secret).map_err(|e| unavailable(format!("no random numbers: {e}")))?;
         let shared = Shared {
             database_name: name_of(database.path()),
+            files: database.file_access(&options.allow_directories)?,
             database,
             trust: options.trust,
             tls,

@@ -47,7 +47,7 @@ impl Connection {
             .iter()
             .map(|oid| if *oid == 0 { None } else { types::sql_of_oid(*oid).or(Some("TEXT".to_owned())) })
             .collect();
-        let token = self.begin();
+        let token = self.begin(&sql);
         let session = self.session.clone();
         let prepared = tokio::select! {
             biased;
@@ -55,7 +55,7 @@ impl Connection {
             error = self.wire.gone() => return Err(Stop::Gone(error)),
             prepared = session.prepare(&piece, &given) => prepared,
         };
-        self.slot.end();
+        self.activity.end_statement();
         let prepared = prepared.map_err(failed)?;
         let named = prepared.parameters();
         let oid = |(n, name): (usize, &String)| match types.get(n) {
@@ -163,7 +163,7 @@ impl Connection {
         if ran.is_ok() {
             self.portals.insert(name, portal);
         }
-        self.slot.end();
+        self.activity.end_statement();
         ran.map_err(|stop| match stop {
             Stop::Failed(error, _) => Stop::Failed(error, text),
             gone => gone,
@@ -183,10 +183,10 @@ impl Connection {
                     let values: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
                     session.execute_prepared(&prepared, &values).await
                 };
-                Box::new(self.start(starting).await?)
+                Box::new(self.start(portal.prepared.text(), starting).await?)
             }
             State::Running(mut running) => {
-                running.token = self.begin();
+                running.token = self.begin(portal.prepared.text());
                 running
             }
             State::Ended => return self.run_again(portal),

@@ -120,10 +120,10 @@ pub fn complete(tag: String) -> Answer {
 impl Connection {
     /// Runs one statement of the simple protocol.
     pub(super) async fn run_simple(&mut self, piece: Piece) -> Result<(), Stop> {
-        let session = self.session.clone();
-        let mut running = self.start(async move { session.execute(&piece).await }).await?;
+        let (session, text) = (self.session.clone(), piece.text.clone());
+        let mut running = self.start(&text, async move { session.execute(&piece).await }).await?;
         let ran = self.answer_simple(&mut running).await;
-        self.slot.end();
+        self.activity.end_statement();
         ran
     }
 
@@ -144,9 +144,10 @@ impl Connection {
     /// Starts a statement; a cancel request or the client's end stops its planning.
     pub(super) async fn start(
         &mut self,
+        text: &str,
         starting: impl Future<Output = Result<Query>>,
     ) -> Result<Running, Stop> {
-        let token = self.begin();
+        let token = self.begin(text);
         let started = tokio::select! {
             biased;
             () = token.cancelled() => Err(cancelled()),
@@ -154,7 +155,7 @@ impl Connection {
             started = starting => started,
         };
         if started.is_err() {
-            self.slot.end();
+            self.activity.end_statement();
         }
         Ok(Running::new(started?, token))
     }

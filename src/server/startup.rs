@@ -11,12 +11,12 @@ use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtoco
 use tokio::net::TcpStream;
 
 use super::auth;
-use super::cancel::Slot;
 use super::connection::Connection;
 use super::errors::{Severity, error_response};
 use super::listen::{Guest, Shared};
 use super::message::Body;
 use super::wire::{Stream, Wire};
+use crate::engine::{Session, SessionActivity};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 const SSL_REQUEST: i32 = 80_877_103;
@@ -37,12 +37,12 @@ struct Startup {
 
 /// Serves one socket from its first byte to its last.
 pub async fn serve(socket: Stream, shared: Arc<Shared>, guest: &Guest) -> io::Result<()> {
-    let slot = Arc::new(Slot::default());
-    let login = login(socket, &shared, &slot, guest);
+    let login = login(socket, &shared, guest);
     let Ok(logged_in) = tokio::time::timeout(LOGIN_TIMEOUT, login).await else { return Ok(()) };
-    let Some((connection, pid)) = logged_in? else { return Ok(()) };
+    let Some((connection, activity)) = logged_in? else { return Ok(()) };
     let served = connection.serve().await;
-    shared.cancels.leave(pid);
+    shared.cancels.leave(activity.pid);
+    shared.database.leave(&activity);
     served
 }
 
@@ -50,14 +50,14 @@ pub async fn serve(socket: Stream, shared: Arc<Shared>, guest: &Guest) -> io::Re
 async fn login(
     socket: Stream,
     shared: &Arc<Shared>,
-    slot: &Arc<Slot>,
     guest: &Guest,
-) -> io::Result<Option<(Connection, i32)>> {
+) -> io::Result<Option<(Connection, Arc<SessionActivity>)>> {
     let Some((mut wire, startup)) = begin(socket, shared).await? else { return Ok(None) };
-    match enter(&mut wire, startup, shared, slot, guest).await {
-        Ok((session, pid)) => {
+    match enter(&mut wire, startup, shared, guest).await {
+        Ok((session, activity)) => {
             wire.logged_in();
-            Ok(Some((Connection::new(wire, session, Arc::clone(slot), Arc::clone(shared)), pid)))
+            let connection = Connection::new(wire, session, Arc::clone(&activity), Arc::clone(shared));
+            Ok(Some((connection, activity)))
         }
         Err(Refused::Gone(error)) => Err(error),
         Err(Refused::Error(error)) => {
@@ -183,9 +183,8 @@ async fn enter(
     wire: &mut Wire,
     startup: Startup,
     shared: &Arc<Shared>,
-    slot: &Arc<Slot>,
     guest: &Guest,
-) -> Result<(crate::engine::Session, i32), Refused> {
+) -> Result<(Session, Arc<SessionActivity>), Refused> {
     let Startup { minor, parameters } = startup;
     negotiate(wire, minor, &parameters);
     let user = parameters.get("user").filter(|user| !user.is_empty()).ok_or_else(|| {
@@ -200,11 +199,14 @@ async fn enter(
             .with_hint(format!("the only database here is \"{}\"", shared.database_name))
             .into());
     }
-    let session = open_session(shared, user, &parameters)?;
+    let activity = shared.database.enter(user, wire.stream().address());
+    let opened = open_session(shared, &activity, &parameters);
+    let opened = opened
+        .and_then(|session| Ok((session, shared.cancels.enter(if minor >= 2 { 32 } else { 4 }, &activity)?)));
+    let (session, secret) = opened.inspect_err(|_| shared.database.leave(&activity))?;
     wire.put(Answer::Authentication(Authentication::Ok));
-    let (pid, secret) = shared.cancels.enter(if minor >= 2 { 32 } else { 4 }, slot)?;
-    wire.put(Answer::BackendKeyData(BackendKeyData::new(pid, SecretKey::Bytes(secret))));
-    Ok((session, pid))
+    wire.put(Answer::BackendKeyData(BackendKeyData::new(activity.pid, SecretKey::Bytes(secret))));
+    Ok((session, activity))
 }
 
 /// Tells a client that asks for more than there is what there is.
@@ -219,10 +221,10 @@ fn negotiate(wire: &mut Wire, minor: u16, parameters: &BTreeMap<String, String>)
 /// A session with the settings of the start-up packet.
 fn open_session(
     shared: &Shared,
-    user: &str,
+    activity: &Arc<SessionActivity>,
     parameters: &BTreeMap<String, String>,
-) -> Result<crate::engine::Session> {
-    let session = shared.database.session_of(user, &shared.database_name)?;
+) -> Result<Session> {
+    let session = shared.database.session_of(activity, &shared.database_name, &shared.files)?;
     for (name, value) in parameters {
         match name.as_str() {
             "user" | "database" => {}
@@ -238,7 +240,7 @@ fn open_session(
 }
 
 /// `-c name=value --other-name=value`, with backslashes before blanks.
-fn set_options(session: &crate::engine::Session, options: &str) -> Result<()> {
+fn set_options(session: &Session, options: &str) -> Result<()> {
     let mut words: Vec<String> = vec![String::new()];
     let mut escaped = false;
     for c in options.chars() {

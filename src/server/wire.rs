@@ -1,6 +1,7 @@
 //! The socket of one client: frames in, messages out.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -37,6 +38,17 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
     /// A socket in the file system.
     Unix(UnixStream),
+}
+
+impl Stream {
+    /// Where the client is, when it came over a network.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(tcp) => tcp.peer_addr().ok(),
+            Self::Tls(tls) => tls.get_ref().0.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 macro_rules! each {

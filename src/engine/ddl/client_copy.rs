@@ -18,13 +18,14 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{self, Ident, Query};
 use tokio::sync::mpsc;
 
+use crate::engine::access::{Actor, Guard};
 use crate::engine::ddl::command::Lowered;
 use crate::engine::ddl::copy::assign;
 use crate::engine::query::{ClientCopy, CopyFormat, CopyIn, CopyKind, Message};
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{fold, repair};
-use crate::engine::storage::{DEFAULT_SCHEMA, TableName, TableVersion};
+use crate::engine::storage::{DEFAULT_SCHEMA, Privilege, TableName, TableVersion};
 use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, Result, Subject, did_you_mean};
 
@@ -60,7 +61,10 @@ pub async fn copy_from_client(
     };
     let target = match target {
         Some(target) => target,
-        None => engine.catalog.provider(table, TableVersion::Latest).await?,
+        None => {
+            Guard::new(engine, &Actor::of(state))?.entry(table, Privilege::Insert)?;
+            engine.catalog.provider(table, TableVersion::Latest).await?
+        }
     };
     let schema = target.schema();
     let wanted: Vec<String> = match columns.len() {

@@ -6,11 +6,15 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 
-use crate::engine::ddl::{model, table};
+use crate::engine::access::Actor;
+use crate::engine::ddl::role::{Objects, RoleChange};
+use crate::engine::ddl::{model, role, table};
 use crate::engine::query::{ClientCopy, QueryContext, Tag};
 use crate::engine::shared::Engine;
 use crate::engine::sql::ModelChange;
-use crate::engine::storage::{ColumnDefinition, ExternalTable, IfExists, TableDefinition, TableName, View};
+use crate::engine::storage::{
+    AclTarget, ColumnDefinition, ExternalTable, IfExists, Privilege, TableDefinition, TableName, View,
+};
 use crate::engine::temporary::TemporaryTables;
 use crate::error::Result;
 
@@ -58,8 +62,22 @@ pub enum Command {
     DropModel { name: String, if_exists: bool },
     /// ALTER MODEL.
     AlterModel { name: String, change: ModelChange },
+    /// CANCEL TRAINING, by its number.
+    CancelTraining { job: u64, actor: Arc<Actor> },
     /// COMMENT ON MODEL.
     CommentModel { name: String, text: Option<String> },
+    /// CREATE ROLE.
+    CreateRole { name: String, change: RoleChange },
+    /// ALTER ROLE.
+    AlterRole { name: String, change: RoleChange },
+    /// DROP ROLE.
+    DropRoles { names: Vec<String>, if_exists: bool },
+    /// GRANT role TO role, or REVOKE.
+    ChangeMembers { groups: Vec<String>, members: Vec<String>, revoke: bool },
+    /// GRANT of rights, or REVOKE.
+    ChangeGrants { on: Objects, privileges: Vec<Privilege>, roles: Vec<String>, revoke: bool },
+    /// ALTER … OWNER TO.
+    ChangeOwner { of: Objects, owner: String },
 }
 
 /// A statement of this room as the engine runs it.
@@ -100,6 +118,19 @@ impl Command {
             Self::Optimize { .. } => "OPTIMIZE",
             Self::DropModel { .. } => "DROP MODEL",
             Self::AlterModel { .. } => "ALTER MODEL",
+            Self::CancelTraining { .. } => "CANCEL TRAINING",
+            Self::CreateRole { .. } => "CREATE ROLE",
+            Self::AlterRole { .. } => "ALTER ROLE",
+            Self::DropRoles { .. } => "DROP ROLE",
+            Self::ChangeMembers { revoke, .. } | Self::ChangeGrants { revoke, .. } => match revoke {
+                true => "REVOKE",
+                false => "GRANT",
+            },
+            Self::ChangeOwner { of, .. } => match (of.stored.as_slice(), of.models.as_slice()) {
+                ([], _) => "ALTER MODEL",
+                ([AclTarget::Schema(_) | AclTarget::Models, ..], _) => "ALTER SCHEMA",
+                _ => "ALTER TABLE",
+            },
         }
     }
 
@@ -167,6 +198,20 @@ pub async fn run(
         Command::DropModel { name, if_exists } => model::remove(engine, &name, if_exists, query)?,
         Command::AlterModel { name, change } => model::alter(engine, &name, change)?,
         Command::CommentModel { name, text } => engine.registry.set_comment(&name, text)?,
+        Command::CancelTraining { job, actor } => {
+            let rights = actor.rights(catalog)?;
+            engine.trainings.cancel(job, |acl| rights.owns(acl))?;
+        }
+        Command::CreateRole { name, change } => role::create(engine, &name, change).await?,
+        Command::AlterRole { name, change } => role::alter(engine, &name, change).await?,
+        Command::DropRoles { names, if_exists } => role::remove(engine, &names, if_exists, query).await?,
+        Command::ChangeMembers { groups, members, revoke } => {
+            role::change_members(engine, &groups, &members, revoke).await?;
+        }
+        Command::ChangeGrants { on, privileges, roles, revoke } => {
+            role::change_grants(engine, &on, &privileges, &roles, revoke).await?;
+        }
+        Command::ChangeOwner { of, owner } => role::change_owner(engine, &of, &owner).await?,
     }
     Ok(0)
 }

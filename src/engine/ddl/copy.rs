@@ -16,13 +16,14 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{Ident, Query, Value};
 
+use crate::engine::access::{Actor, FileAccess, Guard};
 use crate::engine::ddl::command::Lowered;
 use crate::engine::external;
 use crate::engine::query::Tag;
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{fold, repair};
-use crate::engine::storage::TableName;
+use crate::engine::storage::{Privilege, TableName};
 use crate::error::{Error, Result, Subject, did_you_mean};
 
 /// COPY FROM a file: an INSERT of its rows, columns matched by name where the file has names.
@@ -34,6 +35,8 @@ pub async fn copy_from(
     path: &str,
     options: Vec<(String, String)>,
 ) -> Result<Lowered> {
+    Guard::new(engine, &Actor::of(state))?.entry(table, Privilege::Insert)?;
+    let path = &FileAccess::reading(state, path)?;
     let target = engine.catalog.provider(table, crate::engine::storage::TableVersion::Latest).await?;
     let wanted: Vec<String> = match columns.len() {
         0 => target.schema().fields().iter().map(|f| f.name().clone()).collect(),
@@ -133,6 +136,7 @@ pub async fn copy_to(
     partitioned_by: &[Ident],
     options: Vec<(String, String)>,
 ) -> Result<Lowered> {
+    let path = FileAccess::writing(state, &path)?;
     let options = FileOptions::read(&path, options, Direction::To)?;
     ensure_folder(&path)?;
     repair(query.as_mut());

@@ -14,11 +14,12 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{self, ColumnOption, Ident, TableConstraint};
 use futures::StreamExt;
 
+use crate::engine::access::{Actor, FileAccess};
 use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::external;
 use crate::engine::sql::{fold, shown};
-use crate::engine::storage::{Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View};
+use crate::engine::storage::{Acl, Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View};
 use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, Result, Subject};
 
@@ -28,7 +29,7 @@ pub async fn create_external(state: &SessionState, table: CreateExternalTable) -
         let message = "CREATE EXTERNAL TABLE takes one location, without PARTITIONED BY and UNBOUNDED";
         return Err(Error::unsupported(message));
     }
-    let location = table.locations[0].clone();
+    let location = FileAccess::reading(state, &table.locations[0])?;
     let given = table.schema.inner();
     let schema = if given.fields().is_empty() {
         use datafusion::catalog::TableProvider;
@@ -43,6 +44,7 @@ pub async fn create_external(state: &SessionState, table: CreateExternalTable) -
         schema: Some(schema.as_ref().clone()),
         definition: table.definition.unwrap_or_default(),
         comment: None,
+        acl: Acl::of_owner(Actor::of(state).role()),
     };
     let if_exists = if_exists(table.or_replace, table.if_not_exists);
     Ok(Command::CreateExternal { name: table_name(&table.name)?, table: entry, if_exists }.into())
@@ -85,7 +87,8 @@ pub async fn create_view(state: &SessionState, view: ast::CreateView) -> Result<
     let name = object_name(&view.name)?;
     let columns = plan.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     let replace = view.or_replace;
-    Ok(Command::CreateView { name, view: View { sql, columns, comment: None }, replace }.into())
+    let acl = Acl::of_owner(Actor::of(state).role());
+    Ok(Command::CreateView { name, view: View { sql, columns, comment: None, acl }, replace }.into())
 }
 
 fn check_column_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
@@ -123,6 +126,7 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
     let mut definition =
         if with_query { TableDefinition::from_query(schema)? } else { declared(schema, &defaults) };
     definition.checks = checks;
+    definition.owner = Actor::of(state).role();
     for (column, comment) in definition.columns.iter_mut().zip(comments) {
         column.comment = comment;
     }

@@ -7,11 +7,13 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::DdlStatement;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
+use crate::engine::access::Actor;
 use crate::engine::ddl::client_copy::{copy_from_client, copy_to_client};
 use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::copy::{copy_from, copy_to};
 use crate::engine::ddl::create::{added_column, create_external};
 use crate::engine::ddl::names::{object_name, table_name};
+use crate::engine::ddl::role;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{CommandStatement, Commented, Copy, End, TableChange, fold};
 use crate::engine::temporary::{TEMPORARY_SCHEMA, TemporaryTables};
@@ -70,6 +72,8 @@ pub async fn lower_command(
                 Command::CommentTable { table: object_name(&table)?, column: Some(fold(&column)), text }
             }
         },
+        CommandStatement::CancelTraining(job) => Command::CancelTraining { job, actor: Actor::of(state) },
+        CommandStatement::Role(statement) => role::lower(engine, statement)?,
         CommandStatement::Copy(copy) => return lower_copy(engine, state, copy).await,
         CommandStatement::Vacuum { table, retain_hours } => {
             Command::Vacuum { table: object_name(&table)?, retain_hours }

@@ -7,6 +7,8 @@ mod create;
 mod lower;
 mod model;
 mod names;
+mod rights;
+mod role;
 mod table;
 
 pub use command::{Command, Lowered, run};

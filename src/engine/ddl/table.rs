@@ -11,7 +11,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::StreamExt;
 
 use crate::engine::query::QueryContext;
-use crate::engine::schemas::SYSTEM_SCHEMA;
+use crate::engine::schemas::{FORECASTS, SYSTEM_SCHEMA};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Entry, ExternalTable, IfExists, TableDefinition, TableName};
 use crate::engine::temporary::TemporaryTables;
@@ -85,7 +85,7 @@ pub async fn create_schema(
     if_not_exists: bool,
     query: &QueryContext,
 ) -> Result<()> {
-    if [SYSTEM_SCHEMA, "information_schema", "pg_catalog", "forecasts"].contains(&name) {
+    if [SYSTEM_SCHEMA, "information_schema", "pg_catalog", FORECASTS].contains(&name) {
         let message = format!("schema {name} belongs to the system");
         return Err(Error::new(ErrorKind::Exists, Subject::Schema, message));
     }

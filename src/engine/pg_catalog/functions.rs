@@ -3,9 +3,10 @@
 use super::rows::Cell;
 use super::snapshot::{OWNER_OID, RelationObject};
 use super::udf::{Call, Function};
-use super::{procedure_name, procedure_oid, types};
+use super::{privileges, procedure_name, procedure_oid, types};
+use crate::engine::activity::SessionActivity;
 use crate::engine::settings::VERSION_TEXT;
-use crate::error::{Error, Result, Subject, identifier};
+use crate::error::{Error, ErrorKind, Result, Subject, identifier};
 
 type Value = Result<Cell>;
 
@@ -49,11 +50,11 @@ pub const FUNCTIONS: &[Function] = &[
         let own = ["pg_catalog", "public"].map(str::to_owned);
         Ok(Cell::Texts(if call.bool(0) { own.to_vec() } else { vec![own[1].clone()] }))
     }),
-    function("session_user", "name", |call| Ok(call.user().into())),
+    function("session_user", "name", |call| Ok(call.session_user().into())),
     function("current_user", "name", |call| Ok(call.user().into())),
     function("current_role", "name", |call| Ok(call.user().into())),
     function("user", "name", |call| Ok(call.user().into())),
-    function("pg_backend_pid", "int4", |_| Ok(i64::from(std::process::id()).into())),
+    function("pg_backend_pid", "int4", |call| Ok(call.around().pid().into())),
     function("pg_is_in_recovery", "bool", no),
     function("inet_server_addr", "inet", null),
     function("inet_client_addr", "inet", null),
@@ -68,6 +69,8 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(if call.int(0) == Some(6) { "UTF8" } else { "" }.into())
     }),
     function("pg_char_to_encoding", "int4", |_| Ok(6_i64.into())),
+    function("pg_cancel_backend", "bool", |call| stop_backend(call, SessionActivity::cancel)),
+    function("pg_terminate_backend", "bool", |call| stop_backend(call, SessionActivity::terminate)),
     // settings
     lenient("current_setting", "text", current_setting),
     lenient("set_config", "text", set_config),
@@ -148,10 +151,10 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_relation_filenode", "oid", zero),
     function("pg_relation_filepath", "text", null),
     // privileges
-    function("has_table_privilege", "bool", yes),
-    function("has_any_column_privilege", "bool", yes),
-    function("has_column_privilege", "bool", yes),
-    function("has_schema_privilege", "bool", yes),
+    function("has_table_privilege", "bool", privileges::on_table),
+    function("has_any_column_privilege", "bool", privileges::on_table),
+    function("has_column_privilege", "bool", privileges::on_column),
+    function("has_schema_privilege", "bool", privileges::on_schema),
     function("has_database_privilege", "bool", yes),
     function("has_function_privilege", "bool", yes),
     function("has_sequence_privilege", "bool", yes),
@@ -160,7 +163,7 @@ pub const FUNCTIONS: &[Function] = &[
     function("has_type_privilege", "bool", yes),
     function("has_foreign_data_wrapper_privilege", "bool", yes),
     function("has_server_privilege", "bool", yes),
-    function("pg_has_role", "bool", yes),
+    function("pg_has_role", "bool", privileges::of_role),
     function("row_security_active", "bool", no),
     // numbers of things by name
     function("to_regclass", "regclass", |call| {
@@ -221,6 +224,18 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_try_advisory_xact_lock", "bool", yes),
     function("pg_stat_get_numscans", "int8", zero),
 ];
+
+/// Stops what another session runs, or the session; false when there is none of this number.
+fn stop_backend(call: &Call<'_>, stop: fn(&SessionActivity)) -> Value {
+    let pid = call.int(0).and_then(|pid| i32::try_from(pid).ok());
+    let Some(session) = pid.and_then(|pid| call.engine().activity.get(pid)) else { return Ok(false.into()) };
+    if !call.rights(None)?.includes(&session.role) {
+        let message = "must be a member of the role whose query is being canceled";
+        return Err(Error::new(ErrorKind::Denied, Subject::Statement, message));
+    }
+    stop(&session);
+    Ok(true.into())
+}
 
 fn json_object(call: &Call<'_>) -> Value {
     let mut object = serde_json::Map::new();
@@ -398,6 +413,7 @@ fn schema_name(call: &Call<'_>, oid: i64) -> String {
     found.map_or_else(|| oid.to_string(), |schema| identifier(&schema.name))
 }
 
+/// The name of a role as it must be written.
 fn role_name(call: &Call<'_>, oid: i64) -> String {
     let snapshot = call.snapshot();
     let found = snapshot.roles.iter().find(|role| i64::from(role.oid) == oid);

@@ -3,6 +3,7 @@
 use super::rows::{Cell, Rows};
 use super::snapshot::{ColumnObject, RelationObject, Snapshot, type_of};
 use super::{Surroundings, types};
+use crate::engine::storage::{PUBLIC, Privilege};
 
 /// Puts the rows of a relation of `information_schema`.
 pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundings) {
@@ -15,11 +16,47 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
         "check_constraints" => checks(rows, snapshot, around),
         "information_schema_catalog_name" => rows.push([("catalog_name", around.database().into())]),
         "enabled_roles" => {
-            for role in &snapshot.roles {
+            for role in snapshot.roles.iter().filter(|role| around.includes(&role.name)) {
                 rows.push([("role_name", role.name.as_str().into())]);
             }
         }
+        "applicable_roles" => applicable_roles(rows, snapshot, around),
+        "table_privileges" | "role_table_grants" => privileges(rows, snapshot, around),
         _ => {}
+    }
+}
+
+fn applicable_roles(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for member in snapshot.roles.iter().filter(|role| around.includes(&role.name)) {
+        for group in &member.member_of {
+            rows.push([
+                ("grantee", member.name.as_str().into()),
+                ("role_name", group.as_str().into()),
+                ("is_grantable", yes_no(false)),
+            ]);
+        }
+    }
+}
+
+fn privileges(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for relation in &snapshot.relations {
+        let owner = snapshot.owner(&relation.acl).1;
+        let all = relation.acl_kind().privileges();
+        let granted =
+            relation.acl.grants.iter().flat_map(|(role, held)| held.iter().map(move |p| (role.as_str(), *p)));
+        let own = all.iter().map(|privilege| (owner, *privilege));
+        for (grantee, privilege) in own.chain(granted.filter(|(role, _)| *role != owner)) {
+            rows.push([
+                ("grantor", owner.into()),
+                ("grantee", if grantee == PUBLIC { "PUBLIC" } else { grantee }.into()),
+                ("table_catalog", around.database().into()),
+                ("table_schema", relation.schema.name.as_str().into()),
+                ("table_name", relation.name.as_str().into()),
+                ("privilege_type", privilege.word().into()),
+                ("is_grantable", yes_no(grantee == owner)),
+                ("with_hierarchy", yes_no(privilege == Privilege::Select)),
+            ]);
+        }
     }
 }
 
@@ -104,12 +141,11 @@ fn push_column(
 }
 
 fn schemata(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
-    let owner = snapshot.roles.iter().find(|role| role.superuser).map(|role| role.name.clone());
     for schema in &snapshot.schemas {
         rows.push([
             ("catalog_name", around.database().into()),
             ("schema_name", schema.name.as_str().into()),
-            ("schema_owner", owner.clone().into()),
+            ("schema_owner", snapshot.owner(&schema.acl).1.into()),
         ]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod functions;
 mod information;
+mod privileges;
 mod procedures;
 mod provider;
 mod relations;
@@ -15,6 +16,8 @@ use std::sync::{Arc, Weak};
 
 use datafusion::execution::session_state::SessionState;
 
+use crate::engine::access::{Actor, Rights};
+use crate::engine::activity::SessionActivity;
 use crate::engine::schemas::ViewPlanner;
 use crate::engine::settings::SharedVariables;
 use crate::engine::temporary::TemporaryTables;
@@ -32,13 +35,29 @@ pub struct Surroundings {
     pub planner: Weak<dyn ViewPlanner>,
     /// The session's temporary tables.
     pub temporary: Arc<TemporaryTables>,
+    /// Whose rights count.
+    pub actor: Arc<Actor>,
+    /// The session as others see it, in a server.
+    pub client: Option<Arc<SessionActivity>>,
 }
 
 impl Surroundings {
+    /// The number of the session.
+    pub fn pid(&self) -> i64 {
+        self.client.as_ref().map_or_else(|| i64::from(std::process::id()), |client| i64::from(client.pid))
+    }
+
     /// What clients call the database.
     pub fn database(&self) -> String {
         let name = self.variables.read().value("foretell.database");
         if name.is_empty() { crate::engine::schemas::CATALOG.to_owned() } else { name }
+    }
+
+    /// True when whoever acts has the rights of a role.
+    pub fn includes(&self, role: &str) -> bool {
+        let engine = self.planner.upgrade().map(|session| session.contents());
+        let Some(Ok(contents)) = engine else { return false };
+        Rights::of(self.actor.role().as_deref(), &contents).includes(role)
     }
 
     /// The session's state, while there is one.

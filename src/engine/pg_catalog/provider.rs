@@ -1,5 +1,6 @@
 //! The schemas `pg_catalog`, `information_schema` and `forecasts` as DataFusion sees them.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,45 +11,69 @@ use datafusion::datasource::MemTable;
 use datafusion::error::Result as DfResult;
 
 use super::rows::Rows;
-use super::snapshot::{FORECASTS, Snapshot};
+use super::snapshot::{ModelObject, Snapshot};
 use super::{Surroundings, information, relations, tables};
+use crate::engine::access::Actor;
+use crate::engine::schemas::FORECASTS;
 use crate::engine::shared::Engine;
 use crate::engine::storage::TableName;
 use crate::error::{Result, identifier};
 
-/// The last snapshot, and the states of catalog and models that it is of.
+/// Numbers of the states of catalog and models.
+type Generations = (u64, u64);
+
+/// The snapshots of one state: of everything, and of what exists for single roles.
 #[derive(Debug, Default)]
-pub struct SnapshotCache(Mutex<Option<(u64, u64, Arc<Snapshot>)>>);
+pub struct SnapshotCache(Mutex<(Generations, HashMap<Option<String>, Arc<Snapshot>>)>);
 
 impl SnapshotCache {
-    /// The snapshot as it stands, if nothing has changed since.
-    pub fn get(&self, engine: &Engine) -> Option<Arc<Snapshot>> {
-        let now = (engine.catalog.generation().ok()?, engine.registry.generation());
+    fn get(&self, now: Generations, role: Option<&String>) -> Option<Arc<Snapshot>> {
         let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cached.as_ref().filter(|(a, b, _)| (*a, *b) == now).map(|(.., snapshot)| Arc::clone(snapshot))
+        let current = Some(&cached.1).filter(|_| cached.0 == now)?;
+        current.get(&role.cloned()).map(Arc::clone)
     }
 
-    fn put(&self, generations: (u64, u64), snapshot: &Arc<Snapshot>) {
-        let entry = (generations.0, generations.1, Arc::clone(snapshot));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
+    fn put(&self, now: Generations, role: Option<String>, snapshot: &Arc<Snapshot>) {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.0 != now {
+            *cached = (now, HashMap::new());
+        }
+        cached.1.insert(role, Arc::clone(snapshot));
     }
 }
 
-/// The snapshot of a database, made when something has changed.
+/// What of a database exists for whoever acts, made when something has changed.
 pub async fn snapshot(engine: &Arc<Engine>, around: &Surroundings) -> Result<Arc<Snapshot>> {
-    if let Some(snapshot) = engine.snapshots.get(engine) {
+    let rights = around.actor.rights(&engine.catalog)?;
+    let role = around.actor.role().filter(|_| !rights.is_superuser());
+    let now = (engine.catalog.generation()?, engine.registry.generation());
+    if let Some(snapshot) = engine.snapshots.get(now, role.as_ref()) {
         return Ok(snapshot);
     }
-    let generations = (engine.catalog.generation()?, engine.registry.generation());
+    let everything = match engine.snapshots.get(now, None) {
+        Some(everything) => everything,
+        None => {
+            let made = Arc::new(Snapshot::of(engine, models(engine, around).await?)?);
+            engine.snapshots.put(now, None, &made);
+            made
+        }
+    };
+    if role.is_none() {
+        return Ok(everything);
+    }
+    let visible = Arc::new(everything.visible_to(&rights));
+    engine.snapshots.put(now, role, &visible);
+    Ok(visible)
+}
+
+async fn models(engine: &Arc<Engine>, around: &Surroundings) -> Result<Vec<ModelObject>> {
     let mut models = vec![];
     for model in engine.registry.list()? {
         let fields = model_columns(&model.name, around).await;
-        let comment = engine.registry.get(&model.name, None).ok().and_then(|m| m.manifest().comment.clone());
-        models.push((model.name, comment, fields));
+        let (name, comment, acl) = (model.name, model.comment, model.acl);
+        models.push(ModelObject { name, comment, fields, acl });
     }
-    let snapshot = Arc::new(Snapshot::of(engine, models)?);
-    engine.snapshots.put(generations, &snapshot);
-    Ok(snapshot)
+    Ok(models)
 }
 
 /// The text of a model's view.
@@ -59,7 +84,8 @@ fn model_view(model: &str) -> String {
 /// The columns of a model's view; none when its forecast cannot be planned.
 async fn model_columns(model: &str, around: &Surroundings) -> Vec<Field> {
     let Some(planner) = around.planner.upgrade() else { return vec![] };
-    let planned = planner.plan_view(&TableName::new(FORECASTS, model), &model_view(model)).await;
+    let (name, everybody) = (TableName::new(FORECASTS, model), Arc::new(Actor::default()));
+    let planned = planner.plan_view(&name, &model_view(model), &everybody).await;
     let fields = |plan: datafusion::logical_expr::LogicalPlan| {
         plan.schema().fields().iter().map(|field| field.as_ref().clone()).collect()
     };
@@ -94,8 +120,9 @@ impl fmt::Debug for CatalogSchema {
 impl SchemaProvider for CatalogSchema {
     fn table_names(&self) -> Vec<String> {
         if self.name == FORECASTS {
-            let models = self.engine.registry.list().unwrap_or_default();
-            return models.into_iter().map(|model| model.name).collect();
+            let models = self.engine.registry.list().unwrap_or_default().into_iter();
+            let Ok(rights) = self.around.actor.rights(&self.engine.catalog) else { return vec![] };
+            return models.filter(|model| rights.sees(&model.acl)).map(|model| model.name).collect();
         }
         relations::of_schema(self.name).map(|relation| relation.name.to_owned()).collect()
     }
@@ -108,7 +135,7 @@ impl SchemaProvider for CatalogSchema {
         let snapshot = snapshot(&self.engine, &self.around).await?;
         let mut rows = Rows::new(relation);
         match self.name {
-            "pg_catalog" => tables::fill(&mut rows, name, &snapshot, &self.around),
+            "pg_catalog" => tables::fill(&mut rows, name, &snapshot, &self.around, &self.engine),
             _ => information::fill(&mut rows, name, &snapshot, &self.around),
         }
         let batch = rows.finish()?;
@@ -130,7 +157,7 @@ impl CatalogSchema {
             return Ok(None);
         };
         let sql = model_view(model);
-        let plan = planner.plan_view(&TableName::new(FORECASTS, model), &sql).await?;
+        let plan = planner.plan_view(&TableName::new(FORECASTS, model), &sql, &self.around.actor).await?;
         Ok(Some(Arc::new(datafusion::datasource::ViewTable::new(plan, Some(sql)))))
     }
 }

@@ -1,13 +1,15 @@
 //! Everything that the catalogue tells, as it stands at one moment.
 
+use std::collections::BTreeSet;
+
 use datafusion::arrow::datatypes::{DataType, Field};
 
+use crate::engine::access::Rights;
+use crate::engine::schemas::{FORECASTS, SYSTEM_SCHEMA};
 use crate::engine::shared::Engine;
-use crate::engine::storage::{Contents, Entry, TableName};
-use crate::error::Result;
-
-/// The schema of models as views.
-pub const FORECASTS: &str = "forecasts";
+use crate::engine::storage::{Acl, AclKind, Contents, DEFAULT_SCHEMA, Entry, PUBLIC, Privilege, TableName};
+use crate::engine::system;
+use crate::error::{Result, identifier};
 
 /// Numbers of what is not stored in the catalog: above those of stored things.
 const SYSTEM_SCHEMA_OID: u32 = 0x3fff_0001;
@@ -30,6 +32,8 @@ pub struct SchemaObject {
     pub oid: u32,
     /// Name.
     pub name: String,
+    /// Its owner and what was granted on it.
+    pub acl: Acl,
 }
 
 /// A column.
@@ -70,9 +74,16 @@ pub struct RelationObject {
     pub checks: Vec<(String, String)>,
     /// Rows, when they were counted.
     pub rows: Option<u64>,
+    /// Its owner and what was granted on it.
+    pub acl: Acl,
 }
 
 impl RelationObject {
+    /// What rights there are on it.
+    pub fn acl_kind(&self) -> AclKind {
+        if self.schema.name == FORECASTS { AclKind::Model } else { AclKind::Table }
+    }
+
     /// The number of the default of a column.
     pub fn default_oid(&self, column: &ColumnObject) -> u32 {
         part(PARTS, self.oid, column.number)
@@ -100,6 +111,21 @@ pub struct RoleObject {
     pub login: bool,
     /// May do everything.
     pub superuser: bool,
+    /// The roles whose rights it has.
+    pub member_of: Vec<String>,
+}
+
+/// A model as its view.
+#[derive(Debug)]
+pub struct ModelObject {
+    /// Name.
+    pub name: String,
+    /// Comment.
+    pub comment: Option<String>,
+    /// Columns of its forecast.
+    pub fields: Vec<Field>,
+    /// Its owner and what was granted on it.
+    pub acl: Acl,
 }
 
 /// The state of the catalogue.
@@ -115,7 +141,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Of stored things; `models` and `system` are the views that are not stored.
-    pub fn of(engine: &Engine, models: Vec<(String, Option<String>, Vec<Field>)>) -> Result<Self> {
+    pub fn of(engine: &Engine, models: Vec<ModelObject>) -> Result<Self> {
         let contents = engine.catalog.contents()?;
         let mut snapshot = Self { schemas: schemas(&contents), ..Self::default() };
         for (schema, stored) in &contents.schemas {
@@ -128,19 +154,40 @@ impl Snapshot {
                     .extend(object.map(|object| relation(&contents, object, &name, entry, rows)));
             }
         }
-        snapshot.relations.extend(models.into_iter().map(|(name, comment, fields)| {
-            let definition = Some(format!("SELECT * FROM forecast({})", crate::error::identifier(&name)));
-            let schema = SchemaObject { oid: FORECASTS_OID, name: FORECASTS.to_owned() };
-            let oid = MODELS + (steady_hash(&name) & 0x0fff_ffff);
-            view(oid, schema, name, fields, definition, comment)
+        let forecasts = snapshot.schema(FORECASTS).cloned();
+        snapshot.relations.extend(forecasts.into_iter().flat_map(|schema| {
+            models.iter().map(move |model| {
+                let definition = Some(format!("SELECT * FROM forecast({})", identifier(&model.name)));
+                let oid = MODELS + (steady_hash(&model.name) & 0x0fff_ffff);
+                let (name, fields) = (model.name.clone(), model.fields.clone());
+                let view = view(oid, schema.clone(), name, fields, definition, model.comment.clone());
+                RelationObject { acl: model.acl.clone(), ..view }
+            })
         }));
-        snapshot.relations.extend(crate::engine::system::TABLES.iter().zip(0u32..).map(|(name, n)| {
-            let schema = SchemaObject { oid: SYSTEM_SCHEMA_OID, name: "ml".to_owned() };
-            let fields = crate::engine::system::columns_of(engine, name);
-            view(SYSTEM_VIEWS + n, schema, (*name).to_owned(), fields, None, None)
+        snapshot.relations.extend(system::TABLES.iter().zip(0u32..).map(|(name, n)| {
+            let schema = system_schema(SYSTEM_SCHEMA_OID, SYSTEM_SCHEMA);
+            let fields = system::columns_of(name);
+            let view = view(SYSTEM_VIEWS + n, schema, (*name).to_owned(), fields, None, None);
+            RelationObject { acl: for_everybody(Privilege::Select), ..view }
         }));
         snapshot.roles = roles(&contents);
         Ok(snapshot)
+    }
+
+    /// What of it exists for a role.
+    pub fn visible_to(&self, rights: &Rights) -> Self {
+        let mut visible = self.clone();
+        visible.relations.retain(|relation| rights.sees(&relation.acl));
+        let used: BTreeSet<u32> = visible.relations.iter().map(|relation| relation.schema.oid).collect();
+        visible.schemas.retain(|schema| rights.sees(&schema.acl) || used.contains(&schema.oid));
+        visible
+    }
+
+    /// Number and name of the owner of a thing.
+    pub fn owner(&self, acl: &Acl) -> (u32, &str) {
+        let named = acl.owner.as_deref().and_then(|name| self.roles.iter().find(|role| role.name == name));
+        let owner = named.or_else(|| self.roles.iter().find(|role| role.superuser));
+        owner.map_or((OWNER_OID, "foretell"), |role| (role.oid, role.name.as_str()))
     }
 
     /// The schema of this name.
@@ -160,17 +207,38 @@ impl Snapshot {
 }
 
 fn schemas(contents: &Contents) -> Vec<SchemaObject> {
-    let schema = |oid: u32, name: &str| SchemaObject { oid, name: name.to_owned() };
-    let mut all: Vec<_> =
-        contents.schemas.keys().map(|name| schema(contents.oids.schema(name), name)).collect();
+    let mut all: Vec<_> = contents
+        .schemas
+        .iter()
+        .map(|(name, schema)| {
+            let mut acl = schema.acl.clone();
+            if name == DEFAULT_SCHEMA {
+                acl.grant(PUBLIC, &[Privilege::Usage]);
+            }
+            SchemaObject { oid: contents.oids.schema(name), name: name.clone(), acl }
+        })
+        .collect();
+    let mut forecasts = system_schema(FORECASTS_OID, FORECASTS);
+    forecasts.acl.grants.extend(contents.models.grants.clone());
     all.extend([
-        schema(FORECASTS_OID, FORECASTS),
-        schema(INFORMATION_SCHEMA_OID, "information_schema"),
-        schema(SYSTEM_SCHEMA_OID, "ml"),
-        schema(PG_CATALOG_OID, "pg_catalog"),
+        forecasts,
+        system_schema(INFORMATION_SCHEMA_OID, "information_schema"),
+        system_schema(SYSTEM_SCHEMA_OID, SYSTEM_SCHEMA),
+        system_schema(PG_CATALOG_OID, "pg_catalog"),
     ]);
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
+}
+
+/// A schema that everybody may look into.
+fn system_schema(oid: u32, name: &str) -> SchemaObject {
+    SchemaObject { oid, name: name.to_owned(), acl: for_everybody(Privilege::Usage) }
+}
+
+fn for_everybody(privilege: Privilege) -> Acl {
+    let mut acl = Acl::default();
+    acl.grant(PUBLIC, &[privilege]);
+    acl
 }
 
 fn roles(contents: &Contents) -> Vec<RoleObject> {
@@ -179,6 +247,7 @@ fn roles(contents: &Contents) -> Vec<RoleObject> {
         name: name.clone(),
         login: role.login,
         superuser: role.superuser,
+        member_of: role.member_of.iter().cloned().collect(),
     };
     let mut roles: Vec<_> = contents.roles.iter().map(role).collect();
     // The first role that may do everything has the number of PostgreSQL's: it owns all.
@@ -196,6 +265,7 @@ fn relation(
     rows: Option<u64>,
 ) -> RelationObject {
     let oid = contents.oids.entry(name, entry);
+    let acl = entry.acl().clone();
     match entry {
         Entry::Table(table) => {
             let columns = table.columns.iter().zip(1..).filter(|(column, _)| !column.dropped);
@@ -217,17 +287,19 @@ fn relation(
                 definition: None,
                 checks: table.checks.iter().map(|check| (check.name.clone(), check.sql.clone())).collect(),
                 rows,
+                acl,
             }
         }
         Entry::View(found) => {
             let fields = found.columns.clone();
-            view(oid, schema, name.table.clone(), fields, Some(found.sql.clone()), found.comment.clone())
+            let (sql, comment) = (Some(found.sql.clone()), found.comment.clone());
+            RelationObject { acl, ..view(oid, schema, name.table.clone(), fields, sql, comment) }
         }
         Entry::External(table) => {
             let fields = table.schema.iter().flat_map(|s| s.fields().iter()).map(|f| f.as_ref().clone());
             let columns =
                 view(oid, schema, name.table.clone(), fields.collect(), None, table.comment.clone());
-            RelationObject { kind: 'f', ..columns }
+            RelationObject { kind: 'f', acl, ..columns }
         }
     }
 }
@@ -249,7 +321,18 @@ fn view(
         comment: None,
     });
     let columns = columns.collect();
-    RelationObject { oid, schema, name, kind: 'v', columns, comment, definition, checks: vec![], rows: None }
+    RelationObject {
+        oid,
+        schema,
+        name,
+        kind: 'v',
+        columns,
+        comment,
+        definition,
+        checks: vec![],
+        rows: None,
+        acl: Acl::default(),
+    }
 }
 
 /// FNV-1a: the same in every process.

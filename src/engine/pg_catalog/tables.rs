@@ -2,8 +2,10 @@
 
 use super::relations::{self, Relation};
 use super::rows::{Cell, Rows};
-use super::snapshot::{ColumnObject, OWNER_OID, RelationObject, Snapshot, type_of};
+use super::snapshot::{ColumnObject, OWNER_OID, RelationObject, RoleObject, Snapshot, type_of};
 use super::{Surroundings, procedures, types};
+use crate::engine::shared::Engine;
+use crate::engine::storage::{Acl, AclKind};
 
 /// The table of files in pg_class's catalog itself: `d.classoid`.
 const PG_CLASS: u32 = 1259;
@@ -13,8 +15,13 @@ fn owner() -> Cell {
     OWNER_OID.into()
 }
 
+/// The rights on a thing as PostgreSQL lists them.
+fn items(snapshot: &Snapshot, acl: &Acl, kind: AclKind) -> Cell {
+    acl.items(snapshot.owner(acl).1, kind).map_or(Cell::Null, Cell::Texts)
+}
+
 /// Puts the rows of a relation of `pg_catalog`.
-pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundings) {
+pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundings, engine: &Engine) {
     match name {
         "pg_namespace" => namespaces(rows, snapshot),
         "pg_class" => classes(rows, snapshot),
@@ -28,11 +35,14 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
         "pg_database" => databases(rows, around),
         "pg_roles" | "pg_authid" => roles(rows, snapshot),
         "pg_user" | "pg_shadow" => users(rows, snapshot),
+        "pg_auth_members" => members(rows, snapshot),
+        "pg_group" => groups(rows, snapshot),
         "pg_proc" => procedures::fill(rows, around),
         "pg_tables" => tables(rows, snapshot),
         "pg_views" => views(rows, snapshot),
         "pg_settings" => settings(rows, around),
-        "pg_stat_activity" => activity(rows, around),
+        "pg_stat_activity" => activity(rows, snapshot, around, engine),
+        "pg_stat_progress_train" => trainings(rows, around, engine),
         "pg_stat_user_tables" | "pg_stat_all_tables" => statistics(rows, snapshot),
         "pg_tablespace" => text(rows, include_str!("data/pg_tablespace.tsv")),
         "pg_am" => text(rows, include_str!("data/pg_am.tsv")),
@@ -58,7 +68,8 @@ fn namespaces(rows: &mut Rows, snapshot: &Snapshot) {
         rows.push([
             ("oid", schema.oid.into()),
             ("nspname", schema.name.as_str().into()),
-            ("nspowner", owner()),
+            ("nspowner", snapshot.owner(&schema.acl).0.into()),
+            ("nspacl", items(snapshot, &schema.acl, AclKind::Schema)),
         ]);
     }
 }
@@ -77,7 +88,8 @@ fn classes(rows: &mut Rows, snapshot: &Snapshot) {
             ("oid", relation.oid.into()),
             ("relname", relation.name.as_str().into()),
             ("relnamespace", relation.schema.oid.into()),
-            ("relowner", owner()),
+            ("relowner", snapshot.owner(&relation.acl).0.into()),
+            ("relacl", items(snapshot, &relation.acl, relation.acl_kind())),
             ("relam", if relation.kind == 'r' { 2_i64 } else { 0 }.into()),
             ("relfilenode", if relation.kind == 'r' { relation.oid } else { 0 }.into()),
             ("reltuples", tuples.into()),
@@ -276,33 +288,54 @@ fn users(rows: &mut Rows, snapshot: &Snapshot) {
     }
 }
 
-/// The name of the role that owns everything.
-fn owner_name(snapshot: &Snapshot) -> String {
-    snapshot
-        .roles
-        .iter()
-        .find(|role| role.oid == OWNER_OID)
-        .map_or_else(|| "foretell".to_owned(), |r| r.name.clone())
+fn members(rows: &mut Rows, snapshot: &Snapshot) {
+    for (group, member) in memberships(snapshot) {
+        rows.push([
+            ("roleid", group.oid.into()),
+            ("member", member.oid.into()),
+            ("grantor", owner()),
+            ("admin_option", false.into()),
+        ]);
+    }
+}
+
+/// Groups with each of their members.
+fn memberships(snapshot: &Snapshot) -> impl Iterator<Item = (&RoleObject, &RoleObject)> {
+    snapshot.roles.iter().flat_map(move |member| {
+        let groups = member.member_of.iter();
+        groups
+            .filter_map(move |name| snapshot.roles.iter().find(|r| r.name == *name))
+            .map(move |g| (g, member))
+    })
+}
+
+fn groups(rows: &mut Rows, snapshot: &Snapshot) {
+    for group in snapshot.roles.iter().filter(|role| !role.login) {
+        let members = memberships(snapshot).filter(|(of, _)| of.oid == group.oid);
+        rows.push([
+            ("groname", group.name.as_str().into()),
+            ("grosysid", group.oid.into()),
+            ("grolist", Cell::Ints(members.map(|(_, member)| i64::from(member.oid)).collect())),
+        ]);
+    }
 }
 
 fn tables(rows: &mut Rows, snapshot: &Snapshot) {
-    let owner = owner_name(snapshot);
     for relation in snapshot.relations.iter().filter(|relation| relation.kind != 'v') {
         rows.push([
             ("schemaname", relation.schema.name.as_str().into()),
             ("tablename", relation.name.as_str().into()),
-            ("tableowner", owner.as_str().into()),
+            ("tableowner", snapshot.owner(&relation.acl).1.into()),
         ]);
     }
 }
 
 fn views(rows: &mut Rows, snapshot: &Snapshot) {
-    let owner = owner_name(snapshot);
     for relation in snapshot.relations.iter().filter(|relation| relation.kind == 'v') {
         rows.push([
             ("schemaname", relation.schema.name.as_str().into()),
             ("viewname", relation.name.as_str().into()),
-            ("viewowner", owner.as_str().into()),
+            ("viewowner", snapshot.owner(&relation.acl).1.into()),
             ("definition", relation.definition.clone().into()),
         ]);
     }
@@ -325,18 +358,52 @@ fn settings(rows: &mut Rows, around: &Surroundings) {
     }
 }
 
-fn activity(rows: &mut Rows, around: &Surroundings) {
-    let user = around.variables.read().value("session_authorization");
-    rows.push([
-        ("datid", 5_i64.into()),
-        ("datname", around.database().into()),
-        ("pid", i64::from(std::process::id()).into()),
-        ("usesysid", owner()),
-        ("usename", user.into()),
-        ("application_name", around.variables.read().value("application_name").into()),
-        ("state", "active".into()),
-        ("backend_type", "client backend".into()),
-    ]);
+fn activity(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings, engine: &Engine) {
+    for session in engine.activity.list() {
+        let now = session.now();
+        // What others run is shown to those who have their rights.
+        let open = around.includes(&session.role);
+        let told = |text: &str| if open { Cell::from(text) } else { Cell::Null };
+        let role = snapshot.roles.iter().find(|role| role.name == session.role);
+        rows.push([
+            ("datid", 5_i64.into()),
+            ("datname", around.database().into()),
+            ("pid", session.pid.into()),
+            ("usesysid", role.map(|role| role.oid).into()),
+            ("usename", session.role.as_str().into()),
+            ("application_name", now.application.as_str().into()),
+            ("client_addr", session.address.map(|address| address.ip().to_string()).into()),
+            ("client_port", session.address.map_or(-1, |address| i32::from(address.port())).into()),
+            ("backend_start", session.started_at.timestamp_micros().into()),
+            ("query_start", now.changed_at.timestamp_micros().into()),
+            ("state_change", now.changed_at.timestamp_micros().into()),
+            ("state", told(if now.running.is_some() { "active" } else { "idle" })),
+            ("query", told(&now.query)),
+            ("backend_type", "client backend".into()),
+        ]);
+    }
+}
+
+fn trainings(rows: &mut Rows, around: &Surroundings, engine: &Engine) {
+    let Ok(rights) = around.actor.rights(&engine.catalog) else { return };
+    let all = engine.trainings.list().into_iter();
+    for training in all.filter(|training| training.outcome.is_none() && rights.sees(&training.acl)) {
+        let progress = &training.progress;
+        rows.push([
+            ("pid", around.pid().into()),
+            ("datid", 5_i64.into()),
+            ("datname", around.database().into()),
+            ("job", (training.job as i64).into()),
+            ("model", training.model.as_str().into()),
+            ("phase", progress.phase.into()),
+            ("epoch", (progress.epoch as i64).into()),
+            ("epochs", (progress.epochs as i64).into()),
+            ("percent", (progress.fraction * 100.0).into()),
+            ("loss", progress.train_loss.into()),
+            ("elapsed", training.seconds.into()),
+            ("eta", training.eta().into()),
+        ]);
+    }
 }
 
 fn statistics(rows: &mut Rows, snapshot: &Snapshot) {

@@ -18,6 +18,7 @@ use super::provider;
 use super::rows::{Cell, array};
 use super::snapshot::{RelationObject, Snapshot};
 use super::{Surroundings, relations};
+use crate::engine::access::Rights;
 use crate::engine::settings::SharedVariables;
 use crate::engine::shared::Engine;
 use crate::error::Result;
@@ -114,6 +115,16 @@ impl Call<'_> {
         Ok(snapshot.relation_named(schema.as_deref().unwrap_or("public"), &name).cloned())
     }
 
+    /// The session.
+    pub fn around(&self) -> &Surroundings {
+        self.around
+    }
+
+    /// The database.
+    pub fn engine(&self) -> &Arc<Engine> {
+        self.engine
+    }
+
     /// The settings of the session.
     pub fn variables(&self) -> &SharedVariables {
         &self.around.variables
@@ -124,9 +135,22 @@ impl Call<'_> {
         self.around.database()
     }
 
-    /// The role of the session.
-    pub fn user(&self) -> String {
+    /// The role that the session logged in with.
+    pub fn session_user(&self) -> String {
         self.variables().read().value("session_authorization")
+    }
+
+    /// The role whose rights count.
+    pub fn user(&self) -> String {
+        self.around.actor.role().unwrap_or_else(|| self.session_user())
+    }
+
+    /// The rights of a role by its name, or of whoever acts.
+    pub fn rights(&self, role: Option<&str>) -> Result<Rights> {
+        match role {
+            Some(role) => Ok(Rights::of(Some(role), &*self.engine.catalog.contents()?)),
+            None => self.around.actor.rights(&self.engine.catalog),
+        }
     }
 }
 
@@ -158,13 +182,18 @@ impl Hash for CatalogFunction {
     }
 }
 
+/// What must happen when a statement runs, once for each row, and not while it is planned.
+const ACTIONS: [&str; 3] = ["set_config", "pg_cancel_backend", "pg_terminate_backend"];
+
 /// All of them for a session.
 pub fn all<'a>(engine: &'a Arc<Engine>, around: &'a Surroundings) -> impl Iterator<Item = ScalarUDF> + 'a {
     FUNCTIONS.iter().map(|function| {
         let any = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
+        let volatility =
+            if ACTIONS.contains(&function.name) { Volatility::Volatile } else { Volatility::Stable };
         ScalarUDF::new_from_impl(CatalogFunction {
             function,
-            signature: Signature::one_of(any, Volatility::Stable),
+            signature: Signature::one_of(any, volatility),
             around: around.clone(),
             engine: Arc::clone(engine),
         })

@@ -33,6 +33,11 @@ impl CommandNode {
         Ok(Self { command: Arc::new(command), input, schema: Arc::new(DFSchema::try_from(schema)?) })
     }
 
+    /// What it does.
+    pub fn command(&self) -> &Command {
+        &self.command
+    }
+
     /// As a plan.
     pub fn into_plan(self) -> LogicalPlan {
         LogicalPlan::Extension(Extension { node: Arc::new(self) })

@@ -26,7 +26,7 @@ use crate::engine::plan::input::{InputColumn, Role, TrainingInput, plan_input};
 use crate::engine::plan::node::identified;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
-use crate::engine::registry::{ColumnRole, Manifest, ModelRole};
+use crate::engine::registry::{ColumnRole, Manifest, Model, ModelRole};
 use crate::engine::shared::Engine;
 use crate::engine::sql::{self, TrainStatement};
 use crate::error::{Error, Subject};
@@ -57,7 +57,7 @@ pub fn plan(
     let model = scope.model(&model, version)?;
     let manifest = model.manifest();
     let statement = sql::parse_text(&manifest.sql)?;
-    let (input, columns) = history_plan(scope, &statement, manifest, context)?;
+    let (input, columns) = history_plan(scope, &statement, &model, context)?;
     let TrainingInput { plan: history, periods, .. } = input;
     let future = match future {
         Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
@@ -197,11 +197,12 @@ fn columns(manifest: &Manifest, planned: &[InputColumn]) -> Vec<InputColumn> {
 fn history_plan(
     scope: &Scope,
     statement: &TrainStatement,
-    manifest: &Manifest,
+    model: &Model,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<(TrainingInput, Vec<InputColumn>)> {
+    let (manifest, owner) = (model.manifest(), model.acl().owner.clone());
     let relation =
-        scope.plan_query(sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
+        scope.plan_as(owner, sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
     let input =
         plan_input(context, statement, relation).map_err(|e| lost_relation(e, statement, manifest))?;
     let wanted = manifest.roles.iter().map(|c| ident(&c.name));
@@ -359,6 +360,11 @@ impl ForecastNode {
     fn new(call: Call) -> Result<Self> {
         let schema = Arc::new(DFSchema::try_from(output_schema(&call))?);
         Ok(Self { call, schema })
+    }
+
+    /// The model's name.
+    pub fn model(&self) -> &str {
+        &self.call.model
     }
 
     fn identity(&self) -> impl Hash + PartialEq + '_ {

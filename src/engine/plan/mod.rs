@@ -1,6 +1,8 @@
 //! Our relations and statements as plan nodes, logical and physical side by side.
 
 mod arguments;
+mod authorize;
+mod cancel;
 mod command;
 mod date_patterns;
 mod features;
@@ -16,11 +18,14 @@ mod semantics;
 mod series;
 mod tables;
 mod train;
+mod train_function;
 mod training;
 mod work;
 
 pub mod dml_guard;
 
+pub use authorize::{authorized, stored_table};
+pub use cancel::cancellable;
 pub use command::CommandNode;
 pub use outer_keys::with_distinct_outer_keys;
 pub use planner::ForetellPlanner;

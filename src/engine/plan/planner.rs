@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Analyze, DmlStatement, Explain, LogicalPlan, User
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+use crate::engine::access::DefinerNode;
 use crate::engine::ddl;
 use crate::engine::plan::command::{self, CommandNode};
 use crate::engine::plan::dml_guard::{self, Guarded};
@@ -107,7 +108,7 @@ impl ExtensionPlanner for Nodes {
         let any = node.as_any();
         let rows = inputs.to_vec();
         if let Some(node) = any.downcast_ref::<TrainNode>() {
-            return train::plan_node(&self.engine, node, rows).map(Some);
+            return train::plan_node(&self.engine, node, rows, session).map(Some);
         }
         if let Some(node) = any.downcast_ref::<ForecastNode>() {
             return forecast::plan_node(&self.engine, node, rows, session).await.map(Some);
@@ -118,6 +119,7 @@ impl ExtensionPlanner for Nodes {
         if let Some(features) = any.downcast_ref::<LagFeaturesNode>() {
             return Ok(Some(Arc::new(LagFeaturesExec::plan(features, Arc::clone(&inputs[0]))?)));
         }
-        Ok(None)
+        // Rights were checked before; what is left of a definer is its plan.
+        Ok(any.downcast_ref::<DefinerNode>().and_then(|_| rows.into_iter().next()))
     }
 }

@@ -29,8 +29,9 @@ use crate::engine::plan::input::plan_input;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::tables;
 use crate::engine::plan::train::TrainNode;
-use crate::engine::sql::MARK;
-use crate::engine::storage::{ColumnDefinition, TableName, TableVersion};
+use crate::engine::plan::train_function;
+use crate::engine::sql::{self, MARK, TrainStatement};
+use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion};
 use crate::error::{Error, Result as OurResult, Subject};
 
 /// A table function, as lists of functions tell it.
@@ -68,6 +69,11 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
         "synthetic_sales",
         "synthetic_sales(series => n, days => n, seed => n, start => date)",
         "Made-up daily sales with seasons, prices, promotions and stock-outs.",
+    ),
+    function(
+        "train_forecast_model",
+        "train_forecast_model('model', on => 'table', target => 'column', partition_by => '…', order_by => '…', …)",
+        "TRAIN FORECAST MODEL for clients that only send SELECT.",
     ),
     function("table_history", "table_history(table)", "The versions of a table."),
 ];
@@ -123,6 +129,11 @@ impl ForetellRelations {
             }
             "synthetic_sales" => synthetic_sales(args, context)?,
             "lag_features" => features::plan(&self.scope, args, context)?,
+            "train_forecast_model" => {
+                let statement = Arc::new(train_function::statement(args, context)?);
+                let relation = self.scope.plan_query(sql::rows(&statement))?;
+                self.train(statement, relation, context)?
+            }
             _ => return Ok(None),
         };
         Ok(Some(plan))
@@ -136,6 +147,7 @@ impl ForetellRelations {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<Vec<ColumnDefinition>> {
         if let Ok(table) = self.table_argument(args, value.clone(), context)
+            && self.scope.guard()?.entry(&table, Privilege::Select).is_ok()
             && let Ok(columns) = block(self.scope.engine.catalog.columns(&table))
         {
             return Ok(columns);
@@ -184,6 +196,16 @@ impl ForetellRelations {
         let ast::Expr::Subquery(query) = rows.clone() else { return Err(lost()) };
         let derived = TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
         let relation = context.plan(derived)?;
+        self.train(statement, relation, context)
+    }
+
+    /// TRAIN over the rows of its relation.
+    fn train(
+        &self,
+        statement: Arc<TrainStatement>,
+        relation: LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
         let lineage = self.scope.lineage(&relation)?;
         let input = plan_input(context, &statement, relation)?;
         let mut raw = vec![];
@@ -211,7 +233,7 @@ impl ForetellRelations {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RawOption> {
         let place = self.scope.source.span(value.span());
-        let data_type = if options::is_whole(&name) { DataType::Int64 } else { DataType::Float64 };
+        let data_type = options::type_of(&name);
         Ok(RawOption { name, value: scalar(value.clone(), data_type, context)?, place })
     }
 
@@ -347,12 +369,14 @@ fn instant(value: ast::Expr, context: &mut dyn RelationPlannerContext) -> Result
 impl Scope {
     /// The stored table at a version; call it on a query thread.
     pub fn provider(&self, table: &TableName, version: TableVersion) -> OurResult<Arc<dyn TableProvider>> {
+        self.guard()?.entry(table, Privilege::Select)?;
         let catalog = &self.engine.catalog;
         block(catalog.provider(table, version))
     }
 
     /// The history of a table as rows.
     pub fn history(&self, table: &TableName) -> OurResult<RecordBatch> {
+        self.guard()?.entry(table, Privilege::Select)?;
         tables::history(block(self.engine.catalog.history(table))?)
     }
 

@@ -8,12 +8,14 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
+use crate::engine::access::{Actor, DefinerNode, Guard};
 use crate::engine::plan::relation::ForetellRelations;
 use crate::engine::query::QueryContext;
 use crate::engine::registry::Model;
+use crate::engine::schemas::state_as;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{Source, TrainStatement, repair};
-use crate::engine::storage::TableName;
+use crate::engine::storage::{Privilege, TableName};
 use crate::error::{ErrorKind, Result as OurResult, Subject};
 
 /// The surroundings of one statement.
@@ -45,6 +47,7 @@ impl Scope {
 
     /// The model, or an error that says when the name is a table's.
     pub fn model(&self, name: &str, version: Option<u64>) -> OurResult<Arc<Model>> {
+        self.guard()?.model(name, Privilege::Select)?;
         let found = self.engine.registry.get(name, version);
         found.map_err(|error| match self.engine.catalog.find(&TableName::public(name)) {
             Ok(Some(_)) if error.subject() == Subject::Model && error.kind() == ErrorKind::NotFound => error
@@ -53,6 +56,18 @@ impl Scope {
                 )),
             _ => error,
         })
+    }
+
+    /// The checks of whoever acts.
+    pub fn guard(&self) -> OurResult<Guard> {
+        Guard::new(&self.engine, &Actor::of(&self.session))
+    }
+
+    /// Plans a query that someone else wrote, whose rights then count; call it on a query thread.
+    pub fn plan_as(&self, owner: Option<String>, query: ast::Query) -> Result<LogicalPlan> {
+        let session = state_as(&self.session, &Arc::new(Actor::new(owner.clone())));
+        let input = Self { session: Arc::new(session), ..self.clone() }.plan_query(query)?;
+        Ok(DefinerNode { view: None, owner, input }.into_plan())
     }
 
     /// Plans a query that is not part of the statement's own text; call it on a query thread.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -14,13 +16,14 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
+use crate::engine::access::Actor;
 use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::plan::input::{Role, TrainingInput};
 use crate::engine::plan::node::identified;
 use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::shared::Engine;
-use crate::engine::sql::TrainStatement;
+use crate::engine::sql::{TrainStatement, fold};
 
 /// What running the node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,17 +58,38 @@ impl TrainNode {
         options: Vec<RawOption>,
         lineage: Vec<(String, u64)>,
     ) -> Result<Self> {
-        let schema = Arc::new(DFSchema::try_from(result_schema())?);
-        let (lineage, mode) = (Arc::new(lineage), Mode::Publish);
-        let node = Self { statement, input, lineage, mode, options, schema };
-        node.check_options()?;
-        Ok(node)
+        let checked = TrainOptions::check(statement.using, &options)?;
+        let schema = if checked.background { job_schema() } else { result_schema() };
+        let schema = Arc::new(DFSchema::try_from(schema)?);
+        Ok(Self { statement, input, lineage: Arc::new(lineage), mode: Mode::Publish, options, schema })
+    }
+
+    /// What running it does.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The model's name.
+    pub fn model(&self) -> String {
+        fold(&self.statement.name)
     }
 
     /// The same node with another effect.
     pub fn with_mode(&self, mode: Mode) -> Result<Self> {
         let schema = if mode == Mode::DryRun { training::report_schema() } else { result_schema() };
         Ok(Self { mode, schema: Arc::new(DFSchema::try_from(schema)?), ..self.clone() })
+    }
+
+    /// True when running a plan trains and publishes a model.
+    pub fn publishes(plan: &LogicalPlan) -> bool {
+        let publishes = |plan: &LogicalPlan| match plan {
+            LogicalPlan::Extension(Extension { node }) => {
+                node.as_any().downcast_ref::<Self>().is_some_and(|train| train.mode == Mode::Publish)
+            }
+            _ => false,
+        };
+        let explained = matches!(plan, LogicalPlan::Explain(_));
+        !explained && plan.exists(|plan| Ok(publishes(plan))).unwrap_or(false)
     }
 
     /// The TRAIN at the root of a plan, below projections of all its columns.
@@ -153,6 +177,11 @@ fn result_schema() -> Schema {
     ])
 }
 
+/// The row that TRAIN in the background returns.
+fn job_schema() -> Schema {
+    Schema::new(vec![Field::new("job", DataType::Int64, true), Field::new("model", DataType::Utf8, false)])
+}
+
 /// A training with its effect.
 #[derive(Debug)]
 struct Training {
@@ -165,6 +194,7 @@ pub fn plan_node(
     engine: &Arc<Engine>,
     node: &TrainNode,
     inputs: Vec<Arc<dyn ExecutionPlan>>,
+    session: &dyn Session,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let job = Arc::new(Job {
         engine: Arc::clone(engine),
@@ -173,6 +203,7 @@ pub fn plan_node(
         skipped: node.input.skipped.clone(),
         lineage: Arc::clone(&node.lineage),
         options: node.check_options()?,
+        owner: session.config().get_extension::<Actor>().and_then(|actor| actor.role()),
     });
     let work = Training { job, mode: node.mode };
     Ok(Arc::new(WorkExec::new(Arc::new(work), inputs, Arc::clone(node.schema.inner()))))
@@ -205,6 +236,9 @@ impl Work for Training {
             let (job, pool) = (&self.job, context.memory_pool());
             let columns = match self.mode {
                 Mode::DryRun => training::dry_run(job, inputs, &query, pool).await?,
+                Mode::Publish if job.options.background => {
+                    training::train_in_background(job, inputs, &query, pool)?
+                }
                 Mode::Publish => training::train(job, inputs, &query, pool, true, &epochs).await?,
                 Mode::Discard => training::train(job, inputs, &query, pool, false, &epochs).await?,
             };

@@ -17,10 +17,12 @@ use crate::engine::plan::input::{InputColumn, Role, table_name};
 use crate::engine::plan::series::{Runs, SeriesLayout, incomplete};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Manifest, ModelRole, PublishMode};
+use crate::engine::running::RunningTraining;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{TrainStatement, fold};
-use crate::engine::storage::sql_name;
+use crate::engine::storage::{Acl, sql_name};
 use crate::error::{Error, Result, Subject};
+use crate::ml::Control;
 use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport};
 use crate::ml::models;
 use crate::ml::series::{
@@ -43,6 +45,8 @@ pub struct Job {
     pub lineage: Arc<Vec<(String, u64)>>,
     /// Options.
     pub options: TrainOptions,
+    /// The role that trains; none for the owner of the database.
+    pub owner: Option<String>,
 }
 
 /// The panel of a job and what was learnt while reading it.
@@ -62,6 +66,10 @@ impl Job {
         fold(&self.statement.name)
     }
 
+    fn enter(&self, control: &Arc<Control>) -> RunningTraining {
+        self.engine.trainings.enter(&self.name(), control, Acl::of_owner(self.owner.clone()))
+    }
+
     fn gaps(&self) -> Gaps {
         self.statement.gaps.unwrap_or_default()
     }
@@ -76,16 +84,68 @@ pub async fn train(
     publish: bool,
     epochs: &Count,
 ) -> Result<Vec<ArrayRef>> {
-    let started = Instant::now();
-    let name = job.name();
-    if publish {
-        job.engine.catalog.ensure_writable()?;
-        if let Some(version) = existing(job, &name)? {
-            query.notice(format!("model {name} already exists, skipping"));
-            return existing_row(job, &name, version);
-        }
+    if publish && let Some(version) = skips(job, query)? {
+        return existing_row(job, &job.name(), version);
     }
-    let _running = job.engine.running.enter(&name, &query.control);
+    let running = job.enter(&query.control);
+    let trained = fit(job, inputs, query, pool, publish, epochs).await;
+    running.end(trained.as_ref().map(|trained| publish.then_some(trained.version)).map_err(Clone::clone));
+    trained.map(|trained| trained.row)
+}
+
+/// Starts a training that goes on when its statement and its session have ended; the row tells its number.
+pub fn train_in_background(
+    job: &Arc<Job>,
+    inputs: Vec<SendableRecordBatchStream>,
+    query: &Arc<QueryContext>,
+    pool: &Arc<dyn MemoryPool>,
+) -> Result<Vec<ArrayRef>> {
+    if skips(job, query)?.is_some() {
+        return Ok(job_row(None, &job.name()));
+    }
+    // The deadline of the statement is none of the training.
+    query.control.set_deadline(None);
+    let own = Arc::new(QueryContext::default());
+    let running = job.enter(&own.control);
+    let row = job_row(i64::try_from(running.job()).ok(), &job.name());
+    let (job, pool) = (Arc::clone(job), Arc::clone(pool));
+    tokio::spawn(async move {
+        let trained = fit(&job, inputs, &own, &pool, true, &Count::new()).await;
+        running.end(trained.map(|trained| Some(trained.version)));
+    });
+    Ok(row)
+}
+
+fn job_row(number: Option<i64>, model: &str) -> Vec<ArrayRef> {
+    vec![Arc::new(Int64Array::from(vec![number])), Arc::new(StringArray::from(vec![model]))]
+}
+
+/// The version of a model that IF NOT EXISTS leaves alone.
+fn skips(job: &Job, query: &QueryContext) -> Result<Option<u64>> {
+    job.engine.catalog.ensure_writable()?;
+    let name = job.name();
+    let version = existing(job, &name)?;
+    if version.is_some() {
+        query.notice(format!("model {name} already exists, skipping"));
+    }
+    Ok(version)
+}
+
+/// What a training gives.
+struct Trained {
+    version: u64,
+    row: Vec<ArrayRef>,
+}
+
+async fn fit(
+    job: &Arc<Job>,
+    inputs: Vec<SendableRecordBatchStream>,
+    query: &Arc<QueryContext>,
+    pool: &Arc<dyn MemoryPool>,
+    publish: bool,
+    epochs: &Count,
+) -> Result<Trained> {
+    let (started, name) = (Instant::now(), job.name());
     let Prepared { panel, report, roles, schema, fit, memory, .. } =
         prepare(job, inputs, query, pool).await?;
     let family = job.options.family;
@@ -129,7 +189,7 @@ pub async fn train(
     };
     query.control.check()?;
     let version = if publish { store(job, &name, manifest, bytes).await? } else { 0 };
-    Ok(result_row(&name, version, &report, &fit_report, seconds))
+    Ok(Trained { version, row: result_row(&name, version, &report, &fit_report, seconds) })
 }
 
 /// The active version of a model that exists and that IF NOT EXISTS leaves alone.
@@ -156,9 +216,9 @@ fn existing_row(job: &Job, name: &str, version: u64) -> Result<Vec<ArrayRef>> {
 }
 
 async fn store(job: &Arc<Job>, name: &str, manifest: Manifest, bytes: Vec<u8>) -> Result<u64> {
-    let (engine, name) = (Arc::clone(&job.engine), name.to_owned());
+    let (engine, name, owner) = (Arc::clone(&job.engine), name.to_owned(), job.owner.clone());
     let mode = if job.statement.or_replace { PublishMode::Replace } else { PublishMode::New };
-    let work = move || engine.registry.publish(&name, manifest, bytes, mode);
+    let work = move || engine.registry.publish(&name, manifest, bytes, mode, owner);
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::internal(format!("publishing stopped: {e}")))?

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::registry::entry::{Entry, VersionEntry};
 use crate::engine::registry::manifest::{ArtifactFile, Manifest};
-use crate::engine::storage::{DurableFs, Publish};
+use crate::engine::storage::{Acl, DurableFs, Publish};
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::FittedForecaster;
 use crate::ml::models;
@@ -118,6 +118,7 @@ pub fn remove(fs: &DurableFs, directory: &Path) {
 #[derive(Debug)]
 pub struct Model {
     manifest: Manifest,
+    acl: Acl,
     artifact: Arc<Artifact>,
 }
 
@@ -130,7 +131,12 @@ impl Model {
             comment: entry.comment.clone(),
             ..artifact.manifest.clone()
         };
-        Self { manifest, artifact }
+        Self { manifest, acl: entry.acl.clone(), artifact }
+    }
+
+    /// Its owner and what was granted on it.
+    pub fn acl(&self) -> &Acl {
+        &self.acl
     }
 
     /// Everything about the version besides its weights.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::storage::Acl;
 use crate::error::{Error, Result, Subject};
 
 const FORMAT: u32 = 1;
@@ -31,13 +32,17 @@ pub struct Entry {
     pub versions: Vec<VersionEntry>,
     /// The user's own words about the model.
     pub comment: Option<String>,
+    /// Its owner and what was granted on it.
+    #[serde(default, skip_serializing_if = "Acl::is_default")]
+    pub acl: Acl,
 }
 
 impl Entry {
     /// An entry without versions, with a directory of its own.
-    pub fn new() -> Self {
+    pub fn new(owner: Option<String>) -> Self {
         let id = uuid::Uuid::new_v4().simple().to_string();
-        Self { format: FORMAT, id, active: 0, last: 0, versions: Vec::new(), comment: None }
+        let acl = Acl::of_owner(owner);
+        Self { format: FORMAT, id, active: 0, last: 0, versions: Vec::new(), comment: None, acl }
     }
 
     /// The published version of this number.
@@ -135,7 +140,7 @@ mod tests {
 
     #[test]
     fn entry_with_a_foreign_directory_is_corrupt() {
-        let mut entry = Entry::new();
+        let mut entry = Entry::new(None);
         entry.versions.push(VersionEntry { version: 1, manifest_sha256: String::new() });
         entry.active = 1;
         let bytes = entry.to_bytes().unwrap();

@@ -7,4 +7,4 @@ mod store;
 
 pub use artifact::Model;
 pub use manifest::{ColumnRole, Manifest, ModelRole};
-pub use store::{ModelRegistry, PublishMode};
+pub use store::{ModelRegistry, ModelSummary, PublishMode};

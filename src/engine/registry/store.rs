@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::engine::registry::artifact::{self, Artifact, Model, read_capped};
 use crate::engine::registry::entry::{self, Entry, VersionEntry};
 use crate::engine::registry::manifest::Manifest;
-use crate::engine::storage::{DurableFs, Publish};
+use crate::engine::storage::{Acl, DurableFs, Publish};
 use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
 
 const ENTRY_BYTES_MAX: u64 = 16 << 20;
@@ -36,6 +36,8 @@ pub struct ModelSummary {
     pub versions: Vec<u64>,
     /// The user's own words about the model.
     pub comment: Option<String>,
+    /// Its owner and what was granted on it.
+    pub acl: Acl,
 }
 
 /// The models of one database directory.
@@ -114,18 +116,21 @@ impl ModelRegistry {
                 active_version: entry.active,
                 versions: entry.versions.iter().map(|v| v.version).collect(),
                 comment: entry.comment,
+                acl: entry.acl,
             });
         }
         Ok(models)
     }
 
-    /// Publishes a trained model as the newest and active version of its name; it is durable after `Ok`.
+    /// Publishes a trained model as the newest and active version of its name; it is durable after `Ok`. A name
+    /// that is new belongs to `owner`.
     pub fn publish(
         &self,
         name: &str,
         mut manifest: Manifest,
         weights: Vec<u8>,
         mode: PublishMode,
+        owner: Option<String>,
     ) -> Result<u64> {
         let _change = self.begin()?;
         let found = self.read(name)?;
@@ -133,7 +138,7 @@ impl ModelRegistry {
             return Err(exists(name));
         }
         let publish = if found.is_some() { Publish::Replace } else { Publish::Create };
-        let mut entry = found.unwrap_or_else(Entry::new);
+        let mut entry = found.unwrap_or_else(|| Entry::new(owner));
         let version = entry.last + 1;
         manifest.name = name.to_owned();
         manifest.version = version;
@@ -228,6 +233,19 @@ impl ModelRegistry {
         let mut entry = self.entry(name)?;
         entry.comment = text;
         self.write(name, &entry, Publish::Replace)
+    }
+
+    /// Changes who may do what with a model.
+    pub fn change_acl(&self, name: &str, change: impl FnOnce(&mut Acl)) -> Result<()> {
+        let _change = self.begin()?;
+        let mut entry = self.entry(name)?;
+        change(&mut entry.acl);
+        self.write(name, &entry, Publish::Replace)
+    }
+
+    /// Who may do what with a model; `None` when there is none of that name.
+    pub fn acl(&self, name: &str) -> Result<Option<Acl>> {
+        Ok(self.read(name)?.map(|entry| entry.acl))
     }
 
     /// A number that is another one after every change; without the right to write, after every second.
@@ -390,7 +408,7 @@ mod tests {
 
     fn publish(registry: &ModelRegistry, name: &str, weights: &[u8]) -> u64 {
         let manifest = Manifest::new(name, Utc::now());
-        registry.publish(name, manifest, weights.to_vec(), PublishMode::Replace).unwrap()
+        registry.publish(name, manifest, weights.to_vec(), PublishMode::Replace, None).unwrap()
     }
 
     fn open(path: &Path) -> ModelRegistry {
@@ -408,8 +426,9 @@ mod tests {
         let registry = open(dir.path());
         assert_eq!(registry.find("m").unwrap(), None);
         assert_eq!((1..=3).map(|_| publish(&registry, "m", b"w")).collect::<Vec<_>>(), [1, 2, 3]);
-        let again =
-            registry.publish("m", Manifest::new("m", Utc::now()), vec![], PublishMode::New).unwrap_err();
+        let again = registry
+            .publish("m", Manifest::new("m", Utc::now()), vec![], PublishMode::New, None)
+            .unwrap_err();
         assert_eq!((again.kind(), again.message()), (ErrorKind::Exists, "model m already exists"));
         assert_eq!(registry.rollback("m").unwrap(), 2);
         registry.promote("m", 1).unwrap();

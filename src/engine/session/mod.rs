@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::Result as DfResult;
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
 use datafusion::logical_expr::{Analyze, DdlStatement, Explain, LogicalPlan, WriteOp};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -23,22 +24,26 @@ use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
+use crate::engine::access::{Actor, FileAccess};
+use crate::engine::activity::SessionActivity;
 use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
-    CommandNode, ForetellPlanner, Mode, Scope, Semantics, TrainNode, dml_guard, with_distinct_outer_keys,
+    CommandNode, ForetellPlanner, Mode, Scope, Semantics, TrainNode, authorized, cancellable, dml_guard,
+    with_distinct_outer_keys,
 };
 use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Tag};
-use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner};
+use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner, state_as};
 use crate::engine::settings::SharedVariables;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{self, Body, Piece, Source, Statement};
-use crate::engine::storage::{DEFAULT_SCHEMA, TableName};
+use crate::engine::storage::{Contents, DEFAULT_SCHEMA, TableName};
 use crate::engine::temporary::TemporaryTables;
 use crate::engine::words::{self, Words};
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
+use crate::ml::Control;
 
 use cursors::Cursors;
 use prepared::PreparedStatements;
@@ -66,6 +71,7 @@ struct Inner {
     engine: Arc<Engine>,
     context: SessionContext,
     variables: SharedVariables,
+    actor: Arc<Actor>,
     transaction: Transaction,
     kept: Mutex<Kept>,
 }
@@ -79,31 +85,62 @@ struct Kept {
 
 impl Session {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self::with_actor(engine, Actor::default(), None)
+    }
+
+    fn with_actor(
+        engine: Arc<Engine>,
+        actor: Actor,
+        client: Option<(&Arc<SessionActivity>, &Arc<FileAccess>)>,
+    ) -> Self {
+        let actor = Arc::new(actor);
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let variables = SharedVariables::default();
             let context = SessionContext::new_with_state(new_state(&engine, variables.clone()));
             let planner: Weak<dyn ViewPlanner> = Weak::<Inner>::clone(weak);
             let temporary = Arc::new(TemporaryTables::default());
             let state = context.state_ref();
-            state.write().config_mut().set_extension(Arc::clone(&temporary));
-            let around = Surroundings { variables: variables.clone(), planner, temporary };
+            let mut writing = state.write();
+            writing.config_mut().set_extension(Arc::clone(&temporary));
+            writing.config_mut().set_extension(Arc::clone(&actor));
+            if let Some((_, files)) = client {
+                writing.config_mut().set_extension(Arc::clone(files));
+            }
+            drop(writing);
+            let around = Surroundings {
+                variables: variables.clone(),
+                planner,
+                temporary,
+                actor: Arc::clone(&actor),
+                client: client.map(|(client, _)| Arc::clone(client)),
+            };
             pg_catalog::functions(&engine, &around).for_each(|function| context.register_udf(function));
             context.register_catalog(CATALOG, Arc::new(Schemas::new(Arc::clone(&engine), around)));
             let (transaction, kept) = (Transaction::default(), Mutex::default());
-            Inner { engine, context, variables, transaction, kept }
+            Inner { engine, context, variables, actor, transaction, kept }
         });
         Self { inner }
     }
 
-    /// A session of a role; `database` is what its clients call the database.
-    pub(super) fn of_role(engine: Arc<Engine>, role: &str, superuser: bool, database: &str) -> Self {
-        let session = Self::new(engine);
+    /// A session of a client; `database` is what its clients call the database.
+    pub(super) fn of_client(
+        engine: Arc<Engine>,
+        client: &Arc<SessionActivity>,
+        database: &str,
+        files: &Arc<FileAccess>,
+    ) -> Result<Self> {
+        // Before there are roles, there is nobody but the owner.
+        let role = client.role.as_str();
+        let nobody = engine.catalog.contents()?.roles.is_empty();
+        let actor = Actor::new((!nobody).then(|| role.to_owned()));
+        let superuser = actor.rights(&engine.catalog)?.is_superuser();
+        let session = Self::with_actor(engine, actor, Some((client, files)));
         let mut variables = session.inner.variables.write();
         variables.set_default("session_authorization", role);
         variables.set_default("is_superuser", if superuser { "on" } else { "off" });
         variables.set_default("foretell.database", database);
         drop(variables);
-        session
+        Ok(session)
     }
 
     /// Gives a setting a value that RESET goes back to: what the client asked for when it connected.
@@ -292,7 +329,9 @@ impl Inner {
     /// What a failure of a statement leaves: a failed transaction, and an error that names what was meant.
     fn failed(&self, error: Error) -> Error {
         self.transaction.fail();
-        self.suggest(error)
+        let everything = self.actor.rights(&self.engine.catalog).is_ok_and(|rights| rights.is_superuser());
+        // Suggestions come from all names; some may be none of this role's business.
+        if everything { self.suggest(error) } else { error.without_suggestion() }
     }
 
     /// Starts a parsed statement.
@@ -339,10 +378,8 @@ impl Inner {
         let planned = within(deadline, planning).await.map_err(|e| e.located(&source))?;
         self.ensure_may_change(&planned)?;
         let Planned { plan, tag, copy, .. } = planned;
-        let plan = run_subqueries(&state, plan).await.map_err(|e| located(&e))?;
-        let physical = state.create_physical_plan(&plan).await.map_err(|e| located(&e))?;
-        let rows =
-            datafusion::physical_plan::execute_stream(physical, state.task_ctx()).map_err(|e| located(&e))?;
+        let plan = run_subqueries(&state, plan, &query.control).await.map_err(|e| located(&e))?;
+        let rows = start(&state, &plan, &query.control).await.map_err(|e| located(&e))?;
         let schema = plan_schema(&plan, &rows.schema());
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let task = tokio::spawn(pump(rows, sender, source));
@@ -367,6 +404,12 @@ impl Inner {
 
     /// The logical plan of a statement and how its tag is made.
     async fn plan(&self, state: &SessionState, statement: Statement) -> Result<Planned, PlanError> {
+        let planned = self.plan_unchecked(state, statement).await?;
+        let plan = authorized(&self.engine, &self.actor, planned.plan)?;
+        Ok(Planned { plan, ..planned })
+    }
+
+    async fn plan_unchecked(&self, state: &SessionState, statement: Statement) -> Result<Planned, PlanError> {
         let statement = match statement.body {
             Body::Command(command) => {
                 return planned(ddl::lower_command(&self.engine, state, *command).await?);
@@ -389,7 +432,7 @@ impl Inner {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
             plan => {
                 let tag = tag_of(&plan);
-                let changes = tag != Tag::Rows || TrainNode::at_root(&plan).is_some();
+                let changes = tag != Tag::Rows || TrainNode::publishes(&plan);
                 Ok(Planned { plan: dry_run(plan)?, tag, copy: None, changes })
             }
         }
@@ -397,21 +440,25 @@ impl Inner {
 }
 
 /// The plan with the values of the subqueries of a change in their places.
-async fn run_subqueries(state: &SessionState, plan: LogicalPlan) -> DfResult<LogicalPlan> {
+async fn run_subqueries(
+    state: &SessionState,
+    plan: LogicalPlan,
+    control: &Arc<Control>,
+) -> DfResult<LogicalPlan> {
     match plan {
         LogicalPlan::Dml(dml) => {
             let mut values = vec![];
             for subquery in dml_guard::subqueries(&dml)? {
-                values.push(first_column(state, subquery).await?);
+                values.push(first_column(start(state, &subquery, control).await?).await?);
             }
             dml_guard::with_values(dml, values)
         }
         LogicalPlan::Explain(explain) => {
-            let plan = Box::pin(run_subqueries(state, explain.plan.as_ref().clone())).await?;
+            let plan = Box::pin(run_subqueries(state, explain.plan.as_ref().clone(), control)).await?;
             Ok(LogicalPlan::Explain(Explain { plan: Arc::new(plan), ..explain }))
         }
         LogicalPlan::Analyze(analyze) => {
-            let input = Box::pin(run_subqueries(state, analyze.input.as_ref().clone())).await?;
+            let input = Box::pin(run_subqueries(state, analyze.input.as_ref().clone(), control)).await?;
             Ok(LogicalPlan::Analyze(Analyze { input: Arc::new(input), ..analyze }))
         }
         plan => Ok(plan),
@@ -420,7 +467,7 @@ async fn run_subqueries(state: &SessionState, plan: LogicalPlan) -> DfResult<Log
 
 #[async_trait]
 impl ViewPlanner for Inner {
-    async fn plan_view(&self, name: &TableName, sql: &str) -> DfResult<LogicalPlan> {
+    async fn plan_view(&self, name: &TableName, sql: &str, actor: &Arc<Actor>) -> DfResult<LogicalPlan> {
         let piece = Piece { text: sql.to_owned(), offset: 0 };
         let broken = |e: Error| e.with_context(format!("view {name}")).into();
         let statement = sql::parse_one(&piece).map_err(broken)?;
@@ -428,12 +475,19 @@ impl ViewPlanner for Inner {
             return Err(broken(Error::corrupt(crate::error::Subject::Table, "its text is not a query")));
         };
         let query = Arc::new(QueryContext::default());
-        let state = self.scope(&query, vec![], &statement.source).state();
-        state.statement_to_plan(*body).await.map_err(|e| broken(e.into()))
+        let mut scope = self.scope(&query, vec![], &statement.source);
+        if !Arc::ptr_eq(actor, &self.actor) {
+            scope.session = Arc::new(state_as(&scope.session, actor));
+        }
+        scope.state().statement_to_plan(*body).await.map_err(|e| broken(e.into()))
     }
 
     fn state(&self) -> SessionState {
         self.context.state()
+    }
+
+    fn contents(&self) -> Result<Arc<Contents>> {
+        self.engine.catalog.contents()
     }
 
     fn prepared_statements(&self) -> Vec<(String, String, Vec<String>)> {
@@ -557,9 +611,17 @@ fn plan_schema(plan: &LogicalPlan, rows: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(shown.collect::<Vec<_>>(), schema.metadata().clone()))
 }
 
-async fn first_column(state: &SessionState, plan: LogicalPlan) -> DfResult<Vec<ScalarValue>> {
-    let physical = state.create_physical_plan(&plan).await?;
-    let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
+/// Starts a plan that stops once `control` says so.
+async fn start(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    control: &Arc<Control>,
+) -> DfResult<SendableRecordBatchStream> {
+    let physical = cancellable(state.create_physical_plan(plan).await?, control)?;
+    execute_stream(physical, state.task_ctx())
+}
+
+async fn first_column(mut rows: SendableRecordBatchStream) -> DfResult<Vec<ScalarValue>> {
     let mut values = vec![];
     while let Some(batch) = rows.next().await.transpose()? {
         for row in 0..batch.num_rows() {
@@ -570,11 +632,7 @@ async fn first_column(state: &SessionState, plan: LogicalPlan) -> DfResult<Vec<S
 }
 
 /// Sends the rows of a statement to its reader.
-async fn pump(
-    mut rows: datafusion::execution::SendableRecordBatchStream,
-    sender: mpsc::Sender<Message>,
-    source: Arc<Source>,
-) {
+async fn pump(mut rows: SendableRecordBatchStream, sender: mpsc::Sender<Message>, source: Arc<Source>) {
     loop {
         match rows.next().await {
             Some(Ok(batch)) => {

@@ -12,12 +12,16 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
 use futures::TryStreamExt;
 
-use super::{Inner, plan_schema, run_subqueries};
+use super::{Inner, plan_schema, run_subqueries, start};
+use crate::engine::access::Guard;
 use crate::engine::fault;
+use crate::engine::plan::{authorized, stored_table};
 use crate::engine::query::{Query, QueryContext, Tag};
 use crate::engine::sql::{self, Body, Source, Statement};
+use crate::engine::storage::Privilege;
 use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::ml::Control;
 
 /// What RETURNING asks for.
 struct Returning {
@@ -71,19 +75,20 @@ impl Inner {
         let source = &statement.source;
         let scope = self.scope(&query, vec![], source);
         let state = scope.state();
-        let dml = insert_plan(&state, &parts, source).await?;
+        let dml = self.insert_plan(&state, &parts, source).await?;
         let schema = Arc::clone(dml.input.schema().inner());
-        let rows = collect(&state, dml.input.as_ref(), source).await?;
+        let collect = |plan: LogicalPlan| collect(&state, plan, source, &query.control);
+        let rows = collect(dml.input.as_ref().clone()).await?;
         let plan = self.select(&state, &parts, Arc::clone(&schema), rows.clone()).await?;
         let inserted = rows.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
         let table = MemTable::try_new(schema, vec![rows])?;
         let stored =
             LogicalPlanBuilder::scan("inserted", provider_as_source(Arc::new(table)), None)?.build()?;
         let dml = DmlStatement { input: Arc::new(stored), ..dml };
-        collect(&state, &LogicalPlan::Dml(dml), source).await?;
+        collect(LogicalPlan::Dml(dml)).await?;
         self.transaction.changed("INSERT");
-        let answer = collect(&state, &plan, source).await?;
         let columns = plan_schema(&plan, plan.schema().inner());
+        let answer = collect(plan).await?;
         Ok(Query::ready(columns, answer, query, Tag::Told("INSERT 0", inserted, true)))
     }
 
@@ -92,7 +97,7 @@ impl Inner {
         let Some(parts) = returning(statement) else { return Ok(None) };
         let query = Arc::new(QueryContext::default());
         let state = self.scope(&query, vec![], &statement.source).state();
-        let dml = insert_plan(&state, &parts, &statement.source).await?;
+        let dml = self.insert_plan(&state, &parts, &statement.source).await?;
         let schema = Arc::clone(dml.input.schema().inner());
         let plan = self.select(&state, &parts, schema, vec![]).await?;
         Ok(Some(plan_schema(&plan, plan.schema().inner())))
@@ -124,24 +129,40 @@ impl Inner {
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         let planned = state.statement_to_plan(statement).await;
         tables.drop_table(&name)?;
-        Ok(planned?)
+        Ok(authorized(&self.engine, &self.actor, planned?)?)
+    }
+
+    /// The INSERT without its RETURNING, which needs the right to read as well.
+    async fn insert_plan(
+        &self,
+        state: &SessionState,
+        parts: &Returning,
+        source: &Source,
+    ) -> Result<DmlStatement> {
+        let statement = ast::Statement::Insert(parts.insert.clone());
+        let statement = DfStatement::Statement(Box::new(statement));
+        let plan = state.statement_to_plan(statement).await.map_err(|e| fault::located(&e, source))?;
+        match authorized(&self.engine, &self.actor, plan)? {
+            LogicalPlan::Dml(dml) => {
+                let guard = Guard::new(&self.engine, &self.actor)?;
+                if let Some(name) = stored_table(&dml.target) {
+                    guard.entry(&name, Privilege::Select)?;
+                }
+                Ok(dml)
+            }
+            _ => Err(Error::internal("INSERT has an unexpected plan")),
+        }
     }
 }
 
-async fn insert_plan(state: &SessionState, parts: &Returning, source: &Source) -> Result<DmlStatement> {
-    let statement = ast::Statement::Insert(parts.insert.clone());
-    let statement = DfStatement::Statement(Box::new(statement));
-    let plan = state.statement_to_plan(statement).await.map_err(|e| fault::located(&e, source))?;
-    match plan {
-        LogicalPlan::Dml(dml) => Ok(dml),
-        _ => Err(Error::internal("INSERT has an unexpected plan")),
-    }
-}
-
-async fn collect(state: &SessionState, plan: &LogicalPlan, source: &Source) -> Result<Vec<RecordBatch>> {
+async fn collect(
+    state: &SessionState,
+    plan: LogicalPlan,
+    source: &Source,
+    control: &Arc<Control>,
+) -> Result<Vec<RecordBatch>> {
     let located = |e: datafusion::error::DataFusionError| fault::located(&e, source);
-    let plan = run_subqueries(state, plan.clone()).await.map_err(located)?;
-    let physical = state.create_physical_plan(&plan).await.map_err(located)?;
-    let rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx()).map_err(located)?;
+    let plan = run_subqueries(state, plan, control).await.map_err(located)?;
+    let rows = start(state, &plan, control).await.map_err(located)?;
     rows.try_collect().await.map_err(located)
 }

@@ -246,6 +246,11 @@ impl Inner {
             NewValue::Text(text) => Some(text.as_str()),
             NewValue::Default => None,
         };
+        match name {
+            "role" => return self.set_role(text.filter(|role| *role != "none"), local),
+            "session_authorization" => return self.keep_authorization(text),
+            _ => {}
+        }
         match (settings::is_datafusion(name), text) {
             (false, text) => self.variables.write().set(name, text, local)?,
             (true, Some(text)) => {
@@ -271,9 +276,38 @@ impl Inner {
         Ok(())
     }
 
+    /// SET ROLE; `None` is the role of the login again.
+    fn set_role(&self, role: Option<&str>, local: bool) -> Result<()> {
+        if local {
+            return Err(Error::unsupported("SET LOCAL ROLE is not supported")
+                .with_hint("SET ROLE holds until RESET ROLE"));
+        }
+        self.actor.set_role(role, &*self.engine.catalog.contents()?)?;
+        let superuser = self.actor.rights(&self.engine.catalog)?.is_superuser();
+        let mut variables = self.variables.write();
+        variables.set_default("role", role.unwrap_or("none"));
+        variables.set_default("is_superuser", if superuser { "on" } else { "off" });
+        Ok(())
+    }
+
+    /// SET SESSION AUTHORIZATION: only to what it is.
+    fn keep_authorization(&self, role: Option<&str>) -> Result<()> {
+        let own = self.variables.read().value("session_authorization");
+        if role.is_some_and(|role| role != own) {
+            let error = Error::unsupported("SET SESSION AUTHORIZATION to another role is not supported");
+            return Err(error.with_hint("SET ROLE acts for another role"));
+        }
+        Ok(())
+    }
+
     fn reset(&self, name: Option<&str>) -> Result<()> {
         match name {
-            None => self.variables.write().reset_all(),
+            None => {
+                self.variables.write().reset_all();
+                self.set_role(None, false)?;
+            }
+            Some("role") => self.set_role(None, false)?,
+            Some("session_authorization") => {}
             Some(name) if settings::is_datafusion(name) => {
                 let default = settings::datafusion_default(&self.context.state(), name)?;
                 self.context.state_ref().write().config_mut().options_mut().set(name, &default)?;

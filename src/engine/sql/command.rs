@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 
 use crate::engine::sql::copy::{self, Copy};
+use crate::engine::sql::role::{self, RoleStatement};
 use crate::engine::sql::words::{accept, is_word_at, starts_with};
 
 /// One change of a model.
@@ -57,6 +58,10 @@ pub enum CommandStatement {
     Comment { on: Commented, text: Option<String> },
     /// `COPY …`.
     Copy(Copy),
+    /// `CANCEL TRAINING n`.
+    CancelTraining(u64),
+    /// About roles and their rights.
+    Role(RoleStatement),
     /// `VACUUM table [RETAIN n HOURS]`.
     Vacuum { table: ObjectName, retain_hours: Option<u64> },
     /// `OPTIMIZE table [CLUSTER BY (columns)]`.
@@ -67,6 +72,9 @@ type Parsed = Result<CommandStatement, ParserError>;
 
 /// The command that comes next, when it is one of ours.
 pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
+    if let Some(statement) = role::parse(parser) {
+        return Some(statement.map(CommandStatement::Role));
+    }
     let build: fn(&mut Parser<'_>) -> Parsed = if starts_with(parser, &["drop", "model"]) {
         drop_model
     } else if starts_with(parser, &["alter", "model"]) {
@@ -77,6 +85,8 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
         comment
     } else if is_word_at(parser, 0, "copy") {
         copy
+    } else if starts_with(parser, &["cancel", "training"]) {
+        cancel_training
     } else if starts_with(parser, &["vacuum"]) {
         vacuum
     } else if starts_with(parser, &["optimize"]) {
@@ -165,6 +175,11 @@ fn comment(parser: &mut Parser<'_>) -> Parsed {
 
 fn copy(parser: &mut Parser<'_>) -> Parsed {
     copy::parse(parser).map(CommandStatement::Copy)
+}
+
+fn cancel_training(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["cancel", "training"]);
+    Ok(CommandStatement::CancelTraining(parser.parse_literal_uint()?))
 }
 
 fn vacuum(parser: &mut Parser<'_>) -> Parsed {

@@ -9,6 +9,7 @@ mod literal;
 mod naming;
 mod parameters;
 mod repair;
+mod role;
 mod session;
 mod source;
 mod statement;
@@ -22,8 +23,11 @@ pub use literal::{bytea, literal};
 pub use naming::shown;
 pub use parameters::{UNKNOWN, cast, elements_for_arrays, typed, types_in_text, with_values};
 pub use repair::repair;
+pub use role::{Granted, RoleOptions, RoleStatement};
 pub use session::{Discard, Distance, NewValue, SessionStatement, TransactionModes};
 pub use source::Source;
 pub use statement::{Body, Piece, Statement, is_complete, parse_one, shift, split};
-pub use train::{CLAUSES, Item, MARK, Relation, TrainStatement, parse_text, rows, select_from, table};
+pub use train::{
+    CLAUSES, Item, MARK, Relation, TrainStatement, parse_text, parse_written, rows, select_from, table,
+};
 pub use words::fold;

@@ -17,6 +17,8 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
         show_versions
     } else if starts_with(parser, &["show", "training", "runs"]) {
         show_runs
+    } else if starts_with(parser, &["show", "training", "jobs"]) {
+        show_jobs
     } else if starts_with(parser, &["describe", "model"]) || starts_with(parser, &["show", "model"]) {
         describe_model
     } else if starts_with(parser, &["describe", "history"]) {
@@ -66,6 +68,11 @@ fn show_versions(parser: &mut Parser<'_>) -> Parsed {
 fn show_runs(parser: &mut Parser<'_>) -> Parsed {
     accept(parser, &["show", "training", "runs"]);
     select("SELECT * FROM ml.training_runs ORDER BY started_at")
+}
+
+fn show_jobs(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["show", "training", "jobs"]);
+    select("SELECT * FROM ml.training_jobs ORDER BY job")
 }
 
 fn describe_model(parser: &mut Parser<'_>) -> Parsed {

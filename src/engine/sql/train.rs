@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::engine::sql::source::Source;
 use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
@@ -184,6 +184,20 @@ pub fn parse_text(sql: &str) -> Result<TrainStatement> {
     parse(&mut parser, &source).map_err(|e| match e {
         ParseError::Parser(e) => corrupt(e.to_string()),
         ParseError::Ours(e) => corrupt(e.message().to_owned()),
+    })
+}
+
+/// Reads a text that is not the user's own; errors have no places.
+pub fn parse_written(sql: &str) -> Result<TrainStatement> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize();
+    let tokens = tokens.map_err(|e| Error::input(Subject::Syntax, format!("{e} in {sql}")))?;
+    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens(tokens);
+    parse(&mut parser, &Source::default()).map_err(|e| match e {
+        ParseError::Parser(ParserError::ParserError(m) | ParserError::TokenizerError(m)) => {
+            Error::input(Subject::Syntax, format!("{m} in {sql}"))
+        }
+        ParseError::Parser(e) => Error::input(Subject::Syntax, format!("{e} in {sql}")),
+        ParseError::Ours(e) => *e,
     })
 }
 

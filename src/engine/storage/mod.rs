@@ -11,10 +11,11 @@ mod types;
 mod tests;
 
 pub use catalog::{
-    Access, Catalog, Check, Column, ColumnDefinition, Contents, Created, DEFAULT_SCHEMA, Entry,
-    ExternalTable, IfExists, Role, SchemaEntry, Table, TableDefinition, TableName, View,
+    Access, Acl, AclKind, AclTarget, Catalog, Check, Column, ColumnDefinition, Contents, Created,
+    DEFAULT_SCHEMA, Entry, ExternalTable, FILE_ROLES, IfExists, PUBLIC, Privilege, Role, SchemaEntry, Table,
+    TableDefinition, TableName, View,
 };
-pub use delta::{OptimizeSummary, TableVersion, VacuumSummary, VersionInfo};
+pub use delta::{OptimizeSummary, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo};
 pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};
 pub use lock::DatabaseLock;
 pub use types::sql_name;

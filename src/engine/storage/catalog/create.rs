@@ -8,6 +8,7 @@ use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::ExprSchemable;
 
+use crate::engine::storage::catalog::acl::Acl;
 use crate::engine::storage::catalog::entries::{
     Column, Contents, Entry, Table, TableDefinition, TableName, check_identifier, stored_name,
 };
@@ -103,6 +104,7 @@ impl Catalog {
             checks: definition.checks.clone(),
             cluster_by: Vec::new(),
             comment: definition.comment.clone(),
+            acl: Acl::of_owner(definition.owner.clone()),
         };
         let mut fields = Vec::new();
         for column in &definition.columns {

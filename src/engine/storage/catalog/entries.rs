@@ -1,12 +1,13 @@
 //! What the catalog remembers about schemas, tables, views and external tables, and the rules of naming.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::storage::catalog::acl::Acl;
 use crate::engine::storage::types;
 use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
 
@@ -79,6 +80,8 @@ pub struct TableDefinition {
     pub cluster_by: Vec<String>,
     /// Comment.
     pub comment: Option<String>,
+    /// The role that makes it; none for the owner of the database.
+    pub owner: Option<String>,
 }
 
 impl TableDefinition {
@@ -136,6 +139,9 @@ pub struct Table {
     /// Comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// Its owner and what was granted on it.
+    #[serde(default, skip_serializing_if = "Acl::is_default")]
+    pub acl: Acl,
 }
 
 impl Table {
@@ -180,6 +186,9 @@ pub struct View {
     /// Comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// Its owner and what was granted on it.
+    #[serde(default, skip_serializing_if = "Acl::is_default")]
+    pub acl: Acl,
 }
 
 /// A table whose rows live in files the database does not own.
@@ -200,6 +209,9 @@ pub struct ExternalTable {
     /// Comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// Its owner and what was granted on it.
+    #[serde(default, skip_serializing_if = "Acl::is_default")]
+    pub acl: Acl,
 }
 
 /// Whatever a name in a schema can stand for.
@@ -223,6 +235,24 @@ impl Entry {
             Self::External(_) => "external table",
         }
     }
+
+    /// Its owner and what was granted on it.
+    pub fn acl(&self) -> &Acl {
+        match self {
+            Self::Table(table) => &table.acl,
+            Self::View(view) => &view.acl,
+            Self::External(table) => &table.acl,
+        }
+    }
+
+    /// As [`Entry::acl`], to change it.
+    pub fn acl_mut(&mut self) -> &mut Acl {
+        match self {
+            Self::Table(table) => &mut Arc::make_mut(table).acl,
+            Self::View(view) => &mut Arc::make_mut(view).acl,
+            Self::External(table) => &mut Arc::make_mut(table).acl,
+        }
+    }
 }
 
 /// A schema and what is in it.
@@ -230,6 +260,9 @@ impl Entry {
 pub struct SchemaEntry {
     /// Entries by name.
     pub entries: BTreeMap<String, Entry>,
+    /// Its owner and what was granted on it.
+    #[serde(default, skip_serializing_if = "Acl::is_default")]
+    pub acl: Acl,
 }
 
 /// Who may connect, and what for.
@@ -242,6 +275,9 @@ pub struct Role {
     /// What proves its password, in PostgreSQL's form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier: Option<String>,
+    /// The roles whose rights it has.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub member_of: BTreeSet<String>,
 }
 
 /// Everything the catalog holds at one generation.
@@ -252,6 +288,9 @@ pub struct Contents {
     /// Roles by name; empty until a server is first started.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub roles: BTreeMap<String, Role>,
+    /// Who may create models.
+    #[serde(default, skip_serializing_if = "Acl::is_default")]
+    pub models: Acl,
     /// Numbers that clients know things by, given once.
     #[serde(default)]
     pub oids: Oids,
@@ -316,7 +355,7 @@ fn entry_key(name: &TableName, entry: &Entry) -> String {
 impl Default for Contents {
     fn default() -> Self {
         let schemas = BTreeMap::from([(DEFAULT_SCHEMA.to_string(), SchemaEntry::default())]);
-        Self { schemas, roles: BTreeMap::new(), oids: Oids::default() }
+        Self { schemas, roles: BTreeMap::new(), models: Acl::default(), oids: Oids::default() }
     }
 }
 
@@ -372,8 +411,8 @@ impl Contents {
         }
     }
 
-    /// Puts `entry` under `name`; with `replace` it may take the place of an entry of its kind.
-    pub fn put(&mut self, name: &TableName, entry: Entry, replace: bool) -> Result<Option<Entry>> {
+    /// Puts `entry` under `name`; with `replace` it may take the place of an entry of its kind, and its rights.
+    pub fn put(&mut self, name: &TableName, mut entry: Entry, replace: bool) -> Result<Option<Entry>> {
         check_identifier(&name.table, Subject::Table)?;
         let schema = self.schema_mut(&name.schema)?;
         match schema.entries.get(&name.table) {
@@ -382,7 +421,12 @@ impl Contents {
                 let message = format!("{} {name} already exists", found.kind());
                 Err(Error::new(ErrorKind::Exists, Subject::Table, message))
             }
-            _ => Ok(schema.entries.insert(name.table.clone(), entry)),
+            found => {
+                if let Some(found) = found {
+                    *entry.acl_mut() = found.acl().clone();
+                }
+                Ok(schema.entries.insert(name.table.clone(), entry))
+            }
         }
     }
 
@@ -451,7 +495,12 @@ mod tests {
     #[test]
     fn missing_names_come_with_a_suggestion() {
         let mut contents = Contents::default();
-        let view = Entry::View(Arc::new(View { sql: "SELECT 1".into(), columns: vec![], comment: None }));
+        let view = Entry::View(Arc::new(View {
+            sql: "SELECT 1".into(),
+            columns: vec![],
+            comment: None,
+            acl: Acl::default(),
+        }));
         contents.put(&TableName::public("sales"), view, false).unwrap();
         let error = contents.table(&TableName::public("slaes")).unwrap_err();
         assert_eq!(error.message(), "no table slaes; did you mean sales?");

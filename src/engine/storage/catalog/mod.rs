@@ -1,5 +1,6 @@
 //! The durable catalog: schemas, tables, views and external tables of one database directory.
 
+mod acl;
 mod alter;
 mod create;
 mod entries;
@@ -8,9 +9,11 @@ mod generations;
 mod roles;
 mod store;
 
+pub use acl::{Acl, AclKind, PUBLIC, Privilege};
 pub use create::{Created, IfExists};
 pub use entries::{
     Check, Column, ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, Role, SchemaEntry,
     Table, TableDefinition, TableName, View,
 };
+pub use roles::{AclTarget, FILE_ROLES};
 pub use store::{Access, Catalog};

@@ -1,8 +1,25 @@
-//! Roles in the catalog.
+//! Roles in the catalog, and what is granted to them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::storage::catalog::Catalog;
-use crate::engine::storage::catalog::entries::{Contents, Role, check_identifier};
-use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::engine::storage::catalog::acl::{Acl, PUBLIC, Privilege};
+use crate::engine::storage::catalog::entries::{Contents, Role, TableName, check_identifier};
+use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
+
+/// Roles that exist without being created: their members may read or write files of the server.
+pub const FILE_ROLES: [&str; 2] = ["pg_read_server_files", "pg_write_server_files"];
+
+/// What rights are kept with in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AclTarget {
+    /// A table, view or table over files.
+    Entry(TableName),
+    /// A schema.
+    Schema(String),
+    /// The making of models.
+    Models,
+}
 
 impl Catalog {
     /// The role of this name, if there is one.
@@ -10,20 +27,18 @@ impl Catalog {
         Ok(self.contents()?.roles.get(name).cloned())
     }
 
-    /// Creates the role `name`; false when it was there already.
-    pub async fn create_role(&self, name: &str, role: Role, if_not_exists: bool) -> Result<bool> {
+    /// Creates the role `name`.
+    pub async fn create_role(&self, name: &str, role: Role) -> Result<()> {
         let name = name.to_owned();
         self.update(move |contents| {
-            check_identifier(&name, Subject::Role)?;
+            check_role_name(&name)?;
             if contents.roles.contains_key(&name) {
-                if if_not_exists {
-                    return Ok(false);
-                }
                 let message = format!("role \"{name}\" already exists");
                 return Err(Error::new(ErrorKind::Exists, Subject::Role, message));
             }
+            role.member_of.iter().try_for_each(|group| contents.ensure_group(group))?;
             contents.roles.insert(name, role);
-            Ok(true)
+            Ok(())
         })
         .await
     }
@@ -32,16 +47,212 @@ impl Catalog {
     pub async fn alter_role(
         &self,
         name: &str,
-        change: impl FnOnce(&mut Role) -> Result<()> + Send + 'static,
+        change: impl FnOnce(&mut Role) + Send + 'static,
     ) -> Result<()> {
         let name = name.to_owned();
-        self.update(move |contents| change(known(contents, &name)?)).await
+        self.update(move |contents| {
+            let had = contents.has_superuser();
+            change(contents.role_mut(&name)?);
+            contents.ensure_superuser(had)
+        })
+        .await
+    }
+
+    /// Drops the role `name` and takes all that was granted to it; `models` are those it owns. False when there
+    /// was none.
+    pub async fn drop_role(&self, name: &str, if_exists: bool, models: Vec<String>) -> Result<bool> {
+        let name = name.to_owned();
+        self.update(move |contents| {
+            if if_exists && !contents.roles.contains_key(&name) {
+                return Ok(false);
+            }
+            contents.role_mut(&name)?;
+            let mut owned = contents.owned_by(&name);
+            owned.extend(models.iter().map(|model| format!("model {model}")));
+            if let Some(first) = owned.first() {
+                let message =
+                    format!("role \"{name}\" cannot be dropped because it owns {}", owned.join(", "));
+                let hint = format!("give it to another role first: ALTER {} OWNER TO …", sql_kind(first));
+                return Err(Error::input(Subject::Role, message).with_hint(hint));
+            }
+            let had = contents.has_superuser();
+            contents.roles.remove(&name);
+            contents.roles.values_mut().for_each(|role| role.member_of.retain(|group| *group != name));
+            contents.acls_mut().for_each(|acl| acl.forget(&name));
+            contents.ensure_superuser(had)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Makes `member` a member of the role `group`, or with `remove` no longer one.
+    pub async fn change_member(&self, group: &str, member: &str, remove: bool) -> Result<()> {
+        let (group, member) = (group.to_owned(), member.to_owned());
+        self.update(move |contents| {
+            contents.ensure_group(&group)?;
+            if !remove && contents.roles_of(&group).contains(member.as_str()) {
+                let message =
+                    format!("role \"{member}\" is a member of role \"{group}\" already, or is itself");
+                return Err(Error::input(Subject::Role, message).with_hint(format!(
+                    "\"{group}\" has the rights of \"{member}\": turn the grant around"
+                )));
+            }
+            let role = contents.role_mut(&member)?;
+            let _ = if remove { role.member_of.remove(&group) } else { role.member_of.insert(group) };
+            Ok(())
+        })
+        .await
+    }
+
+    /// Grants rights on things to a role, or takes them with `revoke`.
+    pub async fn change_grants(
+        &self,
+        targets: Vec<AclTarget>,
+        privileges: Vec<Privilege>,
+        role: &str,
+        revoke: bool,
+    ) -> Result<()> {
+        let role = role.to_owned();
+        self.update(move |contents| {
+            contents.ensure_grantee(&role)?;
+            for target in &targets {
+                let acl = contents.acl_mut(target)?;
+                match revoke {
+                    true => acl.revoke(&role, &privileges),
+                    false => acl.grant(&role, &privileges),
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives a thing to another role.
+    pub async fn change_owner(&self, target: AclTarget, owner: &str) -> Result<()> {
+        let owner = owner.to_owned();
+        self.update(move |contents| {
+            contents.role_mut(&owner)?;
+            let acl = contents.acl_mut(&target)?;
+            acl.forget(&owner);
+            acl.owner = Some(owner);
+            Ok(())
+        })
+        .await
     }
 }
 
-fn known<'a>(contents: &'a mut Contents, name: &str) -> Result<&'a mut Role> {
-    contents
-        .roles
-        .get_mut(name)
-        .ok_or_else(|| Error::not_found(Subject::Role, format!("role \"{name}\" does not exist")))
+impl Contents {
+    /// The role itself and all whose rights it has.
+    pub fn roles_of<'a>(&'a self, name: &'a str) -> BTreeSet<&'a str> {
+        let mut found = BTreeSet::from([name]);
+        let mut next = vec![name];
+        while let Some(role) = next.pop().and_then(|name| self.roles.get(name)) {
+            next.extend(role.member_of.iter().map(String::as_str).filter(|group| found.insert(group)));
+        }
+        found
+    }
+
+    /// Fails when there is no such role to grant to.
+    pub fn ensure_grantee(&self, name: &str) -> Result<()> {
+        if name == PUBLIC || self.roles.contains_key(name) { Ok(()) } else { Err(self.no_role(name)) }
+    }
+
+    /// The role that owns what has no owner of its own: the first that may do everything.
+    pub fn owner(&self) -> Option<&str> {
+        self.roles.iter().find(|(_, role)| role.superuser).map(|(name, _)| name.as_str())
+    }
+
+    /// The rights on a thing.
+    pub fn acl(&self, target: &AclTarget) -> Result<&Acl> {
+        Ok(match target {
+            AclTarget::Entry(name) => self.entry(name, "table")?.acl(),
+            AclTarget::Schema(name) => &self.schema(name)?.acl,
+            AclTarget::Models => &self.models,
+        })
+    }
+
+    fn acl_mut(&mut self, target: &AclTarget) -> Result<&mut Acl> {
+        self.acl(target)?;
+        let lost = || Error::internal("what was found is gone");
+        Ok(match target {
+            AclTarget::Entry(name) => {
+                let entry = self.schema_mut(&name.schema)?.entries.get_mut(&name.table);
+                entry.ok_or_else(lost)?.acl_mut()
+            }
+            AclTarget::Schema(name) => &mut self.schema_mut(name)?.acl,
+            AclTarget::Models => &mut self.models,
+        })
+    }
+
+    fn acls_mut(&mut self) -> impl Iterator<Item = &mut Acl> {
+        let schemas = self.schemas.values_mut().flat_map(|schema| {
+            let entries = schema.entries.values_mut().map(|entry| entry.acl_mut());
+            std::iter::once(&mut schema.acl).chain(entries)
+        });
+        std::iter::once(&mut self.models).chain(schemas)
+    }
+
+    /// What a role owns, in SQL's words.
+    fn owned_by(&self, role: &str) -> Vec<String> {
+        let is_owner = |acl: &Acl| acl.owner.as_deref() == Some(role);
+        let mut owned = vec![];
+        for (schema, contents) in &self.schemas {
+            owned.extend(is_owner(&contents.acl).then(|| format!("schema {schema}")));
+            let entries: BTreeMap<_, _> =
+                contents.entries.iter().filter(|(_, e)| is_owner(e.acl())).collect();
+            owned.extend(
+                entries
+                    .into_iter()
+                    .map(|(name, entry)| format!("{} {}", entry.kind(), TableName::new(schema, name))),
+            );
+        }
+        owned
+    }
+
+    fn role_mut(&mut self, name: &str) -> Result<&mut Role> {
+        if !self.roles.contains_key(name) {
+            return Err(self.no_role(name));
+        }
+        Ok(self.roles.entry(name.to_owned()).or_default())
+    }
+
+    fn no_role(&self, name: &str) -> Error {
+        let suggestion = did_you_mean(name, self.roles.keys().map(String::as_str));
+        Error::not_found(Subject::Role, format!("role \"{name}\" does not exist{suggestion}"))
+    }
+
+    fn ensure_group(&self, name: &str) -> Result<()> {
+        let known = self.roles.contains_key(name) || FILE_ROLES.contains(&name);
+        if known { Ok(()) } else { Err(self.no_role(name)) }
+    }
+
+    fn has_superuser(&self) -> bool {
+        self.roles.values().any(|role| role.superuser && role.login)
+    }
+
+    /// Fails when nobody can do everything any more.
+    fn ensure_superuser(&self, had: bool) -> Result<()> {
+        if !had || self.has_superuser() {
+            return Ok(());
+        }
+        let message = "no role would be left that may log in and do everything";
+        Err(Error::input(Subject::Role, message).with_hint("make another superuser first"))
+    }
+}
+
+/// The kind of a thing as ALTER names it.
+fn sql_kind(thing: &str) -> String {
+    let upper = ["external table", "table", "view", "schema", "model"].into_iter();
+    let kind = upper.clone().find(|kind| thing.starts_with(kind)).unwrap_or("table");
+    let name = thing[kind.len()..].trim();
+    let kind = if kind == "external table" { "table" } else { kind };
+    format!("{} {name}", kind.to_uppercase())
+}
+
+fn check_role_name(name: &str) -> Result<()> {
+    check_identifier(name, Subject::Role)?;
+    if name == PUBLIC || name == "none" || name.starts_with("pg_") {
+        return Err(Error::input(Subject::Role, format!("role name \"{name}\" is reserved")));
+    }
+    Ok(())
 }

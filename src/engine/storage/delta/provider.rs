@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::engine::storage::catalog::TableName;
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::dml::{RowChange, RowsChange};
 use crate::engine::storage::delta::exec::ChangeExec;
@@ -45,6 +46,11 @@ impl StoredTableProvider {
     /// The table as it was at `snapshot`.
     pub fn past(table: Arc<StoredTable>, layout: Arc<Layout>, snapshot: Arc<Snapshot>) -> Self {
         Self { table, layout, past: Some(snapshot), writable: false, layout_changes: 0 }
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &TableName {
+        &self.layout.name
     }
 
     fn columns(&self) -> ScanColumns {

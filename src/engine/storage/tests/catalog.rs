@@ -1,6 +1,6 @@
 use arrow::datatypes::{DataType, TimeUnit};
 
-use super::super::{Access, Catalog, ExternalTable, IfExists, TableName, View};
+use super::super::{Access, Acl, Catalog, ExternalTable, IfExists, TableName, View};
 use super::{Database, column, definition, functions, name, run, sales};
 use crate::error::{ErrorKind, Subject};
 
@@ -89,7 +89,7 @@ async fn schemas_views_and_external_tables_are_remembered() {
     let catalog = &database.catalog;
     assert!(catalog.create_schema("shop", false).await.unwrap());
     assert!(!catalog.create_schema("shop", true).await.unwrap());
-    let view = |sql: &str| View { sql: sql.into(), columns: vec![], comment: None };
+    let view = |sql: &str| View { sql: sql.into(), columns: vec![], comment: None, acl: Acl::default() };
     let in_shop = TableName::new("shop", "v");
     catalog.create_view(&in_shop, view("SELECT 1"), false).await.unwrap();
     let again = catalog.create_view(&in_shop, view("SELECT 2"), false).await.unwrap_err();
@@ -102,6 +102,7 @@ async fn schemas_views_and_external_tables_are_remembered() {
         schema: Some(arrow::datatypes::Schema::empty()),
         definition: "CREATE EXTERNAL TABLE e ...".into(),
         comment: None,
+        acl: Acl::default(),
     };
     catalog.create_external(&name("e"), external.clone(), IfExists::Fail).await.unwrap();
     let wrong = catalog.drop_table(&name("e"), false).await.unwrap_err();

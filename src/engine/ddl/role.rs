@@ -1,0 +1,253 @@
+//! Roles and what is granted to them.
+
+use std::collections::BTreeSet;
+
+use crate::engine::access::Verifier;
+use crate::engine::ddl::command::Command;
+use crate::engine::ddl::names::object_name;
+use crate::engine::query::QueryContext;
+use crate::engine::schemas::FORECASTS;
+use crate::engine::shared::Engine;
+use crate::engine::sql::{Granted, RoleOptions, RoleStatement};
+use crate::engine::storage::{Acl, AclKind, AclTarget, Privilege, Role};
+use crate::error::{Error, Result, Subject, did_you_mean};
+
+/// What CREATE ROLE and ALTER ROLE settle.
+#[derive(Debug, Clone)]
+pub struct RoleChange {
+    login: Option<bool>,
+    superuser: Option<bool>,
+    /// What proves the password, never the password.
+    verifier: Option<Option<String>>,
+    groups: BTreeSet<String>,
+}
+
+impl RoleChange {
+    /// True when a role may make this change of itself.
+    pub fn is_password_only(&self) -> bool {
+        self.login.is_none() && self.superuser.is_none() && self.groups.is_empty()
+    }
+
+    fn new(options: RoleOptions) -> Result<Self> {
+        let verifier = options.password.map(|password| password.as_deref().map(verifier).transpose());
+        Ok(Self {
+            login: options.login,
+            superuser: options.superuser,
+            verifier: verifier.transpose()?,
+            groups: options.groups.into_iter().collect(),
+        })
+    }
+
+    fn apply(self, role: &mut Role) {
+        role.login = self.login.unwrap_or(role.login);
+        role.superuser = self.superuser.unwrap_or(role.superuser);
+        role.verifier = self.verifier.unwrap_or(role.verifier.take());
+        role.member_of.extend(self.groups);
+    }
+}
+
+/// What proves a password; clients may send that instead of the password, as psql's `\password` does.
+fn verifier(password: &str) -> Result<String> {
+    if password.len() == 35 && password.starts_with("md5") {
+        let error = Error::unsupported("MD5 passwords are not supported");
+        return Err(error.with_hint("send the password, or a SCRAM-SHA-256 verifier"));
+    }
+    match Verifier::parse(password) {
+        Some(verifier) => Ok(verifier.text()),
+        None => Ok(Verifier::of_password(password)?.text()),
+    }
+}
+
+/// What rights are granted on or who is made owner of.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    /// Tables, views and schemas.
+    pub stored: Vec<AclTarget>,
+    /// Models.
+    pub models: Vec<String>,
+}
+
+/// Names resolved and rights read.
+pub fn lower(engine: &Engine, statement: RoleStatement) -> Result<Command> {
+    Ok(match statement {
+        RoleStatement::Create { name, options } => {
+            Command::CreateRole { name, change: RoleChange::new(options)? }
+        }
+        RoleStatement::Alter { name, options } => {
+            Command::AlterRole { name, change: RoleChange::new(options)? }
+        }
+        RoleStatement::Drop { names, if_exists } => Command::DropRoles { names, if_exists },
+        RoleStatement::Member { groups, members, revoke } => {
+            Command::ChangeMembers { groups, members, revoke }
+        }
+        RoleStatement::Grant { privileges, on, roles, revoke } => {
+            let kind = kind_of(&on);
+            let on = objects(engine, on)?;
+            let kind = if on.stored.is_empty() && !on.models.is_empty() { AclKind::Model } else { kind };
+            let privileges = read_privileges(&privileges, kind)?;
+            Command::ChangeGrants { on, privileges, roles, revoke }
+        }
+        RoleStatement::Owner { of, owner } => Command::ChangeOwner { of: objects(engine, of)?, owner },
+    })
+}
+
+fn kind_of(on: &Granted) -> AclKind {
+    match on {
+        Granted::Tables(_) | Granted::TablesOf(_) => AclKind::Table,
+        Granted::Models(_) | Granted::AllModels => AclKind::Model,
+        Granted::Schemas(_) => AclKind::Schema,
+    }
+}
+
+fn read_privileges(words: &[String], kind: AclKind) -> Result<Vec<Privilege>> {
+    let all = kind.privileges();
+    if words.is_empty() {
+        return Ok(all.to_vec());
+    }
+    let thing = match kind {
+        AclKind::Table => "a table",
+        AclKind::Model => "a model",
+        AclKind::Schema => "a schema",
+    };
+    let read = words.iter().map(|word| {
+        all.iter().copied().find(|p| p.word().eq_ignore_ascii_case(word)).ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|p| p.word()).collect();
+            let suggestion = did_you_mean(&word.to_uppercase(), names.iter().copied());
+            let message = format!("{} is no right on {thing}{suggestion}", word.to_uppercase());
+            Error::input(Subject::Syntax, message)
+                .with_hint(format!("rights on {thing}: {} and ALL", names.join(", ")))
+        })
+    });
+    read.collect()
+}
+
+/// The things by their names; views of models are the models.
+fn objects(engine: &Engine, named: Granted) -> Result<Objects> {
+    let mut found = Objects { stored: vec![], models: vec![] };
+    match named {
+        Granted::Tables(names) => {
+            for name in names {
+                let name = object_name(&name)?;
+                if name.schema == FORECASTS {
+                    found.models.push(name.table);
+                } else {
+                    found.stored.push(AclTarget::Entry(name));
+                }
+            }
+        }
+        Granted::TablesOf(schemas) => {
+            for schema in schemas {
+                if schema == FORECASTS {
+                    found.models.extend(engine.registry.list()?.into_iter().map(|model| model.name));
+                    continue;
+                }
+                let names = engine.catalog.entries(&schema)?.into_keys();
+                let target = |name| AclTarget::Entry(crate::engine::storage::TableName::new(&schema, name));
+                found.stored.extend(names.map(target));
+            }
+        }
+        Granted::Models(names) => found.models = names,
+        Granted::AllModels => {
+            found.models = engine.registry.list()?.into_iter().map(|model| model.name).collect();
+        }
+        Granted::Schemas(names) => {
+            let target =
+                |name: String| if name == FORECASTS { AclTarget::Models } else { AclTarget::Schema(name) };
+            found.stored = names.into_iter().map(target).collect();
+        }
+    }
+    Ok(found)
+}
+
+/// CREATE ROLE.
+pub async fn create(engine: &Engine, name: &str, change: RoleChange) -> Result<()> {
+    let mut role = Role::default();
+    change.apply(&mut role);
+    // What a dropped role of this name was granted on models may be left when the process died meanwhile.
+    forget_on_models(engine, name)?;
+    engine.catalog.create_role(name, role).await
+}
+
+/// ALTER ROLE.
+pub async fn alter(engine: &Engine, name: &str, change: RoleChange) -> Result<()> {
+    engine.catalog.alter_role(name, move |role| change.apply(role)).await
+}
+
+/// DROP ROLE.
+pub async fn remove(engine: &Engine, names: &[String], if_exists: bool, query: &QueryContext) -> Result<()> {
+    for name in names {
+        let models = engine.registry.list()?.into_iter();
+        let owned = models.filter(|model| model.acl.owner.as_deref() == Some(name.as_str()));
+        let owned = owned.map(|model| model.name).collect();
+        if engine.catalog.drop_role(name, if_exists, owned).await? {
+            forget_on_models(engine, name)?;
+        } else {
+            query.notice(format!("role \"{name}\" does not exist, skipping"));
+        }
+    }
+    Ok(())
+}
+
+fn forget_on_models(engine: &Engine, role: &str) -> Result<()> {
+    for model in engine.registry.list()? {
+        if model.acl.grants.contains_key(role) {
+            engine.registry.change_acl(&model.name, |acl| acl.forget(role))?;
+        }
+    }
+    Ok(())
+}
+
+/// GRANT role TO role, and REVOKE.
+pub async fn change_members(
+    engine: &Engine,
+    groups: &[String],
+    members: &[String],
+    revoke: bool,
+) -> Result<()> {
+    for group in groups {
+        for member in members {
+            engine.catalog.change_member(group, member, revoke).await?;
+        }
+    }
+    Ok(())
+}
+
+/// GRANT and REVOKE of rights.
+pub async fn change_grants(
+    engine: &Engine,
+    on: &Objects,
+    privileges: &[Privilege],
+    roles: &[String],
+    revoke: bool,
+) -> Result<()> {
+    let contents = engine.catalog.contents()?;
+    roles.iter().try_for_each(|role| contents.ensure_grantee(role))?;
+    let change = |acl: &mut Acl, role: &str| match revoke {
+        true => acl.revoke(role, privileges),
+        false => acl.grant(role, privileges),
+    };
+    for role in roles {
+        engine.catalog.change_grants(on.stored.clone(), privileges.to_vec(), role, revoke).await?;
+    }
+    for model in &on.models {
+        engine.registry.change_acl(model, |acl| roles.iter().for_each(|role| change(acl, role)))?;
+    }
+    Ok(())
+}
+
+/// ALTER … OWNER TO.
+pub async fn change_owner(engine: &Engine, of: &Objects, owner: &str) -> Result<()> {
+    for target in &of.stored {
+        engine.catalog.change_owner(target.clone(), owner).await?;
+    }
+    if !of.models.is_empty() {
+        engine.catalog.contents()?.ensure_grantee(owner)?;
+    }
+    for model in &of.models {
+        engine.registry.change_acl(model, |acl| {
+            acl.forget(owner);
+            acl.owner = Some(owner.to_owned());
+        })?;
+    }
+    Ok(())
+}
