@@ -82,8 +82,7 @@ fn translate(error: &DataFusionError) -> Error {
 
 /// The error that a message is known to mean, whatever kind DataFusion gives it; the first of these that fits.
 fn recognised(message: &str) -> Option<Error> {
-    let readers =
-        [wrong_arguments, ungrouped, correlated, unreadable, out_of_range, unreadable_cell, in_filter];
+    let readers = [wrong_arguments, ungrouped, unreadable, out_of_range, unreadable_cell, in_filter];
     readers.iter().find_map(|read| read(message))
 }
 
@@ -106,17 +105,6 @@ fn unreadable(message: &str) -> Option<Error> {
 fn out_of_range(message: &str) -> Option<Error> {
     let (value, data_type) = message.split_once("Can't cast value ")?.1.split_once(" to type ")?;
     Some(Error::data(format!("{value} is out of range for type {}", sql_types(data_type))))
-}
-
-/// A subquery that cannot be turned into a join.
-fn correlated(message: &str) -> Option<Error> {
-    let subquery = ["ScalarSubquery(", "Exists(", "InSubquery("].iter().any(|kind| message.contains(kind));
-    (subquery && message.contains("Physical plan does not support logical expression")).then(|| {
-        Error::unsupported("a subquery that refers to the outer query by anything but = is not supported")
-            .with_hint(
-                "write it as a join with GROUP BY, or as a window function: sum(x) OVER (ORDER BY day)",
-            )
-    })
 }
 
 /// What arrow tells, in its own notation, of a condition that is evaluated while a file is read.

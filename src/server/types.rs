@@ -93,8 +93,12 @@ const fn plain(oid: u32, size: i16) -> WireType {
     WireType { oid, size, modifier: -1 }
 }
 
-/// The type of PostgreSQL's name, an array's with a leading underscore.
+/// The type of PostgreSQL's name, an array's with a leading underscore; `varchar(20)` has a modifier.
 pub fn by_name(name: &str) -> Option<WireType> {
+    if let Some((name, length)) = name.split_once('(') {
+        let length = length.trim_end_matches(')').parse::<i32>().ok()?;
+        return Some(WireType { modifier: length + 4, ..by_name(name)? });
+    }
     if let Some(element) = name.strip_prefix('_') {
         let found = TYPES.iter().find(|t| t.0 == element && t.2 != 0)?;
         return Some(plain(found.2, -1));

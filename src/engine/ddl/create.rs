@@ -19,7 +19,9 @@ use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::external;
 use crate::engine::sql::{fold, shown};
-use crate::engine::storage::{Acl, Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View};
+use crate::engine::storage::{
+    Acl, Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View, told_type,
+};
 use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, Result, Subject};
 
@@ -161,6 +163,7 @@ fn declared(schema: &Schema, defaults: &HashMap<String, String>) -> TableDefinit
     let columns = schema.fields().iter().map(|field| ColumnDefinition {
         name: field.name().clone(),
         data_type: field.data_type().clone(),
+        sql_type: told_type(field),
         nullable: field.is_nullable(),
         default_sql: defaults.get(field.name()).cloned(),
         comment: None,
@@ -295,6 +298,7 @@ pub async fn added_column(
     let definition = ColumnDefinition {
         name: field.name().clone(),
         data_type: field.data_type().clone(),
+        sql_type: told_type(field),
         nullable: field.is_nullable(),
         default_sql: texts,
         comment: None,

@@ -6,6 +6,7 @@ use super::udf::{Call, Function};
 use super::{privileges, procedure_name, procedure_oid, types};
 use crate::engine::activity::SessionActivity;
 use crate::engine::settings::VERSION_TEXT;
+use crate::engine::storage::Privilege;
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
 
 type Value = Result<Cell>;
@@ -169,9 +170,7 @@ pub const FUNCTIONS: &[Function] = &[
     function("to_regclass", "regclass", |call| {
         Ok(relation_oid(call, &call.text(0).unwrap_or_default()).into())
     }),
-    function("to_regtype", "regtype", |call| {
-        Ok(call.text(0).and_then(|name| types::by_name(&name)).map(|t| t.oid).into())
-    }),
+    function("to_regtype", "regtype", |call| Ok(call.text(0).and_then(|name| type_named(&name)).into())),
     function("to_regnamespace", "regnamespace", |call| {
         Ok(schema_oid(call, &call.text(0).unwrap_or_default()).into())
     }),
@@ -183,11 +182,21 @@ pub const FUNCTIONS: &[Function] = &[
     function("regclass", "regclass", |call| cast(call, "relation", relation_oid)),
     function("regnamespace", "regnamespace", |call| cast(call, "schema", schema_oid)),
     function("regrole", "regrole", |call| cast(call, "role", role_oid)),
-    function("regtype", "regtype", |call| cast(call, "type", |_, name| types::by_name(name).map(|t| t.oid))),
+    function("regtype", "regtype", |call| cast(call, "type", |_, name| type_named(name))),
     function("regproc", "regproc", |call| {
         cast(call, "function", |_, name| Some(procedure_oid(last_part(name))).filter(|oid| *oid != 0))
     }),
     function("oid", "oid", |call| cast(call, "number", |_, _| None)),
+    function("xid", "xid", |call| cast(call, "number", |_, _| None)),
+    function("acl_items", "acl[]", acl_items),
+    function("pg_partition_ancestors", "regclass[]", |_| Ok(Cell::Ints(vec![]))),
+    function("pg_index_column_has_property", "bool", null),
+    function("pg_indexam_has_property", "bool", null),
+    function("parse_ident", "text[]", |call| {
+        let (schema, name) = split_name(&call.text(0).unwrap_or_default());
+        Ok(Cell::Texts(schema.into_iter().chain([name]).collect()))
+    }),
+    function("regexp_substring", "text", regexp_substring),
     function("regclass_text", "text", |call| Ok(call.int(0).map(|oid| relation_name(call, oid)).into())),
     function("regnamespace_text", "text", |call| Ok(call.int(0).map(|oid| schema_name(call, oid)).into())),
     function("regrole_text", "text", |call| Ok(call.int(0).map(|oid| role_name(call, oid)).into())),
@@ -224,6 +233,32 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_try_advisory_xact_lock", "bool", yes),
     function("pg_stat_get_numscans", "int8", zero),
 ];
+
+/// The items of a list of rights: grantor, grantee, right, whether it may be granted on.
+fn acl_items(call: &Call<'_>) -> Value {
+    let number = |name: &str| if name.is_empty() { 0 } else { role_oid(call, name).unwrap_or(0) };
+    let mut items = vec![];
+    for item in call.texts(0) {
+        let Some((grantee, rest)) = item.split_once('=') else { continue };
+        let (letters, grantor) = rest.split_once('/').unwrap_or((rest, ""));
+        let letters: Vec<char> = letters.chars().collect();
+        for (n, letter) in letters.iter().enumerate().filter(|(_, letter)| **letter != '*') {
+            let right = Privilege::of_letter(*letter).map_or("UNKNOWN", Privilege::word);
+            let grantable = letters.get(n + 1) == Some(&'*');
+            items.push((number(grantor), number(grantee), right.to_owned(), grantable));
+        }
+    }
+    Ok(Cell::Items(items))
+}
+
+/// `substring(text FROM pattern)`: what the first parentheses of the pattern match, or all of it.
+fn regexp_substring(call: &Call<'_>) -> Value {
+    let (Some(text), Some(pattern)) = (call.text(0), call.text(1)) else { return Ok(Cell::Null) };
+    let pattern = regex::Regex::new(&pattern)
+        .map_err(|e| Error::input(Subject::Value, format!("invalid regular expression: {e}")))?;
+    let found = pattern.captures(&text);
+    Ok(found.and_then(|found| found.get(usize::from(found.len() > 1))).map(|m| m.as_str().to_owned()).into())
+}
 
 /// Stops what another session runs, or the session; false when there is none of this number.
 fn stop_backend(call: &Call<'_>, stop: fn(&SessionActivity)) -> Value {
@@ -343,6 +378,11 @@ fn relation_oid(call: &Call<'_>, name: &str) -> Option<u32> {
         Some(schema) => own(schema).or_else(|| system(schema)),
         None => system("pg_catalog").or_else(|| own("public")),
     }
+}
+
+/// The number of a type by its name, with or without a schema and quotes.
+fn type_named(name: &str) -> Option<u32> {
+    types::by_name(name).or_else(|| types::by_name(&split_name(name).1)).map(|found| found.oid)
 }
 
 fn schema_oid(call: &Call<'_>, name: &str) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! The rows of `information_schema`, from a snapshot; relations that are not here have none.
 
 use super::rows::{Cell, Rows};
-use super::snapshot::{ColumnObject, RelationObject, Snapshot, type_of};
+use super::snapshot::{ColumnObject, RelationObject, Snapshot, type_of_field};
 use super::{Surroundings, types};
 use crate::engine::storage::{PUBLIC, Privilege};
 
@@ -97,7 +97,7 @@ fn push_column(
     position: i32,
     around: &Surroundings,
 ) {
-    let (oid, modifier) = type_of(column.field.data_type());
+    let (oid, modifier) = type_of_field(&column.field);
     let found = types::by_oid(oid);
     let array = found.is_some_and(|t| t.category == "A");
     let data_type = if array { "ARRAY".to_owned() } else { types::format_type(oid, None) };
@@ -123,6 +123,7 @@ fn push_column(
         ("column_default", column.default_sql.clone().into()),
         ("is_nullable", yes_no(!column.required)),
         ("data_type", data_type.into()),
+        ("character_maximum_length", (oid == 1043 && modifier > 4).then_some(modifier - 4).into()),
         ("character_octet_length", octets.into()),
         ("numeric_precision", precision.into()),
         ("numeric_precision_radix", radix.into()),

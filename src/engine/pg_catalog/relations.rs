@@ -98,7 +98,22 @@ fn list(element: &str) -> DataType {
         let fields = vec![Field::new("x", DataType::Int64, true), Field::new("n", DataType::Int32, true)];
         return DataType::List(Arc::new(Field::new("item", DataType::Struct(fields.into()), true)));
     }
+    if element == "acl" {
+        return DataType::List(Arc::new(Field::new("item", acl_item(), true)));
+    }
     DataType::List(Arc::new(Field::new("item", arrow_type(element), true)))
+}
+
+/// What `aclexplode` makes of a right.
+pub fn acl_item() -> DataType {
+    let oid = |name: &str| Field::new(name, DataType::Int64, true).with_metadata(marks("oid"));
+    let fields = vec![
+        oid("grantor"),
+        oid("grantee"),
+        Field::new("privilege_type", DataType::Utf8, true),
+        Field::new("is_grantable", DataType::Boolean, true),
+    ];
+    DataType::Struct(fields.into())
 }
 
 #[cfg(test)]

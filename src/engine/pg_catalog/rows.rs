@@ -31,6 +31,8 @@ pub enum Cell {
     Ints(Vec<i64>),
     /// An array of texts.
     Texts(Vec<String>),
+    /// Rights: grantor, grantee, right, whether it may be granted on.
+    Items(Vec<(u32, u32, String, bool)>),
 }
 
 impl From<bool> for Cell {
@@ -189,6 +191,9 @@ pub fn array(field: &Field, cells: &[Cell]) -> Result<ArrayRef> {
         }
         DataType::Utf8 => Arc::new(cells.iter().map(text).collect::<StringArray>()),
         DataType::List(element) if element.data_type() == &DataType::Utf8 => texts(cells),
+        DataType::List(element) if element.data_type() == &super::relations::acl_item() => {
+            acl_items(cells, element)?
+        }
         DataType::List(element) if element.data_type().is_nested() => expanded(cells, element)?,
         DataType::List(_) => cast(&numbers(cells), field.data_type()).map_err(internal)?,
         other => new_null_array(other, cells.len()),
@@ -238,6 +243,24 @@ fn expanded(cells: &[Cell], element: &FieldRef) -> Result<ArrayRef> {
     Ok(Arc::new(
         ListArray::try_new(Arc::clone(element), offsets, Arc::new(elements), None).map_err(internal)?,
     ))
+}
+
+/// Arrays of rights.
+fn acl_items(cells: &[Cell], element: &FieldRef) -> Result<ArrayRef> {
+    let none: &[(u32, u32, String, bool)] = &[];
+    let lists = cells.iter().map(|cell| if let Cell::Items(items) = cell { items.as_slice() } else { none });
+    let lists: Vec<_> = lists.collect();
+    let all = || lists.iter().flat_map(|items| items.iter());
+    let DataType::Struct(fields) = element.data_type() else { return Err(Error::internal("not a struct")) };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(all().map(|item| Some(i64::from(item.0))).collect::<Int64Array>()),
+        Arc::new(all().map(|item| Some(i64::from(item.1))).collect::<Int64Array>()),
+        Arc::new(all().map(|item| Some(item.2.as_str())).collect::<StringArray>()),
+        Arc::new(all().map(|item| Some(item.3)).collect::<BooleanArray>()),
+    ];
+    let items = StructArray::try_new(fields.clone(), columns, None).map_err(internal)?;
+    let offsets = OffsetBuffer::from_lengths(lists.iter().map(|items| items.len()));
+    Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, Arc::new(items), None).map_err(internal)?))
 }
 
 fn numbers(cells: &[Cell]) -> ArrayRef {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use datafusion::arrow::datatypes::{DataType, Field};
 
+use crate::engine::PG_TYPE;
 use crate::engine::access::Rights;
 use crate::engine::schemas::{FORECASTS, SYSTEM_SCHEMA};
 use crate::engine::shared::Engine;
@@ -272,7 +273,9 @@ fn relation(
             let columns = columns.map(|(column, number)| ColumnObject {
                 number,
                 name: column.name.clone(),
-                field: Field::new(&column.name, column.data_type.clone(), !column.required),
+                field: Field::new(&column.name, column.data_type.clone(), !column.required).with_metadata(
+                    column.sql_type.iter().map(|name| (PG_TYPE.to_owned(), name.clone())).collect(),
+                ),
                 required: column.required,
                 default_sql: column.default_sql.clone(),
                 comment: column.comment.clone(),
@@ -340,8 +343,17 @@ fn steady_hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// The number of a type in pg_type and its modifier.
-pub fn type_of(data_type: &DataType) -> (u32, i32) {
+/// The number of the type of a column in pg_type and its modifier.
+pub fn type_of_field(field: &Field) -> (u32, i32) {
+    let marked = field.metadata().get(PG_TYPE).and_then(|mark| {
+        let (name, length) = mark.split_once('(').unwrap_or((mark, ""));
+        let modifier = length.trim_end_matches(')').parse::<i32>().map_or(-1, |length| length + 4);
+        super::types::by_name(name).map(|found| (found.oid, modifier))
+    });
+    marked.unwrap_or_else(|| type_of(field.data_type()))
+}
+
+fn type_of(data_type: &DataType) -> (u32, i32) {
     let plain = |oid| (oid, -1);
     match data_type {
         DataType::Boolean => plain(16),

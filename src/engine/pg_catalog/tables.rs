@@ -2,7 +2,7 @@
 
 use super::relations::{self, Relation};
 use super::rows::{Cell, Rows};
-use super::snapshot::{ColumnObject, OWNER_OID, RelationObject, RoleObject, Snapshot, type_of};
+use super::snapshot::{ColumnObject, OWNER_OID, RelationObject, RoleObject, Snapshot, type_of_field};
 use super::{Surroundings, procedures, types};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Acl, AclKind};
@@ -121,7 +121,7 @@ fn classes(rows: &mut Rows, snapshot: &Snapshot) {
 fn attributes(rows: &mut Rows, snapshot: &Snapshot) {
     for relation in &snapshot.relations {
         for column in &relation.columns {
-            let (oid, modifier) = type_of(column.field.data_type());
+            let (oid, modifier) = type_of_field(&column.field);
             attribute(rows, relation.oid, column.number, &column.name, (oid, modifier), Some(column));
         }
     }

@@ -76,6 +76,14 @@ impl Call<'_> {
         }
     }
 
+    /// An argument that is an array of texts.
+    pub fn texts(&self, n: usize) -> Vec<String> {
+        match self.arguments.get(n) {
+            Some(Cell::Texts(texts)) => texts.clone(),
+            _ => vec![],
+        }
+    }
+
     /// An argument as JSON.
     pub fn json(&self, n: usize) -> serde_json::Value {
         match self.arguments.get(n) {
@@ -86,6 +94,7 @@ impl Call<'_> {
             Some(Cell::Text(text)) => text.as_str().into(),
             Some(Cell::Ints(numbers)) => numbers.clone().into(),
             Some(Cell::Texts(texts)) => texts.clone().into(),
+            Some(Cell::Items(_)) => serde_json::Value::Null,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Our relations and statements as plan nodes, logical and physical side by side.
 
+mod apply;
 mod arguments;
 mod authorize;
 mod cancel;
@@ -9,7 +10,9 @@ mod features;
 mod forecast;
 mod forecasting;
 mod input;
+mod marks;
 mod node;
+mod not_in;
 mod outer_keys;
 mod planner;
 mod relation;
@@ -24,9 +27,12 @@ mod work;
 
 pub mod dml_guard;
 
+pub use apply::{wants_apply, with_applied_subqueries};
 pub use authorize::{authorized, stored_table};
 pub use cancel::cancellable;
 pub use command::CommandNode;
+pub use marks::marks;
+pub use not_in::with_not_exists;
 pub use outer_keys::with_distinct_outer_keys;
 pub use planner::ForetellPlanner;
 pub use relation::{TABLE_FUNCTIONS, TableFunction};

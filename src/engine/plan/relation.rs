@@ -1,23 +1,26 @@
 //! Relations of ours in FROM: TRAIN's marker, table functions with named arguments, table versions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
-use datafusion::catalog::TableProvider;
-use datafusion::common::TableReference;
+use datafusion::catalog::{TableFunctionArgs, TableProvider};
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     self, FunctionArg, FunctionArgExpr, Spanned, TableFactor, TableVersion as AstVersion,
 };
 
+use crate::engine::PG_TYPE;
 use crate::engine::ddl;
 use crate::engine::fault;
 use crate::engine::functions::{SyntheticSales, SyntheticSalesTable};
@@ -31,7 +34,7 @@ use crate::engine::plan::tables;
 use crate::engine::plan::train::TrainNode;
 use crate::engine::plan::train_function;
 use crate::engine::sql::{self, MARK, TrainStatement};
-use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion};
+use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion, told_type};
 use crate::error::{Error, Result as OurResult, Subject};
 
 /// A table function, as lists of functions tell it.
@@ -129,6 +132,7 @@ impl ForetellRelations {
             }
             "synthetic_sales" => synthetic_sales(args, context)?,
             "lag_features" => features::plan(&self.scope, args, context)?,
+            "generate_series" => return self.plan_series(args, context),
             "train_forecast_model" => {
                 let statement = Arc::new(train_function::statement(args, context)?);
                 let relation = self.scope.plan_query(sql::rows(&statement))?;
@@ -156,11 +160,36 @@ impl ForetellRelations {
         let given = plan.schema().fields().iter().map(|field| ColumnDefinition {
             name: field.name().clone(),
             data_type: field.data_type().clone(),
+            sql_type: told_type(field),
             nullable: true,
             default_sql: None,
             comment: None,
         });
         Ok(given.collect())
+    }
+
+    /// `generate_series` over numbers that fit four bytes, whose type clients are told; the rest is DataFusion's.
+    fn plan_series(
+        &self,
+        args: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Option<LogicalPlan>> {
+        let mut bounds = vec![];
+        for arg in args {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else { return Ok(None) };
+            if !is_small(&expr) {
+                return Ok(None);
+            }
+            bounds.push(context.sql_to_expr(expr, &DFSchema::empty())?);
+        }
+        let functions = self.scope.session.table_functions();
+        let Some(function) = functions.get("generate_series") else { return Ok(None) };
+        let arguments = TableFunctionArgs::new(&bounds, self.scope.session.as_ref());
+        let provider = function.create_table_provider_with_args(arguments)?;
+        let told = FieldMetadata::from(BTreeMap::from([(PG_TYPE.to_owned(), "int4".to_owned())]));
+        let scan = LogicalPlanBuilder::scan("generate_series", provider_as_source(provider), None)?;
+        let value = ident("value").alias_with_metadata("value", Some(told));
+        Ok(Some(scan.project([value])?.build()?))
     }
 
     fn table_argument(
@@ -288,6 +317,18 @@ impl RelationPlanner for ForetellRelations {
             Some(plan) => Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone())))),
             None => original(relation),
         }
+    }
+}
+
+/// True for a whole number that is written out and fits four bytes.
+fn is_small(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Number(digits, _) => digits.parse::<i32>().is_ok(),
+            _ => false,
+        },
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => is_small(expr),
+        _ => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -11,11 +11,12 @@ use datafusion::functions::math;
 use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::BinaryOperator;
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, CharacterLength};
 
+use crate::engine::PG_TYPE;
 use crate::engine::functions::{self, Scaling};
 use crate::engine::plan::date_patterns::translate_call;
 
@@ -44,6 +45,27 @@ impl ExprPlanner for Semantics {
     }
 }
 
+/// Types that are stored as text, and that clients are told.
+impl TypePlanner for Semantics {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
+        use ast::DataType::{CharVarying, CharacterVarying, Custom, Varchar};
+        let mark = match sql_type {
+            Varchar(length) | CharVarying(length) | CharacterVarying(length) => match length {
+                Some(CharacterLength::IntegerLength { length, .. }) => format!("varchar({length})"),
+                _ => "varchar".to_owned(),
+            },
+            Custom(name, arguments) if arguments.is_empty() => match name.to_string().as_str() {
+                name @ ("name" | "json") => name.to_owned(),
+                "\"char\"" => "char".to_owned(),
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        let field = Field::new("", DataType::Utf8View, true);
+        Ok(Some(Arc::new(field.with_metadata([(PG_TYPE.to_owned(), mark)].into()))))
+    }
+}
+
 /// A text that is compared with a truth value or an array is one itself: `relhasrules = 't'`, `conkey = '{1}'`.
 fn typed_literals(expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
     use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
@@ -58,11 +80,7 @@ fn typed_literals(expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
                 "f" | "false" | "no" | "off" | "0" => Some(lit(false)),
                 _ => None,
             },
-            list @ DataType::List(_) => {
-                let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-                let items = inner.split(',').filter(|item| !item.is_empty()).map(|item| lit(item.trim()));
-                Some(cast(make_array(items.collect()), list))
-            }
+            list @ DataType::List(_) => array_of(text, &list),
             _ => None,
         }
     };
@@ -74,6 +92,13 @@ fn typed_literals(expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
         Some(right) => RawBinaryExpr { op, left, right },
         None => RawBinaryExpr { op, left, right },
     }
+}
+
+/// The array that a text such as `{1,2}` is.
+fn array_of(text: &str, list: &DataType) -> Option<Expr> {
+    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let items = inner.split(',').filter(|item| !item.is_empty()).map(|item| lit(item.trim()));
+    Some(cast(make_array(items.collect()), list.clone()))
 }
 
 /// The difference of two timestamps, a duration, is an interval too.
@@ -115,11 +140,33 @@ impl FunctionRewrite for Semantics {
             Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field }) => {
                 field.data_type().is_integer() && round(value, schema)
             }
+            Expr::ScalarFunction(call) if call.func.name() == "coalesce" => {
+                type_arrays(&mut call.args, schema)
+            }
             Expr::ScalarFunction(call) => translate_call(call)?,
             _ => false,
         };
         Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
     }
+}
+
+/// Texts beside arrays are arrays: `coalesce(names, '{}')`.
+fn type_arrays(args: &mut [Expr], schema: &DFSchema) -> bool {
+    let list = args.iter().find_map(|arg| match arg.get_type(schema) {
+        Ok(list @ DataType::List(_)) => Some(list),
+        _ => None,
+    });
+    let Some(list) = list else { return false };
+    let mut changed = false;
+    for arg in args {
+        if let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = arg
+            && let Some(array) = array_of(text, &list)
+        {
+            *arg = array;
+            changed = true;
+        }
+    }
+    changed
 }
 
 /// Rounds a fraction that is cast to a whole number, half away from zero as PostgreSQL's numeric does.

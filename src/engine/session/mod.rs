@@ -1,6 +1,7 @@
 //! One connection: its settings, its prepared statements, and the path of every statement.
 
 mod cursors;
+mod explained;
 mod prepared;
 mod returning;
 mod statements;
@@ -24,6 +25,7 @@ use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
+use crate::engine::PG_TYPE;
 use crate::engine::access::{Actor, FileAccess};
 use crate::engine::activity::SessionActivity;
 use crate::engine::ddl::{self, Lowered};
@@ -32,7 +34,7 @@ use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
     CommandNode, ForetellPlanner, Mode, Scope, Semantics, TrainNode, authorized, cancellable, dml_guard,
-    with_distinct_outer_keys,
+    marks, wants_apply, with_applied_subqueries, with_distinct_outer_keys, with_not_exists,
 };
 use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Tag};
 use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner, state_as};
@@ -46,6 +48,7 @@ use crate::error::{Error, ErrorKind, Result, Subject, identifier};
 use crate::ml::Control;
 
 use cursors::Cursors;
+use explained::Explained;
 use prepared::PreparedStatements;
 
 pub use prepared::Prepared;
@@ -270,10 +273,13 @@ fn new_state(engine: &Arc<Engine>, variables: SharedVariables) -> SessionState {
     // Without a zone, TIMESTAMPTZ would be a timestamp that has forgotten its zone.
     options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    // It compares what tells types to clients, too.
+    options.execution.skip_physical_aggregate_schema_check = true;
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::clone(&engine.environment))
         .with_default_features()
+        .with_type_planner(Arc::new(Semantics))
         .with_query_planner(Arc::new(ForetellPlanner::new(Arc::clone(engine))))
         .build();
     // Registering under fixed names on a fresh state cannot fail.
@@ -380,6 +386,10 @@ impl Inner {
         let Planned { plan, tag, copy, .. } = planned;
         let plan = run_subqueries(&state, plan, &query.control).await.map_err(|e| located(&e))?;
         let rows = start(&state, &plan, &query.control).await.map_err(|e| located(&e))?;
+        let rows = match Explained::of(&plan) {
+            Some(explained) => explained.rows(rows),
+            None => rows,
+        };
         let schema = plan_schema(&plan, &rows.schema());
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let task = tokio::spawn(pump(rows, sender, source));
@@ -427,7 +437,8 @@ impl Inner {
             },
             other => other,
         };
-        let plan = with_distinct_outer_keys(state.statement_to_plan(statement).await?)?;
+        let plan = state.statement_to_plan(statement).await?;
+        let plan = with_distinct_outer_keys(with_not_exists(plan)?)?;
         match plan {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
             plan => {
@@ -602,13 +613,22 @@ fn tag_of(plan: &LogicalPlan) -> Tag {
 
 /// The columns as users see them: with the names that the logical plan has, twins alike.
 fn plan_schema(plan: &LogicalPlan, rows: &SchemaRef) -> SchemaRef {
-    let names = plan.schema().as_arrow();
-    let schema = if names.fields().len() == rows.fields().len() { plan.schema().inner() } else { rows };
-    if schema.fields().iter().all(|field| sql::shown(field.name()) == field.name()) {
-        return Arc::clone(schema);
+    if let Some(explained) = Explained::of(plan) {
+        return explained.schema();
     }
-    let shown = schema.fields().iter().map(|f| f.as_ref().clone().with_name(sql::shown(f.name())));
-    Arc::new(Schema::new_with_metadata(shown.collect::<Vec<_>>(), schema.metadata().clone()))
+    let names = plan.schema().as_arrow();
+    if names.fields().len() != rows.fields().len() {
+        return Arc::clone(rows);
+    }
+    let shown = names.fields().iter().zip(marks(plan)).map(|(field, mark)| {
+        let mut metadata = field.metadata().clone();
+        match mark {
+            Some(mark) => metadata.insert(PG_TYPE.to_owned(), mark),
+            None => metadata.remove(PG_TYPE),
+        };
+        field.as_ref().clone().with_name(sql::shown(field.name())).with_metadata(metadata)
+    });
+    Arc::new(Schema::new_with_metadata(shown.collect::<Vec<_>>(), names.metadata().clone()))
 }
 
 /// Starts a plan that stops once `control` says so.
@@ -617,8 +637,14 @@ async fn start(
     plan: &LogicalPlan,
     control: &Arc<Control>,
 ) -> DfResult<SendableRecordBatchStream> {
-    let physical = cancellable(state.create_physical_plan(plan).await?, control)?;
-    execute_stream(physical, state.task_ctx())
+    let physical = match state.create_physical_plan(plan).await {
+        Err(error) if wants_apply(&error) => {
+            let plan = with_applied_subqueries(plan.clone(), &Arc::new(state.clone()), control)?;
+            state.create_physical_plan(&plan).await?
+        }
+        physical => physical?,
+    };
+    execute_stream(cancellable(physical, control)?, state.task_ctx())
 }
 
 async fn first_column(mut rows: SendableRecordBatchStream) -> DfResult<Vec<ScalarValue>> {

@@ -42,13 +42,33 @@ impl VisitorMut for Rewrites {
             strip_schema(name);
         }
         rewrite_table_function(factor);
+        rewrite_unnest(factor);
         select_from_scalar(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr {
+            take_array_query(right);
+        }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         rewrite(expr);
         ControlFlow::Continue(())
+    }
+}
+
+/// `ANY (ARRAY (SELECT …))` is `ANY (SELECT …)`.
+fn take_array_query(array: &mut Expr) {
+    while let Expr::Nested(inner) = array {
+        *array = taken(inner);
+    }
+    if let Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. }) = array
+        && name.0.last().and_then(|part| part.as_ident()).map(fold).as_deref() == Some("array")
+    {
+        *array = Expr::Subquery(query.clone());
     }
 }
 
@@ -104,6 +124,11 @@ fn rewrite(expr: &mut Expr) {
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call("timezone", vec![taken(time_zone), taken(timestamp)]);
         }
+        Expr::Subquery(query) if only_expression(query).is_some() => {
+            if let Some(inner) = only_expression(query) {
+                *expr = Expr::Nested(Box::new(inner));
+            }
+        }
         Expr::Subquery(query) => {
             if let Some(condition) = make_scalar(query) {
                 let query = Expr::Subquery(query.clone());
@@ -112,9 +137,14 @@ fn rewrite(expr: &mut Expr) {
             }
         }
         Expr::Case { .. } => search_cases(expr),
+        Expr::Substring { expr: text, substring_from: Some(pattern), substring_for: None, .. }
+            if is_text(pattern) =>
+        {
+            *expr = call("regexp_substring", vec![taken(text), taken(pattern)]);
+        }
         Expr::CompoundFieldAccess { root, access_chain } => {
             if let [ast::AccessExpr::Dot(Expr::Identifier(field))] = access_chain.as_slice()
-                && calls_function(root)
+                && matches!(root.as_ref(), Expr::Nested(_) | Expr::Function(_))
             {
                 let name = Expr::Value(Value::SingleQuotedString(fold(field)).with_empty_span());
                 *expr = call("get_field", vec![taken(root), name]);
@@ -122,6 +152,39 @@ fn rewrite(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// What `(SELECT x)` gives, without any relation.
+fn only_expression(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let plain = query.with.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.from.is_empty()
+        && select.selection.is_none()
+        && select.having.is_none()
+        && select.group_by_is_empty();
+    match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }]
+            if plain && !is_aggregate(expr) && !calls(expr, "unnest") =>
+        {
+            Some(expr.clone())
+        }
+        _ => None,
+    }
+}
+
+/// True when a function is called in an expression.
+fn calls(expr: &Expr, function: &str) -> bool {
+    let mut found = false;
+    let _ = ast::visit_expressions(expr, |expr| {
+        if let Expr::Function(call) = expr {
+            found |=
+                call.name.0.last().and_then(|part| part.as_ident()).map(fold).as_deref() == Some(function);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
 }
 
 fn case(conditions: Vec<ast::CaseWhen>) -> Expr {
@@ -140,15 +203,6 @@ fn search_cases(expr: &mut Expr) {
     for when in conditions {
         let right = Box::new(taken(&mut when.condition));
         when.condition = Expr::BinaryOp { left: operand.clone(), op: BinaryOperator::Eq, right };
-    }
-}
-
-/// True for a call, in parentheses or not.
-fn calls_function(expr: &Expr) -> bool {
-    match expr {
-        Expr::Nested(inner) => calls_function(inner),
-        Expr::Function(_) => true,
-        _ => false,
     }
 }
 
@@ -178,7 +232,11 @@ fn rewrite_function(function: &mut Function) {
 /// Calls that are written as other expressions here.
 fn rewrite_call(expr: &mut Expr) {
     let Expr::Function(function) = expr else { return };
-    let Some(name) = function.name.0.last().and_then(|part| part.as_ident()).map(fold) else { return };
+    let Some(name) = function.name.0.last().and_then(|part| part.as_ident()) else { return };
+    if name.quote_style.is_some() {
+        return;
+    }
+    let name = fold(name);
     if name == "array"
         && let FunctionArguments::Subquery(query) = &mut function.args
     {
@@ -204,9 +262,19 @@ fn rewrite_call(expr: &mut Expr) {
             *expr = call("unnest", vec![call("generate_series", vec![one(), length])]);
         }
         ("generate_series", _) => *expr = call("unnest", vec![call("generate_series", arguments)]),
+        ("substring" | "substr", 2) if is_text(&arguments[1]) => *expr = call("regexp_substring", arguments),
+        ("aclexplode", 1) => *expr = call("unnest", vec![call("acl_items", arguments)]),
+        ("pg_partition_ancestors", 1) => {
+            *expr = call("unnest", vec![call("pg_partition_ancestors", arguments)])
+        }
         ("_pg_expandarray", 1) => *expr = call("unnest", vec![call("expanded_array", arguments)]),
         _ => {}
     }
+}
+
+/// True for a text that is written out.
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
 /// The array of which `SELECT rolname FROM pg_roles WHERE oid = ANY (array)` tells the names: psql asks so for every
@@ -282,7 +350,11 @@ fn rewrite_table_function(factor: &mut TableFactor) {
     let (Some(arguments), [ObjectNamePart::Identifier(word)]) = (args.as_mut(), name.0.as_slice()) else {
         return;
     };
-    match fold(word).as_str() {
+    let (word, list) = (word.clone(), table_arguments(arguments));
+    if COLUMN_IN_FROM.contains(&fold(&word).as_str()) && !*with_ordinality {
+        name_column(alias, &word);
+    }
+    match fold(&word).as_str() {
         "pg_show_all_settings" => {
             *name = ObjectName::from(vec![Ident::new("pg_settings")]);
             *args = None;
@@ -291,35 +363,100 @@ fn rewrite_table_function(factor: &mut TableFactor) {
             *name = ObjectName::from(vec![Ident::new("pg_catalog"), Ident::new("pg_get_keywords")]);
             *args = None;
         }
-        "generate_series" => {
-            for arg in &mut arguments.args {
-                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg
-                    && matches!(expr, Expr::Function(_) | Expr::Cast { .. })
-                {
-                    *expr = cast(taken(expr), DataType::BigInt(None));
-                }
-            }
+        // What is known only while the query runs is a list, and the list's elements.
+        "generate_series" if list.iter().any(depends) => {
+            let bounds = list.into_iter().map(|bound| cast(bound, DataType::BigInt(None))).collect();
+            *factor = elements_of(vec![as_list("generate_series", bounds)], alias, *with_ordinality);
         }
-        "unnest" => {
-            let list = FunctionArgumentList {
-                duplicate_treatment: None,
-                args: arguments.args.clone(),
-                clauses: vec![],
-            };
-            *factor = TableFactor::UNNEST {
-                alias: alias.clone(),
-                array_exprs: plain_arguments(&list),
-                with_offset: false,
-                with_offset_alias: None,
-                with_ordinality: *with_ordinality,
-            };
+        "generate_subscripts" if list.len() > 1 => {
+            let list = subscripts(list[0].clone());
+            *factor = elements_of(vec![list], alias, *with_ordinality);
         }
+        name @ "pg_partition_ancestors" => {
+            *factor = elements_of(vec![as_list(name, list)], alias, *with_ordinality);
+        }
+        "unnest" => *factor = elements_of(list, alias, *with_ordinality),
         _ => {}
     }
 }
 
+/// The names of the columns of UNNEST, and its ordinality as one more array.
+fn rewrite_unnest(factor: &mut TableFactor) {
+    let TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } = factor else { return };
+    let [array] = array_exprs.as_slice() else { return };
+    let word = Ident::new("unnest");
+    name_column(alias, &word);
+    if std::mem::take(with_ordinality) {
+        array_exprs.push(subscripts(array.clone()));
+        if let Some(alias) = alias
+            && alias.columns.len() == 1
+        {
+            let name = Ident::new("ordinality");
+            alias.columns.push(ast::TableAliasColumnDef { name, data_type: None });
+        }
+    }
+}
+
+/// The numbers of the elements of an array.
+fn subscripts(array: Expr) -> Expr {
+    let one = Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
+    let length = call("array_length", vec![array, one.clone()]);
+    as_list("generate_series", vec![one, cast(length, DataType::BigInt(None))])
+}
+
+/// A call of a function that gives a list, not the list's elements.
+fn as_list(name: &str, arguments: Vec<Expr>) -> Expr {
+    let mut list = call(name, arguments);
+    if let Expr::Function(function) = &mut list {
+        function.name = ObjectName::from(vec![Ident::with_quote('"', name)]);
+    }
+    list
+}
+
+/// Functions that give one column, which has their name or their alias.
+const COLUMN_IN_FROM: [&str; 4] =
+    ["generate_series", "generate_subscripts", "pg_partition_ancestors", "unnest"];
+
+/// `f(x)` as `f(x) AS f(f)`, and `f(x) AS a` as `f(x) AS a(a)`.
+fn name_column(alias: &mut Option<ast::TableAlias>, function: &Ident) {
+    let alias = alias.get_or_insert_with(|| ast::TableAlias {
+        explicit: true,
+        name: function.clone(),
+        columns: vec![],
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns.push(ast::TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+}
+
+fn table_arguments(arguments: &ast::TableFunctionArgs) -> Vec<Expr> {
+    let args = arguments.args.clone();
+    plain_arguments(&FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] })
+}
+
+/// True for an expression with a column or a call in it.
+fn depends(expr: &Expr) -> bool {
+    let mut found = false;
+    let _ = ast::visit_expressions(expr, |expr| {
+        found |= matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_));
+        ControlFlow::<()>::Continue(())
+    });
+    found
+}
+
+fn elements_of(arrays: Vec<Expr>, alias: &Option<ast::TableAlias>, with_ordinality: bool) -> TableFactor {
+    TableFactor::UNNEST {
+        alias: alias.clone(),
+        array_exprs: arrays,
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality,
+    }
+}
+
 /// Scalar functions that clients call in FROM.
-const SCALARS_IN_FROM: [&str; 9] = [
+const SCALARS_IN_FROM: [&str; 11] = [
     "current_database",
     "current_schema",
     "version",
@@ -329,6 +466,8 @@ const SCALARS_IN_FROM: [&str; 9] = [
     "set_config",
     "now",
     "pg_backend_pid",
+    "string_to_array",
+    "parse_ident",
 ];
 
 /// `FROM f(x) AS a` of a scalar function, as a query of one row.
@@ -342,9 +481,7 @@ fn select_from_scalar(factor: &mut TableFactor) {
     let column = alias.as_ref().and_then(|alias| alias.columns.first()).map(|column| column.name.clone());
     let label =
         column.or_else(|| alias.as_ref().map(|alias| alias.name.clone())).unwrap_or_else(|| word.clone());
-    let list =
-        FunctionArgumentList { duplicate_treatment: None, args: arguments.args.clone(), clauses: vec![] };
-    let expr = call(&function, plain_arguments(&list));
+    let expr = call(&function, table_arguments(arguments));
     let mut query = crate::engine::sql::train::select_from(
         crate::engine::sql::train::table(ObjectName::from(vec![Ident::new("t")])),
         None,
@@ -447,8 +584,10 @@ fn rewrite_cast(expr: &mut Expr) {
         return;
     }
     let Some(name) = custom(data_type) else {
-        if matches!(data_type, DataType::JSON | DataType::JSONB | DataType::Uuid) {
-            *data_type = DataType::Text;
+        match data_type {
+            DataType::JSON | DataType::JSONB => *data_type = told("json"),
+            DataType::Uuid => *data_type = DataType::Text,
+            _ => {}
         }
         if let DataType::Array(_) = data_type {
             *data_type = plain_array(data_type);
@@ -460,10 +599,13 @@ fn rewrite_cast(expr: &mut Expr) {
         return;
     }
     match name.as_str() {
-        "oid" | "xid" | "cid" => *expr = call("oid", vec![taken(inner)]),
-        "tid" | "name" | "char" | "cstring" | "text" | "unknown" | "citext" | "aclitem" | "uuid" | "json"
-        | "jsonb" | "regconfig" | "regprocedure" | "character_data" | "sql_identifier" | "yes_or_no"
-        | "bpchar" | "varchar" => {
+        "oid" | "cid" => *expr = call("oid", vec![taken(inner)]),
+        "xid" => *expr = call("xid", vec![taken(inner)]),
+        "name" | "char" => *data_type = told(&name),
+        "json" | "jsonb" => *data_type = told("json"),
+        "varchar" => *data_type = DataType::Varchar(None),
+        "tid" | "cstring" | "text" | "unknown" | "citext" | "aclitem" | "uuid" | "regconfig"
+        | "regprocedure" | "character_data" | "sql_identifier" | "yes_or_no" | "bpchar" => {
             *data_type = DataType::Text;
         }
         "int2" => *data_type = DataType::SmallInt(None),
@@ -478,6 +620,12 @@ fn rewrite_cast(expr: &mut Expr) {
         "date" => *data_type = DataType::Date,
         _ => {}
     }
+}
+
+/// A type that is stored as text, and that clients are told.
+fn told(name: &str) -> DataType {
+    let name = if name == "char" { Ident::with_quote('"', name) } else { Ident::new(name) };
+    DataType::Custom(ObjectName::from(vec![name]), vec![])
 }
 
 /// The type that a call has made of an expression, where it is a number of a thing with a name.
@@ -840,9 +988,27 @@ fn replace_hidden(select: &mut Select) {
             ControlFlow::Continue(())
         }
     }
-    if !tables.is_empty() {
-        let _ = VisitMut::visit(select, &mut Replace { tables: &tables });
+    if tables.is_empty() {
+        return;
     }
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && let Some(column) = hidden_column(expr)
+        {
+            *item = SelectItem::ExprWithAlias { expr: taken(expr), alias: column };
+        }
+    }
+    let _ = VisitMut::visit(select, &mut Replace { tables: &tables });
+}
+
+/// The name of a hidden column, when an expression is one.
+fn hidden_column(expr: &Expr) -> Option<Ident> {
+    let column = match expr {
+        Expr::Identifier(column) => column,
+        Expr::CompoundIdentifier(parts) => parts.last()?,
+        _ => return None,
+    };
+    HIDDEN.contains(&fold(column).as_str()).then(|| column.clone())
 }
 
 fn hidden(column: &str, table: &ObjectName) -> Expr {
@@ -850,7 +1016,7 @@ fn hidden(column: &str, table: &ObjectName) -> Expr {
     match column {
         "tableoid" => call("regclass", vec![text(table.to_string())]),
         "ctid" => text("(0,1)".to_owned()),
-        _ => call("oid", vec![Expr::Value(Value::Number("1".to_owned(), false).with_empty_span())]),
+        _ => call("xid", vec![Expr::Value(Value::Number("1".to_owned(), false).with_empty_span())]),
     }
 }
 
@@ -883,7 +1049,7 @@ mod tests {
             ("SELECT a OPERATOR(pg_catalog.~) 'x'", "SELECT a ~ 'x'"),
             ("SELECT 'pg_class'::regclass", "SELECT regclass('pg_class')"),
             ("SELECT a::pg_catalog.regclass::pg_catalog.text", "SELECT regclass_text(regclass(a))"),
-            ("SELECT a::pg_catalog.int4, b::name", "SELECT a::INT, b::TEXT"),
+            ("SELECT a::pg_catalog.int4, b::name", "SELECT a::INT, b::name"),
             ("SELECT a = ANY (ARRAY['r', 'v'])", "SELECT a IN ('r', 'v')"),
             ("SELECT a = ANY ('{r,v}')", "SELECT a IN (CAST('r' AS TEXT), CAST('v' AS TEXT))"),
             ("SELECT a <> ALL (b)", "SELECT NOT array_has(b, a)"),
@@ -896,7 +1062,14 @@ mod tests {
                 "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
                 "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
             ),
-            ("SELECT c.tableoid FROM pg_class c", "SELECT regclass('pg_class') FROM pg_class c"),
+            ("SELECT c.tableoid FROM pg_class c", "SELECT regclass('pg_class') AS tableoid FROM pg_class c"),
+            ("SELECT (SELECT a + 1) FROM t", "SELECT (a + 1) FROM t"),
+            ("SELECT a = ANY (ARRAY (SELECT b FROM c))", "SELECT a IN (SELECT b FROM c)"),
+            ("SELECT (t.k).x FROM t", "SELECT get_field((t.k), 'x') FROM t"),
+            ("SELECT substring(a from 'b(.)')", "SELECT regexp_substring(a, 'b(.)')"),
+            ("SELECT g FROM generate_series(1, 2) g", "SELECT g FROM generate_series(1, 2) g (g)"),
+            ("SELECT * FROM unnest(f(1))", "SELECT * FROM UNNEST(f(1)) AS unnest (unnest)"),
+            ("SELECT xmin FROM t", "SELECT xid(1) AS xmin FROM t"),
             ("SELECT t AT TIME ZONE 'UTC'", "SELECT timezone('UTC', t)"),
             ("SELECT current_user, current_schema", "SELECT current_user(), current_schema()"),
         ] {

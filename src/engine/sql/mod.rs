@@ -4,6 +4,7 @@ mod command;
 mod compatible;
 mod copy;
 mod dialect;
+mod explain;
 mod guard;
 mod literal;
 mod naming;

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::engine::sql::command::{self, CommandStatement};
 use crate::engine::sql::dialect::ForetellDialect;
+use crate::engine::sql::explain::plain_options;
 use crate::engine::sql::guard;
 use crate::engine::sql::naming::narrow_literals;
 use crate::engine::sql::repair::repair;
@@ -111,14 +112,41 @@ fn tokenize(source: &Arc<Source>) -> Result<Vec<TokenWithSpan>> {
 pub fn parse_one(piece: &Piece) -> Result<Statement> {
     guard::check_length(&piece.text)?;
     let source = Arc::new(Source::new(&piece.text));
-    let tokens = tokenize(&source)?;
+    let mut tokens = tokenize(&source)?;
     guard::check_shape(&tokens, &source)?;
+    strip_schema_of_keywords(&mut tokens);
+    plain_options(&mut tokens)?;
     let dialect = ForetellDialect::new(Arc::clone(&source));
     let mut body = parse_tokens(tokens, &dialect)
         .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
     repair_body(&mut body);
     let trains = dialect.trains();
     Ok(Statement { body, trains, source })
+}
+
+/// Functions with a grammar of their own, which the parser does not know behind a schema.
+const KEYWORD_FUNCTIONS: [&str; 6] = ["substring", "position", "overlay", "trim", "extract", "coalesce"];
+
+/// Takes `pg_catalog.` away before such functions.
+fn strip_schema_of_keywords(tokens: &mut Vec<TokenWithSpan>) {
+    let word = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+        _ => String::new(),
+    };
+    let places: Vec<usize> = tokens
+        .windows(4)
+        .enumerate()
+        .filter(|(_, four)| {
+            word(&four[0]) == "pg_catalog"
+                && four[1].token == Token::Period
+                && KEYWORD_FUNCTIONS.contains(&word(&four[2]).as_str())
+                && four[3].token == Token::LParen
+        })
+        .map(|(n, _)| n)
+        .collect();
+    for place in places.into_iter().rev() {
+        tokens.drain(place..place + 2);
+    }
 }
 
 fn repair_body(body: &mut Body) {

@@ -261,6 +261,13 @@ pub(super) fn writer<'a>(
         DataType::UInt8 => integers::<UInt8Type>(array, oid, format),
         DataType::UInt16 => integers::<UInt16Type>(array, oid, format),
         DataType::UInt32 => integers::<UInt32Type>(array, oid, format),
+        DataType::UInt64 if oid == 20 => {
+            let values = array.as_primitive::<UInt64Type>();
+            match format {
+                Format::Text => decimals::<UInt64Type>(array, 0, format),
+                Format::Binary => Box::new(move |row, out| out.put_u64(values.value(row))),
+            }
+        }
         DataType::UInt64 => decimals::<UInt64Type>(array, 0, format),
         DataType::Float16 => floats::<Float16Type>(array, format),
         DataType::Float32 => floats::<Float32Type>(array, format),

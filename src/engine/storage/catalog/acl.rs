@@ -56,6 +56,11 @@ impl Privilege {
         }
     }
 
+    /// The right with this letter.
+    pub fn of_letter(letter: char) -> Option<Self> {
+        Self::ALL.into_iter().find(|privilege| privilege.letter() == letter)
+    }
+
     /// The letter in PostgreSQL's lists; REFRESH has that of MAINTAIN.
     fn letter(self) -> char {
         match self {

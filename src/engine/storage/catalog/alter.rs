@@ -63,6 +63,7 @@ impl Catalog {
             name: column.name,
             stored_name,
             data_type,
+            sql_type: column.sql_type,
             required: !column.nullable,
             default_sql: column.default_sql,
             comment: column.comment,

@@ -117,6 +117,7 @@ impl Catalog {
                 name: column.name.clone(),
                 stored_name: stored,
                 data_type,
+                sql_type: column.sql_type.clone(),
                 required: !column.nullable,
                 default_sql: column.default_sql.clone(),
                 comment: column.comment.clone(),

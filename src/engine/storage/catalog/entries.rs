@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::PG_TYPE;
 use crate::engine::storage::catalog::acl::Acl;
 use crate::engine::storage::types;
 use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
@@ -52,6 +53,8 @@ pub struct ColumnDefinition {
     pub name: String,
     /// Type; one that tables cannot store is refused when the column is created.
     pub data_type: DataType,
+    /// PostgreSQL's name of the type, where arrow's does not tell it: `varchar(20)`.
+    pub sql_type: Option<String>,
     /// False for NOT NULL.
     pub nullable: bool,
     /// SQL text of the DEFAULT.
@@ -91,6 +94,7 @@ impl TableDefinition {
             Ok(ColumnDefinition {
                 name: field.name().clone(),
                 data_type: types::from_query(field.name(), field.data_type())?,
+                sql_type: told_type(field),
                 nullable: true,
                 default_sql: None,
                 comment: None,
@@ -98,6 +102,11 @@ impl TableDefinition {
         });
         Ok(Self { columns: columns.collect::<Result<_>>()?, ..Self::default() })
     }
+}
+
+/// The type that a field is marked with, when tables keep it.
+pub fn told_type(field: &Field) -> Option<String> {
+    field.metadata().get(PG_TYPE).filter(|mark| mark.starts_with("varchar")).cloned()
 }
 
 /// A column of a stored table.
@@ -109,6 +118,9 @@ pub struct Column {
     pub stored_name: String,
     /// Type.
     pub data_type: DataType,
+    /// PostgreSQL's name of the type, where arrow's does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql_type: Option<String>,
     /// True for NOT NULL.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,

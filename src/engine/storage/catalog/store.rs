@@ -180,6 +180,7 @@ impl Catalog {
             Some(ColumnDefinition {
                 name: column.name.clone(),
                 data_type: stored.data_type().clone(),
+                sql_type: column.sql_type.clone(),
                 nullable: !required,
                 default_sql: column.default_sql.clone(),
                 comment: column.comment.clone(),

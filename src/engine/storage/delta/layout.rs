@@ -7,7 +7,8 @@ use datafusion::common::{DFSchema, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
 
-use crate::engine::storage::catalog::{Table, TableName};
+use crate::engine::PG_TYPE;
+use crate::engine::storage::catalog::{Column, Table, TableName};
 use crate::engine::storage::types;
 use crate::error::{Error, Result, Subject};
 
@@ -57,7 +58,7 @@ impl Layout {
                 Error::corrupt(Subject::Table, message)
             })?;
             required.push(!field.is_nullable());
-            Ok(scanned_field(&column.name, field))
+            Ok(scanned_field(&column.name, field, column))
         });
         let schema = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
         let known = qualified(name, &schema)?;
@@ -88,7 +89,7 @@ impl Layout {
             let Ok(field) = stored.field_with_name(&column.stored_name) else { continue };
             let free = fields.iter().all(|f| *f.name() != column.name);
             let visible = if free { &column.name } else { &column.stored_name };
-            fields.push(scanned_field(visible, field));
+            fields.push(scanned_field(visible, field, column));
             stored_names.push(column.stored_name.clone());
         }
         Self {
@@ -108,8 +109,9 @@ impl Layout {
     }
 }
 
-fn scanned_field(name: &str, stored: &Field) -> Field {
-    Field::new(name, types::scanned(stored.data_type()), true)
+fn scanned_field(name: &str, stored: &Field, column: &Column) -> Field {
+    let told = column.sql_type.iter().map(|name| (PG_TYPE.to_owned(), name.clone()));
+    Field::new(name, types::scanned(stored.data_type()), true).with_metadata(told.collect())
 }
 
 fn qualified(name: &TableName, schema: &Schema) -> Result<DFSchema> {

@@ -37,7 +37,14 @@ pub(super) fn name(table: &str) -> TableName {
 }
 
 pub(super) fn column(name: &str, data_type: DataType) -> ColumnDefinition {
-    ColumnDefinition { name: name.into(), data_type, nullable: true, default_sql: None, comment: None }
+    ColumnDefinition {
+        name: name.into(),
+        data_type,
+        sql_type: None,
+        nullable: true,
+        default_sql: None,
+        comment: None,
+    }
 }
 
 pub(super) fn required(name: &str, data_type: DataType) -> ColumnDefinition {
