@@ -184,6 +184,12 @@ impl Error {
         self
     }
 
+    /// The error with its place moved by `bytes`: the text that it is in begins there in a longer one.
+    pub fn shifted(mut self, bytes: usize) -> Self {
+        self.0.span = self.0.span.map(|span| Span { start: span.start + bytes, end: span.end + bytes });
+        self
+    }
+
     /// Without the name of another thing that was perhaps meant.
     pub fn without_suggestion(mut self) -> Self {
         let named =

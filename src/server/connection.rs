@@ -18,7 +18,7 @@ use super::portal::Portal;
 use super::run::Stop;
 use super::wire::Wire;
 use crate::engine::{Piece, Session, SessionActivity, TransactionStatus};
-use crate::error::{Error, ErrorKind, Result, Span, Subject};
+use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// A client that has logged in.
 pub struct Connection {
@@ -141,7 +141,7 @@ impl Connection {
         for piece in pieces {
             let offset = piece.offset;
             self.run_simple(piece).await.map_err(|stop| match stop {
-                Stop::Failed(error, text) => Stop::Failed(moved(error, offset), text),
+                Stop::Failed(error, text) => Stop::Failed(error.shifted(offset), text),
                 gone => gone,
             })?;
         }
@@ -235,13 +235,5 @@ async fn idle(timeout: Option<Duration>) {
     match timeout {
         Some(timeout) => tokio::time::sleep(timeout).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The error with its place counted from the beginning of the whole text.
-fn moved(error: Error, offset: usize) -> Error {
-    match error.span() {
-        Some(span) => error.with_span(Span { start: span.start + offset, end: span.end + offset }),
-        None => error,
     }
 }

@@ -5,8 +5,8 @@ use pgwire::messages::PgWireBackendMessage as Answer;
 use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 
 use super::connection::Connection;
-use super::encode::{ColumnWriter, Format, column};
-use super::run::{Running, Stop, complete};
+use super::encode::{ColumnWriter, Format, column, message};
+use super::run::{Formats, Running, Stop, complete};
 use crate::engine::{CopyFormat, CopyKind};
 use crate::error::Error;
 
@@ -24,46 +24,40 @@ impl Connection {
         if format.header && format.kind != CopyKind::Binary {
             let names = columns.fields().iter().map(|field| Bytes::from(field.name().clone().into_bytes()));
             let names: Vec<Option<Bytes>> = names.map(Some).collect();
-            data(self.wire.output(), |out| text_line(&names, format, out));
+            message(b'd', self.wire.output(), |out| text_line(&names, format, out));
         }
-        if format.kind == CopyKind::Binary {
-            data(self.wire.output(), |out| {
-                out.put_slice(SIGNATURE);
-                out.put_i64(0);
-            });
-        }
-        let mut count = 0u64;
+        // Clients expect it in the message of the first row, as PostgreSQL sends it.
+        let mut head = (format.kind == CopyKind::Binary).then(|| [SIGNATURE, &[0; 8]].concat());
+        let mut sent = 0u64;
+        let formats = Formats::new(&[code], count)?;
         while let Some(batch) = self.next_batch(running).await? {
+            let batch = self.with_names(batch, &columns, &formats).await?;
             let fields = columns.fields().iter().zip(batch.columns());
             let writers = fields
                 .map(|(field, array)| column(array, field, wire_format, style))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|e| Error::unsupported(format!("a column cannot be copied: {e}")))?;
             for row in 0..batch.num_rows() {
-                data(self.wire.output(), |out| line(&writers, row, format, out));
-                count += 1;
+                message(b'd', self.wire.output(), |out| {
+                    out.put_slice(&head.take().unwrap_or_default());
+                    line(&writers, row, format, out);
+                });
+                sent += 1;
                 if self.wire.is_full() {
                     self.flush(running).await?;
                 }
             }
         }
         if format.kind == CopyKind::Binary {
-            data(self.wire.output(), |out| out.put_i16(-1));
+            message(b'd', self.wire.output(), |out| {
+                out.put_slice(&head.take().unwrap_or_default());
+                out.put_i16(-1);
+            });
         }
         self.wire.put(Answer::CopyDone(CopyDone::new()));
-        self.wire.put(complete(format!("COPY {count}")));
+        self.wire.put(complete(format!("COPY {sent}")));
         Ok(())
     }
-}
-
-/// One message of data.
-fn data(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
-    out.put_u8(b'd');
-    let at = out.len();
-    out.put_i32(0);
-    write(out);
-    let length = (out.len() - at) as i32;
-    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 fn line(writers: &[ColumnWriter<'_>], row: usize, format: &CopyFormat, out: &mut BytesMut) {

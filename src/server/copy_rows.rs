@@ -219,7 +219,12 @@ impl RowReader {
         }
         let Some((values, next)) = binary_fields(&self.input) else {
             self.check_row_size()?;
-            return if last { Err(self.fail("unexpected EOF in COPY data".to_owned())) } else { Ok(false) };
+            // Data that end between rows need no trailer.
+            if last && !self.input.is_empty() {
+                return Err(self.fail("unexpected EOF in COPY data".to_owned()));
+            }
+            self.ended = last;
+            return Ok(false);
         };
         self.lines += 1;
         let row = self.input.split_to(next).freeze();

@@ -31,7 +31,13 @@ fn exact<const N: usize>(value: &[u8]) -> Result<[u8; N]> {
 
 fn binary(value: Bytes, oid: u32) -> Result<String> {
     if let Some(element) = types::element_of(oid) {
-        return array(value, element);
+        let text = array(value, element)?;
+        // Vectors are written without braces.
+        return Ok(if matches!(oid, 22 | 30) {
+            text.trim_matches(['{', '}']).replace(',', " ")
+        } else {
+            text
+        });
     }
     Ok(match oid {
         16 => if exact::<1>(&value)?[0] != 0 { "t" } else { "f" }.to_owned(),

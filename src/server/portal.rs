@@ -144,8 +144,14 @@ impl Connection {
                 (prepared.columns(), Formats::default())
             }
             Target::Portal(name) => {
-                let portal = self.portals.get(&name).ok_or_else(|| missing(&name))?;
-                (portal.prepared.columns(), portal.formats.clone())
+                match self.portals.get(&name) {
+                    Some(portal) => (portal.prepared.columns(), portal.formats.clone()),
+                    // A cursor of SQL is a portal, too.
+                    None => (
+                        Some(self.session.cursor_columns(&name).ok_or_else(|| missing(&name))?),
+                        Formats::default(),
+                    ),
+                }
             }
         };
         self.wire.put(match columns {

@@ -1,10 +1,11 @@
 //! Running statements: rows out as they come, with cancel, progress and notices beside them.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::BufMut;
 use pgwire::messages::PgWireBackendMessage as Answer;
 use pgwire::messages::data::{FieldDescription, RowDescription};
@@ -12,7 +13,7 @@ use pgwire::messages::response::CommandComplete;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
-use super::encode::{ColumnWriter, Format, Style, column};
+use super::encode::{ColumnWriter, Format, Style, column, message};
 use super::errors::notice_response;
 use super::types;
 use crate::Progress;
@@ -216,15 +217,46 @@ impl Connection {
                 running.rest = Some(batch.slice(rows, batch.num_rows() - rows));
             }
             left -= rows;
+            let batch = self.with_names(batch, &columns, formats).await?;
             let writers = writers(&batch, &columns, formats, style)?;
             for row in 0..rows {
-                data_row(&writers, row, self.wire.output());
+                message(b'D', self.wire.output(), |out| {
+                    out.put_u16(writers.len() as u16);
+                    writers.iter().for_each(|writer| writer.write_field(row, out));
+                });
                 if self.wire.is_full() {
                     self.flush(running).await?;
                 }
             }
         }
         Ok(false)
+    }
+
+    /// The rows with the names of things where text shows names, not numbers.
+    pub(super) async fn with_names(
+        &self,
+        batch: RecordBatch,
+        columns: &SchemaRef,
+        formats: &Formats,
+    ) -> Result<RecordBatch> {
+        let shown = |n: &usize| formats.of(*n) == Format::Text;
+        let things: Vec<(usize, &str)> = columns
+            .fields()
+            .iter()
+            .enumerate()
+            .filter_map(|(n, field)| types::named_thing(field).map(|kind| (n, kind)))
+            .filter(|(n, _)| shown(n))
+            .collect();
+        if things.is_empty() {
+            return Ok(batch);
+        }
+        let (mut fields, mut arrays) = (batch.schema().fields().to_vec(), batch.columns().to_vec());
+        for (n, kind) in things {
+            arrays[n] = self.session.names_of(kind, Arc::clone(&arrays[n])).await?;
+            fields[n] = Arc::new(fields[n].as_ref().clone().with_data_type(arrays[n].data_type().clone()));
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+            .map_err(|e| Error::internal(e.to_string()))
     }
 
     /// Puts notices that the client has not been told; true when there were some.
@@ -301,18 +333,6 @@ pub fn writers<'a>(
             .map_err(|e| Error::unsupported(format!("column {} cannot be sent: {e}", field.name())))
     };
     fields.map(writer).collect()
-}
-
-fn data_row(writers: &[ColumnWriter<'_>], row: usize, out: &mut bytes::BytesMut) {
-    out.put_u8(b'D');
-    let at = out.len();
-    out.put_i32(0);
-    out.put_u16(writers.len() as u16);
-    for writer in writers {
-        writer.write_field(row, out);
-    }
-    let length = (out.len() - at) as i32;
-    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 impl Connection {

@@ -165,6 +165,13 @@ pub fn sql_of_oid(oid: u32) -> Option<String> {
     )
 }
 
+/// The type of a column of numbers that text shows as the names of things.
+pub fn named_thing(field: &Field) -> Option<&'static str> {
+    let mark = field.metadata().get(TYPE_KEY)?;
+    let things = ["regclass", "regtype", "regnamespace", "regproc", "regrole"];
+    things.into_iter().find(|thing| thing == mark)
+}
+
 /// The type of a column.
 pub fn of_field(field: &Field) -> WireType {
     match field.metadata().get(TYPE_KEY) {

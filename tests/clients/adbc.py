@@ -15,11 +15,11 @@ with dbapi.connect(uri, autocommit=True) as connection:
     cursor.execute("SELECT count(*) FROM orders WHERE qty > $1", parameters=(5,))
     assert cursor.fetchone()[0] == 71
     given = pa.table({"a": pa.array([1, 2, None], pa.int64()), "b": ["x", None, "z"], "c": [1.5, 2.5, 3.5]})
-    assert cursor.adbc_ingest("taken", given, mode="create") == 3
-    assert cursor.adbc_ingest("taken", given, mode="append") == 3
-    cursor.execute("SELECT count(*), count(a), count(b), sum(c) FROM taken")
+    assert cursor.adbc_ingest("taken_adbc", given, mode="create") == 3
+    assert cursor.adbc_ingest("taken_adbc", given, mode="append") == 3
+    cursor.execute("SELECT count(*), count(a), count(b), sum(c) FROM taken_adbc")
     assert cursor.fetchone() == (6, 4, 4, 15.0)
-    cursor.execute("DROP TABLE taken")
+    cursor.execute("DROP TABLE taken_adbc")
     objects = connection.adbc_get_objects(depth="tables").read_all().to_pylist()
     schemas = {s["db_schema_name"]: s for c in objects for s in c["catalog_db_schemas"] or []}
     assert "orders" in {t["table_name"] for t in schemas["public"]["db_schema_tables"]}, schemas.keys()

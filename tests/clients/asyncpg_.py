@@ -20,12 +20,12 @@ async def main():
         async for record in connection.cursor("SELECT qty FROM orders", prefetch=100):
             total += record["qty"]
         assert total == await connection.fetchval("SELECT sum(qty) FROM orders")
-    await connection.execute("CREATE TABLE taken (a int, b text, c timestamptz)")
+    await connection.execute("CREATE TABLE taken_asyncpg (a int, b text, c timestamptz)")
     now = datetime.datetime(2024, 5, 1, tzinfo=datetime.timezone.utc)
-    await connection.copy_records_to_table("taken", records=[(n, None if n % 2 else "x", now) for n in range(1000)])
-    assert await connection.fetchrow("SELECT count(*), count(b), min(c) FROM taken") == (1000, 500, now)
-    await connection.executemany("INSERT INTO taken VALUES ($1, $2, $3)", [(1, "y", now), (2, "z", now)])
-    await connection.execute("DROP TABLE taken")
+    await connection.copy_records_to_table("taken_asyncpg", records=[(n, None if n % 2 else "x", now) for n in range(1000)])
+    assert await connection.fetchrow("SELECT count(*), count(b), min(c) FROM taken_asyncpg") == (1000, 500, now)
+    await connection.executemany("INSERT INTO taken_asyncpg VALUES ($1, $2, $3)", [(1, "y", now), (2, "z", now)])
+    await connection.execute("DROP TABLE taken_asyncpg")
     notices = []
     connection.add_log_listener(lambda _, message: notices.append(message.message))
     await connection.execute("DROP TABLE IF EXISTS nowhere")

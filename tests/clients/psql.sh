@@ -14,11 +14,13 @@ run -c '\copy (SELECT * FROM products) TO STDOUT WITH (FORMAT csv, HEADER)' | gr
 run -c 'CREATE TABLE copied (a int, b text)' -c "\\copy copied FROM PSTDIN WITH (FORMAT csv)" <<< $'1,x\n2,"y,z"' >/dev/null
 [ "$(run -Atc "SELECT b FROM copied WHERE a = 2")" = 'y,z' ] || fail '\copy from'
 run -c 'DROP TABLE copied' >/dev/null
-psql -X -v VERBOSITY=verbose -c 'SELECT * FROM ordrs' 2>&1 | grep -q 'ERROR:  42P01: no table ordrs; did you mean orders?' || fail 'an error has its code'
-psql -X -c 'SELEC 1' 2>&1 | grep -q '\^' || fail 'an error has its place'
+# What fails says so by its exit status, too.
+failing() { ! psql -X -v VERBOSITY=verbose "$@" 2>&1; }
+failing -c 'SELECT * FROM ordrs' | grep -q 'ERROR:  42P01: no table ordrs; did you mean orders?' || fail 'an error has its code'
+failing -c 'SELEC 1' | grep -q '\^' || fail 'an error has its place'
 run -c 'TRAIN OR REPLACE FORECAST MODEL weekly ON sales TARGET units ORDER BY day HORIZON 7 USING tide WITH (epochs = 2, dim = 8)' 2>&1 |
   grep -q 'weekly' || fail 'TRAIN'
-PGPASSWORD=wrong psql -X -c 'SELECT 1' 2>&1 | grep -q 'password authentication failed' || fail 'a wrong password is refused'
+PGPASSWORD=wrong failing -c 'SELECT 1' | grep -q 'password authentication failed' || fail 'a wrong password is refused'
 echo '\set n 3
 SELECT :n + 1 AS four \gset
 \echo :four' | run -At | grep -qx 4 || fail 'variables'

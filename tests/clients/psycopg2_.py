@@ -12,13 +12,13 @@ with connection.cursor(cursor_factory=psycopg2.extras.DictCursor) as cursor:
     assert row["name"] == "Größe" and row["listed"] is None, row
     cursor.execute("SELECT product_id FROM products WHERE product_id IN %s ORDER BY 1", ((1, 3),))
     assert cursor.fetchall() == [[1], [3]]
-    cursor.execute("CREATE TABLE taken (a int, b text)")
-    psycopg2.extras.execute_values(cursor, "INSERT INTO taken VALUES %s", [(n, str(n)) for n in range(250)])
-    cursor.copy_expert("COPY taken FROM STDIN WITH (FORMAT csv)", io.StringIO("1000,x\n1001,\n"))
+    cursor.execute("CREATE TABLE taken_psycopg2 (a int, b text)")
+    psycopg2.extras.execute_values(cursor, "INSERT INTO taken_psycopg2 VALUES %s", [(n, str(n)) for n in range(250)])
+    cursor.copy_expert("COPY taken_psycopg2 FROM STDIN WITH (FORMAT csv)", io.StringIO("1000,x\n1001,\n"))
     out = io.StringIO()
-    cursor.copy_expert("COPY (SELECT * FROM taken WHERE a >= 1000 ORDER BY a) TO STDOUT WITH (FORMAT csv)", out)
+    cursor.copy_expert("COPY (SELECT * FROM taken_psycopg2 WHERE a >= 1000 ORDER BY a) TO STDOUT WITH (FORMAT csv)", out)
     assert out.getvalue() == "1000,x\n1001,\n", out.getvalue()
-    cursor.execute("DROP TABLE taken")
+    cursor.execute("DROP TABLE taken_psycopg2")
 connection.autocommit = False
 with connection.cursor("named") as cursor:
     cursor.itersize = 50

@@ -28,20 +28,20 @@ with psycopg.connect(autocommit=True) as connection:
             cursor.execute("SELECT order_id FROM orders ORDER BY 1")
             assert [r[0] for r in cursor] == list(range(1, 501))
             cursor.scroll(10, mode="absolute") if cursor.scrollable else None
-    connection.execute("CREATE TABLE taken (a int, b text, c numeric(10,2), d timestamptz)")
-    with connection.cursor().copy("COPY taken FROM STDIN") as copy:
+    connection.execute("CREATE TABLE taken_psycopg3 (a int, b text, c numeric(10,2), d timestamptz)")
+    with connection.cursor().copy("COPY taken_psycopg3 FROM STDIN") as copy:
         for n in range(1000):
             copy.write_row((n, f"row {n}\t\\", decimal.Decimal("1.25"), when))
-    with connection.cursor().copy("COPY taken FROM STDIN (FORMAT binary)") as copy:
+    with connection.cursor().copy("COPY taken_psycopg3 FROM STDIN (FORMAT binary)") as copy:
         copy.set_types(["int4", "text", "numeric", "timestamptz"])
         copy.write_row((1000, None, decimal.Decimal("-7.5"), when))
-    assert connection.execute("SELECT count(*), sum(c), count(b) FROM taken").fetchone() == (1001, decimal.Decimal("1242.50"), 1000)
+    assert connection.execute("SELECT count(*), sum(c), count(b) FROM taken_psycopg3").fetchone() == (1001, decimal.Decimal("1242.50"), 1000)
     for options in ("", "(FORMAT binary)"):
-        with connection.cursor().copy(f"COPY (SELECT a FROM taken WHERE a < 3 ORDER BY a) TO STDOUT {options}") as copy:
+        with connection.cursor().copy(f"COPY (SELECT a FROM taken_psycopg3 WHERE a < 3 ORDER BY a) TO STDOUT {options}") as copy:
             copy.set_types(["int4"])
             rows = list(copy.rows())
         assert [int(r[0]) for r in rows] == [0, 1, 2], rows
-    connection.execute("DROP TABLE taken")
+    connection.execute("DROP TABLE taken_psycopg3")
     returned = connection.execute("CREATE TABLE kept (a int)") and connection.execute("INSERT INTO kept VALUES (1), (2) RETURNING a")
     assert [r[0] for r in returned] == [1, 2]
     connection.execute("DROP TABLE kept")

@@ -16,6 +16,7 @@ use futures::StreamExt;
 
 use crate::engine::access::{Actor, FileAccess};
 use crate::engine::ddl::command::{Command, Lowered};
+use crate::engine::ddl::keys::take_keys;
 use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::external;
 use crate::engine::sql::{fold, shown};
@@ -109,6 +110,7 @@ fn check_column_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
 
 /// CREATE TABLE and CREATE TABLE AS: constraints are read here, types and defaults by DataFusion.
 pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> Result<Lowered> {
+    let keys = take_keys(&mut table)?;
     let checks = take_checks(&mut table)?;
     let defaults = column_texts(&table)?;
     let comments = take_comments(&mut table);
@@ -123,11 +125,18 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
     let schema: &Schema = input.schema().as_arrow();
     check_column_names(schema.fields().iter().map(|f| f.name().as_str()))?;
     if temporary {
+        if let Some(key) = keys.first() {
+            return Err(Error::unsupported(format!(
+                "temporary tables have no keys: {} is not supported",
+                key.name
+            )));
+        }
         return create_temporary(state, &name, schema, if_not_exists, with_query.then_some(&input), &checks);
     }
     let mut definition =
         if with_query { TableDefinition::from_query(schema)? } else { declared(schema, &defaults) };
     definition.checks = checks;
+    definition.keys = keys;
     definition.owner = Actor::of(state).role();
     for (column, comment) in definition.columns.iter_mut().zip(comments) {
         column.comment = comment;

@@ -4,6 +4,7 @@ mod client_copy;
 mod command;
 mod copy;
 mod create;
+mod keys;
 mod lower;
 mod model;
 mod names;

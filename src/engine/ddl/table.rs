@@ -36,7 +36,12 @@ pub async fn create(
     if_exists: IfExists,
     query: &QueryContext,
 ) -> Result<u64> {
+    let keys: Vec<String> = definition.keys.iter().map(|key| key.name.clone()).collect();
     let created = engine.catalog.create_table(name, definition, rows, if_exists).await?;
+    if created.created && !keys.is_empty() {
+        query
+            .warn(format!("keys are kept for tools, rows are not checked against them: {}", keys.join(", ")));
+    }
     notice_skipped(created.created, query, || format!("table {name} already exists, skipping"));
     Ok(created.rows)
 }

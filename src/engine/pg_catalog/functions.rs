@@ -77,8 +77,11 @@ pub const FUNCTIONS: &[Function] = &[
     lenient("set_config", "text", set_config),
     // visibility
     function("pg_table_is_visible", "bool", |call| {
-        let found = call.int(0).and_then(|oid| call.snapshot().relation(oid as u32).cloned());
-        Ok(found.is_none_or(|relation| relation.schema.name == "public").into())
+        let oid = call.int(0).unwrap_or(0);
+        let system =
+            || super::relations::of_schema("pg_catalog").any(|relation| i64::from(relation.oid) == oid);
+        let own = call.snapshot().relation(oid as u32);
+        Ok(own.map_or_else(system, |relation| relation.schema.name == "public").into())
     }),
     function("pg_type_is_visible", "bool", yes),
     function("pg_function_is_visible", "bool", yes),
@@ -119,7 +122,7 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(call.relation(0)?.and_then(|relation| relation.definition).map(|sql| format!(" {sql};")).into())
     }),
     function("pg_get_constraintdef", "text", constraint_text),
-    function("pg_get_indexdef", "text", null),
+    function("pg_get_indexdef", "text", index_text),
     function("pg_get_triggerdef", "text", null),
     function("pg_get_ruledef", "text", null),
     function("pg_get_partkeydef", "text", null),
@@ -313,8 +316,25 @@ fn constraint_text(call: &Call<'_>) -> Value {
     let checks = snapshot.relations.iter().flat_map(|relation| {
         relation.checks.iter().enumerate().map(move |(n, (_, sql))| (i64::from(relation.check_oid(n)), sql))
     });
-    let found = checks.into_iter().find(|(number, _)| *number == oid);
-    Ok(found.map(|(_, sql)| format!("CHECK (({sql}))")).into())
+    if let Some((_, sql)) = checks.into_iter().find(|(number, _)| *number == oid) {
+        return Ok(format!("CHECK (({sql}))").into());
+    }
+    let key = snapshot.keys().find(|(relation, number, _)| i64::from(relation.key_oid(*number)) == oid);
+    Ok(key.map(|(relation, _, key)| relation.key_text(key)).into())
+}
+
+/// `pg_get_indexdef(index [, column, pretty])`.
+fn index_text(call: &Call<'_>) -> Value {
+    let oid = call.int(0).unwrap_or(0);
+    let found = call
+        .snapshot()
+        .keys()
+        .find(|(relation, number, key)| key.kind != 'f' && i64::from(relation.index_oid(*number)) == oid);
+    let Some((relation, _, key)) = found else { return Ok(Cell::Null) };
+    match call.int(1).and_then(|column| usize::try_from(column).ok()).filter(|column| *column > 0) {
+        Some(column) => Ok(relation.column_names(&key.columns).get(column - 1).cloned().into()),
+        None => Ok(relation.index_text(key).into()),
+    }
 }
 
 /// The comment of a relation, or of its column of this number.

@@ -12,7 +12,13 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
         "columns" => columns(rows, snapshot, around),
         "schemata" => schemata(rows, snapshot, around),
         "views" => views(rows, snapshot, around),
-        "table_constraints" => constraints(rows, snapshot, around),
+        "table_constraints" => {
+            constraints(rows, snapshot, around);
+            key_constraints(rows, snapshot, around);
+        }
+        "key_column_usage" => key_columns(rows, snapshot, around),
+        "constraint_column_usage" => used_columns(rows, snapshot, around),
+        "referential_constraints" => foreign_keys(rows, snapshot, around),
         "check_constraints" => checks(rows, snapshot, around),
         "information_schema_catalog_name" => rows.push([("catalog_name", around.database().into())]),
         "enabled_roles" => {
@@ -184,6 +190,84 @@ fn constraints(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
                 ("enforced", yes_no(true)),
             ]);
         }
+    }
+}
+
+/// The rows of keys in `table_constraints`.
+fn key_constraints(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for (relation, _, key) in snapshot.keys() {
+        let kind = match key.kind {
+            'p' => "PRIMARY KEY",
+            'u' => "UNIQUE",
+            _ => "FOREIGN KEY",
+        };
+        rows.push([
+            ("constraint_catalog", around.database().into()),
+            ("constraint_schema", relation.schema.name.as_str().into()),
+            ("constraint_name", key.name.as_str().into()),
+            ("table_catalog", around.database().into()),
+            ("table_schema", relation.schema.name.as_str().into()),
+            ("table_name", relation.name.as_str().into()),
+            ("constraint_type", kind.into()),
+            ("is_deferrable", yes_no(false)),
+            ("initially_deferred", yes_no(false)),
+            ("enforced", yes_no(false)),
+        ]);
+    }
+}
+
+fn key_columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for (relation, _, key) in snapshot.keys() {
+        for (column, position) in relation.column_names(&key.columns).into_iter().zip(1..) {
+            rows.push([
+                ("constraint_catalog", around.database().into()),
+                ("constraint_schema", relation.schema.name.as_str().into()),
+                ("constraint_name", key.name.as_str().into()),
+                ("table_catalog", around.database().into()),
+                ("table_schema", relation.schema.name.as_str().into()),
+                ("table_name", relation.name.as_str().into()),
+                ("column_name", column.into()),
+                ("ordinal_position", position.into()),
+                ("position_in_unique_constraint", (key.kind == 'f').then_some(position).into()),
+            ]);
+        }
+    }
+}
+
+fn used_columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for (relation, _, key) in snapshot.keys() {
+        let referred = snapshot.referred(key);
+        let (table, columns) =
+            referred.as_ref().map_or((relation, &key.columns), |(table, columns)| (*table, columns));
+        for column in table.column_names(columns) {
+            rows.push([
+                ("table_catalog", around.database().into()),
+                ("table_schema", table.schema.name.as_str().into()),
+                ("table_name", table.name.as_str().into()),
+                ("column_name", column.into()),
+                ("constraint_catalog", around.database().into()),
+                ("constraint_schema", relation.schema.name.as_str().into()),
+                ("constraint_name", key.name.as_str().into()),
+            ]);
+        }
+    }
+}
+
+fn foreign_keys(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for (relation, _, key) in snapshot.keys().filter(|(.., key)| key.kind == 'f') {
+        let Some((table, columns)) = snapshot.referred(key) else { continue };
+        let unique = table.keys.iter().find(|key| key.kind != 'f' && key.columns == columns);
+        rows.push([
+            ("constraint_catalog", around.database().into()),
+            ("constraint_schema", relation.schema.name.as_str().into()),
+            ("constraint_name", key.name.as_str().into()),
+            ("unique_constraint_catalog", around.database().into()),
+            ("unique_constraint_schema", table.schema.name.as_str().into()),
+            ("unique_constraint_name", unique.map(|key| key.name.clone()).into()),
+            ("match_option", "NONE".into()),
+            ("update_rule", "NO ACTION".into()),
+            ("delete_rule", "NO ACTION".into()),
+        ]);
     }
 }
 

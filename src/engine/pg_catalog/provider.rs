@@ -22,9 +22,12 @@ use crate::error::{Result, identifier};
 /// Numbers of the states of catalog and models.
 type Generations = (u64, u64);
 
-/// The snapshots of one state: of everything, and of what exists for single roles.
+/// Snapshots by the role for which they hold; of everything without a role.
+type ByRole = HashMap<Option<String>, Arc<Snapshot>>;
+
+/// The snapshots of one state.
 #[derive(Debug, Default)]
-pub struct SnapshotCache(Mutex<(Generations, HashMap<Option<String>, Arc<Snapshot>>)>);
+pub struct SnapshotCache(Mutex<(Generations, ByRole)>);
 
 impl SnapshotCache {
     fn get(&self, now: Generations, role: Option<&String>) -> Option<Arc<Snapshot>> {

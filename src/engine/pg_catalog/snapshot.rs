@@ -8,7 +8,9 @@ use crate::engine::PG_TYPE;
 use crate::engine::access::Rights;
 use crate::engine::schemas::{FORECASTS, SYSTEM_SCHEMA};
 use crate::engine::shared::Engine;
-use crate::engine::storage::{Acl, AclKind, Contents, DEFAULT_SCHEMA, Entry, PUBLIC, Privilege, TableName};
+use crate::engine::storage::{
+    Acl, AclKind, Contents, DEFAULT_SCHEMA, Entry, Key, KeyKind, PUBLIC, Privilege, Table, TableName,
+};
 use crate::engine::system;
 use crate::error::{Result, identifier};
 
@@ -19,6 +21,7 @@ const SYSTEM_VIEWS: u32 = 0x3fff_1000;
 const MODELS: u32 = 0x6000_0000;
 const PARTS: u32 = 0x2000_0000;
 const CHECKS: u32 = 0x4000_0000;
+const INDEXES: u32 = 0x8000_0000;
 
 /// Numbers of PostgreSQL's own schemas and of its first role.
 const PG_CATALOG_OID: u32 = 11;
@@ -73,13 +76,71 @@ pub struct RelationObject {
     pub definition: Option<String>,
     /// Names and texts of CHECK constraints.
     pub checks: Vec<(String, String)>,
+    /// Keys.
+    pub keys: Vec<KeyObject>,
     /// Rows, when they were counted.
     pub rows: Option<u64>,
     /// Its owner and what was granted on it.
     pub acl: Acl,
 }
 
+/// A key of a table.
+#[derive(Debug, Clone)]
+pub struct KeyObject {
+    /// Name.
+    pub name: String,
+    /// `p` primary, `u` unique, `f` foreign.
+    pub kind: char,
+    /// Numbers of its columns.
+    pub columns: Vec<i32>,
+    /// Schema, table and columns that a foreign key points at.
+    pub references: Option<(String, String, Vec<String>)>,
+}
+
 impl RelationObject {
+    /// The number of a key.
+    pub fn key_oid(&self, number: usize) -> u32 {
+        self.check_oid(self.checks.len() + number)
+    }
+
+    /// The number of the index that clients take a key for.
+    pub fn index_oid(&self, number: usize) -> u32 {
+        part(INDEXES, self.oid, number as i32)
+    }
+
+    /// Names of columns by their numbers.
+    pub fn column_names(&self, numbers: &[i32]) -> Vec<String> {
+        let name = |number: &i32| self.columns.iter().find(|column| column.number == *number);
+        numbers.iter().filter_map(name).map(|column| column.name.clone()).collect()
+    }
+
+    /// SQL's text of the index that clients take a key for.
+    pub fn index_text(&self, key: &KeyObject) -> String {
+        let columns = self.column_names(&key.columns).iter().map(|name| identifier(name)).collect::<Vec<_>>();
+        let table = format!("{}.{}", identifier(&self.schema.name), identifier(&self.name));
+        let name = identifier(&key.name);
+        format!("CREATE UNIQUE INDEX {name} ON {table} USING btree ({})", columns.join(", "))
+    }
+
+    /// SQL's text of a key.
+    pub fn key_text(&self, key: &KeyObject) -> String {
+        let list =
+            |names: &[String]| names.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ");
+        let columns = list(&self.column_names(&key.columns));
+        match (&key.references, key.kind) {
+            (Some((schema, table, referred)), _) => {
+                let table = identifier(table);
+                let schema =
+                    if schema == DEFAULT_SCHEMA { String::new() } else { format!("{}.", identifier(schema)) };
+                let referred =
+                    if referred.is_empty() { String::new() } else { format!("({})", list(referred)) };
+                format!("FOREIGN KEY ({columns}) REFERENCES {schema}{table}{referred}")
+            }
+            (None, 'p') => format!("PRIMARY KEY ({columns})"),
+            (None, _) => format!("UNIQUE ({columns})"),
+        }
+    }
+
     /// What rights there are on it.
     pub fn acl_kind(&self) -> AclKind {
         if self.schema.name == FORECASTS { AclKind::Model } else { AclKind::Table }
@@ -182,6 +243,23 @@ impl Snapshot {
         let used: BTreeSet<u32> = visible.relations.iter().map(|relation| relation.schema.oid).collect();
         visible.schemas.retain(|schema| rights.sees(&schema.acl) || used.contains(&schema.oid));
         visible
+    }
+
+    /// The keys of all tables, with their numbers.
+    pub fn keys(&self) -> impl Iterator<Item = (&RelationObject, usize, &KeyObject)> {
+        self.relations.iter().flat_map(|relation| {
+            relation.keys.iter().enumerate().map(move |(number, key)| (relation, number, key))
+        })
+    }
+
+    /// The table and the numbers of the columns that a key points at; those of its primary key where none are named.
+    pub fn referred(&self, key: &KeyObject) -> Option<(&RelationObject, Vec<i32>)> {
+        let (schema, table, columns) = key.references.as_ref()?;
+        let relation = self.relation_named(schema, table)?;
+        let number = |name: &String| relation.columns.iter().find(|column| column.name == *name);
+        let numbers: Vec<i32> = columns.iter().filter_map(number).map(|column| column.number).collect();
+        let primary = || relation.keys.iter().find(|key| key.kind == 'p').map(|key| key.columns.clone());
+        Some((relation, if columns.is_empty() { primary().unwrap_or_default() } else { numbers }))
     }
 
     /// Number and name of the owner of a thing.
@@ -289,6 +367,7 @@ fn relation(
                 comment: table.comment.clone(),
                 definition: None,
                 checks: table.checks.iter().map(|check| (check.name.clone(), check.sql.clone())).collect(),
+                keys: table.keys.iter().map(|key| key_object(table, key)).collect(),
                 rows,
                 acl,
             }
@@ -333,9 +412,24 @@ fn view(
         comment,
         definition,
         checks: vec![],
+        keys: vec![],
         rows: None,
         acl: Acl::default(),
     }
+}
+
+fn key_object(table: &Table, key: &Key) -> KeyObject {
+    let number = |stored: &String| {
+        let place = table.columns.iter().position(|column| column.stored_name == *stored);
+        place.and_then(|n| i32::try_from(n + 1).ok()).unwrap_or(0)
+    };
+    let kind = match key.kind {
+        KeyKind::Primary => 'p',
+        KeyKind::Unique => 'u',
+        KeyKind::Foreign => 'f',
+    };
+    let columns = key.columns.iter().map(number).collect();
+    KeyObject { name: key.name.clone(), kind, columns, references: key.references.clone() }
 }
 
 /// FNV-1a: the same in every process.

@@ -2,7 +2,9 @@
 
 use super::relations::{self, Relation};
 use super::rows::{Cell, Rows};
-use super::snapshot::{ColumnObject, OWNER_OID, RelationObject, RoleObject, Snapshot, type_of_field};
+use super::snapshot::{
+    ColumnObject, KeyObject, OWNER_OID, RelationObject, RoleObject, Snapshot, type_of_field,
+};
 use super::{Surroundings, procedures, types};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Acl, AclKind};
@@ -28,7 +30,12 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
         "pg_attribute" => attributes(rows, snapshot),
         "pg_type" => text(rows, types::TEXT),
         "pg_attrdef" => defaults(rows, snapshot),
-        "pg_constraint" => constraints(rows, snapshot),
+        "pg_constraint" => {
+            constraints(rows, snapshot);
+            keys(rows, snapshot);
+        }
+        "pg_index" => indexes(rows, snapshot),
+        "pg_indexes" => index_texts(rows, snapshot),
         "pg_description" => descriptions(rows, snapshot, around),
         "pg_prepared_statements" => prepared(rows, around),
         "pg_cursors" => cursors(rows, around),
@@ -97,9 +104,25 @@ fn classes(rows: &mut Rows, snapshot: &Snapshot) {
             ("relpersistence", "p".into()),
             ("relnatts", relation.columns.iter().map(|c| i64::from(c.number)).max().unwrap_or(0).into()),
             ("relchecks", (relation.checks.len() as i64).into()),
+            ("relhasindex", relation.keys.iter().any(|key| key.kind != 'f').into()),
             ("relhasrules", (relation.kind == 'v').into()),
             ("relispopulated", true.into()),
             ("relreplident", if relation.kind == 'r' { "d" } else { "n" }.into()),
+        ]);
+    }
+    for (relation, number, key) in indexed(snapshot) {
+        rows.push([
+            ("oid", relation.index_oid(number).into()),
+            ("relname", key.name.as_str().into()),
+            ("relnamespace", relation.schema.oid.into()),
+            ("relowner", snapshot.owner(&relation.acl).0.into()),
+            ("relam", 403_i64.into()),
+            ("reltuples", (-1.0).into()),
+            ("relkind", "i".into()),
+            ("relpersistence", "p".into()),
+            ("relnatts", (key.columns.len() as i64).into()),
+            ("relispopulated", true.into()),
+            ("relreplident", "n".into()),
         ]);
     }
     for (relation, schema) in system_relations() {
@@ -200,6 +223,75 @@ fn constraints(rows: &mut Rows, snapshot: &Snapshot) {
                 ("conbin", sql.as_str().into()),
             ]);
         }
+    }
+}
+
+fn keys(rows: &mut Rows, snapshot: &Snapshot) {
+    for (relation, number, key) in snapshot.keys() {
+        let referred = snapshot.referred(key);
+        let (confrelid, confkey) = match &referred {
+            Some((table, columns)) => (table.oid, Cell::Ints(wide(columns))),
+            None => (0, Cell::Null),
+        };
+        let foreign = key.kind == 'f';
+        rows.push([
+            ("oid", relation.key_oid(number).into()),
+            ("conname", key.name.as_str().into()),
+            ("connamespace", relation.schema.oid.into()),
+            ("contype", key.kind.to_string().into()),
+            ("convalidated", false.into()),
+            ("conrelid", relation.oid.into()),
+            ("conindid", if foreign { 0 } else { relation.index_oid(number) }.into()),
+            ("confrelid", confrelid.into()),
+            ("confupdtype", if foreign { "a" } else { " " }.into()),
+            ("confdeltype", if foreign { "a" } else { " " }.into()),
+            ("confmatchtype", if foreign { "s" } else { " " }.into()),
+            ("conislocal", true.into()),
+            ("conkey", Cell::Ints(wide(&key.columns))),
+            ("confkey", confkey),
+        ]);
+    }
+}
+
+fn wide(numbers: &[i32]) -> Vec<i64> {
+    numbers.iter().map(|number| i64::from(*number)).collect()
+}
+
+/// Keys that clients take for unique indexes.
+fn indexed(snapshot: &Snapshot) -> impl Iterator<Item = (&RelationObject, usize, &KeyObject)> {
+    snapshot.keys().filter(|(.., key)| key.kind != 'f')
+}
+
+fn indexes(rows: &mut Rows, snapshot: &Snapshot) {
+    for (relation, number, key) in indexed(snapshot) {
+        let count = key.columns.len();
+        rows.push([
+            ("indexrelid", relation.index_oid(number).into()),
+            ("indrelid", relation.oid.into()),
+            ("indnatts", (count as i64).into()),
+            ("indnkeyatts", (count as i64).into()),
+            ("indisunique", true.into()),
+            ("indisprimary", (key.kind == 'p').into()),
+            ("indimmediate", true.into()),
+            ("indisvalid", true.into()),
+            ("indisready", true.into()),
+            ("indislive", true.into()),
+            ("indkey", Cell::Ints(wide(&key.columns))),
+            ("indcollation", Cell::Ints(vec![0; count])),
+            ("indclass", Cell::Ints(vec![0; count])),
+            ("indoption", Cell::Ints(vec![0; count])),
+        ]);
+    }
+}
+
+fn index_texts(rows: &mut Rows, snapshot: &Snapshot) {
+    for (relation, _, key) in indexed(snapshot) {
+        rows.push([
+            ("schemaname", relation.schema.name.as_str().into()),
+            ("tablename", relation.name.as_str().into()),
+            ("indexname", key.name.as_str().into()),
+            ("indexdef", relation.index_text(key).into()),
+        ]);
     }
 }
 

@@ -30,7 +30,8 @@ pub fn wants_apply(error: &DataFusionError) -> bool {
     [
         "OuterReferenceColumn",
         "orrelated",
-        "undecorrelated", "subquery can only be used",
+        "undecorrelated",
+        "subquery can only be used",
         "ScalarSubquery(",
         "InSubquery(",
         "Exists(",

@@ -65,6 +65,7 @@ pub fn marks(plan: &LogicalPlan) -> Vec<Mark> {
             _ => vec![],
         },
         LogicalPlan::Union(u) => u.inputs.first().map(|input| marks(input)).unwrap_or_default(),
+        LogicalPlan::RecursiveQuery(r) => marks(&r.static_term),
         LogicalPlan::Unnest(u) => {
             let inner = marks(&u.input);
             let lists: Vec<usize> = u.list_type_columns.iter().map(|(n, _)| *n).collect();

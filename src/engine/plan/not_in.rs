@@ -3,6 +3,8 @@
 //! DataFusion 55 looks for NULL among all rows of the subquery, not among those that belong to the outer row, and
 //! then gives no rows at all. NOT EXISTS with the same three cases says what is meant.
 
+use std::sync::Arc;
+
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Spans};
 use datafusion::error::Result;
@@ -41,7 +43,7 @@ fn not_exists(contained: &InSubquery, schema: &DFSchema) -> Result<Expr> {
     let value = contained.expr.as_ref().clone().transform_up(|expr| match expr {
         Expr::Column(column) => {
             let field = schema.field_from_column(&column)?;
-            let reference = Expr::OuterReferenceColumn(field.clone(), column);
+            let reference = Expr::OuterReferenceColumn(Arc::clone(field), column);
             if !outer.contains(&reference) {
                 outer.push(reference.clone());
             }

@@ -14,7 +14,7 @@ use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, CharacterLength};
+use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, BinaryOperator, CharacterLength};
 
 use crate::engine::PG_TYPE;
 use crate::engine::functions::{self, Scaling};
@@ -54,16 +54,33 @@ impl TypePlanner for Semantics {
                 Some(CharacterLength::IntegerLength { length, .. }) => format!("varchar({length})"),
                 _ => "varchar".to_owned(),
             },
+            ast::DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
+                return match self.plan_type_field(element)? {
+                    Some(field) if field.data_type() == &DataType::Int64 => {
+                        Ok(Some(marked(list(&field), "_oid")))
+                    }
+                    _ => Ok(None),
+                };
+            }
             Custom(name, arguments) if arguments.is_empty() => match name.to_string().as_str() {
+                "oid" => return Ok(Some(marked(DataType::Int64, "oid"))),
                 name @ ("name" | "json") => name.to_owned(),
                 "\"char\"" => "char".to_owned(),
                 _ => return Ok(None),
             },
             _ => return Ok(None),
         };
-        let field = Field::new("", DataType::Utf8View, true);
-        Ok(Some(Arc::new(field.with_metadata([(PG_TYPE.to_owned(), mark)].into()))))
+        Ok(Some(marked(DataType::Utf8View, &mark)))
     }
+}
+
+/// A type that clients are told another one of.
+fn marked(data_type: DataType, mark: &str) -> FieldRef {
+    Arc::new(Field::new("", data_type, true).with_metadata([(PG_TYPE.to_owned(), mark.to_owned())].into()))
+}
+
+fn list(element: &Field) -> DataType {
+    DataType::List(Arc::new(Field::new("item", element.data_type().clone(), true)))
 }
 
 /// A text that is compared with a truth value or an array is one itself: `relhasrules = 't'`, `conkey = '{1}'`.

@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
-use datafusion::logical_expr::{Analyze, DdlStatement, Explain, LogicalPlan, WriteOp};
+use datafusion::logical_expr::{
+    Analyze, ColumnarValue, DdlStatement, Explain, LogicalPlan, ScalarFunctionArgs, WriteOp,
+};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
@@ -173,7 +175,7 @@ impl Session {
         match (pieces.len(), pieces.pop()) {
             (1, Some(piece)) => {
                 let offset = piece.offset;
-                self.execute(&piece).await.map_err(|e| sql::shift(e, offset))
+                self.execute(&piece).await.map_err(|e| e.shifted(offset))
             }
             (0, _) => Err(Error::input(crate::error::Subject::Syntax, "the statement is empty")),
             (n, _) => {
@@ -217,6 +219,30 @@ impl Session {
     /// Forgets a prepared statement, when there is one of this name.
     pub fn forget_prepared(&self, name: &str) {
         let _ = self.inner.kept().prepared.remove(name);
+    }
+
+    /// The columns of the cursor of this name, when there is one.
+    pub fn cursor_columns(&self, name: &str) -> Option<SchemaRef> {
+        self.inner.kept().cursors.get(name).ok().map(|cursor| Arc::clone(&cursor.schema))
+    }
+
+    /// The names of things whose numbers are given; `kind` is their type, such as `regclass`.
+    pub async fn names_of(&self, kind: &str, numbers: ArrayRef) -> Result<ArrayRef> {
+        let state = self.inner.context.state();
+        let function = state.udf(&format!("{kind}_text"))?;
+        self.on_query_thread(async move {
+            let field = Arc::new(Field::new("numbers", numbers.data_type().clone(), true));
+            let args = ScalarFunctionArgs {
+                number_rows: numbers.len(),
+                args: vec![ColumnarValue::Array(numbers)],
+                arg_fields: vec![field],
+                return_field: Arc::new(Field::new("names", DataType::Utf8, true)),
+                config_options: Arc::clone(state.config_options()),
+            };
+            let rows = args.number_rows;
+            Ok(function.invoke_with_args(args)?.into_array(rows)?)
+        })
+        .await
     }
 
     /// Where the session's transaction stands.

@@ -160,10 +160,12 @@ fn checked(definition: &Definition, value: &str) -> Result<String> {
             Some(word) => Ok((*word).to_owned()),
             None => invalid(format!("available values: {}", words.join(", "))),
         },
-        Values::Only(words) => match words.iter().any(|word| word.eq_ignore_ascii_case(value)) {
-            true => Ok(definition.default.to_owned()),
-            false => invalid(format!("it is always {}", definition.default)),
-        },
+        Values::Only(words) => {
+            match words.iter().any(|word| word.eq_ignore_ascii_case(value.trim_matches('\''))) {
+                true => Ok(definition.default.to_owned()),
+                false => invalid(format!("it is always {}", definition.default)),
+            }
+        }
         Values::Text if name == "TimeZone" => zone(value),
         Values::Text | Values::Fixed => Ok(value.to_owned()),
     }
@@ -242,6 +244,8 @@ mod tests {
         for (name, value) in [("TimeZone", "Mars"), ("client_encoding", "latin1"), ("server_version", "9")] {
             assert!(variables.set(name, Some(value), false).is_err(), "{name}");
         }
+        // asyncpg asks with quotes.
+        variables.set("client_encoding", Some("'utf-8'"), false).unwrap();
         variables.set("app.user", Some("x"), false).unwrap();
         assert_eq!(variables.value("app.user"), "x");
     }

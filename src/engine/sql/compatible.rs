@@ -590,7 +590,7 @@ fn rewrite_cast(expr: &mut Expr) {
             _ => {}
         }
         if let DataType::Array(_) = data_type {
-            *data_type = plain_array(data_type);
+            *data_type = if is_oids(data_type) { array_of(told("oid")) } else { plain_array(data_type) };
         }
         return;
     };
@@ -640,6 +640,16 @@ fn named_thing(expr: &Expr) -> Option<&'static str> {
     }
 }
 
+/// True for an array of numbers of things.
+fn is_oids(data_type: &DataType) -> bool {
+    let DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _)) = data_type else { return false };
+    custom(inner).as_deref() == Some("oid")
+}
+
+fn array_of(element: DataType) -> DataType {
+    DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(element), None))
+}
+
 /// An array type over one of SQL's types.
 fn plain_array(data_type: &DataType) -> DataType {
     let DataType::Array(
@@ -657,7 +667,7 @@ fn plain_array(data_type: &DataType) -> DataType {
         Some(_) => DataType::Text,
         None => plain_array(inner),
     };
-    DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(plain), None))
+    array_of(plain)
 }
 
 /// `x = ANY (array)` and `x <> ALL (array)`, which are about being an element.

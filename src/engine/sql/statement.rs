@@ -274,11 +274,3 @@ pub fn word_end(text: &str, start: usize) -> usize {
     let word: usize = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum();
     start + word.max(rest.chars().next().map_or(0, char::len_utf8))
 }
-
-/// Moves the place of an error by `offset` bytes.
-pub fn shift(error: Error, offset: usize) -> Error {
-    match error.span() {
-        Some(span) => error.with_span(Span { start: span.start + offset, end: span.end + offset }),
-        None => error,
-    }
-}

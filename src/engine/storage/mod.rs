@@ -12,8 +12,8 @@ mod tests;
 
 pub use catalog::{
     Access, Acl, AclKind, AclTarget, Catalog, Check, Column, ColumnDefinition, Contents, Created,
-    DEFAULT_SCHEMA, Entry, ExternalTable, FILE_ROLES, IfExists, PUBLIC, Privilege, Role, SchemaEntry, Table,
-    TableDefinition, TableName, View, told_type,
+    DEFAULT_SCHEMA, Entry, ExternalTable, FILE_ROLES, IfExists, Key, KeyKind, PUBLIC, Privilege, Role,
+    SchemaEntry, Table, TableDefinition, TableName, View, told_type,
 };
 pub use delta::{OptimizeSummary, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo};
 pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};

@@ -43,6 +43,16 @@ impl Format {
     }
 }
 
+/// A message of this kind with what `write` puts into it.
+pub fn message(kind: u8, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    out.put_u8(kind);
+    let at = out.len();
+    with_length(out, write);
+    // The length of a message counts itself.
+    let length = (out.len() - at) as i32;
+    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+}
+
 /// Writes what `write` writes with its length before it.
 pub fn with_length(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
     let at = out.len();

@@ -98,8 +98,10 @@ impl Catalog {
         };
         let stored_name = entry.columns[index].stored_name.clone();
         ensure_droppable(name, &entry, column, &stored_name)?;
+        let dropped = stored_name.clone();
         self.alter_table(name, move |entry| {
             entry.columns[index].dropped = true;
+            entry.keys.retain(|key| !key.columns.contains(&dropped));
             Ok(())
         })
         .await?;

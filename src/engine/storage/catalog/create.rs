@@ -10,7 +10,7 @@ use datafusion::logical_expr::ExprSchemable;
 
 use crate::engine::storage::catalog::acl::Acl;
 use crate::engine::storage::catalog::entries::{
-    Column, Contents, Entry, Table, TableDefinition, TableName, check_identifier, stored_name,
+    Column, Contents, Entry, Key, Table, TableDefinition, TableName, check_identifier, stored_name,
 };
 use crate::engine::storage::catalog::store::Catalog;
 use crate::engine::storage::delta::{self, Layout, StoredTable};
@@ -102,6 +102,7 @@ impl Catalog {
             id: uuid::Uuid::new_v4().simple().to_string(),
             columns: Vec::new(),
             checks: definition.checks.clone(),
+            keys: Vec::new(),
             cluster_by: Vec::new(),
             comment: definition.comment.clone(),
             acl: Acl::of_owner(definition.owner.clone()),
@@ -126,6 +127,8 @@ impl Catalog {
         }
         let stored = Schema::new(fields);
         table.cluster_by = cluster_columns(name, &table, &stored, &definition.cluster_by)?;
+        table.keys =
+            definition.keys.iter().map(|key| stored_key(name, &table, key)).collect::<Result<_>>()?;
         Ok((table, stored))
     }
 
@@ -167,6 +170,12 @@ fn repeated(error: Error, column: &str) -> Error {
         ErrorKind::Exists => Error::input(Subject::Column, format!("column {column} is given twice")),
         _ => error,
     }
+}
+
+/// The key with the stored names of its columns.
+fn stored_key(name: &TableName, table: &Table, key: &Key) -> Result<Key> {
+    let stored = |column: &String| Ok(table.columns[table.column_index(name, column)?].stored_name.clone());
+    Ok(Key { columns: key.columns.iter().map(stored).collect::<Result<_>>()?, ..key.clone() })
 }
 
 fn cluster_columns(

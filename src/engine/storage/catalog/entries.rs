@@ -72,6 +72,32 @@ pub struct Check {
     pub sql: String,
 }
 
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKind {
+    /// PRIMARY KEY.
+    Primary,
+    /// UNIQUE.
+    Unique,
+    /// FOREIGN KEY.
+    Foreign,
+}
+
+/// A key as it is declared: tools are told of it, rows are not checked against it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Name, unique in its table.
+    pub name: String,
+    /// What it is for.
+    pub kind: KeyKind,
+    /// Its columns; stored names in a stored table.
+    pub columns: Vec<String>,
+    /// Schema, table and columns that a foreign key points at; no columns for the primary key's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub references: Option<(String, String, Vec<String>)>,
+}
+
 /// A table as CREATE TABLE declares it.
 #[derive(Debug, Clone, Default)]
 pub struct TableDefinition {
@@ -79,6 +105,8 @@ pub struct TableDefinition {
     pub columns: Vec<ColumnDefinition>,
     /// CHECK constraints.
     pub checks: Vec<Check>,
+    /// Keys, with the names that SQL has for their columns.
+    pub keys: Vec<Key>,
     /// Columns the rows are kept sorted by, series key first and time last; empty for none.
     pub cluster_by: Vec<String>,
     /// Comment.
@@ -145,6 +173,9 @@ pub struct Table {
     /// CHECK constraints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
+    /// Keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Key>,
     /// Stored names of the columns the rows are kept sorted by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cluster_by: Vec<String>,

@@ -12,8 +12,8 @@ mod store;
 pub use acl::{Acl, AclKind, PUBLIC, Privilege};
 pub use create::{Created, IfExists};
 pub use entries::{
-    Check, Column, ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, Role, SchemaEntry,
-    Table, TableDefinition, TableName, View, told_type,
+    Check, Column, ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, Key, KeyKind, Role,
+    SchemaEntry, Table, TableDefinition, TableName, View, told_type,
 };
 pub use roles::{AclTarget, FILE_ROLES};
 pub use store::{Access, Catalog};
