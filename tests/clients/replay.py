@@ -3,7 +3,7 @@
 The captures are one JSON object a message, in the folder FORETELL_PGLOGS. `replay.tsv` has a line for every statement
 that PostgreSQL takes on a fresh connection, with what this server reaches: `same` names and types, `runs`, or `fails`.
 A statement that reaches less than its line says fails the run; one that reaches more is told.
-`--update` writes the file anew, asking the PostgreSQL of PGHOST, PGPORT of the variable FORETELL_ORACLE ("host port user").
+`--update` writes the file anew, asking the PostgreSQL that FORETELL_ORACLE names ("host port user").
 """
 import collections
 import hashlib

@@ -375,15 +375,22 @@ fn last_part(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// Schema and name of a text such as `public."Sales"`.
+/// Schema and name of a text such as `public."Sales"`; spaces around the point do not count.
 pub fn split_name(text: &str) -> (Option<String>, String) {
-    let (mut parts, mut current, mut quoted) = (vec![], String::new(), false);
+    let (mut parts, mut current, mut quoted, mut spaces) = (vec![], String::new(), false, 0);
     for c in text.trim().chars() {
         match c {
+            c if quoted && c != '"' => current.push(c),
+            c if c.is_whitespace() => spaces += 1,
+            '.' => parts.push(std::mem::take(&mut current)),
             '"' => quoted = !quoted,
-            '.' if !quoted => parts.push(std::mem::take(&mut current)),
-            c if quoted => current.push(c),
-            c => current.extend(c.to_lowercase()),
+            c => {
+                current.extend(std::iter::repeat_n(' ', if current.is_empty() { 0 } else { spaces }));
+                current.extend(c.to_lowercase());
+            }
+        }
+        if !c.is_whitespace() {
+            spaces = 0;
         }
     }
     (parts.pop(), current)

@@ -19,6 +19,8 @@ use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, BinaryOperator, Ch
 use crate::engine::PG_TYPE;
 use crate::engine::functions::{self, Scaling};
 use crate::engine::plan::date_patterns::translate_call;
+use crate::engine::storage::sql_name;
+use crate::error::{Error, Subject};
 
 /// Expressions with PostgreSQL's meaning.
 #[derive(Debug)]
@@ -158,7 +160,7 @@ impl FunctionRewrite for Semantics {
                 field.data_type().is_integer() && round(value, schema)
             }
             Expr::ScalarFunction(call) if call.func.name() == "coalesce" => {
-                type_arrays(&mut call.args, schema)
+                type_arrays(&mut call.args, schema)?
             }
             Expr::ScalarFunction(call) => translate_call(call)?,
             _ => false,
@@ -168,22 +170,26 @@ impl FunctionRewrite for Semantics {
 }
 
 /// Texts beside arrays are arrays: `coalesce(names, '{}')`.
-fn type_arrays(args: &mut [Expr], schema: &DFSchema) -> bool {
+fn type_arrays(args: &mut [Expr], schema: &DFSchema) -> Result<bool> {
     let list = args.iter().find_map(|arg| match arg.get_type(schema) {
         Ok(list @ DataType::List(_)) => Some(list),
         _ => None,
     });
-    let Some(list) = list else { return false };
+    let Some(list) = list else { return Ok(false) };
     let mut changed = false;
-    for arg in args {
-        if let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = arg
-            && let Some(array) = array_of(text, &list)
-        {
-            *arg = array;
-            changed = true;
-        }
+    for arg in args.iter_mut().filter(|arg| arg.get_type(schema).is_ok_and(|t| t.is_string())) {
+        let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = arg else {
+            let message = format!("coalesce of {} and text: all values are of one type", sql_name(&list));
+            return Err(Error::input(Subject::Type, message).into());
+        };
+        let array = array_of(text, &list).ok_or_else(|| {
+            let message = format!("\"{text}\" is not an array; arrays are written as in '{{a,b}}'");
+            Error::input(Subject::Value, message)
+        })?;
+        *arg = array;
+        changed = true;
     }
-    changed
+    Ok(changed)
 }
 
 /// Rounds a fraction that is cast to a whole number, half away from zero as PostgreSQL's numeric does.

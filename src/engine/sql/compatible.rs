@@ -114,6 +114,7 @@ fn rewrite(expr: &mut Expr) {
             escape_by_backslash(pattern, escape_char);
         }
         Expr::Cast { .. } => rewrite_cast(expr),
+        Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: condition } => make_boolean(condition),
         Expr::AnyOp { .. } | Expr::AllOp { .. } => rewrite_quantified(expr),
         Expr::Identifier(word)
             if word.quote_style.is_none()
@@ -270,6 +271,27 @@ fn rewrite_call(expr: &mut Expr) {
         ("_pg_expandarray", 1) => *expr = call("unnest", vec![call("expanded_array", arguments)]),
         _ => {}
     }
+}
+
+/// A text or a parameter behind NOT is a boolean: `NOT 'f'`, `NOT ($1)`.
+fn make_boolean(condition: &mut Expr) {
+    let inner = match condition {
+        Expr::Nested(inner) => inner.as_mut(),
+        plain => plain,
+    };
+    if is_text(inner) || is_parameter(inner) {
+        *inner = Expr::Cast {
+            kind: ast::CastKind::DoubleColon,
+            expr: Box::new(taken(inner)),
+            data_type: DataType::Boolean,
+            array: false,
+            format: None,
+        };
+    }
+}
+
+fn is_parameter(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
 }
 
 /// True for a text that is written out.
@@ -1059,6 +1081,7 @@ mod tests {
             ("SELECT a OPERATOR(pg_catalog.~) 'x'", "SELECT a ~ 'x'"),
             ("SELECT 'pg_class'::regclass", "SELECT regclass('pg_class')"),
             ("SELECT a::pg_catalog.regclass::pg_catalog.text", "SELECT regclass_text(regclass(a))"),
+            ("SELECT NOT ($1), NOT 'f', NOT a", "SELECT NOT ($1::BOOLEAN), NOT 'f'::BOOLEAN, NOT a"),
             ("SELECT a::pg_catalog.int4, b::name", "SELECT a::INT, b::name"),
             ("SELECT a = ANY (ARRAY['r', 'v'])", "SELECT a IN ('r', 'v')"),
             ("SELECT a = ANY ('{r,v}')", "SELECT a IN (CAST('r' AS TEXT), CAST('v' AS TEXT))"),

@@ -7,8 +7,9 @@ use datafusion::sql::parser::{
     CopyToSource, CopyToStatement, DFParserBuilder, ParserInput, Statement as DfStatement,
 };
 use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use crate::engine::sql::command::{self, CommandStatement};
 use crate::engine::sql::dialect::ForetellDialect;
@@ -116,6 +117,7 @@ pub fn parse_one(piece: &Piece) -> Result<Statement> {
     guard::check_shape(&tokens, &source)?;
     strip_schema_of_keywords(&mut tokens);
     plain_options(&mut tokens)?;
+    quote_at(&mut tokens);
     let dialect = ForetellDialect::new(Arc::clone(&source));
     let mut body = parse_tokens(tokens, &dialect)
         .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
@@ -146,6 +148,22 @@ fn strip_schema_of_keywords(tokens: &mut Vec<TokenWithSpan>) {
         .collect();
     for place in places.into_iter().rev() {
         tokens.drain(place..place + 2);
+    }
+}
+
+/// Quotes the name `at`, which the parser takes for the beginning of a version of the table before it.
+fn quote_at(tokens: &mut [TokenWithSpan]) {
+    let solid: Vec<usize> =
+        (0..tokens.len()).filter(|n| !matches!(tokens[*n].token, Token::Whitespace(_))).collect();
+    for pair in solid.windows(2) {
+        let next = tokens[pair[1]].token.clone();
+        if let Token::Word(word) = &mut tokens[pair[0]].token
+            && word.keyword == Keyword::AT
+            && !matches!(&next, Token::LParen)
+            && !matches!(&next, Token::Word(next) if next.keyword == Keyword::TIME)
+        {
+            *word = Word { value: "at".to_owned(), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+        }
     }
 }
 

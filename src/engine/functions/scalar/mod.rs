@@ -1,5 +1,6 @@
-//! Scalar functions: calendar and prices.
+//! Scalar functions: calendar, prices, and PostgreSQL's where DataFusion's differ.
 
+mod coalesce;
 mod date;
 mod days_in_month;
 mod discount_pct;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<ScalarUDF> {
         is_month_end::IS_MONTH_END.into_udf(),
         easter_offset::EASTER_OFFSET.into_udf(),
         ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
+        ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
         pg_sleep::udf(),
         ScalarUDF::new_from_impl(timezone::Timezone::new()),
         scaled_interval(Scaling::Times),
