@@ -179,7 +179,7 @@ fn type_arrays(args: &mut [Expr], schema: &DFSchema) -> Result<bool> {
     let mut changed = false;
     for arg in args.iter_mut().filter(|arg| arg.get_type(schema).is_ok_and(|t| t.is_string())) {
         let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = arg else {
-            let message = format!("coalesce of {} and text: all values are of one type", sql_name(&list));
+            let message = format!("coalesce of {} and TEXT: all values are of one type", sql_name(&list));
             return Err(Error::input(Subject::Type, message).into());
         };
         let array = array_of(text, &list).ok_or_else(|| {
