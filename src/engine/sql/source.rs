@@ -4,18 +4,32 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
 
 use crate::error::Span;
 
+/// Characters from one mark to the next.
+const MARK_EVERY: usize = 64;
+
 /// A SQL text with the start of every line, to turn the tokenizer's lines and columns into bytes.
 #[derive(Debug, Default)]
 pub struct Source {
     text: String,
+    /// Characters before each line.
     line_starts: Vec<usize>,
+    /// Byte offset of every 64th character, so that a place in a long line is found at once.
+    marks: Vec<usize>,
 }
 
 impl Source {
     /// Indexes the lines of `text`.
     pub fn new(text: &str) -> Self {
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Self { text: text.to_owned(), line_starts }
+        let (mut line_starts, mut marks) = (vec![0], vec![]);
+        for (n, (byte, c)) in text.char_indices().enumerate() {
+            if n % MARK_EVERY == 0 {
+                marks.push(byte);
+            }
+            if c == '\n' {
+                line_starts.push(n + 1);
+            }
+        }
+        Self { text: text.to_owned(), line_starts, marks }
     }
 
     /// The whole text.
@@ -27,9 +41,10 @@ impl Source {
     pub fn offset(&self, location: Location) -> Option<usize> {
         let line = usize::try_from(location.line.checked_sub(1)?).ok()?;
         let column = usize::try_from(location.column.checked_sub(1)?).ok()?;
-        let start = *self.line_starts.get(line)?;
-        let bytes: usize = self.text[start..].chars().take(column).map(char::len_utf8).sum();
-        Some(start + bytes)
+        let character = self.line_starts.get(line)? + column;
+        let Some(mark) = self.marks.get(character / MARK_EVERY) else { return Some(self.text.len()) };
+        let bytes: usize = self.text[*mark..].chars().take(character % MARK_EVERY).map(char::len_utf8).sum();
+        Some(mark + bytes)
     }
 
     /// Bytes of a token span, when it points into this text.
@@ -49,5 +64,11 @@ mod tests {
         let start = source.offset(Location { line: 2, column: 3 });
         assert_eq!(start, Some("select 'é',\n  ".len()));
         assert_eq!(source.offset(Location { line: 0, column: 0 }), None);
+        let long = format!("{}é\nx{}y", "é".repeat(200), " ".repeat(127));
+        let source = Source::new(&long);
+        assert_eq!(source.offset(Location { line: 1, column: 201 }), Some(400));
+        assert_eq!(source.offset(Location { line: 2, column: 129 }), long.find('y'));
+        assert_eq!(source.offset(Location { line: 2, column: 130 }), Some(long.len()));
+        assert_eq!(source.offset(Location { line: 2, column: 900 }), Some(long.len()));
     }
 }
