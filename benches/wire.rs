@@ -157,15 +157,7 @@ struct Ours {
 
 impl Ours {
     fn start(directory: &Path) -> Result<Self> {
-        let options = ServeOptions {
-            host: [127, 0, 0, 1].into(),
-            port: 0,
-            socket_directory: None,
-            trust: true,
-            tls: None,
-            max_connections: 100,
-            allow_directories: vec![],
-        };
+        let options = ServeOptions { port: 0, trust: true, ..ServeOptions::default() };
         let server = Server::start(Database::open(directory)?, &options)?;
         let port = server.address().map_err(|e| failed(&e))?.port();
         let stopper = server.stopper();

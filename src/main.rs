@@ -64,10 +64,10 @@ enum Door {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
         /// Address to listen on; others than loopback need TLS and a role with a password
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = parse_host)]
+        #[arg(long, value_name = "ADDRESS", default_value_t = ServeOptions::default().host, value_parser = parse_host)]
         host: IpAddr,
         /// Port to listen on
-        #[arg(long, value_name = "PORT", default_value_t = 5433)]
+        #[arg(long, value_name = "PORT", default_value_t = ServeOptions::default().port)]
         port: u16,
         /// Let every client of this machine in without a password
         #[arg(long)]
@@ -85,7 +85,7 @@ enum Door {
         #[arg(long = "allow-dir", value_name = "DIR")]
         allow_directories: Vec<PathBuf>,
         /// Most clients at once
-        #[arg(long, value_name = "N", default_value_t = 256, value_parser = parse_connections)]
+        #[arg(long, value_name = "N", default_value_t = ServeOptions::default().max_connections, value_parser = parse_connections)]
         max_connections: usize,
         #[command(flatten)]
         limits: Limits,

@@ -171,13 +171,10 @@ impl Open {
             return Ok(Self { database: Some(database), ..Self::default() });
         }
         let options = ServeOptions {
-            host: [127, 0, 0, 1].into(),
             port: 0,
-            socket_directory: None,
             trust: true,
-            tls: None,
-            max_connections: 50,
             allow_directories: vec![PathBuf::from("."), std::env::temp_dir()],
+            ..ServeOptions::default()
         };
         let server = Server::start(database, &options)?;
         let port = server.address().map_err(|e| Error::internal(e.to_string()))?.port();

@@ -152,13 +152,7 @@ impl fmt::Debug for StoredSchema {
 impl StoredSchema {
     /// What the name stands for, if whoever acts may know of it.
     fn visible(&self, name: &TableName) -> crate::error::Result<Option<Entry>> {
-        let contents = self.engine.catalog.contents()?;
-        let Some(schema) = contents.schemas.get(&name.schema) else { return Ok(None) };
-        let guard = Guard::new(&self.engine, &self.around.actor)?;
-        match schema.entries.get(&name.table).filter(|entry| guard.rights().sees(entry.acl())) {
-            Some(_) if !guard.rights().may_use(&name.schema, schema) => Err(guard.no_use(&name.schema)),
-            entry => Ok(entry.cloned()),
-        }
+        Ok(Guard::new(&self.engine, &self.around.actor)?.find(name)?.cloned())
     }
 }
 

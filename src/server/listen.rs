@@ -1,7 +1,7 @@
 //! The server: sockets that listen, limits, and an orderly end.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,6 +50,21 @@ pub struct ServeOptions {
     pub max_connections: usize,
     /// Directories whose files statements may reach, beside the folder `files` of the database.
     pub allow_directories: Vec<PathBuf>,
+}
+
+impl Default for ServeOptions {
+    /// On loopback, for 256 clients with passwords.
+    fn default() -> Self {
+        Self {
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: 5433,
+            socket_directory: None,
+            trust: false,
+            tls: None,
+            max_connections: 256,
+            allow_directories: vec![],
+        }
+    }
 }
 
 /// What all connections of a server share.

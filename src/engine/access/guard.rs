@@ -55,20 +55,27 @@ impl Guard {
 
     /// What the name stands for, when the role may know of it; `None` when there is nothing of that name.
     fn visible(&self, name: &TableName) -> Result<Option<&Entry>> {
-        let Some(schema) = self.contents.schemas.get(&name.schema) else { return Ok(None) };
-        let Some(entry) = schema.entries.get(&name.table) else { return Ok(None) };
-        if !self.rights.sees(entry.acl()) {
-            return Err(Error::not_found(Subject::Table, format!("no table {name}")));
+        match self.find(name)? {
+            None if self.contents.find(name).is_some() => {
+                Err(Error::not_found(Subject::Table, format!("no table {name}")))
+            }
+            entry => Ok(entry),
         }
-        if !self.rights.may_use(&name.schema, schema) {
-            return Err(self.no_use(&name.schema));
-        }
-        Ok(Some(entry))
     }
 
-    /// That a schema may not be looked into.
-    pub fn no_use(&self, schema: &str) -> Error {
-        let hint = self.grant(Privilege::Usage, &format!("SCHEMA {}", identifier(schema)));
+    /// What the name stands for; `None` when there is nothing that the role may know of.
+    pub fn find(&self, name: &TableName) -> Result<Option<&Entry>> {
+        let Some(schema) = self.contents.schemas.get(&name.schema) else { return Ok(None) };
+        match schema.entries.get(&name.table).filter(|entry| self.rights.sees(entry.acl())) {
+            Some(_) if !self.rights.may_use(&name.schema, schema) => {
+                Err(self.schema_denied(&name.schema, Privilege::Usage))
+            }
+            entry => Ok(entry),
+        }
+    }
+
+    fn schema_denied(&self, schema: &str, privilege: Privilege) -> Error {
+        let hint = self.grant(privilege, &format!("SCHEMA {}", identifier(schema)));
         denied(format!("permission denied for schema {schema}")).with_hint(hint)
     }
 
@@ -78,8 +85,7 @@ impl Guard {
         if self.rights.may(&found.acl, Privilege::Create) {
             return Ok(());
         }
-        let hint = self.grant(Privilege::Create, &format!("SCHEMA {}", identifier(schema)));
-        Err(denied(format!("permission denied for schema {schema}")).with_hint(hint))
+        Err(self.schema_denied(schema, Privilege::Create))
     }
 
     /// Fails unless the role owns a schema.

@@ -3,13 +3,13 @@
 use datafusion::sql::sqlparser::ast::{self, ColumnOption, Ident, TableConstraint};
 
 use crate::engine::ddl::names::object_name;
-use crate::engine::sql::fold;
+use crate::engine::sql::{fold, last_word};
 use crate::engine::storage::{Key, KeyKind};
 use crate::error::{Error, Result};
 
 /// Removes keys from the statement; the columns of a primary key must not be NULL.
 pub fn take_keys(table: &mut ast::CreateTable) -> Result<Vec<Key>> {
-    let label = table.name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+    let label = last_word(&table.name).unwrap_or_default();
     let mut keys = vec![];
     for column in &mut table.columns {
         let own = [fold(&column.name)];

@@ -2,7 +2,7 @@
 
 use crate::engine::access::Guard;
 use crate::engine::ddl::command::Command;
-use crate::engine::storage::{AclTarget, IfExists};
+use crate::engine::storage::{AclTarget, IfExists, TableName};
 use crate::error::Result;
 
 impl Command {
@@ -51,7 +51,7 @@ impl Command {
 }
 
 /// Creating takes the right to; taking something's place takes owning it.
-fn replaces(guard: &Guard, replace: bool, name: &crate::engine::storage::TableName) -> Result<()> {
+fn replaces(guard: &Guard, replace: bool, name: &TableName) -> Result<()> {
     guard.create_in(&name.schema)?;
     if replace { guard.owner_of_entry(name) } else { Ok(()) }
 }

@@ -9,7 +9,7 @@ use crate::engine::query::QueryContext;
 use crate::engine::schemas::FORECASTS;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{Granted, RoleOptions, RoleStatement};
-use crate::engine::storage::{Acl, AclKind, AclTarget, Privilege, Role};
+use crate::engine::storage::{Acl, AclKind, AclTarget, Privilege, Role, TableName};
 use crate::error::{Error, Result, Subject, did_you_mean};
 
 /// What CREATE ROLE and ALTER ROLE settle.
@@ -124,6 +124,7 @@ fn read_privileges(words: &[String], kind: AclKind) -> Result<Vec<Privilege>> {
 /// The things by their names; views of models are the models.
 fn objects(engine: &Engine, named: Granted) -> Result<Objects> {
     let mut found = Objects { stored: vec![], models: vec![] };
+    let models = || engine.registry.list().map(|models| models.into_iter().map(|model| model.name));
     match named {
         Granted::Tables(names) => {
             for name in names {
@@ -138,18 +139,16 @@ fn objects(engine: &Engine, named: Granted) -> Result<Objects> {
         Granted::TablesOf(schemas) => {
             for schema in schemas {
                 if schema == FORECASTS {
-                    found.models.extend(engine.registry.list()?.into_iter().map(|model| model.name));
+                    found.models.extend(models()?);
                     continue;
                 }
                 let names = engine.catalog.entries(&schema)?.into_keys();
-                let target = |name| AclTarget::Entry(crate::engine::storage::TableName::new(&schema, name));
+                let target = |name| AclTarget::Entry(TableName::new(&schema, name));
                 found.stored.extend(names.map(target));
             }
         }
         Granted::Models(names) => found.models = names,
-        Granted::AllModels => {
-            found.models = engine.registry.list()?.into_iter().map(|model| model.name).collect();
-        }
+        Granted::AllModels => found.models = models()?.collect(),
         Granted::Schemas(names) => {
             let target =
                 |name: String| if name == FORECASTS { AclTarget::Models } else { AclTarget::Schema(name) };
@@ -222,15 +221,12 @@ pub async fn change_grants(
 ) -> Result<()> {
     let contents = engine.catalog.contents()?;
     roles.iter().try_for_each(|role| contents.ensure_grantee(role))?;
-    let change = |acl: &mut Acl, role: &str| match revoke {
-        true => acl.revoke(role, privileges),
-        false => acl.grant(role, privileges),
-    };
     for role in roles {
         engine.catalog.change_grants(on.stored.clone(), privileges.to_vec(), role, revoke).await?;
     }
     for model in &on.models {
-        engine.registry.change_acl(model, |acl| roles.iter().for_each(|role| change(acl, role)))?;
+        let change = |acl: &mut Acl| roles.iter().for_each(|role| acl.change(role, privileges, revoke));
+        engine.registry.change_acl(model, change)?;
     }
     Ok(())
 }
@@ -244,10 +240,7 @@ pub async fn change_owner(engine: &Engine, of: &Objects, owner: &str) -> Result<
         engine.catalog.contents()?.ensure_grantee(owner)?;
     }
     for model in &of.models {
-        engine.registry.change_acl(model, |acl| {
-            acl.forget(owner);
-            acl.owner = Some(owner.to_owned());
-        })?;
+        engine.registry.change_acl(model, |acl| acl.give_to(owner))?;
     }
     Ok(())
 }

@@ -12,10 +12,7 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
         "columns" => columns(rows, snapshot, around),
         "schemata" => schemata(rows, snapshot, around),
         "views" => views(rows, snapshot, around),
-        "table_constraints" => {
-            constraints(rows, snapshot, around);
-            key_constraints(rows, snapshot, around);
-        }
+        "table_constraints" => constraints(rows, snapshot, around),
         "key_column_usage" => key_columns(rows, snapshot, around),
         "constraint_column_usage" => used_columns(rows, snapshot, around),
         "referential_constraints" => foreign_keys(rows, snapshot, around),
@@ -52,16 +49,13 @@ fn privileges(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
             relation.acl.grants.iter().flat_map(|(role, held)| held.iter().map(move |p| (role.as_str(), *p)));
         let own = all.iter().map(|privilege| (owner, *privilege));
         for (grantee, privilege) in own.chain(granted.filter(|(role, _)| *role != owner)) {
-            rows.push([
+            rows.push(table_cells(relation, around).into_iter().chain([
                 ("grantor", owner.into()),
                 ("grantee", if grantee == PUBLIC { "PUBLIC" } else { grantee }.into()),
-                ("table_catalog", around.database().into()),
-                ("table_schema", relation.schema.name.as_str().into()),
-                ("table_name", relation.name.as_str().into()),
                 ("privilege_type", privilege.word().into()),
                 ("is_grantable", yes_no(grantee == owner)),
                 ("with_hierarchy", yes_no(privilege == Privilege::Select)),
-            ]);
+            ]));
         }
     }
 }
@@ -77,14 +71,11 @@ fn tables(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
             'f' => "FOREIGN",
             _ => "BASE TABLE",
         };
-        rows.push([
-            ("table_catalog", around.database().into()),
-            ("table_schema", relation.schema.name.as_str().into()),
-            ("table_name", relation.name.as_str().into()),
+        rows.push(table_cells(relation, around).into_iter().chain([
             ("table_type", kind.into()),
             ("is_insertable_into", yes_no(relation.kind == 'r')),
             ("is_typed", yes_no(false)),
-        ]);
+        ]));
     }
 }
 
@@ -159,10 +150,7 @@ fn schemata(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
 
 fn views(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
     for relation in snapshot.relations.iter().filter(|relation| relation.kind == 'v') {
-        rows.push([
-            ("table_catalog", around.database().into()),
-            ("table_schema", relation.schema.name.as_str().into()),
-            ("table_name", relation.name.as_str().into()),
+        rows.push(table_cells(relation, around).into_iter().chain([
             ("view_definition", relation.definition.clone().into()),
             ("check_option", "NONE".into()),
             ("is_updatable", yes_no(false)),
@@ -170,66 +158,68 @@ fn views(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
             ("is_trigger_updatable", yes_no(false)),
             ("is_trigger_deletable", yes_no(false)),
             ("is_trigger_insertable_into", yes_no(false)),
-        ]);
+        ]));
     }
 }
 
 fn constraints(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
-    for relation in &snapshot.relations {
-        for (name, _) in &relation.checks {
-            rows.push([
-                ("constraint_catalog", around.database().into()),
-                ("constraint_schema", relation.schema.name.as_str().into()),
-                ("constraint_name", name.as_str().into()),
-                ("table_catalog", around.database().into()),
-                ("table_schema", relation.schema.name.as_str().into()),
-                ("table_name", relation.name.as_str().into()),
-                ("constraint_type", "CHECK".into()),
-                ("is_deferrable", yes_no(false)),
-                ("initially_deferred", yes_no(false)),
-                ("enforced", yes_no(true)),
-            ]);
-        }
-    }
-}
-
-/// The rows of keys in `table_constraints`.
-fn key_constraints(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
-    for (relation, _, key) in snapshot.keys() {
+    let checks = snapshot
+        .relations
+        .iter()
+        .flat_map(|relation| relation.checks.iter().map(move |(name, _)| (relation, name.as_str(), "CHECK")));
+    let keys = snapshot.keys().map(|(relation, _, key)| {
         let kind = match key.kind {
             'p' => "PRIMARY KEY",
             'u' => "UNIQUE",
             _ => "FOREIGN KEY",
         };
-        rows.push([
-            ("constraint_catalog", around.database().into()),
-            ("constraint_schema", relation.schema.name.as_str().into()),
-            ("constraint_name", key.name.as_str().into()),
-            ("table_catalog", around.database().into()),
-            ("table_schema", relation.schema.name.as_str().into()),
-            ("table_name", relation.name.as_str().into()),
-            ("constraint_type", kind.into()),
-            ("is_deferrable", yes_no(false)),
-            ("initially_deferred", yes_no(false)),
-            ("enforced", yes_no(false)),
-        ]);
+        (relation, key.name.as_str(), kind)
+    });
+    for (relation, name, kind) in checks.chain(keys) {
+        rows.push(
+            constraint_cells(relation, name, around).into_iter().chain(table_cells(relation, around)).chain(
+                [
+                    ("constraint_type", kind.into()),
+                    ("is_deferrable", yes_no(false)),
+                    ("initially_deferred", yes_no(false)),
+                    ("enforced", yes_no(kind == "CHECK")),
+                ],
+            ),
+        );
     }
+}
+
+/// The cells that name a table.
+fn table_cells(relation: &RelationObject, around: &Surroundings) -> [(&'static str, Cell); 3] {
+    [
+        ("table_catalog", around.database().into()),
+        ("table_schema", relation.schema.name.as_str().into()),
+        ("table_name", relation.name.as_str().into()),
+    ]
+}
+
+/// The cells that name a constraint of a table.
+fn constraint_cells(
+    relation: &RelationObject,
+    name: &str,
+    around: &Surroundings,
+) -> [(&'static str, Cell); 3] {
+    [
+        ("constraint_catalog", around.database().into()),
+        ("constraint_schema", relation.schema.name.as_str().into()),
+        ("constraint_name", name.into()),
+    ]
 }
 
 fn key_columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
     for (relation, _, key) in snapshot.keys() {
         for (column, position) in relation.column_names(&key.columns).into_iter().zip(1..) {
-            rows.push([
-                ("constraint_catalog", around.database().into()),
-                ("constraint_schema", relation.schema.name.as_str().into()),
-                ("constraint_name", key.name.as_str().into()),
-                ("table_catalog", around.database().into()),
-                ("table_schema", relation.schema.name.as_str().into()),
-                ("table_name", relation.name.as_str().into()),
+            let names = constraint_cells(relation, &key.name, around).into_iter();
+            rows.push(names.chain(table_cells(relation, around)).chain([
                 ("column_name", column.into()),
                 ("ordinal_position", position.into()),
                 ("position_in_unique_constraint", (key.kind == 'f').then_some(position).into()),
-            ]);
+            ]));
         }
     }
 }
@@ -240,15 +230,8 @@ fn used_columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
         let (table, columns) =
             referred.as_ref().map_or((relation, &key.columns), |(table, columns)| (*table, columns));
         for column in table.column_names(columns) {
-            rows.push([
-                ("table_catalog", around.database().into()),
-                ("table_schema", table.schema.name.as_str().into()),
-                ("table_name", table.name.as_str().into()),
-                ("column_name", column.into()),
-                ("constraint_catalog", around.database().into()),
-                ("constraint_schema", relation.schema.name.as_str().into()),
-                ("constraint_name", key.name.as_str().into()),
-            ]);
+            let names = constraint_cells(relation, &key.name, around).into_iter();
+            rows.push(names.chain(table_cells(table, around)).chain([("column_name", column.into())]));
         }
     }
 }
@@ -257,29 +240,22 @@ fn foreign_keys(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
     for (relation, _, key) in snapshot.keys().filter(|(.., key)| key.kind == 'f') {
         let Some((table, columns)) = snapshot.referred(key) else { continue };
         let unique = table.keys.iter().find(|key| key.kind != 'f' && key.columns == columns);
-        rows.push([
-            ("constraint_catalog", around.database().into()),
-            ("constraint_schema", relation.schema.name.as_str().into()),
-            ("constraint_name", key.name.as_str().into()),
+        rows.push(constraint_cells(relation, &key.name, around).into_iter().chain([
             ("unique_constraint_catalog", around.database().into()),
             ("unique_constraint_schema", table.schema.name.as_str().into()),
             ("unique_constraint_name", unique.map(|key| key.name.clone()).into()),
             ("match_option", "NONE".into()),
             ("update_rule", "NO ACTION".into()),
             ("delete_rule", "NO ACTION".into()),
-        ]);
+        ]));
     }
 }
 
 fn checks(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
     for relation in &snapshot.relations {
         for (name, sql) in &relation.checks {
-            rows.push([
-                ("constraint_catalog", around.database().into()),
-                ("constraint_schema", relation.schema.name.as_str().into()),
-                ("constraint_name", name.as_str().into()),
-                ("check_clause", sql.as_str().into()),
-            ]);
+            let names = constraint_cells(relation, name, around).into_iter();
+            rows.push(names.chain([("check_clause", sql.as_str().into())]));
         }
     }
 }

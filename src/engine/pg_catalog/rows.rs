@@ -109,7 +109,8 @@ impl Rows {
     }
 
     /// Adds a row; columns that it does not name have their defaults.
-    pub fn push<const N: usize>(&mut self, mut cells: [(&str, Cell); N]) {
+    pub fn push<'a>(&mut self, cells: impl IntoIterator<Item = (&'a str, Cell)>) {
+        let mut cells: Vec<_> = cells.into_iter().collect();
         for ((name, pg_type), column) in self.relation.columns.iter().zip(&mut self.columns) {
             let given = cells.iter_mut().find(|(column, _)| column == name);
             column.push(

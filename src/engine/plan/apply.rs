@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, new_empty_array};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
@@ -220,9 +220,7 @@ impl ScalarUDFImpl for AppliedSubquery {
             values.push(value);
         }
         if values.is_empty() {
-            values.push(ScalarValue::try_from(args.return_field.data_type())?);
-            let array = ScalarValue::iter_to_array(values)?;
-            return Ok(ColumnarValue::Array(array.slice(0, 0)));
+            return Ok(ColumnarValue::Array(new_empty_array(args.return_field.data_type())));
         }
         Ok(ColumnarValue::Array(ScalarValue::iter_to_array(values)?))
     }

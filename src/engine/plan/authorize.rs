@@ -13,6 +13,7 @@ use crate::engine::access::{Actor, DefinerNode, Guard};
 use crate::engine::ddl;
 use crate::engine::plan::command::CommandNode;
 use crate::engine::plan::forecast::ForecastNode;
+use crate::engine::plan::node::extension;
 use crate::engine::plan::train::{Mode, TrainNode};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Privilege, StoredTableProvider, TableName};
@@ -82,14 +83,6 @@ impl Authorizer<'_> {
             _ => return Err(DataFusionError::NotImplemented(format!("{} is not supported", dml.op))),
         };
         Ok(self.guard.entry(&name, privilege)?)
-    }
-}
-
-/// The node of ours that a plan is, if it is one of this kind.
-fn extension<T: 'static>(plan: &LogicalPlan) -> Option<&T> {
-    match plan {
-        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<T>(),
-        _ => None,
     }
 }
 

@@ -1,5 +1,15 @@
 //! What our logical nodes have in common.
 
+use datafusion::logical_expr::LogicalPlan;
+
+/// The node of ours that a plan is, if it is one of this kind.
+pub(super) fn extension<T: 'static>(plan: &LogicalPlan) -> Option<&T> {
+    match plan {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<T>(),
+        _ => None,
+    }
+}
+
 /// Compares, hashes and orders a node by what its `identity()` returns; unequal nodes have no order.
 macro_rules! identified {
     ($node:ty) => {

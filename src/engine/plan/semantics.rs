@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, BinaryOperator, Ch
 use crate::engine::PG_TYPE;
 use crate::engine::functions::{self, Scaling};
 use crate::engine::plan::date_patterns::translate_call;
+use crate::engine::sql::array_elements;
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
 
@@ -115,9 +116,9 @@ fn typed_literals(expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
 
 /// The array that a text such as `{1,2}` is.
 fn array_of(text: &str, list: &DataType) -> Option<Expr> {
-    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    let items = inner.split(',').filter(|item| !item.is_empty()).map(|item| lit(item.trim()));
-    Some(cast(make_array(items.collect()), list.clone()))
+    let element = |text| Expr::Literal(ScalarValue::Utf8(text), None);
+    let elements = array_elements(text)?.into_iter().map(element);
+    Some(cast(make_array(elements.collect()), list.clone()))
 }
 
 /// The difference of two timestamps, a duration, is an interval too.

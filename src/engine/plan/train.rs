@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use crate::engine::access::Actor;
 use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::plan::input::{Role, TrainingInput};
-use crate::engine::plan::node::identified;
+use crate::engine::plan::node::{extension, identified};
 use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::shared::Engine;
@@ -82,12 +82,8 @@ impl TrainNode {
 
     /// True when running a plan trains and publishes a model.
     pub fn publishes(plan: &LogicalPlan) -> bool {
-        let publishes = |plan: &LogicalPlan| match plan {
-            LogicalPlan::Extension(Extension { node }) => {
-                node.as_any().downcast_ref::<Self>().is_some_and(|train| train.mode == Mode::Publish)
-            }
-            _ => false,
-        };
+        let publishes =
+            |plan: &LogicalPlan| extension::<Self>(plan).is_some_and(|train| train.mode == Mode::Publish);
         let explained = matches!(plan, LogicalPlan::Explain(_));
         !explained && plan.exists(|plan| Ok(publishes(plan))).unwrap_or(false)
     }
@@ -95,10 +91,9 @@ impl TrainNode {
     /// The TRAIN at the root of a plan, below projections of all its columns.
     pub fn at_root(plan: &LogicalPlan) -> Option<&Self> {
         match plan {
-            LogicalPlan::Extension(Extension { node }) => node.as_any().downcast_ref::<Self>(),
             LogicalPlan::Projection(p) => Self::at_root(&p.input),
             LogicalPlan::SubqueryAlias(a) => Self::at_root(&a.input),
-            _ => None,
+            plan => extension(plan),
         }
     }
 

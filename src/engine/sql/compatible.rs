@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::sql::literal::literal;
 use crate::engine::sql::parameters::cast;
-use crate::engine::sql::words::fold;
+use crate::engine::sql::words::{fold, last_word};
 
 /// Schemas of functions and types that need no schema here.
 const SYSTEM: [&str; 2] = ["pg_catalog", "information_schema"];
@@ -66,7 +66,7 @@ fn take_array_query(array: &mut Expr) {
         *array = taken(inner);
     }
     if let Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. }) = array
-        && name.0.last().and_then(|part| part.as_ident()).map(fold).as_deref() == Some("array")
+        && last_word(name).as_deref() == Some("array")
     {
         *array = Expr::Subquery(query.clone());
     }
@@ -125,13 +125,10 @@ fn rewrite(expr: &mut Expr) {
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call("timezone", vec![taken(time_zone), taken(timestamp)]);
         }
-        Expr::Subquery(query) if only_expression(query).is_some() => {
+        Expr::Subquery(query) => {
             if let Some(inner) = only_expression(query) {
                 *expr = Expr::Nested(Box::new(inner));
-            }
-        }
-        Expr::Subquery(query) => {
-            if let Some(condition) = make_scalar(query) {
+            } else if let Some(condition) = make_scalar(query) {
                 let query = Expr::Subquery(query.clone());
                 let when = ast::CaseWhen { condition, result: query };
                 *expr = case(vec![when]);
@@ -180,8 +177,7 @@ fn calls(expr: &Expr, function: &str) -> bool {
     let mut found = false;
     let _ = ast::visit_expressions(expr, |expr| {
         if let Expr::Function(call) = expr {
-            found |=
-                call.name.0.last().and_then(|part| part.as_ident()).map(fold).as_deref() == Some(function);
+            found |= last_word(&call.name).as_deref() == Some(function);
         }
         ControlFlow::<()>::Continue(())
     });
@@ -305,12 +301,12 @@ fn names_of_roles(query: &Query) -> Option<Expr> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let [table] = select.from.as_slice() else { return None };
     let TableFactor::Table { name, .. } = &table.relation else { return None };
-    let roles = name.0.last()?.as_ident().map(fold)? == "pg_roles";
+    let roles = last_word(name)? == "pg_roles";
     let Some(Expr::Function(Function { name, args: FunctionArguments::List(list), .. })) = &select.selection
     else {
         return None;
     };
-    let contained = name.0.last()?.as_ident().map(fold)? == "array_has";
+    let contained = last_word(name)? == "array_has";
     (roles && contained).then(|| plain_arguments(list).into_iter().next()).flatten()
 }
 
@@ -655,7 +651,7 @@ fn named_thing(expr: &Expr) -> Option<&'static str> {
     match expr {
         Expr::Nested(inner) => named_thing(inner),
         Expr::Function(function) => {
-            let name = function.name.0.last()?.as_ident().map(fold)?;
+            let name = last_word(&function.name)?;
             NAMED_THINGS.into_iter().find(|known| *known == name)
         }
         _ => None,
@@ -944,7 +940,7 @@ fn labels(select: &Select) -> Vec<String> {
             | TableFactor::Derived { alias: Some(alias), .. }
             | TableFactor::Function { alias: Some(alias), .. }
             | TableFactor::UNNEST { alias: Some(alias), .. } => Some(fold(&alias.name)),
-            TableFactor::Table { name, .. } => name.0.last()?.as_ident().map(fold),
+            TableFactor::Table { name, .. } => last_word(name),
             _ => None,
         })
         .collect()
@@ -983,8 +979,7 @@ fn is_aggregate(expr: &Expr) -> bool {
     let mut found = false;
     let _ = ast::visit_expressions(expr, |expr| {
         if let Expr::Function(function) = expr {
-            let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold);
-            found |= name.is_some_and(|name| NAMES.contains(&name.as_str()));
+            found |= last_word(&function.name).is_some_and(|name| NAMES.contains(&name.as_str()));
         }
         ControlFlow::<()>::Continue(())
     });
@@ -1058,7 +1053,7 @@ fn labelled(table: &ast::TableWithJoins) -> Vec<(String, ObjectName)> {
         TableFactor::Table { name, alias, args: None, .. } => {
             let label = match alias {
                 Some(alias) => fold(&alias.name),
-                None => fold(name.0.last()?.as_ident()?),
+                None => last_word(name)?,
             };
             Some((label, name.clone()))
         }

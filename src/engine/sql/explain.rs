@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use crate::engine::sql::tokens::{solid, text};
 use crate::error::{Error, Result, Subject, did_you_mean};
 
 /// Options about what PostgreSQL counts and this engine does not.
@@ -10,12 +11,7 @@ const WITHOUT_EFFECT: [&str; 7] =
 
 /// `EXPLAIN (ANALYZE, COSTS off, FORMAT JSON) …` as `EXPLAIN ANALYZE FORMAT PGJSON …`.
 pub fn plain_options(tokens: &mut Vec<TokenWithSpan>) -> Result<()> {
-    let solid: Vec<usize> = tokens
-        .iter()
-        .enumerate()
-        .filter(|(_, token)| !matches!(token.token, Token::Whitespace(_)))
-        .map(|(place, _)| place)
-        .collect();
+    let solid = solid(tokens);
     let word = |n: usize| solid.get(n).map(|place| text(&tokens[*place].token)).unwrap_or_default();
     if word(0) != "explain"
         || word(1) != "("
@@ -51,11 +47,4 @@ pub fn plain_options(tokens: &mut Vec<TokenWithSpan>) -> Result<()> {
     let plain: Vec<_> = plain.collect();
     tokens.splice(solid[1]..=solid[end], plain);
     Ok(())
-}
-
-fn text(token: &Token) -> String {
-    match token {
-        Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
-        other => other.to_string().to_lowercase(),
-    }
 }

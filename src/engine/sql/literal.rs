@@ -124,7 +124,7 @@ fn element_of(item: &Item, inner: &DataType, whole: &DataType) -> Result<Expr> {
 
 /// One element of the text of an array.
 #[derive(Debug, PartialEq)]
-pub enum Item {
+enum Item {
     /// `NULL`.
     Null,
     /// A value, without its quotes.
@@ -133,8 +133,18 @@ pub enum Item {
     List(String),
 }
 
+/// The elements of a text such as `{a,"b,c",NULL}`; `None` for NULL, an array inside as it is written.
+pub fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
+    let (items, rest) = items(text.trim())?;
+    let element = |item| match item {
+        Item::Null => None,
+        Item::Text(text) | Item::List(text) => Some(text),
+    };
+    rest.is_empty().then(|| items.into_iter().map(element).collect())
+}
+
 /// The elements of `{…}`, and what follows it.
-pub fn items(text: &str) -> Option<(Vec<Item>, &str)> {
+fn items(text: &str) -> Option<(Vec<Item>, &str)> {
     let mut rest = text.strip_prefix('{')?.trim_start();
     let mut found = vec![];
     if let Some(after) = rest.strip_prefix('}') {

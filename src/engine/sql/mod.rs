@@ -15,12 +15,13 @@ mod session;
 mod source;
 mod statement;
 mod sugar;
+mod tokens;
 mod train;
 mod words;
 
 pub use command::{CommandStatement, Commented, ModelChange, TableChange};
 pub use copy::{Copy, End};
-pub use literal::{bytea, literal};
+pub use literal::{array_elements, bytea, literal};
 pub use naming::shown;
 pub use parameters::{UNKNOWN, cast, elements_for_arrays, typed, types_in_text, with_values};
 pub use repair::repair;
@@ -31,4 +32,4 @@ pub use statement::{Body, Piece, Statement, is_complete, parse_one, split};
 pub use train::{
     CLAUSES, Item, MARK, Relation, TrainStatement, parse_text, parse_written, rows, select_from, table,
 };
-pub use words::fold;
+pub use words::{fold, last_word};

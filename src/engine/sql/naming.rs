@@ -3,12 +3,12 @@
 //! Source: PostgreSQL 15, `FigureColname` in parse_target.c.
 
 use datafusion::sql::sqlparser::ast::{
-    self, AccessExpr, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Subscript,
-    UnaryOperator, Value,
+    self, AccessExpr, DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, UnaryOperator,
+    Value,
 };
 
 use crate::engine::sql::parameters::cast;
-use crate::engine::sql::words::fold;
+use crate::engine::sql::words::{fold, last_word};
 
 /// What follows a name that another column of the same SELECT has already: results show the name before it.
 pub const TWIN: char = '\u{1}';
@@ -120,10 +120,6 @@ fn figured_query(query: &Query) -> Option<(String, bool)> {
         SelectItem::ExprWithAlias { alias, .. } => Some((shown(&fold(alias)).to_owned(), true)),
         _ => None,
     }
-}
-
-fn last_word(name: &ObjectName) -> Option<String> {
-    name.0.last()?.as_ident().map(fold)
 }
 
 /// PostgreSQL's own name of a type.

@@ -7,9 +7,8 @@ use datafusion::sql::parser::{
     CopyToSource, CopyToStatement, DFParserBuilder, ParserInput, Statement as DfStatement,
 };
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::engine::sql::command::{self, CommandStatement};
 use crate::engine::sql::dialect::ForetellDialect;
@@ -19,6 +18,7 @@ use crate::engine::sql::naming::narrow_literals;
 use crate::engine::sql::repair::repair;
 use crate::engine::sql::session::{self, SessionStatement};
 use crate::engine::sql::source::Source;
+use crate::engine::sql::tokens;
 use crate::engine::sql::train::TrainStatement;
 use crate::engine::sql::words::fold;
 use crate::error::{Error, Result, Span, Subject};
@@ -58,25 +58,14 @@ pub fn split(sql: &str) -> Result<Vec<Piece>> {
     let source = Arc::new(Source::new(sql));
     let tokens = tokenize(&source)?;
     let mut pieces = vec![];
-    let mut first: Option<usize> = None;
-    let mut last = 0;
-    let mut finish = |first: &mut Option<usize>, last: usize| {
-        if let Some(start) = first.take() {
-            pieces.push(Piece { text: sql[start..last].to_owned(), offset: start });
-        }
-    };
-    for token in &tokens {
-        match token.token {
-            Token::SemiColon => finish(&mut first, last),
-            Token::Whitespace(_) | Token::EOF => {}
-            _ => {
-                let span = source.span(token.span).unwrap_or(Span { start: last, end: sql.len() });
-                first.get_or_insert(span.start);
-                last = span.end;
-            }
-        }
+    for piece in tokens.split(|token| token.token == Token::SemiColon) {
+        let mut solid = piece.iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+        let Some(first) = solid.next() else { continue };
+        let last = solid.next_back().unwrap_or(first);
+        let start = source.offset(first.span.start).unwrap_or(0);
+        let end = source.offset(last.span.end).unwrap_or(sql.len());
+        pieces.push(Piece { text: sql[start..end].to_owned(), offset: start });
     }
-    finish(&mut first, last);
     if pieces.len() > guard::STATEMENTS_MAX {
         let message = format!("text has {} statements; the limit is {}", pieces.len(), guard::STATEMENTS_MAX);
         return Err(Error::input(Subject::Statement, message));
@@ -115,56 +104,15 @@ pub fn parse_one(piece: &Piece) -> Result<Statement> {
     let source = Arc::new(Source::new(&piece.text));
     let mut tokens = tokenize(&source)?;
     guard::check_shape(&tokens, &source)?;
-    strip_schema_of_keywords(&mut tokens);
+    tokens::strip_schema_of_keywords(&mut tokens);
     plain_options(&mut tokens)?;
-    quote_at(&mut tokens);
+    tokens::quote_at(&mut tokens);
     let dialect = ForetellDialect::new(Arc::clone(&source));
     let mut body = parse_tokens(tokens, &dialect)
         .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
     repair_body(&mut body);
     let trains = dialect.trains();
     Ok(Statement { body, trains, source })
-}
-
-/// Functions with a grammar of their own, which the parser does not know behind a schema.
-const KEYWORD_FUNCTIONS: [&str; 6] = ["substring", "position", "overlay", "trim", "extract", "coalesce"];
-
-/// Takes `pg_catalog.` away before such functions.
-fn strip_schema_of_keywords(tokens: &mut Vec<TokenWithSpan>) {
-    let word = |token: &TokenWithSpan| match &token.token {
-        Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
-        _ => String::new(),
-    };
-    let places: Vec<usize> = tokens
-        .windows(4)
-        .enumerate()
-        .filter(|(_, four)| {
-            word(&four[0]) == "pg_catalog"
-                && four[1].token == Token::Period
-                && KEYWORD_FUNCTIONS.contains(&word(&four[2]).as_str())
-                && four[3].token == Token::LParen
-        })
-        .map(|(n, _)| n)
-        .collect();
-    for place in places.into_iter().rev() {
-        tokens.drain(place..place + 2);
-    }
-}
-
-/// Quotes the name `at`, which the parser takes for the beginning of a version of the table before it.
-fn quote_at(tokens: &mut [TokenWithSpan]) {
-    let solid: Vec<usize> =
-        (0..tokens.len()).filter(|n| !matches!(tokens[*n].token, Token::Whitespace(_))).collect();
-    for pair in solid.windows(2) {
-        let next = tokens[pair[1]].token.clone();
-        if let Token::Word(word) = &mut tokens[pair[0]].token
-            && word.keyword == Keyword::AT
-            && !matches!(&next, Token::LParen)
-            && !matches!(&next, Token::Word(next) if next.keyword == Keyword::TIME)
-        {
-            *word = Word { value: "at".to_owned(), quote_style: Some('"'), keyword: Keyword::NoKeyword };
-        }
-    }
 }
 
 fn repair_body(body: &mut Body) {

@@ -1,12 +1,17 @@
 //! Words as SQL reads them, and words ahead of the parser: our clause words are contextual, never reserved.
 
-use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// An identifier as SQL reads it: folded to lower case unless quoted.
 pub fn fold(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The last part of a name, without its schema.
+pub fn last_word(name: &ObjectName) -> Option<String> {
+    name.0.last()?.as_ident().map(fold)
 }
 
 /// True when token `n` ahead is this word, unquoted.

@@ -134,6 +134,17 @@ impl Acl {
         self.grants.retain(|_, held| !held.is_empty());
     }
 
+    /// Gives rights to a role, or with `revoke` takes them.
+    pub fn change(&mut self, role: &str, privileges: &[Privilege], revoke: bool) {
+        if revoke { self.revoke(role, privileges) } else { self.grant(role, privileges) }
+    }
+
+    /// Makes a role the owner, whose rights need no grants.
+    pub fn give_to(&mut self, owner: &str) {
+        self.forget(owner);
+        self.owner = Some(owner.to_owned());
+    }
+
     /// Takes everything from a role that is to go.
     pub fn forget(&mut self, role: &str) {
         self.grants.remove(role);

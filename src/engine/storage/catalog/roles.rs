@@ -116,11 +116,7 @@ impl Catalog {
         self.update(move |contents| {
             contents.ensure_grantee(&role)?;
             for target in &targets {
-                let acl = contents.acl_mut(target)?;
-                match revoke {
-                    true => acl.revoke(&role, &privileges),
-                    false => acl.grant(&role, &privileges),
-                }
+                contents.acl_mut(target)?.change(&role, &privileges, revoke);
             }
             Ok(())
         })
@@ -132,9 +128,7 @@ impl Catalog {
         let owner = owner.to_owned();
         self.update(move |contents| {
             contents.role_mut(&owner)?;
-            let acl = contents.acl_mut(&target)?;
-            acl.forget(&owner);
-            acl.owner = Some(owner);
+            contents.acl_mut(&target)?.give_to(&owner);
             Ok(())
         })
         .await
