@@ -66,6 +66,10 @@ pub enum Subject {
     Cursor,
     /// A transaction or savepoint.
     Transaction,
+    /// A sequence.
+    Sequence,
+    /// An index.
+    Index,
     /// A role or its password.
     Role,
     /// The connection and its protocol.

@@ -14,7 +14,7 @@ use crate::engine::activity::{Activity, SessionActivity};
 use crate::engine::pg_catalog::SnapshotCache;
 use crate::engine::registry::ModelRegistry;
 use crate::engine::runtime::Runtimes;
-use crate::engine::session::Session;
+use crate::engine::session::{self, Session};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Access, Catalog, Role};
 use crate::error::{Error, ErrorKind, Result, Subject};
@@ -79,7 +79,7 @@ impl Database {
             runtimes: Runtimes::new(threads)?,
             trainings: Arc::default(),
             activity: Activity::default(),
-            environment,
+            template: session::template(&environment),
             snapshots: SnapshotCache::default(),
             threads,
             path: path.to_owned(),

@@ -9,8 +9,9 @@ use datafusion::catalog::{
 };
 use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionConfig;
 
 use crate::engine::access::{Actor, DefinerNode, Guard, Rights};
 use crate::engine::external;
@@ -52,29 +53,51 @@ pub trait ViewPlanner: Send + Sync {
 }
 
 impl Schemas {
-    /// The schemas of a database.
-    pub fn new(engine: Arc<Engine>, around: Surroundings) -> Self {
-        Self { engine, around }
-    }
-
     fn rights(&self) -> Option<Rights> {
         self.around.actor.rights(&self.engine.catalog).ok()
     }
 }
 
-/// The state of a session in which names are looked up with the rights of `actor`.
-pub fn state_as(state: &SessionState, actor: &Arc<Actor>) -> SessionState {
-    let catalog = state.catalog_list().catalog(CATALOG);
-    let Some(schemas) = catalog.as_ref().and_then(|catalog| catalog.downcast_ref::<Schemas>()) else {
-        return state.clone();
-    };
-    let around = Surroundings { actor: Arc::clone(actor), ..schemas.around.clone() };
-    let list = MemoryCatalogProviderList::new();
-    list.register_catalog(CATALOG.to_owned(), Arc::new(Schemas::new(Arc::clone(&schemas.engine), around)));
-    SessionStateBuilder::new_from_existing(state.clone())
-        .with_config(state.config().clone().with_extension(Arc::clone(actor)))
-        .with_catalog_list(Arc::new(list))
-        .build()
+/// What makes the state of a session out of the template that all have in common.
+#[derive(Debug, Clone)]
+pub struct SessionParts {
+    /// Settings of DataFusion, and what planning finds in them.
+    pub config: SessionConfig,
+    around: Surroundings,
+    catalogs: Arc<dyn CatalogProviderList>,
+}
+
+impl SessionParts {
+    /// The parts of a session.
+    pub fn new(config: SessionConfig, around: Surroundings) -> Self {
+        let catalogs = Arc::new(MemoryCatalogProviderList::new());
+        let schemas = Schemas { engine: Arc::clone(&around.engine), around: around.clone() };
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(schemas));
+        Self { config, around, catalogs }
+    }
+
+    /// Those of the session for another actor: names are looked up with its rights.
+    pub fn acting_as(&self, actor: &Arc<Actor>) -> Self {
+        let around = Surroundings { actor: Arc::clone(actor), ..self.around.clone() };
+        let mut config = self.config.clone();
+        config.set_extension(Arc::clone(actor));
+        config.options_mut().extensions.insert(around.clone());
+        Self::new(config, around)
+    }
+
+    /// Whose rights count.
+    pub fn actor(&self) -> &Arc<Actor> {
+        &self.around.actor
+    }
+
+    /// A state for planning and running; its functions are copied, so that one for each statement is enough.
+    pub fn state(&self) -> SessionState {
+        let mut state = self.around.engine.template.clone();
+        *state.config_mut() = self.config.clone();
+        state.register_catalog_list(Arc::clone(&self.catalogs));
+        state.mark_start_execution();
+        state
+    }
 }
 
 impl fmt::Debug for Schemas {
@@ -189,6 +212,13 @@ impl SchemaProvider for StoredSchema {
                 let input = planner.plan_view(&name, &view.sql, &definer).await?;
                 let plan = DefinerNode { view: Some(name), owner, input }.into_plan();
                 Arc::new(ViewTable::new(plan, Some(view.sql.clone())))
+            }
+            Entry::Sequence(_) => {
+                let message = format!("{name} is a sequence: it has no rows");
+                let error = crate::error::Error::input(crate::error::Subject::Sequence, message);
+                return Err(error
+                    .with_hint(format!("SELECT nextval('{name}') takes its next number"))
+                    .into());
             }
             Entry::External(table) => {
                 let planner = self.around.planner.upgrade().ok_or_else(gone)?;

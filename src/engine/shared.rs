@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionState;
 
 use crate::engine::activity::Activity;
 use crate::engine::pg_catalog::SnapshotCache;
@@ -25,10 +25,10 @@ pub struct Engine {
     pub trainings: Arc<Trainings>,
     /// Sessions of a server.
     pub activity: Activity,
-    /// Memory pool, object stores and caches of DataFusion.
-    pub environment: Arc<RuntimeEnv>,
     /// What PostgreSQL's catalogue tells, as it last stood.
     pub snapshots: SnapshotCache,
+    /// What a session's state is a copy of: functions and planners, without settings and catalog.
+    pub template: SessionState,
     /// Threads for queries.
     pub threads: usize,
     /// The directory.

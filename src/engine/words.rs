@@ -133,7 +133,8 @@ pub(super) fn table_names(engine: &Engine) -> Vec<String> {
         crate::engine::system::TABLES.iter().map(|table| format!("ml.{table}")).collect();
     for (schema, entries) in engine.catalog.contents().iter().flat_map(|c| &c.schemas) {
         let prefix = if schema == DEFAULT_SCHEMA { String::new() } else { format!("{schema}.") };
-        names.extend(entries.entries.keys().map(|name| format!("{prefix}{name}")));
+        let tables = entries.entries.iter().filter(|(_, entry)| !matches!(entry, Entry::Sequence(_)));
+        names.extend(tables.map(|(name, _)| format!("{prefix}{name}")));
     }
     names.sort();
     names
@@ -154,7 +155,7 @@ impl Words {
                 Entry::External(t) => {
                     columns.extend(t.schema.iter().flat_map(|s| s.fields()).map(|f| f.name().clone()));
                 }
-                Entry::View(_) => {}
+                Entry::View(_) | Entry::Sequence(_) => {}
             }
         }
         let table_functions = TABLE_FUNCTIONS.iter().map(|f| f.name.to_owned());

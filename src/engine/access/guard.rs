@@ -53,6 +53,11 @@ impl Guard {
         }
     }
 
+    /// Fails unless the role owns the table of an index.
+    pub fn owner_of_index(&self, name: &TableName) -> Result<()> {
+        self.contents.index(name).map_or(Ok(()), |table| self.owner_of_entry(&table))
+    }
+
     /// What the name stands for, when the role may know of it; `None` when there is nothing of that name.
     fn visible(&self, name: &TableName) -> Result<Option<&Entry>> {
         match self.find(name)? {

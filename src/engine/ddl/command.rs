@@ -13,10 +13,11 @@ use crate::engine::query::{ClientCopy, QueryContext, Tag};
 use crate::engine::shared::Engine;
 use crate::engine::sql::ModelChange;
 use crate::engine::storage::{
-    AclTarget, ColumnDefinition, ExternalTable, IfExists, Privilege, TableDefinition, TableName, View,
+    AclTarget, ColumnDefinition, ExternalTable, IfExists, Key, Privilege, Sequence, TableDefinition,
+    TableName, View,
 };
 use crate::engine::temporary::TemporaryTables;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// One change; names are resolved and everything that can be checked without doing it is checked.
 #[derive(Debug, Clone)]
@@ -31,6 +32,16 @@ pub enum Command {
     CreateExternal { name: TableName, table: ExternalTable, if_exists: IfExists },
     /// CREATE VIEW.
     CreateView { name: TableName, view: View, replace: bool },
+    /// CREATE SEQUENCE.
+    CreateSequence { name: TableName, sequence: Sequence, if_not_exists: bool },
+    /// CREATE INDEX.
+    CreateIndex { table: TableName, key: Key, if_not_exists: bool },
+    /// DROP INDEX.
+    DropIndexes { names: Vec<TableName>, if_exists: bool },
+    /// CREATE EXTENSION.
+    CreateExtension { name: String, if_not_exists: bool },
+    /// DROP SEQUENCE.
+    DropSequences { names: Vec<TableName>, if_exists: bool },
     /// CREATE SCHEMA.
     CreateSchema { name: String, if_not_exists: bool },
     /// DROP TABLE, of a stored or an external table.
@@ -54,6 +65,8 @@ pub enum Command {
     RenameTable { from: TableName, to: TableName },
     /// COMMENT ON TABLE or COLUMN.
     CommentTable { table: TableName, column: Option<String>, text: Option<String> },
+    /// COMMENT ON CONSTRAINT.
+    CommentConstraint { table: TableName, constraint: String, text: Option<String> },
     /// VACUUM.
     Vacuum { table: TableName, retain_hours: Option<u64> },
     /// OPTIMIZE.
@@ -105,6 +118,11 @@ impl Command {
             Self::DropTemporary { .. } => "DROP TABLE",
             Self::CreateExternal { .. } => "CREATE EXTERNAL TABLE",
             Self::CreateView { .. } => "CREATE VIEW",
+            Self::CreateSequence { .. } => "CREATE SEQUENCE",
+            Self::CreateIndex { .. } => "CREATE INDEX",
+            Self::DropIndexes { .. } => "DROP INDEX",
+            Self::CreateExtension { .. } => "CREATE EXTENSION",
+            Self::DropSequences { .. } => "DROP SEQUENCE",
             Self::CreateSchema { .. } => "CREATE SCHEMA",
             Self::DropTable { .. } => "DROP TABLE",
             Self::DropView { .. } => "DROP VIEW",
@@ -113,7 +131,9 @@ impl Command {
             | Self::DropColumn { .. }
             | Self::RenameColumn { .. }
             | Self::RenameTable { .. } => "ALTER TABLE",
-            Self::CommentTable { .. } | Self::CommentModel { .. } => "COMMENT",
+            Self::CommentTable { .. } | Self::CommentModel { .. } | Self::CommentConstraint { .. } => {
+                "COMMENT"
+            }
             Self::Vacuum { .. } => "VACUUM",
             Self::Optimize { .. } => "OPTIMIZE",
             Self::DropModel { .. } => "DROP MODEL",
@@ -140,6 +160,17 @@ impl Command {
     }
 }
 
+/// CREATE EXTENSION: there are none, which scripts that only ask for one to be there may go on without.
+fn extension(name: &str, if_not_exists: bool, query: &QueryContext) -> Result<()> {
+    let message = format!("extension \"{name}\" is not available");
+    if !if_not_exists {
+        let hint = "what Foretell can do needs no extension";
+        return Err(Error::unsupported(message).with_hint(hint));
+    }
+    query.warn(message);
+    Ok(())
+}
+
 /// Carries a command out and says how many rows it stored.
 pub async fn run(
     engine: &Arc<Engine>,
@@ -161,6 +192,26 @@ pub async fn run(
             table::create_external(engine, &name, table, if_exists, query).await?;
         }
         Command::CreateView { name, view, replace } => catalog.create_view(&name, view, replace).await?,
+        Command::CreateSequence { name, sequence, if_not_exists } => {
+            let created = catalog.create_sequence(&name, sequence, if_not_exists).await?;
+            table::notice_skipped(created, query, || format!("sequence {name} already exists, skipping"));
+        }
+        Command::CreateIndex { table, key, if_not_exists } => {
+            table::create_index(engine, &table, key, if_not_exists, query).await?;
+        }
+        Command::DropIndexes { names, if_exists } => {
+            for name in &names {
+                let dropped = catalog.drop_index(name, if_exists).await?;
+                table::notice_skipped(dropped, query, || format!("index {name} does not exist, skipping"));
+            }
+        }
+        Command::CreateExtension { name, if_not_exists } => extension(&name, if_not_exists, query)?,
+        Command::DropSequences { names, if_exists } => {
+            for name in &names {
+                let dropped = catalog.drop_sequence(name, if_exists).await?;
+                table::notice_skipped(dropped, query, || format!("sequence {name} does not exist, skipping"));
+            }
+        }
         Command::CreateSchema { name, if_not_exists } => {
             table::create_schema(engine, &name, if_not_exists, query).await?
         }
@@ -190,6 +241,9 @@ pub async fn run(
         Command::RenameTable { from, to } => catalog.rename_table(&from, &to).await?,
         Command::CommentTable { table, column, text } => {
             catalog.set_comment(&table, column.as_deref(), text).await?;
+        }
+        Command::CommentConstraint { table, constraint, text } => {
+            catalog.comment_constraint(&table, &constraint, text).await?;
         }
         Command::Vacuum { table, retain_hours } => table::vacuum(engine, &table, retain_hours, query).await?,
         Command::Optimize { table, cluster_by } => {

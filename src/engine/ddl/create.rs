@@ -18,6 +18,7 @@ use crate::engine::access::{Actor, FileAccess};
 use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::keys::take_keys;
 use crate::engine::ddl::names::{object_name, table_name};
+use crate::engine::ddl::sequence::take_serials;
 use crate::engine::external;
 use crate::engine::sql::{fold, shown};
 use crate::engine::storage::{
@@ -111,6 +112,7 @@ fn check_column_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
 /// CREATE TABLE and CREATE TABLE AS: constraints are read here, types and defaults by DataFusion.
 pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> Result<Lowered> {
     let keys = take_keys(&mut table)?;
+    let serials = take_serials(&mut table)?;
     let checks = take_checks(&mut table)?;
     let defaults = column_texts(&table)?;
     let comments = take_comments(&mut table);
@@ -125,6 +127,11 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
     let schema: &Schema = input.schema().as_arrow();
     check_column_names(schema.fields().iter().map(|f| f.name().as_str()))?;
     if temporary {
+        if let Some(serial) = serials.first() {
+            let message =
+                format!("column {} of a temporary table has no sequence: give it numbers", serial.column);
+            return Err(Error::unsupported(message));
+        }
         if let Some(key) = keys.first() {
             return Err(Error::unsupported(format!(
                 "temporary tables have no keys: {} is not supported",
@@ -137,6 +144,7 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
         if with_query { TableDefinition::from_query(schema)? } else { declared(schema, &defaults) };
     definition.checks = checks;
     definition.keys = keys;
+    definition.serials = serials;
     definition.owner = Actor::of(state).role();
     for (column, comment) in definition.columns.iter_mut().zip(comments) {
         column.comment = comment;

@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{self, ColumnOption, Ident, TableConstraint};
 
+use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::names::object_name;
 use crate::engine::sql::{fold, last_word};
 use crate::engine::storage::{Key, KeyKind};
@@ -51,16 +52,36 @@ fn declared_key(
     })
 }
 
-/// A key that stands behind the columns.
-fn table_key(table: &str, constraint: &TableConstraint) -> Result<Option<Key>> {
-    let indexed = |columns: &[ast::IndexColumn]| -> Result<Vec<String>> {
-        let name = |column: &ast::IndexColumn| match &column.column.expr {
+fn indexed(columns: &[ast::IndexColumn]) -> Result<Vec<String>> {
+    let name =
+        |column: &ast::IndexColumn| match &column.column.expr {
             ast::Expr::Identifier(name) => Ok(fold(name)),
             other => Err(Error::unsupported(format!("a key of {other} is not supported"))
                 .with_hint("keys are of columns")),
         };
-        columns.iter().map(name).collect()
-    };
+    columns.iter().map(name).collect()
+}
+
+/// CREATE INDEX.
+pub fn create_index(index: &ast::CreateIndex) -> Result<Lowered> {
+    if index.predicate.is_some() {
+        return Err(Error::unsupported("an index of some rows is not supported: leave WHERE away"));
+    }
+    let table = object_name(&index.table_name)?;
+    let kind = if index.unique { KeyKind::UniqueIndex } else { KeyKind::Index };
+    let name = index.name.as_ref().and_then(|name| name.0.last()?.as_ident());
+    let key = key(&table.table, name, kind, &indexed(&index.columns)?, None);
+    Ok(Command::CreateIndex { table, key, if_not_exists: index.if_not_exists }.into())
+}
+
+/// DROP INDEX.
+pub fn drop_indexes(names: &[ast::ObjectName], if_exists: bool) -> Result<Lowered> {
+    let names = names.iter().map(object_name).collect::<Result<_>>()?;
+    Ok(Command::DropIndexes { names, if_exists }.into())
+}
+
+/// A key that stands behind the columns.
+fn table_key(table: &str, constraint: &TableConstraint) -> Result<Option<Key>> {
     Ok(match constraint {
         TableConstraint::PrimaryKey(primary) => {
             let columns = indexed(&primary.columns)?;
@@ -96,6 +117,7 @@ fn key(
         KeyKind::Primary => format!("{table}_pkey"),
         KeyKind::Unique => format!("{table}_{}_key", columns.join("_")),
         KeyKind::Foreign => format!("{table}_{}_fkey", columns.join("_")),
+        KeyKind::Index | KeyKind::UniqueIndex => format!("{table}_{}_idx", columns.join("_")),
     };
     Key { name: name.map_or_else(own, fold), kind, columns: columns.to_vec(), references }
 }

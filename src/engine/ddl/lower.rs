@@ -13,9 +13,10 @@ use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::copy::{copy_from, copy_to};
 use crate::engine::ddl::create::{added_column, create_external};
 use crate::engine::ddl::names::{object_name, table_name};
-use crate::engine::ddl::role;
+use crate::engine::ddl::{role, sequence};
 use crate::engine::shared::Engine;
 use crate::engine::sql::{CommandStatement, Commented, Copy, End, TableChange, fold};
+use crate::engine::storage::Acl;
 use crate::engine::temporary::{TEMPORARY_SCHEMA, TemporaryTables};
 use crate::error::{Error, Result};
 
@@ -68,11 +69,28 @@ pub async fn lower_command(
             Commented::Table(name) => {
                 Command::CommentTable { table: object_name(&name)?, column: None, text }
             }
+            Commented::Constraint(table, constraint) => Command::CommentConstraint {
+                table: object_name(&table)?,
+                constraint: fold(&constraint),
+                text,
+            },
             Commented::Column(table, column) => {
                 Command::CommentTable { table: object_name(&table)?, column: Some(fold(&column)), text }
             }
         },
         CommandStatement::CancelTraining(job) => Command::CancelTraining { job, actor: Actor::of(state) },
+        CommandStatement::CreateSequence { name, data_type, options, if_not_exists } => {
+            let mut sequence = sequence::declared(data_type.as_ref(), &options)?;
+            sequence.acl = Acl::of_owner(Actor::of(state).role());
+            Command::CreateSequence { name: object_name(&name)?, sequence, if_not_exists }
+        }
+        CommandStatement::CreateExtension { name, if_not_exists } => {
+            Command::CreateExtension { name: fold(&name), if_not_exists }
+        }
+        CommandStatement::DropSequences { names, if_exists } => {
+            let names = names.iter().map(object_name).collect::<Result<_>>()?;
+            Command::DropSequences { names, if_exists }
+        }
         CommandStatement::Role(statement) => role::lower(engine, statement)?,
         CommandStatement::Copy(copy) => return lower_copy(engine, state, copy).await,
         CommandStatement::Vacuum { table, retain_hours } => {

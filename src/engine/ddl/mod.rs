@@ -10,9 +10,11 @@ mod model;
 mod names;
 mod rights;
 mod role;
+mod sequence;
 mod table;
 
 pub use command::{Command, Lowered, run};
 pub use create::{create_table, create_view};
+pub use keys::{create_index, drop_indexes};
 pub use lower::{lower, lower_command};
-pub use names::table_name;
+pub use names::{object_name, table_name};

@@ -12,8 +12,8 @@ use crate::error::{Error, Result, Subject};
 pub fn table_name(reference: &TableReference) -> Result<TableName> {
     let schema = reference.schema().unwrap_or(DEFAULT_SCHEMA);
     if reference.catalog().is_some_and(|c| c != CATALOG) {
-        let message = format!("{reference}: there is one catalog, {CATALOG}");
-        return Err(Error::not_found(Subject::Schema, message));
+        let message = format!("{reference}: other databases cannot be reached");
+        return Err(Error::unsupported(message).with_hint("write the schema and the name: public.sales"));
     }
     if schema == SYSTEM_SCHEMA || schema == "information_schema" {
         let message = format!("{reference} belongs to the system and cannot be changed");

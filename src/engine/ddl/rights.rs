@@ -15,6 +15,11 @@ impl Command {
                 replaces(guard, *if_exists == IfExists::Replace, name)
             }
             Self::CreateView { name, replace, .. } => replaces(guard, *replace, name),
+            Self::CreateExtension { .. } => Ok(()),
+            Self::CreateIndex { table, .. } => guard.owner_of_entry(table),
+            Self::DropIndexes { names, .. } => names.iter().try_for_each(|name| guard.owner_of_index(name)),
+            Self::CreateSequence { name, .. } => guard.create_in(&name.schema),
+            Self::DropSequences { names, .. } => names.iter().try_for_each(|name| guard.owner_of_entry(name)),
             Self::CreateSchema { .. } => guard.superuser("create schemas"),
             Self::DropSchema { name, .. } => guard.owner_of_schema(name),
             Self::DropTable { name, .. } | Self::DropView { name, .. } => guard.owner_of_entry(name),
@@ -22,6 +27,7 @@ impl Command {
             | Self::DropColumn { table, .. }
             | Self::RenameColumn { table, .. }
             | Self::CommentTable { table, .. }
+            | Self::CommentConstraint { table, .. }
             | Self::Vacuum { table, .. }
             | Self::Optimize { table, .. } => guard.owner_of_entry(table),
             Self::RenameTable { from, to } => {

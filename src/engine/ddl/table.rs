@@ -13,7 +13,7 @@ use futures::StreamExt;
 use crate::engine::query::QueryContext;
 use crate::engine::schemas::{FORECASTS, SYSTEM_SCHEMA};
 use crate::engine::shared::Engine;
-use crate::engine::storage::{Entry, ExternalTable, IfExists, TableDefinition, TableName};
+use crate::engine::storage::{Entry, ExternalTable, IfExists, Key, KeyKind, TableDefinition, TableName};
 use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -44,6 +44,28 @@ pub async fn create(
     }
     notice_skipped(created.created, query, || format!("table {name} already exists, skipping"));
     Ok(created.rows)
+}
+
+/// CREATE INDEX: tools are told of it, rows are found by the bounds that files keep.
+pub async fn create_index(
+    engine: &Engine,
+    table: &TableName,
+    key: Key,
+    if_not_exists: bool,
+    query: &QueryContext,
+) -> Result<()> {
+    let (name, kind) = (key.name.clone(), key.kind);
+    let created = engine.catalog.create_index(table, key, if_not_exists).await?;
+    notice_skipped(created, query, || format!("index {name} already exists, skipping"));
+    if created && kind == KeyKind::UniqueIndex {
+        query.warn(format!("keys are kept for tools, rows are not checked against them: {name}"));
+    } else if created {
+        query.notice(format!(
+            "index {name} is kept for tools, queries do not use it; \
+             OPTIMIZE {table} CLUSTER BY (…) sorts the rows by columns"
+        ));
+    }
+    Ok(())
 }
 
 /// CREATE TEMPORARY TABLE, with all of `rows` if given.

@@ -4,9 +4,10 @@ use super::rows::Cell;
 use super::snapshot::{OWNER_OID, RelationObject};
 use super::udf::{Call, Function};
 use super::{privileges, procedure_name, procedure_oid, types};
+use crate::engine::access::Guard;
 use crate::engine::activity::SessionActivity;
 use crate::engine::settings::VERSION_TEXT;
-use crate::engine::storage::Privilege;
+use crate::engine::storage::{Privilege, TableName, split_name};
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
 
 type Value = Result<Cell>;
@@ -80,8 +81,11 @@ pub const FUNCTIONS: &[Function] = &[
         let oid = call.int(0).unwrap_or(0);
         let system =
             || super::relations::of_schema("pg_catalog").any(|relation| i64::from(relation.oid) == oid);
-        let own = call.snapshot().relation(oid as u32);
-        Ok(own.map_or_else(system, |relation| relation.schema.name == "public").into())
+        let snapshot = call.snapshot();
+        let sequence = || snapshot.sequences.iter().find(|object| i64::from(object.oid) == oid);
+        let schema = snapshot.relation(oid as u32).map(|relation| &relation.schema);
+        let schema = schema.or_else(|| sequence().map(|object| &object.schema));
+        Ok(schema.map_or_else(system, |schema| schema.name == "public").into())
     }),
     function("pg_type_is_visible", "bool", yes),
     function("pg_function_is_visible", "bool", yes),
@@ -135,7 +139,17 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_get_function_identity_arguments", "text", nothing),
     function("pg_get_function_arg_default", "text", null),
     function("pg_get_function_result", "text", |_| Ok("record".into())),
-    function("pg_get_serial_sequence", "text", null),
+    function("pg_get_serial_sequence", "text", serial_sequence),
+    function("nextval", "int8", |call| {
+        let name = sequence_named(call)?;
+        Ok(call.engine().catalog.next_values(&name, 1)?.first().copied().into())
+    }),
+    function("setval", "int8", |call| {
+        let name = sequence_named(call)?;
+        let value = call.int(1).unwrap_or(0);
+        call.engine().catalog.set_value(&name, value, call.len() < 3 || call.bool(2))?;
+        Ok(value.into())
+    }),
     function("pg_relation_is_publishable", "bool", no),
     function("pg_relation_is_updatable", "int4", zero),
     function("pg_column_is_updatable", "bool", no),
@@ -341,7 +355,9 @@ fn index_text(call: &Call<'_>) -> Value {
 fn description(call: &Call<'_>, column: i64) -> Cell {
     let Some(oid) = call.int(0) else { return Cell::Null };
     let snapshot = call.snapshot();
-    let Some(relation) = snapshot.relation(oid as u32) else { return Cell::Null };
+    let Some(relation) = snapshot.relation(oid as u32) else {
+        return snapshot.constraint_comment(oid as u32).map(str::to_owned).into();
+    };
     match column {
         0 => relation.comment.clone().into(),
         n => {
@@ -375,31 +391,36 @@ fn last_part(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// Schema and name of a text such as `public."Sales"`; spaces around the point do not count.
-pub fn split_name(text: &str) -> (Option<String>, String) {
-    let (mut parts, mut current, mut quoted, mut spaces) = (vec![], String::new(), false, 0);
-    for c in text.trim().chars() {
-        match c {
-            c if quoted && c != '"' => current.push(c),
-            c if c.is_whitespace() => spaces += 1,
-            '.' => parts.push(std::mem::take(&mut current)),
-            '"' => quoted = !quoted,
-            c => {
-                current.extend(std::iter::repeat_n(' ', if current.is_empty() { 0 } else { spaces }));
-                current.extend(c.to_lowercase());
-            }
-        }
-        if !c.is_whitespace() {
-            spaces = 0;
-        }
-    }
-    (parts.pop(), current)
+/// The sequence that an argument names, when whoever asks may take its numbers.
+fn sequence_named(call: &Call<'_>) -> Result<TableName> {
+    let by_number = |oid: i64| {
+        let found = call.snapshot().sequences.iter().find(|object| i64::from(object.oid) == oid);
+        found.map(|object| TableName::new(&object.schema.name, &object.name))
+    };
+    let name = match call.int(0) {
+        Some(oid) => by_number(oid).unwrap_or_else(|| TableName::public(oid.to_string())),
+        None => TableName::written(&call.text(0).unwrap_or_default()),
+    };
+    Guard::new(call.engine(), &call.around().actor)?.entry(&name, Privilege::Usage)?;
+    Ok(name)
+}
+
+fn serial_sequence(call: &Call<'_>) -> Value {
+    let Some(relation) = call.relation(0)? else { return Ok(Cell::Null) };
+    let wanted = call.text(1).unwrap_or_default();
+    let column = relation.columns.iter().find(|column| column.name == wanted);
+    let found = column.and_then(|column| call.snapshot().sequence_of(&relation, column.number));
+    let written = |schema: &str, name: &str| format!("{}.{}", identifier(schema), identifier(name));
+    Ok(found.map(|object| written(&object.schema.name, &object.name)).into())
 }
 
 fn relation_oid(call: &Call<'_>, name: &str) -> Option<u32> {
     let (schema, name) = split_name(name);
     let snapshot = call.snapshot();
-    let own = |schema: &str| snapshot.relation_named(schema, &name).map(|relation| relation.oid);
+    let sequence = |schema: &str| snapshot.sequence_named(schema, &name).map(|object| object.oid);
+    let own = |schema: &str| {
+        snapshot.relation_named(schema, &name).map(|relation| relation.oid).or_else(|| sequence(schema))
+    };
     let system = |schema: &str| super::relations::find(schema, &name).map(|relation| relation.oid);
     match schema.as_deref() {
         Some(schema) => own(schema).or_else(|| system(schema)),

@@ -1,7 +1,7 @@
 //! The rows of `information_schema`, from a snapshot; relations that are not here have none.
 
 use super::rows::{Cell, Rows};
-use super::snapshot::{ColumnObject, RelationObject, Snapshot, type_of_field};
+use super::snapshot::{ColumnObject, RelationObject, SequenceObject, Snapshot, type_of, type_of_field};
 use super::{Surroundings, types};
 use crate::engine::storage::{PUBLIC, Privilege};
 
@@ -10,6 +10,7 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
     match name {
         "tables" => tables(rows, snapshot, around),
         "columns" => columns(rows, snapshot, around),
+        "sequences" => sequences(rows, snapshot, around),
         "schemata" => schemata(rows, snapshot, around),
         "views" => views(rows, snapshot, around),
         "table_constraints" => constraints(rows, snapshot, around),
@@ -79,10 +80,34 @@ fn tables(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
     }
 }
 
+fn sequences(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
+    for object in snapshot.sequences.iter().filter(|object| !object.sequence.identity) {
+        let sequence = &object.sequence;
+        let (oid, _) = type_of(&sequence.data_type);
+        let bits = types::by_oid(oid).map_or(64, |found| i64::from(found.length) * 8);
+        rows.push([
+            ("sequence_catalog", around.database().into()),
+            ("sequence_schema", object.schema.name.as_str().into()),
+            ("sequence_name", object.name.as_str().into()),
+            ("data_type", types::format_type(oid, None).into()),
+            ("numeric_precision", bits.into()),
+            ("numeric_precision_radix", 2_i64.into()),
+            ("numeric_scale", 0_i64.into()),
+            ("start_value", sequence.start.to_string().into()),
+            ("minimum_value", sequence.min.to_string().into()),
+            ("maximum_value", sequence.max.to_string().into()),
+            ("increment", sequence.increment.to_string().into()),
+            ("cycle_option", yes_no(false)),
+        ]);
+    }
+}
+
 fn columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
     for relation in &snapshot.relations {
         for (column, position) in relation.columns.iter().zip(1..) {
-            push_column(rows, relation, column, position, around);
+            let identity =
+                snapshot.sequence_of(relation, column.number).filter(|object| object.sequence.identity);
+            push_column(rows, relation, column, position, around, identity);
         }
     }
 }
@@ -93,6 +118,7 @@ fn push_column(
     column: &ColumnObject,
     position: i32,
     around: &Surroundings,
+    identity: Option<&SequenceObject>,
 ) {
     let (oid, modifier) = type_of_field(&column.field);
     let found = types::by_oid(oid);
@@ -117,7 +143,7 @@ fn push_column(
         ("table_name", relation.name.as_str().into()),
         ("column_name", column.name.as_str().into()),
         ("ordinal_position", position.into()),
-        ("column_default", column.default_sql.clone().into()),
+        ("column_default", column.default_sql.clone().filter(|_| identity.is_none()).into()),
         ("is_nullable", yes_no(!column.required)),
         ("data_type", data_type.into()),
         ("character_maximum_length", (oid == 1043 && modifier > 4).then_some(modifier - 4).into()),
@@ -131,7 +157,12 @@ fn push_column(
         ("udt_name", found.map_or("text", |t| t.name).into()),
         ("dtd_identifier", position.to_string().into()),
         ("is_self_referencing", yes_no(false)),
-        ("is_identity", yes_no(false)),
+        ("is_identity", yes_no(identity.is_some())),
+        ("identity_generation", identity.map(|_| "BY DEFAULT").into()),
+        ("identity_start", identity.map(|object| object.sequence.start.to_string()).into()),
+        ("identity_increment", identity.map(|object| object.sequence.increment.to_string()).into()),
+        ("identity_maximum", identity.map(|object| object.sequence.max.to_string()).into()),
+        ("identity_minimum", identity.map(|object| object.sequence.min.to_string()).into()),
         ("identity_cycle", yes_no(false)),
         ("is_generated", "NEVER".into()),
         ("is_updatable", yes_no(relation.kind == 'r')),
@@ -167,7 +198,7 @@ fn constraints(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
         .relations
         .iter()
         .flat_map(|relation| relation.checks.iter().map(move |(name, _)| (relation, name.as_str(), "CHECK")));
-    let keys = snapshot.keys().map(|(relation, _, key)| {
+    let keys = snapshot.constraints().map(|(relation, _, key)| {
         let kind = match key.kind {
             'p' => "PRIMARY KEY",
             'u' => "UNIQUE",
@@ -212,7 +243,7 @@ fn constraint_cells(
 }
 
 fn key_columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
-    for (relation, _, key) in snapshot.keys() {
+    for (relation, _, key) in snapshot.constraints() {
         for (column, position) in relation.column_names(&key.columns).into_iter().zip(1..) {
             let names = constraint_cells(relation, &key.name, around).into_iter();
             rows.push(names.chain(table_cells(relation, around)).chain([
@@ -225,7 +256,7 @@ fn key_columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
 }
 
 fn used_columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
-    for (relation, _, key) in snapshot.keys() {
+    for (relation, _, key) in snapshot.constraints() {
         let referred = snapshot.referred(key);
         let (table, columns) =
             referred.as_ref().map_or((relation, &key.columns), |(table, columns)| (*table, columns));
@@ -237,7 +268,7 @@ fn used_columns(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
 }
 
 fn foreign_keys(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
-    for (relation, _, key) in snapshot.keys().filter(|(.., key)| key.kind == 'f') {
+    for (relation, _, key) in snapshot.constraints().filter(|(.., key)| key.kind == 'f') {
         let Some((table, columns)) = snapshot.referred(key) else { continue };
         let unique = table.keys.iter().find(|key| key.kind != 'f' && key.columns == columns);
         rows.push(constraint_cells(relation, &key.name, around).into_iter().chain([

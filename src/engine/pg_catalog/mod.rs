@@ -12,23 +12,31 @@ mod tables;
 mod types;
 mod udf;
 
+use std::any::Any;
+use std::fmt;
 use std::sync::{Arc, Weak};
 
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 
 use crate::engine::access::{Actor, Rights};
 use crate::engine::activity::SessionActivity;
 use crate::engine::schemas::ViewPlanner;
 use crate::engine::settings::SharedVariables;
+use crate::engine::shared::Engine;
 use crate::engine::temporary::TemporaryTables;
+use crate::error::{Error, Result, Subject};
 
 use procedures::{procedure_name, procedure_oid};
 pub use provider::{CatalogSchema, SnapshotCache};
 pub use udf::all as functions;
 
-/// What the catalogue tells of the session that asks.
+/// What the catalogue tells of the session that asks; functions find it in the session's settings.
 #[derive(Clone)]
 pub struct Surroundings {
+    /// The database.
+    pub engine: Arc<Engine>,
     /// The settings.
     pub variables: SharedVariables,
     /// The session.
@@ -41,7 +49,45 @@ pub struct Surroundings {
     pub client: Option<Arc<SessionActivity>>,
 }
 
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Surroundings")
+    }
+}
+
+impl ConfigExtension for Surroundings {
+    const PREFIX: &'static str = "surroundings";
+}
+
+impl ExtensionOptions for Surroundings {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, _: &str) -> DfResult<()> {
+        let message = format!("no setting surroundings.{key}");
+        Err(Error::not_found(Subject::Option, message).into())
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        vec![]
+    }
+}
+
 impl Surroundings {
+    /// Those of the session whose settings these are.
+    pub fn of(options: &ConfigOptions) -> Result<&Self> {
+        options.extensions.get::<Self>().ok_or_else(|| Error::internal("the session is gone"))
+    }
+
     /// The number of the session.
     pub fn pid(&self) -> i64 {
         self.client.as_ref().map_or_else(|| i64::from(std::process::id()), |client| i64::from(client.pid))

@@ -1,10 +1,9 @@
 //! `has_table_privilege` and its like: what a role may do, asked in SQL.
 
-use super::functions::split_name;
 use super::rows::Cell;
 use super::udf::Call;
 use crate::engine::access::Rights;
-use crate::engine::storage::{Acl, Privilege};
+use crate::engine::storage::{Acl, Privilege, split_name};
 use crate::error::{Error, Result, Subject};
 
 /// `has_table_privilege([role,] table, rights)`.

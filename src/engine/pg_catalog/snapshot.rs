@@ -1,6 +1,7 @@
 //! Everything that the catalogue tells, as it stands at one moment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
 
@@ -9,7 +10,8 @@ use crate::engine::access::Rights;
 use crate::engine::schemas::{FORECASTS, SYSTEM_SCHEMA};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{
-    Acl, AclKind, Contents, DEFAULT_SCHEMA, Entry, Key, KeyKind, PUBLIC, Privilege, Table, TableName,
+    Acl, AclKind, Contents, DEFAULT_SCHEMA, Entry, Key, KeyKind, PUBLIC, Privilege, Sequence, Table,
+    TableName,
 };
 use crate::engine::system;
 use crate::error::{Result, identifier};
@@ -78,10 +80,27 @@ pub struct RelationObject {
     pub checks: Vec<(String, String)>,
     /// Keys.
     pub keys: Vec<KeyObject>,
+    /// Comments on checks and keys, by their names.
+    pub constraint_comments: BTreeMap<String, String>,
     /// Rows, when they were counted.
     pub rows: Option<u64>,
     /// Its owner and what was granted on it.
     pub acl: Acl,
+}
+
+/// A sequence.
+#[derive(Debug, Clone)]
+pub struct SequenceObject {
+    /// Number.
+    pub oid: u32,
+    /// Its schema.
+    pub schema: SchemaObject,
+    /// Name.
+    pub name: String,
+    /// Bounds, step and owner.
+    pub sequence: Arc<Sequence>,
+    /// Numbers of the table and column that it goes with.
+    pub of: Option<(u32, i32)>,
 }
 
 /// A key of a table.
@@ -89,7 +108,7 @@ pub struct RelationObject {
 pub struct KeyObject {
     /// Name.
     pub name: String,
-    /// `p` primary, `u` unique, `f` foreign.
+    /// `p` primary, `u` unique, `f` foreign; `i` index, `x` unique index.
     pub kind: char,
     /// Numbers of its columns.
     pub columns: Vec<i32>,
@@ -119,7 +138,8 @@ impl RelationObject {
         let columns = self.column_names(&key.columns).iter().map(|name| identifier(name)).collect::<Vec<_>>();
         let table = format!("{}.{}", identifier(&self.schema.name), identifier(&self.name));
         let name = identifier(&key.name);
-        format!("CREATE UNIQUE INDEX {name} ON {table} USING btree ({})", columns.join(", "))
+        let unique = if key.kind == 'i' { "" } else { "UNIQUE " };
+        format!("CREATE {unique}INDEX {name} ON {table} USING btree ({})", columns.join(", "))
     }
 
     /// SQL's text of a key.
@@ -197,6 +217,8 @@ pub struct Snapshot {
     pub schemas: Vec<SchemaObject>,
     /// Tables and views.
     pub relations: Vec<RelationObject>,
+    /// Sequences.
+    pub sequences: Vec<SequenceObject>,
     /// Roles, by name.
     pub roles: Vec<RoleObject>,
 }
@@ -210,6 +232,12 @@ impl Snapshot {
             for (name, entry) in &stored.entries {
                 let name = TableName::new(schema, name);
                 let object = snapshot.schema(schema).cloned();
+                if let Entry::Sequence(found) = entry {
+                    let oid = contents.oids.entry(&name, entry);
+                    let made = |schema| sequence(&contents, schema, oid, &name, found);
+                    snapshot.sequences.extend(object.map(made));
+                    continue;
+                }
                 let rows = engine.catalog.known_row_count(&name);
                 snapshot
                     .relations
@@ -240,9 +268,36 @@ impl Snapshot {
     pub fn visible_to(&self, rights: &Rights) -> Self {
         let mut visible = self.clone();
         visible.relations.retain(|relation| rights.sees(&relation.acl));
+        visible.sequences.retain(|object| rights.sees(&object.sequence.acl));
         let used: BTreeSet<u32> = visible.relations.iter().map(|relation| relation.schema.oid).collect();
         visible.schemas.retain(|schema| rights.sees(&schema.acl) || used.contains(&schema.oid));
         visible
+    }
+
+    /// Numbers and comments of checks and keys that have one.
+    pub fn constraint_comments(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.relations.iter().flat_map(|relation| {
+            let checks =
+                relation.checks.iter().enumerate().map(|(n, (name, _))| (relation.check_oid(n), name));
+            let keys = relation.keys.iter().enumerate().map(|(n, key)| (relation.key_oid(n), &key.name));
+            let comment = |(oid, name)| Some((oid, relation.constraint_comments.get(name)?.as_str()));
+            checks.chain(keys).filter_map(comment)
+        })
+    }
+
+    /// The comment on the check or key of this number.
+    pub fn constraint_comment(&self, oid: u32) -> Option<&str> {
+        self.constraint_comments().find(|(number, _)| *number == oid).map(|(_, text)| text)
+    }
+
+    /// The sequence of this name.
+    pub fn sequence_named(&self, schema: &str, name: &str) -> Option<&SequenceObject> {
+        self.sequences.iter().find(|object| object.name == name && object.schema.name == schema)
+    }
+
+    /// The sequence of a column.
+    pub fn sequence_of(&self, relation: &RelationObject, column: i32) -> Option<&SequenceObject> {
+        self.sequences.iter().find(|object| object.of == Some((relation.oid, column)))
     }
 
     /// The keys of all tables, with their numbers.
@@ -250,6 +305,11 @@ impl Snapshot {
         self.relations.iter().flat_map(|relation| {
             relation.keys.iter().enumerate().map(move |(number, key)| (relation, number, key))
         })
+    }
+
+    /// The keys that are constraints.
+    pub fn constraints(&self) -> impl Iterator<Item = (&RelationObject, usize, &KeyObject)> {
+        self.keys().filter(|(.., key)| matches!(key.kind, 'p' | 'u' | 'f'))
     }
 
     /// The table and the numbers of the columns that a key points at; those of its primary key where none are named.
@@ -336,6 +396,26 @@ fn roles(contents: &Contents) -> Vec<RoleObject> {
     roles
 }
 
+fn sequence(
+    contents: &Contents,
+    schema: SchemaObject,
+    oid: u32,
+    name: &TableName,
+    found: &Arc<Sequence>,
+) -> SequenceObject {
+    let of = found.owned_by.as_ref().and_then(|(id, column)| {
+        let (owner, entry, table) = contents.schemas.iter().find_map(|(schema, contents)| {
+            contents.entries.iter().find_map(|(name, entry)| match entry {
+                Entry::Table(table) if table.id == *id => Some((TableName::new(schema, name), entry, table)),
+                _ => None,
+            })
+        })?;
+        let number = table.columns.iter().position(|c| c.stored_name == *column)?;
+        Some((contents.oids.entry(&owner, entry), i32::try_from(number + 1).ok()?))
+    });
+    SequenceObject { oid, schema, name: name.table.clone(), sequence: Arc::clone(found), of }
+}
+
 fn relation(
     contents: &Contents,
     schema: SchemaObject,
@@ -368,6 +448,7 @@ fn relation(
                 definition: None,
                 checks: table.checks.iter().map(|check| (check.name.clone(), check.sql.clone())).collect(),
                 keys: table.keys.iter().map(|key| key_object(table, key)).collect(),
+                constraint_comments: table.constraint_comments.clone(),
                 rows,
                 acl,
             }
@@ -383,6 +464,7 @@ fn relation(
                 view(oid, schema, name.table.clone(), fields.collect(), None, table.comment.clone());
             RelationObject { kind: 'f', acl, ..columns }
         }
+        Entry::Sequence(_) => view(oid, schema, name.table.clone(), vec![], None, None),
     }
 }
 
@@ -413,6 +495,7 @@ fn view(
         definition,
         checks: vec![],
         keys: vec![],
+        constraint_comments: BTreeMap::new(),
         rows: None,
         acl: Acl::default(),
     }
@@ -427,6 +510,8 @@ fn key_object(table: &Table, key: &Key) -> KeyObject {
         KeyKind::Primary => 'p',
         KeyKind::Unique => 'u',
         KeyKind::Foreign => 'f',
+        KeyKind::Index => 'i',
+        KeyKind::UniqueIndex => 'x',
     };
     let columns = key.columns.iter().map(number).collect();
     KeyObject { name: key.name.clone(), kind, columns, references: key.references.clone() }
@@ -447,7 +532,8 @@ pub fn type_of_field(field: &Field) -> (u32, i32) {
     marked.unwrap_or_else(|| type_of(field.data_type()))
 }
 
-fn type_of(data_type: &DataType) -> (u32, i32) {
+/// The number of a type in pg_type and its modifier.
+pub fn type_of(data_type: &DataType) -> (u32, i32) {
     let plain = |oid| (oid, -1);
     match data_type {
         DataType::Boolean => plain(16),

@@ -3,7 +3,7 @@
 use super::relations::{self, Relation};
 use super::rows::{Cell, Rows};
 use super::snapshot::{
-    ColumnObject, KeyObject, OWNER_OID, RelationObject, RoleObject, Snapshot, type_of_field,
+    ColumnObject, KeyObject, OWNER_OID, RelationObject, RoleObject, Snapshot, type_of, type_of_field,
 };
 use super::{Surroundings, procedures, types};
 use crate::engine::shared::Engine;
@@ -11,6 +11,9 @@ use crate::engine::storage::{Acl, AclKind};
 
 /// The table of files in pg_class's catalog itself: `d.classoid`.
 const PG_CLASS: u32 = 1259;
+
+/// The database: the first number that PostgreSQL gives to one that a user makes.
+const DATABASE_OID: u32 = 16_384;
 
 /// The role that owns everything.
 fn owner() -> Cell {
@@ -35,6 +38,9 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
             keys(rows, snapshot);
         }
         "pg_index" => indexes(rows, snapshot),
+        "pg_sequence" => sequence_bounds(rows, snapshot),
+        "pg_sequences" => sequences(rows, snapshot),
+        "pg_depend" => dependencies(rows, snapshot),
         "pg_indexes" => index_texts(rows, snapshot),
         "pg_description" => descriptions(rows, snapshot, around),
         "pg_prepared_statements" => prepared(rows, around),
@@ -125,6 +131,20 @@ fn classes(rows: &mut Rows, snapshot: &Snapshot) {
             ("relreplident", "n".into()),
         ]);
     }
+    for object in &snapshot.sequences {
+        rows.push([
+            ("oid", object.oid.into()),
+            ("relname", object.name.as_str().into()),
+            ("relnamespace", object.schema.oid.into()),
+            ("relowner", snapshot.owner(&object.sequence.acl).0.into()),
+            ("reltuples", 1.0.into()),
+            ("relkind", "S".into()),
+            ("relpersistence", "p".into()),
+            ("relnatts", 3_i64.into()),
+            ("relispopulated", true.into()),
+            ("relreplident", "n".into()),
+        ]);
+    }
     for (relation, schema) in system_relations() {
         rows.push([
             ("oid", relation.oid.into()),
@@ -145,7 +165,8 @@ fn attributes(rows: &mut Rows, snapshot: &Snapshot) {
     for relation in &snapshot.relations {
         for column in &relation.columns {
             let (oid, modifier) = type_of_field(&column.field);
-            attribute(rows, relation.oid, column.number, &column.name, (oid, modifier), Some(column));
+            let told = identity(snapshot, relation, column);
+            attribute(rows, relation.oid, column.number, &column.name, (oid, modifier), Some((column, told)));
         }
     }
     for (relation, _) in system_relations() {
@@ -162,7 +183,7 @@ fn attribute(
     number: i32,
     name: &str,
     (oid, modifier): (u32, i32),
-    column: Option<&ColumnObject>,
+    column: Option<(&ColumnObject, bool)>,
 ) {
     let found = types::by_oid(oid);
     let collation = if matches!(oid, 19 | 25 | 1042 | 1043) { 100_i64 } else { 0 };
@@ -179,16 +200,72 @@ fn attribute(
         ("attbyval", found.is_some_and(|t| matches!(t.length, 1 | 2 | 4 | 8)).into()),
         ("attalign", "i".into()),
         ("attstorage", if found.is_some_and(|t| t.length > 0) { "p" } else { "x" }.into()),
-        ("attnotnull", column.is_some_and(|c| c.required).into()),
-        ("atthasdef", column.is_some_and(|c| c.default_sql.is_some()).into()),
+        ("attnotnull", column.is_some_and(|(c, _)| c.required).into()),
+        ("atthasdef", column.is_some_and(|(c, identity)| c.default_sql.is_some() && !identity).into()),
+        ("attidentity", if column.is_some_and(|(_, identity)| identity) { "d" } else { "" }.into()),
         ("attislocal", true.into()),
         ("attcollation", collation.into()),
     ]);
 }
 
+/// True for columns that are GENERATED AS IDENTITY.
+fn identity(snapshot: &Snapshot, relation: &RelationObject, column: &ColumnObject) -> bool {
+    snapshot.sequence_of(relation, column.number).is_some_and(|object| object.sequence.identity)
+}
+
+fn sequence_bounds(rows: &mut Rows, snapshot: &Snapshot) {
+    for object in &snapshot.sequences {
+        let sequence = &object.sequence;
+        rows.push([
+            ("seqrelid", object.oid.into()),
+            ("seqtypid", type_of(&sequence.data_type).0.into()),
+            ("seqstart", sequence.start.into()),
+            ("seqincrement", sequence.increment.into()),
+            ("seqmax", sequence.max.into()),
+            ("seqmin", sequence.min.into()),
+            ("seqcache", 1_i64.into()),
+            ("seqcycle", false.into()),
+        ]);
+    }
+}
+
+fn sequences(rows: &mut Rows, snapshot: &Snapshot) {
+    for object in &snapshot.sequences {
+        let sequence = &object.sequence;
+        rows.push([
+            ("schemaname", object.schema.name.as_str().into()),
+            ("sequencename", object.name.as_str().into()),
+            ("sequenceowner", snapshot.owner(&sequence.acl).1.into()),
+            ("data_type", type_of(&sequence.data_type).0.into()),
+            ("start_value", sequence.start.into()),
+            ("min_value", sequence.min.into()),
+            ("max_value", sequence.max.into()),
+            ("increment_by", sequence.increment.into()),
+            ("cycle", false.into()),
+            ("cache_size", 1_i64.into()),
+        ]);
+    }
+}
+
+/// The sequences of columns: with `a` for SERIAL and `i` for identities.
+fn dependencies(rows: &mut Rows, snapshot: &Snapshot) {
+    for object in &snapshot.sequences {
+        let Some((table, column)) = object.of else { continue };
+        rows.push([
+            ("classid", PG_CLASS.into()),
+            ("objid", object.oid.into()),
+            ("objsubid", 0_i64.into()),
+            ("refclassid", PG_CLASS.into()),
+            ("refobjid", table.into()),
+            ("refobjsubid", column.into()),
+            ("deptype", if object.sequence.identity { "i" } else { "a" }.into()),
+        ]);
+    }
+}
+
 fn defaults(rows: &mut Rows, snapshot: &Snapshot) {
     for (relation, column) in columns(snapshot) {
-        if let Some(sql) = &column.default_sql {
+        if let Some(sql) = column.default_sql.as_ref().filter(|_| !identity(snapshot, relation, column)) {
             rows.push([
                 ("oid", relation.default_oid(column).into()),
                 ("adrelid", relation.oid.into()),
@@ -227,7 +304,7 @@ fn constraints(rows: &mut Rows, snapshot: &Snapshot) {
 }
 
 fn keys(rows: &mut Rows, snapshot: &Snapshot) {
-    for (relation, number, key) in snapshot.keys() {
+    for (relation, number, key) in snapshot.constraints() {
         let referred = snapshot.referred(key);
         let (confrelid, confkey) = match &referred {
             Some((table, columns)) => (table.oid, Cell::Ints(wide(columns))),
@@ -270,7 +347,7 @@ fn indexes(rows: &mut Rows, snapshot: &Snapshot) {
             ("indrelid", relation.oid.into()),
             ("indnatts", (count as i64).into()),
             ("indnkeyatts", (count as i64).into()),
-            ("indisunique", true.into()),
+            ("indisunique", (key.kind != 'i').into()),
             ("indisprimary", (key.kind == 'p').into()),
             ("indimmediate", true.into()),
             ("indisvalid", true.into()),
@@ -315,12 +392,16 @@ fn cursors(rows: &mut Rows, around: &Surroundings) {
     }
 }
 
-/// The table of functions in pg_class.
+/// The tables of functions and of constraints in pg_class.
 const PG_PROC: u32 = 1255;
+const PG_CONSTRAINT: u32 = 2606;
 
 fn descriptions(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
     for (oid, text) in procedures::descriptions(around) {
         rows.push([("objoid", oid.into()), ("classoid", PG_PROC.into()), ("description", text.into())]);
+    }
+    for (oid, text) in snapshot.constraint_comments() {
+        rows.push([("objoid", oid.into()), ("classoid", PG_CONSTRAINT.into()), ("description", text.into())]);
     }
     let mut push = |relation: &RelationObject, number: i32, text: &Option<String>| {
         if let Some(text) = text {
@@ -338,7 +419,7 @@ fn descriptions(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
 
 fn databases(rows: &mut Rows, around: &Surroundings) {
     rows.push([
-        ("oid", 5_i64.into()),
+        ("oid", DATABASE_OID.into()),
         ("datname", around.database().into()),
         ("datdba", owner()),
         ("encoding", 6_i64.into()),
@@ -458,7 +539,7 @@ fn activity(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings, engine:
         let told = |text: &str| if open { Cell::from(text) } else { Cell::Null };
         let role = snapshot.roles.iter().find(|role| role.name == session.role);
         rows.push([
-            ("datid", 5_i64.into()),
+            ("datid", DATABASE_OID.into()),
             ("datname", around.database().into()),
             ("pid", session.pid.into()),
             ("usesysid", role.map(|role| role.oid).into()),
@@ -483,7 +564,7 @@ fn trainings(rows: &mut Rows, around: &Surroundings, engine: &Engine) {
         let progress = &training.progress;
         rows.push([
             ("pid", around.pid().into()),
-            ("datid", 5_i64.into()),
+            ("datid", DATABASE_OID.into()),
             ("datname", around.database().into()),
             ("job", (training.job as i64).into()),
             ("model", training.model.as_str().into()),

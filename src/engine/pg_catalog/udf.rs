@@ -39,7 +39,6 @@ pub struct Function {
 pub struct Call<'a> {
     arguments: Vec<Cell>,
     around: &'a Surroundings,
-    engine: &'a Arc<Engine>,
     snapshot: &'a OnceCell<Arc<Snapshot>>,
 }
 
@@ -107,7 +106,8 @@ impl Call<'_> {
     pub fn snapshot(&self) -> &Snapshot {
         self.snapshot.get_or_init(|| {
             let made = tokio::task::block_in_place(|| {
-                tokio::runtime::Handle::current().block_on(provider::snapshot(self.engine, self.around))
+                tokio::runtime::Handle::current()
+                    .block_on(provider::snapshot(&self.around.engine, self.around))
             });
             made.unwrap_or_default()
         })
@@ -120,7 +120,7 @@ impl Call<'_> {
             return Ok(snapshot.relation(oid as u32).cloned());
         }
         let Some(text) = self.text(n) else { return Ok(None) };
-        let (schema, name) = super::functions::split_name(&text);
+        let (schema, name) = crate::engine::storage::split_name(&text);
         Ok(snapshot.relation_named(schema.as_deref().unwrap_or("public"), &name).cloned())
     }
 
@@ -131,7 +131,7 @@ impl Call<'_> {
 
     /// The database.
     pub fn engine(&self) -> &Arc<Engine> {
-        self.engine
+        &self.around.engine
     }
 
     /// The settings of the session.
@@ -157,18 +157,16 @@ impl Call<'_> {
     /// The rights of a role by its name, or of whoever acts.
     pub fn rights(&self, role: Option<&str>) -> Result<Rights> {
         match role {
-            Some(role) => Ok(Rights::of(Some(role), &*self.engine.catalog.contents()?)),
-            None => self.around.actor.rights(&self.engine.catalog),
+            Some(role) => Ok(Rights::of(Some(role), &*self.engine().catalog.contents()?)),
+            None => self.around.actor.rights(&self.engine().catalog),
         }
     }
 }
 
-/// A function with the session that it asks.
+/// A function; it asks the session in whose settings it runs.
 struct CatalogFunction {
     function: &'static Function,
     signature: Signature,
-    around: Surroundings,
-    engine: Arc<Engine>,
 }
 
 impl std::fmt::Debug for CatalogFunction {
@@ -192,20 +190,15 @@ impl Hash for CatalogFunction {
 }
 
 /// What must happen when a statement runs, once for each row, and not while it is planned.
-const ACTIONS: [&str; 3] = ["set_config", "pg_cancel_backend", "pg_terminate_backend"];
+const ACTIONS: [&str; 5] = ["set_config", "pg_cancel_backend", "pg_terminate_backend", "nextval", "setval"];
 
-/// All of them for a session.
-pub fn all<'a>(engine: &'a Arc<Engine>, around: &'a Surroundings) -> impl Iterator<Item = ScalarUDF> + 'a {
+/// All of them.
+pub fn all() -> impl Iterator<Item = ScalarUDF> {
     FUNCTIONS.iter().map(|function| {
         let any = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
         let volatility =
             if ACTIONS.contains(&function.name) { Volatility::Volatile } else { Volatility::Stable };
-        ScalarUDF::new_from_impl(CatalogFunction {
-            function,
-            signature: Signature::one_of(any, volatility),
-            around: around.clone(),
-            engine: Arc::clone(engine),
-        })
+        ScalarUDF::new_from_impl(CatalogFunction { function, signature: Signature::one_of(any, volatility) })
     })
 }
 
@@ -227,12 +220,13 @@ impl ScalarUDFImpl for CatalogFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let constant = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+        let action = self.signature.volatility == Volatility::Volatile;
+        let constant = !action && args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let arrays =
             args.args.iter().map(|value| value.clone().into_array(rows)).collect::<DfResult<Vec<_>>>()?;
         let columns = arrays.iter().map(cells).collect::<DfResult<Vec<_>>>()?;
-        let snapshot = OnceCell::new();
+        let (around, snapshot) = (Surroundings::of(&args.config_options)?, OnceCell::new());
         let mut values = Vec::with_capacity(rows);
         for row in 0..rows {
             let arguments: Vec<Cell> = columns.iter().map(|column| column[row].clone()).collect();
@@ -240,7 +234,7 @@ impl ScalarUDFImpl for CatalogFunction {
                 values.push(Cell::Null);
                 continue;
             }
-            let call = Call { arguments, around: &self.around, engine: &self.engine, snapshot: &snapshot };
+            let call = Call { arguments, around, snapshot: &snapshot };
             values.push((self.function.value)(&call)?);
         }
         let field: &Field = args.return_field.as_ref();

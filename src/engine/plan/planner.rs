@@ -24,26 +24,19 @@ use crate::error::{Error, ErrorKind, Subject};
 
 /// Plans our nodes and guards UPDATE and DELETE.
 #[derive(Debug)]
-pub struct ForetellPlanner {
-    engine: Arc<Engine>,
-}
+pub struct ForetellPlanner;
 
 impl ForetellPlanner {
-    /// A planner for statements on this database.
-    pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
-    }
-
     /// Fails unless the rows that a statement changes are those of a stored table.
-    fn ensure_changeable(&self, dml: &DmlStatement) -> Result<()> {
+    fn ensure_changeable(engine: &Engine, dml: &DmlStatement) -> Result<()> {
         let name = ddl::table_name(&dml.table_name)?;
-        let (kind, hint) = match self.engine.catalog.find(&name)? {
+        let (kind, hint) = match engine.catalog.find(&name)? {
             Some(Entry::View(_)) => ("a view", "change the tables that it reads".to_owned()),
             Some(Entry::External(_)) => (
                 "an external table",
                 format!("CREATE TABLE other AS SELECT * FROM {name} makes a table that can be changed"),
             ),
-            Some(Entry::Table(_)) | None => return Ok(()),
+            Some(Entry::Table(_) | Entry::Sequence(_)) | None => return Ok(()),
         };
         let message = format!("{name} is {kind}: it can only be read");
         Err(Error::new(ErrorKind::Unsupported, Subject::Table, message).with_hint(hint).into())
@@ -57,11 +50,12 @@ impl QueryPlanner for ForetellPlanner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let nodes: Arc<dyn ExtensionPlanner + Send + Sync> =
-            Arc::new(Nodes { engine: Arc::clone(&self.engine) });
+        let engine = session.config().get_extension::<Engine>();
+        let engine = engine.ok_or_else(|| Error::internal("the session has no database"))?;
+        let nodes: Arc<dyn ExtensionPlanner + Send + Sync> = Arc::new(Nodes { engine: Arc::clone(&engine) });
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![nodes]);
         if let LogicalPlan::Dml(dml) = inner(plan) {
-            self.ensure_changeable(dml)?;
+            Self::ensure_changeable(&engine, dml)?;
             if let Guarded::Nothing = dml_guard::check(dml)? {
                 let nothing = with_inner(plan, dml_guard::nothing()?);
                 return planner.create_physical_plan(&nothing, session).await;

@@ -182,9 +182,10 @@ impl ForetellRelations {
             }
             bounds.push(context.sql_to_expr(expr, &DFSchema::empty())?);
         }
-        let functions = self.scope.session.table_functions();
+        let session = self.scope.session.state();
+        let functions = session.table_functions();
         let Some(function) = functions.get("generate_series") else { return Ok(None) };
-        let arguments = TableFunctionArgs::new(&bounds, self.scope.session.as_ref());
+        let arguments = TableFunctionArgs::new(&bounds, &session);
         let provider = function.create_table_provider_with_args(arguments)?;
         let told = FieldMetadata::from(BTreeMap::from([(PG_TYPE.to_owned(), "int4".to_owned())]));
         let scan = LogicalPlanBuilder::scan("generate_series", provider_as_source(provider), None)?;
@@ -287,6 +288,10 @@ impl RelationPlanner for ForetellRelations {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
         let original = |relation| Ok(RelationPlanning::Original(Box::new(relation)));
+        if let Some((values, alias)) = values_of(&relation) {
+            let plan = plan_values(values, context)?;
+            return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.cloned()))));
+        }
         let TableFactor::Table { name, alias, args, version, .. } = &relation else {
             return original(relation);
         };
@@ -318,6 +323,27 @@ impl RelationPlanner for ForetellRelations {
             None => original(relation),
         }
     }
+}
+
+/// The rows and the alias of `(VALUES …) AS alias`.
+fn values_of(relation: &TableFactor) -> Option<(&ast::Values, Option<&ast::TableAlias>)> {
+    let TableFactor::Derived { lateral: false, subquery, alias, .. } = relation else { return None };
+    let plain = subquery.with.is_none() && subquery.order_by.is_none() && subquery.limit_clause.is_none();
+    match subquery.body.as_ref() {
+        ast::SetExpr::Values(values) if plain && subquery.fetch.is_none() => Some((values, alias.as_ref())),
+        _ => None,
+    }
+}
+
+/// DataFusion takes VALUES anywhere in an INSERT for the rows of its table.
+fn plan_values(values: &ast::Values, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    let nothing = DFSchema::empty();
+    let mut rows = Vec::with_capacity(values.rows.len());
+    for row in &values.rows {
+        let cells = row.content.iter().map(|cell| context.sql_to_expr(cell.clone(), &nothing));
+        rows.push(cells.collect::<Result<Vec<_>>>()?);
+    }
+    LogicalPlanBuilder::values(rows)?.build()
 }
 
 /// True for a whole number that is written out and fits four bytes.

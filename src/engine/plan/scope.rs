@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::error::Result;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
@@ -12,7 +12,7 @@ use crate::engine::access::{Actor, DefinerNode, Guard};
 use crate::engine::plan::relation::ForetellRelations;
 use crate::engine::query::QueryContext;
 use crate::engine::registry::Model;
-use crate::engine::schemas::state_as;
+use crate::engine::schemas::SessionParts;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{Source, TrainStatement, repair};
 use crate::engine::storage::{Privilege, TableName};
@@ -29,20 +29,18 @@ pub struct Scope {
     pub trains: Arc<Vec<Arc<TrainStatement>>>,
     /// The text.
     pub source: Arc<Source>,
-    /// The session's state, without this statement.
-    pub session: Arc<SessionState>,
+    /// The session, without this statement.
+    pub session: Arc<SessionParts>,
 }
 
 impl Scope {
     /// The session's state for planning and running this statement.
     pub fn state(&self) -> SessionState {
-        let session = self.session.as_ref().clone();
-        let mut config = session.config().clone();
-        config.set_extension(Arc::clone(&self.query));
-        SessionStateBuilder::new_from_existing(session)
-            .with_config(config)
-            .with_relation_planners(vec![Arc::new(ForetellRelations::new(self.clone()))])
-            .build()
+        let mut state = self.session.state();
+        state.config_mut().set_extension(Arc::clone(&self.query));
+        let relations = Arc::new(ForetellRelations::new(self.clone()));
+        state.register_relation_planner(relations).expect("a session takes planners of relations");
+        state
     }
 
     /// The model, or an error that says when the name is a table's.
@@ -60,12 +58,12 @@ impl Scope {
 
     /// The checks of whoever acts.
     pub fn guard(&self) -> OurResult<Guard> {
-        Guard::new(&self.engine, &Actor::of(&self.session))
+        Guard::new(&self.engine, self.session.actor())
     }
 
     /// Plans a query that someone else wrote, whose rights then count; call it on a query thread.
     pub fn plan_as(&self, owner: Option<String>, query: ast::Query) -> Result<LogicalPlan> {
-        let session = state_as(&self.session, &Arc::new(Actor::new(owner.clone())));
+        let session = self.session.acting_as(&Arc::new(Actor::new(owner.clone())));
         let input = Self { session: Arc::new(session), ..self.clone() }.plan_query(query)?;
         Ok(DefinerNode { view: None, owner, input }.into_plan())
     }

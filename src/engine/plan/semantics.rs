@@ -14,7 +14,9 @@ use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, BinaryOperator, CharacterLength};
+use datafusion::sql::sqlparser::ast::{
+    self, ArrayElemTypeDef, BinaryOperator, CharacterLength, ExactNumberInfo,
+};
 
 use crate::engine::PG_TYPE;
 use crate::engine::functions::{self, Scaling};
@@ -51,8 +53,11 @@ impl ExprPlanner for Semantics {
 /// Types that are stored as text, and that clients are told.
 impl TypePlanner for Semantics {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
-        use ast::DataType::{CharVarying, CharacterVarying, Custom, Varchar};
+        use ast::DataType::{CharVarying, CharacterVarying, Custom, Float, Varchar};
         let mark = match sql_type {
+            // DataFusion takes FLOAT for REAL.
+            Float(ExactNumberInfo::Precision(..=24)) => return Ok(Some(unmarked(DataType::Float32))),
+            Float(_) => return Ok(Some(unmarked(DataType::Float64))),
             Varchar(length) | CharVarying(length) | CharacterVarying(length) => match length {
                 Some(CharacterLength::IntegerLength { length, .. }) => format!("varchar({length})"),
                 _ => "varchar".to_owned(),
@@ -75,6 +80,10 @@ impl TypePlanner for Semantics {
         };
         Ok(Some(marked(DataType::Utf8View, &mark)))
     }
+}
+
+fn unmarked(data_type: DataType) -> FieldRef {
+    Arc::new(Field::new("", data_type, true))
 }
 
 /// A type that clients are told another one of.

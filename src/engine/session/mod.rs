@@ -1,32 +1,36 @@
 //! One connection: its settings, its prepared statements, and the path of every statement.
 
 mod cursors;
+mod defaults;
 mod explained;
 mod prepared;
 mod returning;
 mod statements;
 mod transaction;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{
     Analyze, ColumnarValue, DdlStatement, Explain, LogicalPlan, ScalarFunctionArgs, WriteOp,
 };
 use datafusion::physical_plan::execute_stream;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
+use self::defaults::with_defaults;
 use crate::engine::PG_TYPE;
 use crate::engine::access::{Actor, FileAccess};
 use crate::engine::activity::SessionActivity;
@@ -39,7 +43,7 @@ use crate::engine::plan::{
     marks, wants_apply, with_applied_subqueries, with_distinct_outer_keys, with_not_exists,
 };
 use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Tag};
-use crate::engine::schemas::{CATALOG, Schemas, ViewPlanner, state_as};
+use crate::engine::schemas::{CATALOG, SessionParts, ViewPlanner};
 use crate::engine::settings::SharedVariables;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{self, Body, Piece, Source, Statement};
@@ -68,13 +72,13 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Session({})", self.inner.context.session_id())
+        write!(f, "Session({})", self.inner.actor.role().unwrap_or_default())
     }
 }
 
 struct Inner {
     engine: Arc<Engine>,
-    context: SessionContext,
+    parts: RwLock<SessionParts>,
     variables: SharedVariables,
     actor: Arc<Actor>,
     transaction: Transaction,
@@ -101,28 +105,25 @@ impl Session {
         let actor = Arc::new(actor);
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let variables = SharedVariables::default();
-            let context = SessionContext::new_with_state(new_state(&engine, variables.clone()));
             let planner: Weak<dyn ViewPlanner> = Weak::<Inner>::clone(weak);
             let temporary = Arc::new(TemporaryTables::default());
-            let state = context.state_ref();
-            let mut writing = state.write();
-            writing.config_mut().set_extension(Arc::clone(&temporary));
-            writing.config_mut().set_extension(Arc::clone(&actor));
-            if let Some((_, files)) = client {
-                writing.config_mut().set_extension(Arc::clone(files));
-            }
-            drop(writing);
             let around = Surroundings {
+                engine: Arc::clone(&engine),
                 variables: variables.clone(),
                 planner,
-                temporary,
+                temporary: Arc::clone(&temporary),
                 actor: Arc::clone(&actor),
                 client: client.map(|(client, _)| Arc::clone(client)),
             };
-            pg_catalog::functions(&engine, &around).for_each(|function| context.register_udf(function));
-            context.register_catalog(CATALOG, Arc::new(Schemas::new(Arc::clone(&engine), around)));
+            let mut config = new_config(&engine, &around);
+            config.set_extension(temporary);
+            config.set_extension(Arc::clone(&actor));
+            if let Some((_, files)) = client {
+                config.set_extension(Arc::clone(files));
+            }
+            let parts = RwLock::new(SessionParts::new(config, around));
             let (transaction, kept) = (Transaction::default(), Mutex::default());
-            Inner { engine, context, variables, actor, transaction, kept }
+            Inner { engine, parts, variables, actor, transaction, kept }
         });
         Self { inner }
     }
@@ -228,8 +229,8 @@ impl Session {
 
     /// The names of things whose numbers are given; `kind` is their type, such as `regclass`.
     pub async fn names_of(&self, kind: &str, numbers: ArrayRef) -> Result<ArrayRef> {
-        let state = self.inner.context.state();
-        let function = state.udf(&format!("{kind}_text"))?;
+        let options = Arc::clone(self.inner.parts().config.options());
+        let function = self.inner.engine.template.udf(&format!("{kind}_text"))?;
         self.on_query_thread(async move {
             let field = Arc::new(Field::new("numbers", numbers.data_type().clone(), true));
             let args = ScalarFunctionArgs {
@@ -237,7 +238,7 @@ impl Session {
                 args: vec![ColumnarValue::Array(numbers)],
                 arg_fields: vec![field],
                 return_field: Arc::new(Field::new("names", DataType::Utf8, true)),
-                config_options: Arc::clone(state.config_options()),
+                config_options: options,
             };
             let rows = args.number_rows;
             Ok(function.invoke_with_args(args)?.into_array(rows)?)
@@ -283,16 +284,18 @@ impl Session {
 
     /// Words for completion: keywords, tables, columns, models, functions, options.
     pub fn words(&self) -> Words {
-        Words::of(&self.inner.engine, &self.inner.context.state())
+        Words::of(&self.inner.engine, &self.inner.engine.template)
     }
 }
 
-fn new_state(engine: &Arc<Engine>, variables: SharedVariables) -> SessionState {
+fn new_config(engine: &Arc<Engine>, around: &Surroundings) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_target_partitions(engine.threads)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
-        .with_option_extension(variables);
+        .with_option_extension(around.variables.clone())
+        .with_option_extension(around.clone())
+        .with_extension(Arc::clone(engine));
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.execution.parquet.pushdown_filters = true;
@@ -301,15 +304,26 @@ fn new_state(engine: &Arc<Engine>, variables: SharedVariables) -> SessionState {
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     // It compares what tells types to clients, too.
     options.execution.skip_physical_aggregate_schema_check = true;
+    config
+}
+
+/// The functions and planners of every session; what is of one session they find in its settings.
+pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
+    let mut config = SessionConfig::new();
+    // Functions of times take their zone from it when they are registered.
+    config.options_mut().execution.time_zone = Some("UTC".to_owned());
     let mut state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(Arc::clone(&engine.environment))
+        .with_runtime_env(Arc::clone(environment))
         .with_default_features()
         .with_type_planner(Arc::new(Semantics))
-        .with_query_planner(Arc::new(ForetellPlanner::new(Arc::clone(engine))))
+        .with_query_planner(Arc::new(ForetellPlanner))
         .build();
     // Registering under fixed names on a fresh state cannot fail.
     functions::register_all(&mut state).expect("functions have distinct names");
+    for function in pg_catalog::functions() {
+        state.register_udf(Arc::new(function)).expect("functions have distinct names");
+    }
     state.register_expr_planner(Arc::new(Semantics)).expect("a session takes planners of expressions");
     state.register_function_rewrite(Arc::new(Semantics)).expect("a session takes rewrites of expressions");
     state
@@ -332,8 +346,23 @@ impl Inner {
             query: Arc::clone(query),
             trains: Arc::new(trains),
             source: Arc::clone(source),
-            session: Arc::new(self.context.state()),
+            session: Arc::new(self.parts().clone()),
         }
+    }
+
+    fn parts(&self) -> RwLockReadGuard<'_, SessionParts> {
+        self.parts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes settings of DataFusion.
+    fn configure<T>(&self, change: impl FnOnce(&mut ConfigOptions) -> T) -> T {
+        change(self.parts.write().unwrap_or_else(PoisonError::into_inner).config.options_mut())
+    }
+
+    /// What statements may call the database and its schemas.
+    fn names(&self) -> sql::Names {
+        let database = self.variables.read().value("foretell.database");
+        sql::Names { database, schemas: self.engine.catalog.schemas().unwrap_or_default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -342,7 +371,7 @@ impl Inner {
 
     /// Starts a statement; a failure fails the transaction.
     async fn start(self: &Arc<Self>, piece: &Piece) -> Result<Query> {
-        let started = match sql::parse_one(piece) {
+        let started = match sql::parse_one(piece, &self.names()) {
             Ok(statement) => Box::pin(self.run(statement)).await,
             Err(error) => Err(error),
         };
@@ -391,7 +420,7 @@ impl Inner {
         };
         let names = match kind {
             "table" => words::table_names(&self.engine).iter().map(|name| quoted(name)).collect(),
-            "function" => words::function_names(&self.context.state()),
+            "function" => words::function_names(&self.engine.template),
             "table function" => words::TABLE_FUNCTIONS.iter().map(|f| f.name.to_owned()).collect(),
             _ => return error,
         };
@@ -455,14 +484,19 @@ impl Inner {
                 return Err(Error::unsupported("a statement about the session has no plan").into());
             }
         };
-        let statement = match statement {
+        let mut statement = match statement {
             DfStatement::Statement(inner) => match *inner {
                 ast::Statement::CreateTable(table) => return planned(ddl::create_table(state, table).await?),
                 ast::Statement::CreateView(view) => return planned(ddl::create_view(state, view).await?),
+                ast::Statement::CreateIndex(index) => return planned(ddl::create_index(&index)?),
+                ast::Statement::Drop { object_type: ast::ObjectType::Index, if_exists, names, .. } => {
+                    return planned(ddl::drop_indexes(&names, if_exists)?);
+                }
                 other => DfStatement::Statement(Box::new(other)),
             },
             other => other,
         };
+        with_defaults(&self.engine, &mut statement)?;
         let plan = state.statement_to_plan(statement).await?;
         let plan = with_distinct_outer_keys(with_not_exists(plan)?)?;
         match plan {
@@ -507,20 +541,20 @@ impl ViewPlanner for Inner {
     async fn plan_view(&self, name: &TableName, sql: &str, actor: &Arc<Actor>) -> DfResult<LogicalPlan> {
         let piece = Piece { text: sql.to_owned(), offset: 0 };
         let broken = |e: Error| e.with_context(format!("view {name}")).into();
-        let statement = sql::parse_one(&piece).map_err(broken)?;
+        let statement = sql::parse_one(&piece, &self.names()).map_err(broken)?;
         let Body::Sql(body) = statement.body else {
             return Err(broken(Error::corrupt(crate::error::Subject::Table, "its text is not a query")));
         };
         let query = Arc::new(QueryContext::default());
         let mut scope = self.scope(&query, vec![], &statement.source);
         if !Arc::ptr_eq(actor, &self.actor) {
-            scope.session = Arc::new(state_as(&scope.session, actor));
+            scope.session = Arc::new(scope.session.acting_as(actor));
         }
         scope.state().statement_to_plan(*body).await.map_err(|e| broken(e.into()))
     }
 
     fn state(&self) -> SessionState {
-        self.context.state()
+        self.parts().state()
     }
 
     fn contents(&self) -> Result<Arc<Contents>> {
@@ -670,7 +704,24 @@ async fn start(
         }
         physical => physical?,
     };
-    execute_stream(cancellable(physical, control)?, state.task_ctx())
+    execute_stream(cancellable(physical, control)?, Arc::new(task_context(state)))
+}
+
+/// The context that a plan runs in. Plans have their functions in them, so that it needs none: DataFusion's own
+/// way copies them all for every statement.
+fn task_context(state: &SessionState) -> TaskContext {
+    let (none, config) = (state.session_id().to_owned(), state.config().clone());
+    let (scalar, higher_order, aggregate, window) = <_>::default();
+    TaskContext::new(
+        None,
+        none,
+        config,
+        scalar,
+        higher_order,
+        aggregate,
+        window,
+        Arc::clone(state.runtime_env()),
+    )
 }
 
 async fn first_column(mut rows: SendableRecordBatchStream) -> DfResult<Vec<ScalarValue>> {

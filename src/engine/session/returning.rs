@@ -1,4 +1,5 @@
-//! `INSERT … RETURNING`: the rows are made once, stored, and given back.
+//! RETURNING: the rows of an INSERT are made once, stored, and given back; UPDATE and DELETE give back what
+//! they changed.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::dml::DmlStatement;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
+use datafusion::sql::sqlparser::ast::{self, FromTable, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
 use futures::TryStreamExt;
 
 use super::{Inner, plan_schema, run_subqueries, start};
@@ -18,78 +19,160 @@ use crate::engine::fault;
 use crate::engine::plan::{authorized, stored_table};
 use crate::engine::query::{Query, QueryContext, Tag};
 use crate::engine::sql::{self, Body, Source, Statement};
-use crate::engine::storage::Privilege;
+use crate::engine::storage::{Privilege, ReturnedRows};
 use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::ml::Control;
 
 /// What RETURNING asks for.
 struct Returning {
-    /// The INSERT without it.
-    insert: ast::Insert,
+    /// The statement without it.
+    statement: Statement,
+    /// Its word.
+    verb: &'static str,
     items: Vec<SelectItem>,
     /// What its columns may be written after.
     label: Ident,
 }
 
-/// The parts of an INSERT with RETURNING.
-fn returning(statement: &Statement) -> Option<Returning> {
-    let Body::Sql(body) = &statement.body else { return None };
-    let DfStatement::Statement(inner) = body.as_ref() else { return None };
-    let ast::Statement::Insert(insert) = inner.as_ref() else { return None };
-    let mut insert = insert.clone();
-    let items = insert.returning.take()?;
-    let ast::TableObject::TableName(name) = &insert.table else { return None };
-    let label = name.0.last()?.as_ident()?.clone();
-    Some(Returning { insert, items, label })
+/// The RETURNING of a statement.
+fn clause(statement: &ast::Statement) -> Option<&Vec<SelectItem>> {
+    match statement {
+        ast::Statement::Insert(insert) => insert.returning.as_ref(),
+        ast::Statement::Update(update) => update.returning.as_ref(),
+        ast::Statement::Delete(delete) => delete.returning.as_ref(),
+        _ => None,
+    }
 }
 
-/// The INSERT without RETURNING; other statements as they are.
+fn sql_of(statement: &Statement) -> Option<&ast::Statement> {
+    let Body::Sql(body) = &statement.body else { return None };
+    let DfStatement::Statement(inner) = body.as_ref() else { return None };
+    Some(inner)
+}
+
+/// True for a change with RETURNING.
+pub fn is_returning(statement: &Statement) -> bool {
+    sql_of(statement).is_some_and(|inner| clause(inner).is_some())
+}
+
+/// The statement without RETURNING.
 pub fn without_returning(statement: Statement) -> Statement {
     match returning(&statement) {
-        Some(parts) => {
-            let insert = DfStatement::Statement(Box::new(ast::Statement::Insert(parts.insert)));
-            Statement { body: Body::Sql(Box::new(insert)), ..statement }
-        }
+        Some(parts) => parts.statement,
         None => statement,
     }
 }
 
-/// True for an INSERT with RETURNING.
-pub fn is_returning(statement: &Statement) -> bool {
-    returning(statement).is_some()
+/// The parts of a change with RETURNING.
+fn returning(statement: &Statement) -> Option<Returning> {
+    let inner = sql_of(statement)?;
+    let items = clause(inner)?.clone();
+    let mut bare = inner.clone();
+    let (verb, label) = match &mut bare {
+        ast::Statement::Insert(insert) => {
+            insert.returning = None;
+            ("INSERT", inserted_name(insert)?)
+        }
+        ast::Statement::Update(update) => {
+            update.returning = None;
+            ("UPDATE", name_of(&update.table.relation)?)
+        }
+        ast::Statement::Delete(delete) => {
+            delete.returning = None;
+            let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+            ("DELETE", name_of(&from.first()?.relation)?)
+        }
+        _ => return None,
+    };
+    let body = Body::Sql(Box::new(DfStatement::Statement(Box::new(bare))));
+    Some(Returning { statement: Statement { body, ..statement.clone() }, verb, items, label })
+}
+
+fn inserted_name(insert: &ast::Insert) -> Option<Ident> {
+    let ast::TableObject::TableName(name) = &insert.table else { return None };
+    name.0.last()?.as_ident().cloned()
+}
+
+/// What the columns of a table may be written after: its alias or its name.
+fn name_of(factor: &TableFactor) -> Option<Ident> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. } => Some(alias.name.clone()),
+        TableFactor::Table { name, .. } => name.0.last()?.as_ident().cloned(),
+        _ => None,
+    }
 }
 
 impl Inner {
-    /// Stores the rows of an INSERT and returns what RETURNING makes of them.
+    /// Makes a change and returns what RETURNING makes of the rows it is about.
     pub(super) async fn run_returning(
         &self,
         statement: &Statement,
         query: Arc<QueryContext>,
     ) -> Result<Query> {
         let Some(parts) = returning(statement) else { return Err(Error::internal("no RETURNING")) };
+        let verb = parts.verb;
         if self.is_read_only() {
-            let message = "cannot execute INSERT in a read-only transaction";
+            let message = format!("cannot execute {verb} in a read-only transaction");
             return Err(Error::new(ErrorKind::Denied, Subject::Transaction, message));
         }
         let source = &statement.source;
-        let scope = self.scope(&query, vec![], source);
-        let state = scope.state();
-        let dml = self.insert_plan(&state, &parts, source).await?;
+        let state = self.scope(&query, vec![], source).state();
+        let dml = self.dml_plan(&state, &parts).await?;
+        let (schema, rows, plan) = match verb {
+            "INSERT" => self.insert(&state, &parts, dml, source, &query.control).await?,
+            _ => self.change(&state, &parts, dml, source, &query.control).await?,
+        };
+        let changed = rows.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
+        self.transaction.changed(verb);
+        let answer = collect(&state, plan, source, &query.control).await?;
+        let words = if verb == "INSERT" { "INSERT 0" } else { verb };
+        Ok(Query::ready(schema, answer, query, Tag::Told(words, changed, true)))
+    }
+
+    /// Makes the rows of an INSERT, then stores them.
+    async fn insert(
+        &self,
+        state: &SessionState,
+        parts: &Returning,
+        dml: DmlStatement,
+        source: &Source,
+        control: &Arc<Control>,
+    ) -> Result<Changed> {
         let schema = Arc::clone(dml.input.schema().inner());
-        let collect = |plan: LogicalPlan| collect(&state, plan, source, &query.control);
-        let rows = collect(dml.input.as_ref().clone()).await?;
-        let plan = self.select(&state, &parts, Arc::clone(&schema), rows.clone()).await?;
-        let inserted = rows.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
-        let table = MemTable::try_new(schema, vec![rows])?;
+        let rows = collect(state, dml.input.as_ref().clone(), source, control).await?;
+        let plan = self.select(state, parts, Arc::clone(&schema), rows.clone()).await?;
+        let table = MemTable::try_new(schema, vec![rows.clone()])?;
         let stored =
             LogicalPlanBuilder::scan("inserted", provider_as_source(Arc::new(table)), None)?.build()?;
         let dml = DmlStatement { input: Arc::new(stored), ..dml };
-        collect(LogicalPlan::Dml(dml)).await?;
-        self.transaction.changed("INSERT");
-        let columns = plan_schema(&plan, plan.schema().inner());
-        let answer = collect(plan).await?;
-        Ok(Query::ready(columns, answer, query, Tag::Told("INSERT 0", inserted, true)))
+        collect(state, LogicalPlan::Dml(dml), source, control).await?;
+        Ok((plan_schema(&plan, plan.schema().inner()), rows, plan))
+    }
+
+    /// Changes or deletes rows, which the table gives back: new values of an UPDATE, old ones of a DELETE.
+    async fn change(
+        &self,
+        state: &SessionState,
+        parts: &Returning,
+        dml: DmlStatement,
+        source: &Source,
+        control: &Arc<Control>,
+    ) -> Result<Changed> {
+        if stored_table(&dml.target).is_none() {
+            let message = format!("{} … RETURNING of a temporary table is not supported", parts.verb);
+            return Err(Error::unsupported(message).with_hint("SELECT the rows before or after the change"));
+        }
+        let schema = dml.target.schema();
+        // RETURNING is planned before anything changes: what is wrong in it must change nothing.
+        self.select(state, parts, Arc::clone(&schema), vec![]).await?;
+        let returned = Arc::new(ReturnedRows::default());
+        let mut state = state.clone();
+        state.config_mut().set_extension(Arc::clone(&returned));
+        collect(&state, LogicalPlan::Dml(dml), source, control).await?;
+        let rows = returned.take(&schema)?;
+        let plan = self.select(&state, parts, schema, rows.clone()).await?;
+        Ok((plan_schema(&plan, plan.schema().inner()), rows, plan))
     }
 
     /// The columns that RETURNING gives.
@@ -97,8 +180,11 @@ impl Inner {
         let Some(parts) = returning(statement) else { return Ok(None) };
         let query = Arc::new(QueryContext::default());
         let state = self.scope(&query, vec![], &statement.source).state();
-        let dml = self.insert_plan(&state, &parts, &statement.source).await?;
-        let schema = Arc::clone(dml.input.schema().inner());
+        let dml = self.dml_plan(&state, &parts).await?;
+        let schema = match parts.verb {
+            "INSERT" => Arc::clone(dml.input.schema().inner()),
+            _ => dml.target.schema(),
+        };
         let plan = self.select(&state, &parts, schema, vec![]).await?;
         Ok(Some(plan_schema(&plan, plan.schema().inner())))
     }
@@ -132,17 +218,12 @@ impl Inner {
         Ok(authorized(&self.engine, &self.actor, planned?)?)
     }
 
-    /// The INSERT without its RETURNING, which needs the right to read as well.
-    async fn insert_plan(
-        &self,
-        state: &SessionState,
-        parts: &Returning,
-        source: &Source,
-    ) -> Result<DmlStatement> {
-        let statement = ast::Statement::Insert(parts.insert.clone());
-        let statement = DfStatement::Statement(Box::new(statement));
-        let plan = state.statement_to_plan(statement).await.map_err(|e| fault::located(&e, source))?;
-        match authorized(&self.engine, &self.actor, plan)? {
+    /// The change without its RETURNING, which needs the right to read as well.
+    async fn dml_plan(&self, state: &SessionState, parts: &Returning) -> Result<DmlStatement> {
+        let statement = parts.statement.clone();
+        let source = Arc::clone(&statement.source);
+        let planned = self.plan(state, statement).await.map_err(|e| e.located(&source))?;
+        match planned.plan {
             LogicalPlan::Dml(dml) => {
                 let guard = Guard::new(&self.engine, &self.actor)?;
                 if let Some(name) = stored_table(&dml.target) {
@@ -150,10 +231,13 @@ impl Inner {
                 }
                 Ok(dml)
             }
-            _ => Err(Error::internal("INSERT has an unexpected plan")),
+            _ => Err(Error::internal("a change has an unexpected plan")),
         }
     }
 }
+
+/// The columns of the answer, the rows that were changed, and the plan of the answer.
+type Changed = (SchemaRef, Vec<RecordBatch>, LogicalPlan);
 
 async fn collect(
     state: &SessionState,

@@ -191,9 +191,7 @@ impl Inner {
             self.transaction.ensure_block("DECLARE CURSOR")?;
         }
         let text = select.to_string();
-        let body = ast::Statement::Query(Box::new(select.clone()));
-        let body = Body::Sql(Box::new(DfStatement::Statement(Box::new(body))));
-        let statement = Statement { body, ..statement.clone() };
+        let statement = cursor_query(select, statement);
         let query = Box::pin(self.run_planned(statement, Arc::new(QueryContext::default()))).await?;
         self.kept().cursors.insert(name, Cursor::new(query, text, hold))
     }
@@ -214,7 +212,7 @@ impl Inner {
 
     fn discard(&self, what: Discard) -> Result<&'static str> {
         if matches!(what, Discard::All | Discard::Temp)
-            && let Some(tables) = TemporaryTables::of(&self.context.state())
+            && let Some(tables) = self.parts().config.get_extension::<TemporaryTables>()
         {
             tables.clear();
         }
@@ -254,10 +252,8 @@ impl Inner {
         match (settings::is_datafusion(name), text) {
             (false, text) => self.variables.write().set(name, text, local)?,
             (true, Some(text)) => {
-                settings::check_name(&self.context.state(), name)?;
-                let state = self.context.state_ref();
-                let mut state = state.write();
-                state.config_mut().options_mut().set(name, text)?;
+                settings::check_name(self.parts().config.options(), name)?;
+                self.configure(|options| options.set(name, text))?;
             }
             (true, None) => return self.reset(Some(name)),
         }
@@ -267,11 +263,9 @@ impl Inner {
     /// The session's zone, where DataFusion looks for it.
     pub(super) fn apply_time_zone(&self) -> Result<()> {
         let zone = self.variables.read().value("TimeZone");
-        let state = self.context.state_ref();
-        let mut state = state.write();
-        let execution = &mut state.config_mut().options_mut().execution;
-        if execution.time_zone.as_deref() != Some(zone.as_str()) {
-            execution.time_zone = Some(zone);
+        let known = self.parts().config.options().execution.time_zone.as_deref() == Some(zone.as_str());
+        if !known {
+            self.configure(|options| options.execution.time_zone = Some(zone));
         }
         Ok(())
     }
@@ -309,8 +303,8 @@ impl Inner {
             Some("role") => self.set_role(None, false)?,
             Some("session_authorization") => {}
             Some(name) if settings::is_datafusion(name) => {
-                let default = settings::datafusion_default(&self.context.state(), name)?;
-                self.context.state_ref().write().config_mut().options_mut().set(name, &default)?;
+                let default = settings::datafusion_default(self.parts().config.options(), name)?;
+                self.configure(|options| options.set(name, &default))?;
             }
             Some(name) => self.variables.write().set(name, None, false)?,
         }
@@ -320,7 +314,7 @@ impl Inner {
     /// The name of a setting as it is written, and its value.
     fn setting(&self, name: &str) -> Result<(String, String)> {
         if settings::is_datafusion(name) {
-            return Ok((name.to_owned(), settings::datafusion_value(&self.context.state(), name)?));
+            return Ok((name.to_owned(), settings::datafusion_value(self.parts().config.options(), name)?));
         }
         self.variables.read().show(name)
     }
@@ -369,7 +363,7 @@ impl Inner {
             return Ok(Prepared { statement: None, types: vec![], columns: None });
         }
         let named = types.iter().map(|name| name.as_deref().map(parse_type).transpose());
-        let prepared = match (sql::parse_one(piece), named.collect::<Result<Vec<_>>>()) {
+        let prepared = match (sql::parse_one(piece, &self.names()), named.collect::<Result<Vec<_>>>()) {
             (Ok(statement), Ok(types)) => Box::pin(self.prepare_statement(statement, &types)).await,
             (Err(error), _) | (_, Err(error)) => Err(error),
         };
@@ -383,20 +377,36 @@ impl Inner {
     ) -> Result<Prepared> {
         if let Body::Session(session) = &statement.body {
             let columns = self.session_columns(session)?;
-            return Ok(Prepared { statement: Some(Arc::new(statement)), types: vec![], columns });
+            let types = match session.as_ref() {
+                SessionStatement::Declare { query, .. } => {
+                    self.transaction.ensure_works()?;
+                    self.parameter_types(&cursor_query(query, &statement), given).await?
+                }
+                _ => vec![],
+            };
+            let types = types.into_iter().map(|t| t.unwrap_or(sql::UNKNOWN)).collect();
+            return Ok(Prepared { statement: Some(Arc::new(statement)), types, columns });
         }
         self.transaction.ensure_works()?;
         if let Body::Prepare { .. } = &statement.body {
             return Ok(Prepared { statement: Some(Arc::new(statement)), types: vec![], columns: None });
         }
-        let told = sql::types_in_text(&statement, given)?;
-        let types = match told.iter().all(Option::is_some) {
-            true => told,
-            false => self.inferred(&statement, told).await?,
-        };
+        let types = self.parameter_types(&statement, given).await?;
         let columns = self.columns(sql::typed(&statement, &types)).await?;
         let types = types.into_iter().map(|t| t.unwrap_or(sql::UNKNOWN)).collect();
         Ok(Prepared { statement: Some(Arc::new(statement)), types, columns })
+    }
+
+    async fn parameter_types(
+        &self,
+        statement: &Statement,
+        given: &[Option<ast::DataType>],
+    ) -> Result<Vec<Option<ast::DataType>>> {
+        let told = sql::types_in_text(statement, given)?;
+        match told.iter().all(Option::is_some) {
+            true => Ok(told),
+            false => self.inferred(statement, told).await,
+        }
     }
 
     /// The types of all parameters: what the text does not tell is inferred from where they stand, else text.
@@ -444,6 +454,13 @@ impl Inner {
         let scope = self.scope(&query, statement.trains.clone(), &statement.source);
         (scope.state(), Arc::clone(&statement.source))
     }
+}
+
+/// The query of DECLARE as a statement of its own.
+fn cursor_query(query: &ast::Query, declare: &Statement) -> Statement {
+    let body = ast::Statement::Query(Box::new(query.clone()));
+    let body = Body::Sql(Box::new(DfStatement::Statement(Box::new(body))));
+    Statement { body, ..declare.clone() }
 }
 
 fn empty() -> SchemaRef {

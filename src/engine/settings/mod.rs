@@ -5,7 +5,6 @@ mod time;
 mod variables;
 
 use datafusion::config::ConfigOptions;
-use datafusion::execution::session_state::SessionState;
 
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -21,17 +20,17 @@ pub fn is_datafusion(name: &str) -> bool {
 }
 
 /// Fails for settings of DataFusion that do not exist or that a session may not change.
-pub fn check_name(state: &SessionState, name: &str) -> Result<()> {
+pub fn check_name(options: &ConfigOptions, name: &str) -> Result<()> {
     if FIXED.iter().any(|prefix| name.starts_with(prefix)) {
         let message = format!("setting {name} belongs to the database and cannot be changed by a session");
         return Err(Error::new(ErrorKind::Denied, Subject::Option, message));
     }
-    datafusion_value(state, name).map(|_| ())
+    datafusion_value(options, name).map(|_| ())
 }
 
 /// The value of a setting of DataFusion.
-pub fn datafusion_value(state: &SessionState, name: &str) -> Result<String> {
-    let entries = state.config().options().entries();
+pub fn datafusion_value(options: &ConfigOptions, name: &str) -> Result<String> {
+    let entries = options.entries();
     match entries.iter().find(|entry| entry.key == name) {
         Some(entry) => Ok(entry.value.clone().unwrap_or_default()),
         None => Err(unknown(name, entries.iter().map(|entry| entry.key.as_str()))),
@@ -39,8 +38,8 @@ pub fn datafusion_value(state: &SessionState, name: &str) -> Result<String> {
 }
 
 /// What RESET makes of a setting of DataFusion.
-pub fn datafusion_default(state: &SessionState, name: &str) -> Result<String> {
-    check_name(state, name)?;
+pub fn datafusion_default(options: &ConfigOptions, name: &str) -> Result<String> {
+    check_name(options, name)?;
     let defaults = ConfigOptions::default().entries();
     Ok(defaults.into_iter().find(|entry| entry.key == name).and_then(|entry| entry.value).unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 //! Statements that change tables and models and that DataFusion does not plan.
 
-use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SequenceOptions};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 
@@ -43,6 +43,8 @@ pub enum Commented {
     Table(ObjectName),
     /// A column of a table.
     Column(ObjectName, Ident),
+    /// A constraint of a table.
+    Constraint(ObjectName, Ident),
 }
 
 /// A statement of ours that is not a query.
@@ -60,6 +62,17 @@ pub enum CommandStatement {
     Copy(Copy),
     /// `CANCEL TRAINING n`.
     CancelTraining(u64),
+    /// `CREATE SEQUENCE [IF NOT EXISTS] name …`.
+    CreateSequence {
+        name: ObjectName,
+        data_type: Option<ast::DataType>,
+        options: Vec<SequenceOptions>,
+        if_not_exists: bool,
+    },
+    /// `CREATE EXTENSION [IF NOT EXISTS] name …`.
+    CreateExtension { name: Ident, if_not_exists: bool },
+    /// `DROP SEQUENCE [IF EXISTS] name, …`.
+    DropSequences { names: Vec<ObjectName>, if_exists: bool },
     /// About roles and their rights.
     Role(RoleStatement),
     /// `VACUUM table [RETAIN n HOURS]`.
@@ -81,6 +94,12 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
         alter_model
     } else if starts_with(parser, &["alter", "table"]) {
         alter_table
+    } else if starts_with(parser, &["create", "sequence"]) {
+        create_sequence
+    } else if starts_with(parser, &["create", "extension"]) {
+        create_extension
+    } else if starts_with(parser, &["drop", "sequence"]) {
+        drop_sequences
     } else if starts_with(parser, &["comment", "on"]) {
         comment
     } else if is_word_at(parser, 0, "copy") {
@@ -154,6 +173,10 @@ fn comment(parser: &mut Parser<'_>) -> Parsed {
         Commented::Model(parser.parse_identifier()?)
     } else if accept(parser, &["table"]) {
         Commented::Table(parser.parse_object_name(false)?)
+    } else if accept(parser, &["constraint"]) {
+        let constraint = parser.parse_identifier()?;
+        parser.expect_keyword(Keyword::ON)?;
+        Commented::Constraint(parser.parse_object_name(false)?, constraint)
     } else if accept(parser, &["column"]) {
         let mut name = parser.parse_object_name(false)?;
         match name.0.pop() {
@@ -166,11 +189,72 @@ fn comment(parser: &mut Parser<'_>) -> Parsed {
         }
     } else {
         let found = parser.peek_token();
-        return parser.expected("MODEL, TABLE or COLUMN after COMMENT ON", found);
+        return parser.expected("MODEL, TABLE, COLUMN or CONSTRAINT after COMMENT ON", found);
     };
     parser.expect_keyword(Keyword::IS)?;
     let text = if parser.parse_keyword(Keyword::NULL) { None } else { Some(parser.parse_literal_string()?) };
     Ok(CommandStatement::Comment { on, text })
+}
+
+fn create_sequence(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["create", "sequence"]);
+    let if_not_exists = accept(parser, &["if", "not", "exists"]);
+    let name = parser.parse_object_name(false)?;
+    let data_type = if accept(parser, &["as"]) { Some(parser.parse_data_type()?) } else { None };
+    let mut options = vec![];
+    while let Some(option) = sequence_option(parser)? {
+        options.push(option);
+    }
+    Ok(CommandStatement::CreateSequence { name, data_type, options, if_not_exists })
+}
+
+/// One option of CREATE SEQUENCE; they come in any order.
+fn sequence_option(parser: &mut Parser<'_>) -> Result<Option<SequenceOptions>, ParserError> {
+    Ok(Some(if accept(parser, &["increment"]) {
+        accept(parser, &["by"]);
+        SequenceOptions::IncrementBy(parser.parse_number()?, true)
+    } else if accept(parser, &["start"]) {
+        accept(parser, &["with"]);
+        SequenceOptions::StartWith(parser.parse_number()?, true)
+    } else if accept(parser, &["minvalue"]) {
+        SequenceOptions::MinValue(Some(parser.parse_number()?))
+    } else if accept(parser, &["maxvalue"]) {
+        SequenceOptions::MaxValue(Some(parser.parse_number()?))
+    } else if accept(parser, &["no", "minvalue"]) {
+        SequenceOptions::MinValue(None)
+    } else if accept(parser, &["no", "maxvalue"]) {
+        SequenceOptions::MaxValue(None)
+    } else if accept(parser, &["cache"]) {
+        SequenceOptions::Cache(parser.parse_number()?)
+    } else if accept(parser, &["no", "cycle"]) {
+        SequenceOptions::Cycle(true)
+    } else if accept(parser, &["cycle"]) {
+        SequenceOptions::Cycle(false)
+    } else if accept(parser, &["owned", "by", "none"]) {
+        return sequence_option(parser);
+    } else {
+        return Ok(None);
+    }))
+}
+
+fn create_extension(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["create", "extension"]);
+    let if_not_exists = accept(parser, &["if", "not", "exists"]);
+    let name = parser.parse_identifier()?;
+    accept(parser, &["with"]);
+    while accept(parser, &["schema"]) || accept(parser, &["version"]) {
+        parser.next_token();
+    }
+    accept(parser, &["cascade"]);
+    Ok(CommandStatement::CreateExtension { name, if_not_exists })
+}
+
+fn drop_sequences(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["drop", "sequence"]);
+    let if_exists = accept(parser, &["if", "exists"]);
+    let names = parser.parse_comma_separated(|parser| parser.parse_object_name(false))?;
+    let _ = accept(parser, &["restrict"]) || accept(parser, &["cascade"]);
+    Ok(CommandStatement::DropSequences { names, if_exists })
 }
 
 fn copy(parser: &mut Parser<'_>) -> Parsed {

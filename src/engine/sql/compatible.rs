@@ -48,6 +48,7 @@ impl VisitorMut for Rewrites {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        unwrap_array_query(expr);
         if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr {
             take_array_query(right);
         }
@@ -57,6 +58,32 @@ impl VisitorMut for Rewrites {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         rewrite(expr);
         ControlFlow::Continue(())
+    }
+}
+
+/// `(SELECT ARRAY (SELECT …))` is `ARRAY (SELECT …)`, which reaches the tables around it; so is
+/// `(SELECT array_to_string(ARRAY (SELECT …), ','))` without the outer SELECT.
+fn unwrap_array_query(expr: &mut Expr) {
+    let Expr::Subquery(query) = &*expr else { return };
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let plain = select.from.is_empty() && select.selection.is_none() && query.with.is_none();
+    if let [SelectItem::UnnamedExpr(only) | SelectItem::ExprWithAlias { expr: only, .. }] =
+        select.projection.as_slice()
+        && plain
+        && is_array_query(only)
+    {
+        *expr = only.clone();
+    }
+}
+
+fn is_array_query(expr: &Expr) -> bool {
+    let Expr::Function(Function { name, args, .. }) = expr else { return false };
+    match (last_word(name).as_deref(), args) {
+        (Some("array"), FunctionArguments::Subquery(_)) => true,
+        (Some("array_to_string"), FunctionArguments::List(list)) => {
+            plain_arguments(list).first().is_some_and(is_array_query)
+        }
+        _ => false,
     }
 }
 
@@ -242,7 +269,9 @@ fn rewrite_call(expr: &mut Expr) {
             return;
         }
         collect_rows(query);
-        *expr = Expr::Subquery(query.clone());
+        // No rows are an empty array.
+        let empty = Expr::Value(Value::SingleQuotedString("{}".to_owned()).with_empty_span());
+        *expr = call("coalesce", vec![Expr::Subquery(query.clone()), empty]);
         return;
     }
     let mut arguments = match &function.args {
@@ -350,16 +379,39 @@ fn escape_by_backslash(pattern: &mut Box<Expr>, escape: &mut Option<ast::ValueWi
     if let Expr::Value(value) = pattern.as_ref()
         && let Value::SingleQuotedString(plain) = &value.value
     {
-        let doubled = plain.replace('\\', "\\\\");
-        let escaped = if character.is_empty() { doubled } else { doubled.replace(&character, "\\") };
-        **pattern = text(&escaped);
+        **pattern = text(&with_backslashes(plain, character.chars().next()));
         return;
     }
-    let doubled = call("replace", vec![taken(pattern), text("\\"), text("\\\\")]);
-    **pattern = match character.is_empty() {
-        true => doubled,
-        false => call("replace", vec![doubled, text(&character), text("\\")]),
+    // What the pattern says of itself is marked first, so that it stays apart from what marks it.
+    let replaced = |pattern, from: &str, to: &str| call("replace", vec![pattern, text(from), text(to)]);
+    let pattern_of = taken(pattern);
+    **pattern = match character.as_str() {
+        "" => replaced(pattern_of, "\\", "\\\\"),
+        escape => {
+            let twice = replaced(pattern_of, &escape.repeat(2), "\u{1}");
+            let doubled = replaced(twice, "\\", "\\\\");
+            replaced(replaced(doubled, escape, "\\"), "\u{1}", escape)
+        }
     };
+}
+
+/// The pattern with a backslash before what another character escapes.
+fn with_backslashes(pattern: &str, escape: Option<char>) -> String {
+    let (mut written, mut characters) = (String::new(), pattern.chars());
+    while let Some(character) = characters.next() {
+        match character {
+            c if Some(c) == escape => written.extend(characters.next().into_iter().flat_map(escaped)),
+            '\\' => written.push_str("\\\\"),
+            c => written.push(c),
+        }
+    }
+    written
+}
+
+/// A character that stands for itself in a pattern.
+fn escaped(character: char) -> impl Iterator<Item = char> {
+    let special = matches!(character, '%' | '_' | '\\');
+    special.then_some('\\').into_iter().chain([character])
 }
 
 /// Functions in FROM that are read otherwise here.

@@ -17,6 +17,7 @@ mod statement;
 mod sugar;
 mod tokens;
 mod train;
+mod unnest;
 mod words;
 
 pub use command::{CommandStatement, Commented, ModelChange, TableChange};
@@ -28,7 +29,7 @@ pub use repair::repair;
 pub use role::{Granted, RoleOptions, RoleStatement};
 pub use session::{Discard, Distance, NewValue, SessionStatement, TransactionModes};
 pub use source::Source;
-pub use statement::{Body, Piece, Statement, is_complete, parse_one, split};
+pub use statement::{Body, Names, Piece, Statement, is_complete, parse_one, split};
 pub use train::{
     CLAUSES, Item, MARK, Relation, TrainStatement, parse_text, parse_written, rows, select_from, table,
 };

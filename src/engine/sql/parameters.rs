@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::sql::command::CommandStatement;
+use crate::engine::sql::session::SessionStatement;
 use crate::engine::sql::statement::{Body, Statement};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -64,8 +65,13 @@ fn walk(statement: &mut Statement, visitor: &mut impl VisitorMut) {
                 let _ = copy.visit_query(visitor);
             }
         }
+        Body::Session(session) => {
+            if let SessionStatement::Declare { query, .. } = session.as_mut() {
+                drop(query.visit(visitor));
+            }
+        }
         // The parameters of what PREPARE prepares are not those of PREPARE.
-        Body::Session(_) | Body::Prepare { .. } => return,
+        Body::Prepare { .. } => return,
     }
     for train in &mut statement.trains {
         Arc::make_mut(train).visit(visitor);

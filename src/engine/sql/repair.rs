@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::sql::compatible::make_compatible;
 use crate::engine::sql::naming::name_columns;
+use crate::engine::sql::unnest::separate_unnest;
 use crate::engine::sql::words::fold;
 
 /// Rewrites the statement, or the query, and everything in it.
@@ -33,6 +34,7 @@ impl VisitorMut for Repairs {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         qualify_using(select);
         name_columns(select);
+        separate_unnest(select);
         ControlFlow::Continue(())
     }
 }

@@ -98,13 +98,23 @@ fn tokenize(source: &Arc<Source>) -> Result<Vec<TokenWithSpan>> {
     })
 }
 
+/// What a session calls its database and the schemas in it.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// The database.
+    pub database: String,
+    /// Schemas besides those that every database has.
+    pub schemas: Vec<String>,
+}
+
 /// Parses one statement; spans count from the beginning of its text.
-pub fn parse_one(piece: &Piece) -> Result<Statement> {
+pub fn parse_one(piece: &Piece, names: &Names) -> Result<Statement> {
     guard::check_length(&piece.text)?;
     let source = Arc::new(Source::new(&piece.text));
     let mut tokens = tokenize(&source)?;
     guard::check_shape(&tokens, &source)?;
     tokens::strip_schema_of_keywords(&mut tokens);
+    tokens::strip_database(&mut tokens, &names.database, &names.schemas);
     plain_options(&mut tokens)?;
     tokens::quote_at(&mut tokens);
     let dialect = ForetellDialect::new(Arc::clone(&source));

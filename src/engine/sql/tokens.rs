@@ -34,6 +34,31 @@ pub fn strip_schema_of_keywords(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// Schemas that every database has.
+const SCHEMAS: [&str; 5] = ["public", "forecasts", "ml", "pg_catalog", "information_schema"];
+
+/// Takes the name of the database away before `schema.name`.
+pub fn strip_database(tokens: &mut Vec<TokenWithSpan>, database: &str, schemas: &[String]) {
+    let name = |token: &Token| match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
+        Token::Word(word) => Some(word.value.clone()),
+        _ => None,
+    };
+    let is_schema = |name: &String| SCHEMAS.contains(&name.as_str()) || schemas.contains(name);
+    let begins = |n: usize| n == 0 || tokens[n - 1].token != Token::Period;
+    let is_qualified = |n: &usize| {
+        tokens[*n + 1].token == Token::Period
+            && tokens[*n + 3].token == Token::Period
+            && begins(*n)
+            && name(&tokens[*n].token).is_some_and(|name| name == database)
+            && name(&tokens[*n + 2].token).as_ref().is_some_and(is_schema)
+    };
+    let places: Vec<usize> = (0..tokens.len().saturating_sub(4)).filter(is_qualified).collect();
+    for place in places.into_iter().rev() {
+        tokens.drain(place..place + 2);
+    }
+}
+
 /// Quotes the name `at`, which the parser takes for the beginning of a version of the table before it.
 pub fn quote_at(tokens: &mut [TokenWithSpan]) {
     let is_keyword = |token: &Token, keyword| matches!(token, Token::Word(word) if word.keyword == keyword);

@@ -13,9 +13,11 @@ mod tests;
 pub use catalog::{
     Access, Acl, AclKind, AclTarget, Catalog, Check, Column, ColumnDefinition, Contents, Created,
     DEFAULT_SCHEMA, Entry, ExternalTable, FILE_ROLES, IfExists, Key, KeyKind, PUBLIC, Privilege, Role,
-    SchemaEntry, Table, TableDefinition, TableName, View, told_type,
+    SchemaEntry, Sequence, Serial, Table, TableDefinition, TableName, View, split_name, told_type,
 };
-pub use delta::{OptimizeSummary, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo};
+pub use delta::{
+    OptimizeSummary, ReturnedRows, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo,
+};
 pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};
 pub use lock::DatabaseLock;
 pub use types::sql_name;

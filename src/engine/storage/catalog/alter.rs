@@ -6,8 +6,10 @@ use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::execution::TaskContext;
 
-use crate::engine::storage::catalog::create::validate;
-use crate::engine::storage::catalog::entries::{Column, ColumnDefinition, Entry, Table, TableName, View};
+use crate::engine::storage::catalog::create::{stored_key, validate};
+use crate::engine::storage::catalog::entries::{
+    Column, ColumnDefinition, Entry, Key, Table, TableName, View,
+};
 use crate::engine::storage::catalog::expressions::{mentions, rename_column};
 use crate::engine::storage::catalog::store::Catalog;
 use crate::engine::storage::delta::{self, Layout};
@@ -20,6 +22,10 @@ impl Catalog {
         let (old, new) = (from.clone(), to.clone());
         let entry = self.update(move |contents| {
             let kind = contents.entry(&old, "table")?.kind();
+            if kind == "sequence" {
+                let message = format!("sequence {old} cannot be renamed: defaults know it by its name");
+                return Err(Error::input(Subject::Sequence, message));
+            }
             let entry = contents.take(&old, kind)?;
             contents.put(&new, entry.clone(), false)?;
             Ok(entry)
@@ -28,6 +34,46 @@ impl Catalog {
             self.stored_table(to)?.set_label(to.to_string());
         }
         Ok(())
+    }
+
+    /// Keeps an index for tools; false when its table has one of that name already.
+    pub async fn create_index(&self, name: &TableName, key: Key, skip: bool) -> Result<bool> {
+        let table = name.clone();
+        self.update(move |contents| {
+            let taken = contents.index(&TableName::new(&table.schema, &key.name)).is_some()
+                || contents.table(&table)?.keys.iter().any(|other| other.name == key.name);
+            if taken && skip {
+                return Ok(false);
+            }
+            if taken {
+                let message = format!("index {} already exists", key.name);
+                return Err(Error::new(ErrorKind::Exists, Subject::Table, message));
+            }
+            let mut entry = Arc::clone(contents.table(&table)?);
+            let key = stored_key(&table, &entry, &key)?;
+            Arc::make_mut(&mut entry).keys.push(key);
+            contents.put(&table, Entry::Table(entry), true)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Forgets an index; false when there was none.
+    pub async fn drop_index(&self, index: &TableName, if_exists: bool) -> Result<bool> {
+        let index = index.clone();
+        self.update(move |contents| match contents.index(&index) {
+            Some(table) => {
+                let mut entry = Arc::clone(contents.table(&table)?);
+                Arc::make_mut(&mut entry)
+                    .keys
+                    .retain(|key| !(key.kind.is_index() && key.name == index.table));
+                contents.put(&table, Entry::Table(entry), true)?;
+                Ok(true)
+            }
+            None if if_exists => Ok(false),
+            None => Err(Error::not_found(Subject::Index, format!("no index {index}"))),
+        })
+        .await
     }
 
     /// Adds a column with the value `fill` (or NULL) in the rows there are; false when it was there already.
@@ -99,9 +145,15 @@ impl Catalog {
         let stored_name = entry.columns[index].stored_name.clone();
         ensure_droppable(name, &entry, column, &stored_name)?;
         let dropped = stored_name.clone();
+        let (id, gone) = (entry.id.clone(), stored_name.clone());
         self.alter_table(name, move |entry| {
             entry.columns[index].dropped = true;
             entry.keys.retain(|key| !key.columns.contains(&dropped));
+            Ok(())
+        })
+        .await?;
+        self.update(move |contents| {
+            contents.drop_owned(&id, Some(&gone));
             Ok(())
         })
         .await?;
@@ -167,12 +219,40 @@ impl Catalog {
                 (Entry::Table(table), None) => Arc::make_mut(table).comment = comment,
                 (Entry::View(view), None) => *view = Arc::new(View { comment, ..(**view).clone() }),
                 (Entry::External(table), None) => Arc::make_mut(table).comment = comment,
+                (Entry::Sequence(_), None) => {
+                    return Err(Error::unsupported(format!("sequences have no comments: {name} is one")));
+                }
                 (other, Some(_)) => {
                     let message = format!("{name} is no table but a {}: comment it as a whole", other.kind());
                     return Err(Error::input(Subject::Column, message));
                 }
             }
             contents.put(&name, entry, true).map(|_| ())
+        })
+        .await
+    }
+
+    /// Sets or drops the comment of a check or a key.
+    pub async fn comment_constraint(
+        &self,
+        name: &TableName,
+        constraint: &str,
+        comment: Option<String>,
+    ) -> Result<()> {
+        let (name, constraint) = (name.clone(), constraint.to_owned());
+        self.update(move |contents| {
+            let mut entry = Arc::clone(contents.table(&name)?);
+            let mut names = entry.checks.iter().map(|c| &c.name).chain(entry.keys.iter().map(|k| &k.name));
+            if !names.any(|name| *name == constraint) {
+                let message = format!("no constraint {constraint} of table {name}");
+                return Err(Error::not_found(Subject::Constraint, message));
+            }
+            let comments = &mut Arc::make_mut(&mut entry).constraint_comments;
+            let _ = match comment {
+                Some(text) => comments.insert(constraint, text),
+                None => comments.remove(&constraint),
+            };
+            contents.put(&name, Entry::Table(entry), true).map(|_| ())
         })
         .await
     }

@@ -1,6 +1,6 @@
 //! CREATE TABLE and CREATE TABLE AS: the files first, the name last, so that no half of it is ever seen.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -10,8 +10,10 @@ use datafusion::logical_expr::ExprSchemable;
 
 use crate::engine::storage::catalog::acl::Acl;
 use crate::engine::storage::catalog::entries::{
-    Column, Contents, Entry, Key, Table, TableDefinition, TableName, check_identifier, stored_name,
+    Column, Contents, Entry, Key, Sequence, Serial, Table, TableDefinition, TableName, check_identifier,
+    stored_name,
 };
+use crate::engine::storage::catalog::sequences::default_text;
 use crate::engine::storage::catalog::store::Catalog;
 use crate::engine::storage::delta::{self, Layout, StoredTable};
 use crate::engine::storage::types;
@@ -50,6 +52,7 @@ impl Catalog {
         if is_taken(&*self.contents()?, name, if_exists)? {
             return Ok(Created { created: false, rows: 0 });
         }
+        let definition = self.with_sequences(name, definition)?;
         let (entry, stored) = self.plan_table(name, &definition)?;
         let layout = Layout::current(name, &entry, &stored, &self.inner.functions)?;
         validate(&layout)?;
@@ -59,7 +62,8 @@ impl Catalog {
         table.mark_unpublished();
         create_directory(&table).await?;
         let rows = delta::create(&table, &stored, &layout, rows, &self.inner.functions).await?;
-        let created = self.publish_table(name, entry, Arc::clone(&table), if_exists).await?;
+        let created =
+            self.publish_table(name, entry, definition.serials, Arc::clone(&table), if_exists).await?;
         Ok(Created { created, rows: if created { rows } else { 0 } })
     }
 
@@ -67,6 +71,7 @@ impl Catalog {
         &self,
         name: &TableName,
         entry: Table,
+        serials: Vec<Serial>,
         table: Arc<StoredTable>,
         if_exists: IfExists,
     ) -> Result<bool> {
@@ -76,8 +81,22 @@ impl Catalog {
             if is_taken(contents, &put, if_exists)? {
                 return Ok(None);
             }
+            let id = entry.id.clone();
+            let mut sequences = vec![];
+            for serial in serials {
+                let column = &entry.columns[entry.column_index(&put, &serial.column)?];
+                let owned_by = Some((id.clone(), column.stored_name.clone()));
+                let sequence = Sequence { owned_by, acl: entry.acl.clone(), ..serial.sequence };
+                sequences.push((serial.name, Entry::Sequence(Arc::new(sequence))));
+            }
             let replaced =
                 contents.put(&put, Entry::Table(Arc::new(entry)), if_exists == IfExists::Replace)?;
+            if let Some(Entry::Table(old)) = &replaced {
+                contents.drop_owned(&old.id, None);
+            }
+            for (name, sequence) in sequences {
+                contents.put(&name, sequence, false)?;
+            }
             table.keep();
             catalog.adopt(&table);
             Ok(Some(replaced))
@@ -89,6 +108,18 @@ impl Catalog {
                 Ok(true)
             }
         }
+    }
+
+    /// The definition with names for the sequences of its columns, and the defaults that use them.
+    fn with_sequences(&self, name: &TableName, mut definition: TableDefinition) -> Result<TableDefinition> {
+        let contents = self.contents()?;
+        for serial in &mut definition.serials {
+            serial.name = contents.free_sequence_name(name, &serial.column);
+            for column in definition.columns.iter_mut().filter(|column| column.name == serial.column) {
+                column.default_sql = Some(default_text(&serial.name));
+            }
+        }
+        Ok(definition)
     }
 
     /// The catalog entry and the stored columns of a new table.
@@ -103,6 +134,7 @@ impl Catalog {
             columns: Vec::new(),
             checks: definition.checks.clone(),
             keys: Vec::new(),
+            constraint_comments: BTreeMap::new(),
             cluster_by: Vec::new(),
             comment: definition.comment.clone(),
             acl: Acl::of_owner(definition.owner.clone()),
@@ -173,7 +205,7 @@ fn repeated(error: Error, column: &str) -> Error {
 }
 
 /// The key with the stored names of its columns.
-fn stored_key(name: &TableName, table: &Table, key: &Key) -> Result<Key> {
+pub(super) fn stored_key(name: &TableName, table: &Table, key: &Key) -> Result<Key> {
     let stored = |column: &String| Ok(table.columns[table.column_index(name, column)?].stored_name.clone());
     Ok(Key { columns: key.columns.iter().map(stored).collect::<Result<_>>()?, ..key.clone() })
 }

@@ -14,6 +14,7 @@ use crate::engine::storage::catalog::entries::{
     check_identifier,
 };
 use crate::engine::storage::catalog::generations::Generations;
+use crate::engine::storage::catalog::sequences::{Counters, NextValue};
 use crate::engine::storage::catalog::{Created, IfExists};
 use crate::engine::storage::delta::{
     self, Layout, OptimizeSummary, StoredTable, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo,
@@ -44,6 +45,7 @@ pub(super) struct Inner {
     pub(super) functions: Arc<SessionState>,
     directory: PathBuf,
     generations: Generations,
+    pub(super) counters: Counters,
     lock: Option<DatabaseLock>,
     current: RwLock<(u64, Arc<Contents>)>,
     changing: Arc<tokio::sync::Mutex<()>>,
@@ -65,9 +67,10 @@ impl Catalog {
         fs: DurableFs,
     ) -> Result<Self> {
         let directory = std::path::absolute(directory).map_err(|e| Error::io(directory, &e))?;
-        let (catalog, tables) = (directory.join("catalog"), directory.join("tables"));
+        let [catalog, tables, sequences] =
+            ["catalog", "tables", "sequences"].map(|room| directory.join(room));
         let lock = match access {
-            Access::ReadWrite => Some(prepare(&directory, [&catalog, &tables], &fs)?),
+            Access::ReadWrite => Some(prepare(&directory, [&catalog, &tables, &sequences], &fs)?),
             Access::ReadOnly => {
                 ensure_exists(&directory, &catalog, &fs)?;
                 None
@@ -75,21 +78,27 @@ impl Catalog {
         };
         let generations = Generations::new(catalog, fs.clone());
         let (number, contents) = generations.load()?;
+        let counters = Counters::new(sequences, fs.clone());
         if lock.is_some() {
             remove_orphans(&tables, &contents, &fs)?;
+            counters.sweep(&contents)?;
         }
+        let (functions, place) = NextValue::add_to(&functions)?;
         let inner = Inner {
             tables,
             fs,
-            functions,
+            functions: Arc::new(functions),
             directory,
             generations,
+            counters,
             lock,
             current: RwLock::new((number, Arc::new(contents))),
             changing: Arc::default(),
             open_tables: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        place.get_or_init(|| Arc::downgrade(&inner));
+        Ok(Self { inner })
     }
 
     /// The database directory.
@@ -311,7 +320,11 @@ impl Catalog {
             if if_exists && contents.find(&taken).is_none() {
                 return Ok(None);
             }
-            contents.take(&taken, kind).map(Some)
+            let entry = contents.take(&taken, kind)?;
+            if let Entry::Table(table) = &entry {
+                contents.drop_owned(&table.id, None);
+            }
+            Ok(Some(entry))
         });
         let Some(entry) = entry.await? else { return Ok(false) };
         self.discard(name, &entry)?;
@@ -401,7 +414,7 @@ impl Catalog {
     }
 }
 
-fn prepare(directory: &Path, rooms: [&PathBuf; 2], fs: &DurableFs) -> Result<DatabaseLock> {
+fn prepare(directory: &Path, rooms: [&PathBuf; 3], fs: &DurableFs) -> Result<DatabaseLock> {
     fs.create_dir_all(directory).map_err(|e| Error::io(directory, &e))?;
     let lock = DatabaseLock::acquire(directory)?;
     for room in rooms {

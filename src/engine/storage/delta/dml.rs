@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, not, prep_null_mask_filter};
-use arrow::datatypes::{Field, Schema};
-use datafusion::common::Result as DfResult;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
@@ -17,6 +17,7 @@ use deltalake::kernel::Action;
 use deltalake::protocol::DeltaOperation;
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::exec::Change;
@@ -33,6 +34,29 @@ pub enum RowChange {
     Delete,
     /// These columns (by position) get these values.
     Update(Vec<(usize, Arc<dyn PhysicalExpr>)>),
+}
+
+/// The rows that a change is about, for who asks for them by putting this into its session.
+#[derive(Debug, Default)]
+pub struct ReturnedRows(Mutex<Vec<RecordBatch>>);
+
+impl ReturnedRows {
+    fn of(context: &TaskContext) -> Option<Arc<Self>> {
+        context.session_config().get_extension::<Self>()
+    }
+
+    fn push(&self, rows: RecordBatch) {
+        self.0.lock().push(rows);
+    }
+
+    /// The rows with the columns that SQL knows.
+    pub fn take(&self, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+        let known = |rows: RecordBatch| {
+            let columns = rows.columns()[..schema.fields().len()].to_vec();
+            RecordBatch::try_new(Arc::clone(schema), columns).map_err(|e| DataFusionError::from(e).into())
+        };
+        std::mem::take(&mut *self.0.lock()).into_iter().map(known).collect()
+    }
 }
 
 /// A DELETE, UPDATE or TRUNCATE over the newest version there is when it runs.
@@ -125,6 +149,12 @@ impl RowsChange {
         }
         if deletes && matching == rows {
             changed.rows += matching;
+            if let Some(returned) = ReturnedRows::of(context) {
+                let mut batches = read(scan, file, None, context)?;
+                while let Some(batch) = batches.next().await {
+                    returned.push(batch?);
+                }
+            }
         } else {
             let (files, count) = self.rewrite(scan, file, context).await?;
             changed.rows += count;
@@ -171,23 +201,37 @@ impl RowsChange {
         context: &Arc<TaskContext>,
     ) -> Result<(NewFiles, u64)> {
         let target = WriteTarget::new(self.table.directory()?, scan.columns.in_files(), &self.cluster_by);
+        let returned = ReturnedRows::of(context);
         let mut count = 0;
         let written = write_rows(target, read(scan, file, None, context)?, |batch| {
             let matching = mask(self.predicate.as_ref(), &batch)?;
             count += matching.true_count() as u64;
-            self.change_rows(&batch, &matching)
+            self.change_rows(&batch, &matching, returned.as_deref())
         });
         let files = written.await?;
         Ok((files, count))
     }
 
-    fn change_rows(&self, batch: &RecordBatch, matching: &BooleanArray) -> DfResult<RecordBatch> {
+    fn change_rows(
+        &self,
+        batch: &RecordBatch,
+        matching: &BooleanArray,
+        returned: Option<&ReturnedRows>,
+    ) -> DfResult<RecordBatch> {
         match &self.change {
-            RowChange::Delete => Ok(filter_record_batch(batch, &not(matching)?)?),
+            RowChange::Delete => {
+                if let Some(returned) = returned {
+                    returned.push(filter_record_batch(batch, matching)?);
+                }
+                Ok(filter_record_batch(batch, &not(matching)?)?)
+            }
             RowChange::Update(assignments) => {
                 let updated = update(batch, matching, assignments)?;
                 let changed = filter_record_batch(&updated, matching)?;
                 self.constraints.verify(&changed)?;
+                if let Some(returned) = returned {
+                    returned.push(changed);
+                }
                 Ok(updated)
             }
         }

@@ -16,6 +16,7 @@ mod table;
 mod writer;
 
 pub use alter::{add_column, create, drop_column};
+pub use dml::ReturnedRows;
 pub use layout::Layout;
 pub use maintain::{OptimizeSummary, VacuumSummary, optimize, vacuum};
 pub use provider::StoredTableProvider;

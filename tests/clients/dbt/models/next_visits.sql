@@ -1,0 +1,3 @@
+-- depends_on: {{ ref('visits_by_city') }}
+{{ config(materialized='view') }}
+SELECT * FROM forecast(visits_28)
