@@ -16,6 +16,7 @@ use crate::engine::registry::ModelRegistry;
 use crate::engine::runtime::Runtimes;
 use crate::engine::session::{self, Session};
 use crate::engine::shared::Engine;
+use crate::engine::states::States;
 use crate::engine::storage::{Access, Catalog, Role};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -79,7 +80,7 @@ impl Database {
             runtimes: Runtimes::new(threads)?,
             trainings: Arc::default(),
             activity: Activity::default(),
-            template: session::template(&environment),
+            states: States::new(session::template(&environment)),
             snapshots: SnapshotCache::default(),
             threads,
             path: path.to_owned(),

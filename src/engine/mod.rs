@@ -19,6 +19,7 @@ mod session;
 mod settings;
 mod shared;
 mod sql;
+mod states;
 mod system;
 mod temporary;
 mod words;

@@ -9,7 +9,6 @@ use datafusion::catalog::{
 };
 use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
-use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
 
@@ -17,6 +16,7 @@ use crate::engine::access::{Actor, DefinerNode, Guard, Rights};
 use crate::engine::external;
 use crate::engine::pg_catalog::{CatalogSchema, Surroundings};
 use crate::engine::shared::Engine;
+use crate::engine::states::StatementState;
 use crate::engine::storage::{Contents, DEFAULT_SCHEMA, Entry, TableName, TableVersion};
 use crate::engine::system;
 use crate::engine::temporary::{TEMPORARY_SCHEMA, TemporaryTables};
@@ -43,7 +43,7 @@ pub trait ViewPlanner: Send + Sync {
     /// The plan of a view's query; names in it are looked up with the rights of `actor`.
     async fn plan_view(&self, name: &TableName, sql: &str, actor: &Arc<Actor>) -> Result<LogicalPlan>;
     /// The session's state.
-    fn state(&self) -> SessionState;
+    fn state(&self) -> StatementState;
     /// The catalog as it stands.
     fn contents(&self) -> crate::error::Result<Arc<Contents>>;
     /// Names and texts of the session's prepared statements, and SQL's names of their parameters' types.
@@ -90,9 +90,9 @@ impl SessionParts {
         &self.around.actor
     }
 
-    /// A state for planning and running; its functions are copied, so that one for each statement is enough.
-    pub fn state(&self) -> SessionState {
-        let mut state = self.around.engine.template.clone();
+    /// A state for planning and running one statement.
+    pub fn state(&self) -> StatementState {
+        let mut state = StatementState::of(&self.around.engine);
         *state.config_mut() = self.config.clone();
         state.register_catalog_list(Arc::clone(&self.catalogs));
         state.mark_start_execution();

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::execution::session_state::SessionState;
-
 use crate::engine::activity::Activity;
 use crate::engine::pg_catalog::SnapshotCache;
 use crate::engine::registry::ModelRegistry;
 use crate::engine::running::Trainings;
 use crate::engine::runtime::Runtimes;
+use crate::engine::states::States;
 use crate::engine::storage::Catalog;
 
 /// The parts of an open database.
@@ -27,8 +26,8 @@ pub struct Engine {
     pub activity: Activity,
     /// What PostgreSQL's catalogue tells, as it last stood.
     pub snapshots: SnapshotCache,
-    /// What a session's state is a copy of: functions and planners, without settings and catalog.
-    pub template: SessionState,
+    /// What planning and running need besides a session's settings and catalog.
+    pub states: States,
     /// Threads for queries.
     pub threads: usize,
     /// The directory.

@@ -1,17 +1,84 @@
 //! Tables of one session, in memory, gone with it.
 
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
+use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// The schema that temporary tables may be written with.
 pub const TEMPORARY_SCHEMA: &str = "pg_temp";
+
+/// What a temporary table is made with besides its columns.
+#[derive(Debug, Clone, Default)]
+pub struct TemporaryDefinition {
+    /// Values of columns that are not given.
+    pub defaults: HashMap<String, Expr>,
+    /// Names of keys, which are not kept.
+    pub keys: Vec<String>,
+    /// IF NOT EXISTS.
+    pub skip: bool,
+}
+
+/// Numbers for a SERIAL column of a temporary table: gone with it.
+#[derive(Debug)]
+pub struct Counter {
+    signature: Signature,
+    next: AtomicI64,
+}
+
+impl Counter {
+    /// A call that gives 1, 2, 3, ….
+    pub fn from_one() -> Expr {
+        let signature = Signature::nullary(Volatility::Volatile);
+        ScalarUDF::new_from_impl(Self { signature, next: AtomicI64::new(1) }).call(vec![])
+    }
+}
+
+impl PartialEq for Counter {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Counter {}
+
+impl Hash for Counter {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        "counter".hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Counter {
+    fn name(&self) -> &str {
+        "nextval"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let count = args.number_rows as i64;
+        let first = self.next.fetch_add(count, Ordering::Relaxed);
+        Ok(ColumnarValue::Array(Arc::new(Int64Array::from_iter_values(first..first + count))))
+    }
+}
 
 /// The temporary tables of a session, by name.
 #[derive(Debug, Default)]
@@ -39,15 +106,21 @@ impl TemporaryTables {
     }
 
     /// Creates a table; false when there is one already.
-    pub fn create(&self, name: &str, schema: SchemaRef, rows: Vec<RecordBatch>, skip: bool) -> Result<bool> {
+    pub fn create(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        rows: Vec<RecordBatch>,
+        rest: TemporaryDefinition,
+    ) -> Result<bool> {
         if self.has(name) {
-            if skip {
+            if rest.skip {
                 return Ok(false);
             }
             let message = format!("table {name} already exists");
             return Err(Error::new(ErrorKind::Exists, Subject::Table, message));
         }
-        let table = MemTable::try_new(schema, vec![rows])?;
+        let table = MemTable::try_new(schema, vec![rows])?.with_column_defaults(rest.defaults);
         self.0.register_table(name.to_owned(), Arc::new(table))?;
         Ok(true)
     }

@@ -16,7 +16,7 @@ use crate::engine::storage::{
     AclTarget, ColumnDefinition, ExternalTable, IfExists, Key, Privilege, Sequence, TableDefinition,
     TableName, View,
 };
-use crate::engine::temporary::TemporaryTables;
+use crate::engine::temporary::{TemporaryDefinition, TemporaryTables};
 use crate::error::{Error, Result};
 
 /// One change; names are resolved and everything that can be checked without doing it is checked.
@@ -25,7 +25,12 @@ pub enum Command {
     /// CREATE TABLE, with or without the rows of a query.
     CreateTable { name: TableName, definition: TableDefinition, if_exists: IfExists },
     /// CREATE TEMPORARY TABLE, with or without the rows of a query.
-    CreateTemporary { name: String, schema: SchemaRef, tables: Arc<TemporaryTables>, skip: bool },
+    CreateTemporary {
+        name: String,
+        schema: SchemaRef,
+        tables: Arc<TemporaryTables>,
+        rest: TemporaryDefinition,
+    },
     /// DROP TABLE of a temporary one.
     DropTemporary { name: String, tables: Arc<TemporaryTables> },
     /// CREATE EXTERNAL TABLE.
@@ -184,8 +189,8 @@ pub async fn run(
         Command::CreateTable { name, definition, if_exists } => {
             return table::create(engine, &name, definition, rows, if_exists, query).await;
         }
-        Command::CreateTemporary { name, schema, tables, skip } => {
-            return table::create_temporary(&tables, &name, schema, rows, skip, query).await;
+        Command::CreateTemporary { name, schema, tables, rest } => {
+            return table::create_temporary(&tables, &name, schema, rows, rest, query).await;
         }
         Command::DropTemporary { name, tables } => tables.drop_table(&name)?,
         Command::CreateExternal { name, table, if_exists } => {

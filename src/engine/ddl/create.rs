@@ -24,7 +24,7 @@ use crate::engine::sql::{fold, shown};
 use crate::engine::storage::{
     Acl, Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View, told_type,
 };
-use crate::engine::temporary::TemporaryTables;
+use crate::engine::temporary::{Counter, TemporaryDefinition, TemporaryTables};
 use crate::error::{Error, Result, Subject};
 
 /// CREATE EXTERNAL TABLE: the schema is read from the files unless it is given.
@@ -123,22 +123,18 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
     let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) = plan else {
         return Err(Error::internal("CREATE TABLE has an unexpected plan"));
     };
-    let CreateMemoryTable { name, input, if_not_exists, or_replace, .. } = create;
+    let CreateMemoryTable { name, input, if_not_exists, or_replace, column_defaults, .. } = create;
     let schema: &Schema = input.schema().as_arrow();
     check_column_names(schema.fields().iter().map(|f| f.name().as_str()))?;
     if temporary {
-        if let Some(serial) = serials.first() {
-            let message =
-                format!("column {} of a temporary table has no sequence: give it numbers", serial.column);
-            return Err(Error::unsupported(message));
-        }
-        if let Some(key) = keys.first() {
-            return Err(Error::unsupported(format!(
-                "temporary tables have no keys: {} is not supported",
-                key.name
-            )));
-        }
-        return create_temporary(state, &name, schema, if_not_exists, with_query.then_some(&input), &checks);
+        let mut defaults: HashMap<String, Expr> = column_defaults.into_iter().collect();
+        defaults.extend(serials.into_iter().map(|serial| (serial.column, Counter::from_one())));
+        let rest = TemporaryDefinition {
+            defaults,
+            keys: keys.into_iter().map(|key| key.name).collect(),
+            skip: if_not_exists,
+        };
+        return create_temporary(state, &name, schema, rest, with_query.then_some(&input), &checks);
     }
     let mut definition =
         if with_query { TableDefinition::from_query(schema)? } else { declared(schema, &defaults) };
@@ -159,7 +155,7 @@ fn create_temporary(
     state: &SessionState,
     name: &TableReference,
     schema: &Schema,
-    skip: bool,
+    rest: TemporaryDefinition,
     input: Option<&Arc<LogicalPlan>>,
     checks: &[Check],
 ) -> Result<Lowered> {
@@ -172,7 +168,7 @@ fn create_temporary(
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_name(shown(field.name())));
     let fields: Vec<_> = fields.map(|f| if input.is_some() { f.with_nullable(true) } else { f }).collect();
     let schema = Arc::new(Schema::new(fields));
-    let command = Command::CreateTemporary { name: name.table().to_owned(), schema, tables, skip };
+    let command = Command::CreateTemporary { name: name.table().to_owned(), schema, tables, rest };
     Ok(Lowered::Command(Box::new(command), input.map(|plan| plan.as_ref().clone())))
 }
 

@@ -14,7 +14,7 @@ use crate::engine::query::QueryContext;
 use crate::engine::schemas::{FORECASTS, SYSTEM_SCHEMA};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Entry, ExternalTable, IfExists, Key, KeyKind, TableDefinition, TableName};
-use crate::engine::temporary::TemporaryTables;
+use crate::engine::temporary::{TemporaryDefinition, TemporaryTables};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// How long VACUUM keeps files that no current version needs.
@@ -74,7 +74,7 @@ pub async fn create_temporary(
     name: &str,
     schema: SchemaRef,
     rows: Option<SendableRecordBatchStream>,
-    skip: bool,
+    rest: TemporaryDefinition,
     query: &QueryContext,
 ) -> Result<u64> {
     let mut batches = vec![];
@@ -87,7 +87,11 @@ pub async fn create_temporary(
         }
     }
     let count = batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
-    let created = tables.create(name, schema, batches, skip)?;
+    let keys = rest.keys.join(", ");
+    let created = tables.create(name, schema, batches, rest)?;
+    if created && !keys.is_empty() {
+        query.warn(format!("temporary tables have no keys, rows are not checked against them: {keys}"));
+    }
     notice_skipped(created, query, || format!("table {name} already exists, skipping"));
     Ok(count)
 }

@@ -84,7 +84,7 @@ fn sequences(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
     for object in snapshot.sequences.iter().filter(|object| !object.sequence.identity) {
         let sequence = &object.sequence;
         let (oid, _) = type_of(&sequence.data_type);
-        let bits = types::by_oid(oid).map_or(64, |found| i64::from(found.length) * 8);
+        let bits = types::by_oid(oid).map_or(64, |found| found.length * 8);
         rows.push([
             ("sequence_catalog", around.database().into()),
             ("sequence_schema", object.schema.name.as_str().into()),

@@ -12,21 +12,19 @@ mod tables;
 mod types;
 mod udf;
 
-use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
-use datafusion::error::Result as DfResult;
-use datafusion::execution::session_state::SessionState;
+use datafusion::common::config::ConfigOptions;
 
 use crate::engine::access::{Actor, Rights};
 use crate::engine::activity::SessionActivity;
 use crate::engine::schemas::ViewPlanner;
-use crate::engine::settings::SharedVariables;
+use crate::engine::settings::{SharedVariables, carried};
 use crate::engine::shared::Engine;
+use crate::engine::states::StatementState;
 use crate::engine::temporary::TemporaryTables;
-use crate::error::{Error, Result, Subject};
+use crate::error::{Error, Result};
 
 use procedures::{procedure_name, procedure_oid};
 pub use provider::{CatalogSchema, SnapshotCache};
@@ -55,32 +53,7 @@ impl fmt::Debug for Surroundings {
     }
 }
 
-impl ConfigExtension for Surroundings {
-    const PREFIX: &'static str = "surroundings";
-}
-
-impl ExtensionOptions for Surroundings {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _: &str) -> DfResult<()> {
-        let message = format!("no setting surroundings.{key}");
-        Err(Error::not_found(Subject::Option, message).into())
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        vec![]
-    }
-}
+carried!(Surroundings, "surroundings");
 
 impl Surroundings {
     /// Those of the session whose settings these are.
@@ -107,7 +80,7 @@ impl Surroundings {
     }
 
     /// The session's state, while there is one.
-    pub fn state(&self) -> Option<SessionState> {
+    pub fn state(&self) -> Option<StatementState> {
         Some(self.planner.upgrade()?.state())
     }
 }

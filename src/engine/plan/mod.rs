@@ -35,7 +35,7 @@ pub use marks::marks;
 pub use not_in::with_not_exists;
 pub use outer_keys::with_distinct_outer_keys;
 pub use planner::ForetellPlanner;
-pub use relation::{TABLE_FUNCTIONS, TableFunction};
+pub use relation::{Relations, TABLE_FUNCTIONS, TableFunction};
 pub use scope::Scope;
 pub use semantics::Semantics;
 pub use train::{Mode, TrainNode};

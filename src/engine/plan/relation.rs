@@ -81,18 +81,31 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
     function("table_history", "table_history(table)", "The versions of a table."),
 ];
 
+/// Plans our relations in the scope of the statement that is being planned.
+#[derive(Debug)]
+pub struct Relations;
+
+impl RelationPlanner for Relations {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let scope = context.context_provider().options().extensions.get::<Scope>().cloned();
+        match scope {
+            Some(scope) => ForetellRelations { scope }.plan_relation(relation, context),
+            None => Ok(RelationPlanning::Original(Box::new(relation))),
+        }
+    }
+}
+
 /// Plans our relations within one statement.
 #[derive(Debug)]
-pub struct ForetellRelations {
+struct ForetellRelations {
     scope: Scope,
 }
 
 impl ForetellRelations {
-    /// A planner for one statement.
-    pub fn new(scope: Scope) -> Self {
-        Self { scope }
-    }
-
     fn plan_function(
         &self,
         name: &str,
@@ -185,7 +198,7 @@ impl ForetellRelations {
         let session = self.scope.session.state();
         let functions = session.table_functions();
         let Some(function) = functions.get("generate_series") else { return Ok(None) };
-        let arguments = TableFunctionArgs::new(&bounds, &session);
+        let arguments = TableFunctionArgs::new(&bounds, &*session);
         let provider = function.create_table_provider_with_args(arguments)?;
         let told = FieldMetadata::from(BTreeMap::from([(PG_TYPE.to_owned(), "int4".to_owned())]));
         let scan = LogicalPlanBuilder::scan("generate_series", provider_as_source(provider), None)?;
@@ -281,7 +294,7 @@ impl ForetellRelations {
     }
 }
 
-impl RelationPlanner for ForetellRelations {
+impl ForetellRelations {
     fn plan_relation(
         &self,
         relation: TableFactor,

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use datafusion::error::Result;
-use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
 use crate::engine::access::{Actor, DefinerNode, Guard};
-use crate::engine::plan::relation::ForetellRelations;
 use crate::engine::query::QueryContext;
 use crate::engine::registry::Model;
 use crate::engine::schemas::SessionParts;
+use crate::engine::settings::carried;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{Source, TrainStatement, repair};
+use crate::engine::states::StatementState;
 use crate::engine::storage::{Privilege, TableName};
 use crate::error::{ErrorKind, Result as OurResult, Subject};
 
@@ -33,13 +33,14 @@ pub struct Scope {
     pub session: Arc<SessionParts>,
 }
 
+carried!(Scope, "statement");
+
 impl Scope {
     /// The session's state for planning and running this statement.
-    pub fn state(&self) -> SessionState {
+    pub fn state(&self) -> StatementState {
         let mut state = self.session.state();
         state.config_mut().set_extension(Arc::clone(&self.query));
-        let relations = Arc::new(ForetellRelations::new(self.clone()));
-        state.register_relation_planner(relations).expect("a session takes planners of relations");
+        state.config_mut().options_mut().extensions.insert(self.clone());
         state
     }
 

@@ -39,14 +39,15 @@ use crate::engine::fault;
 use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
-    CommandNode, ForetellPlanner, Mode, Scope, Semantics, TrainNode, authorized, cancellable, dml_guard,
-    marks, wants_apply, with_applied_subqueries, with_distinct_outer_keys, with_not_exists,
+    CommandNode, ForetellPlanner, Mode, Relations, Scope, Semantics, TrainNode, authorized, cancellable,
+    dml_guard, marks, wants_apply, with_applied_subqueries, with_distinct_outer_keys, with_not_exists,
 };
 use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Tag};
 use crate::engine::schemas::{CATALOG, SessionParts, ViewPlanner};
 use crate::engine::settings::SharedVariables;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{self, Body, Piece, Source, Statement};
+use crate::engine::states::StatementState;
 use crate::engine::storage::{Contents, DEFAULT_SCHEMA, TableName};
 use crate::engine::temporary::TemporaryTables;
 use crate::engine::words::{self, Words};
@@ -230,7 +231,7 @@ impl Session {
     /// The names of things whose numbers are given; `kind` is their type, such as `regclass`.
     pub async fn names_of(&self, kind: &str, numbers: ArrayRef) -> Result<ArrayRef> {
         let options = Arc::clone(self.inner.parts().config.options());
-        let function = self.inner.engine.template.udf(&format!("{kind}_text"))?;
+        let function = self.inner.engine.states.template().udf(&format!("{kind}_text"))?;
         self.on_query_thread(async move {
             let field = Arc::new(Field::new("numbers", numbers.data_type().clone(), true));
             let args = ScalarFunctionArgs {
@@ -284,7 +285,7 @@ impl Session {
 
     /// Words for completion: keywords, tables, columns, models, functions, options.
     pub fn words(&self) -> Words {
-        Words::of(&self.inner.engine, &self.inner.engine.template)
+        Words::of(&self.inner.engine, self.inner.engine.states.template())
     }
 }
 
@@ -325,6 +326,7 @@ pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
         state.register_udf(Arc::new(function)).expect("functions have distinct names");
     }
     state.register_expr_planner(Arc::new(Semantics)).expect("a session takes planners of expressions");
+    state.register_relation_planner(Arc::new(Relations)).expect("a session takes planners of relations");
     state.register_function_rewrite(Arc::new(Semantics)).expect("a session takes rewrites of expressions");
     state
 }
@@ -420,7 +422,7 @@ impl Inner {
         };
         let names = match kind {
             "table" => words::table_names(&self.engine).iter().map(|name| quoted(name)).collect(),
-            "function" => words::function_names(&self.engine.template),
+            "function" => words::function_names(self.engine.states.template()),
             "table function" => words::TABLE_FUNCTIONS.iter().map(|f| f.name.to_owned()).collect(),
             _ => return error,
         };
@@ -553,7 +555,7 @@ impl ViewPlanner for Inner {
         scope.state().statement_to_plan(*body).await.map_err(|e| broken(e.into()))
     }
 
-    fn state(&self) -> SessionState {
+    fn state(&self) -> StatementState {
         self.parts().state()
     }
 

@@ -20,7 +20,7 @@ use crate::engine::plan::{authorized, stored_table};
 use crate::engine::query::{Query, QueryContext, Tag};
 use crate::engine::sql::{self, Body, Source, Statement};
 use crate::engine::storage::{Privilege, ReturnedRows};
-use crate::engine::temporary::TemporaryTables;
+use crate::engine::temporary::{TemporaryDefinition, TemporaryTables};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::ml::Control;
 
@@ -200,7 +200,7 @@ impl Inner {
         let gone = || Error::internal("the session has no temporary tables");
         let tables = TemporaryTables::of(state).ok_or_else(gone)?;
         let name = format!("returning {}", uuid::Uuid::new_v4().simple());
-        tables.create(&name, schema, rows, false)?;
+        tables.create(&name, schema, rows, TemporaryDefinition::default())?;
         let ident = Ident::with_quote('"', &name);
         let mut factor = sql::table(ObjectName::from(vec![ident]));
         if let TableFactor::Table { alias, .. } = &mut factor {

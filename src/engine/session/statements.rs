@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
@@ -18,6 +17,7 @@ use crate::engine::settings;
 use crate::engine::sql::{
     self, Body, Discard, Distance, NewValue, Piece, SessionStatement, Statement, TransactionModes, fold,
 };
+use crate::engine::states::StatementState;
 use crate::engine::storage::sql_name;
 use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, Result, Subject};
@@ -449,7 +449,7 @@ impl Inner {
         Ok(rows.then(|| plan_schema(&planned.plan, planned.plan.schema().inner())))
     }
 
-    fn planning_state(&self, statement: &Statement) -> (SessionState, Arc<sql::Source>) {
+    fn planning_state(&self, statement: &Statement) -> (StatementState, Arc<sql::Source>) {
         let query = Arc::new(QueryContext::default());
         let scope = self.scope(&query, statement.trains.clone(), &statement.source);
         (scope.state(), Arc::clone(&statement.source))

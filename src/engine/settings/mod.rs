@@ -28,6 +28,40 @@ pub fn check_name(options: &ConfigOptions, name: &str) -> Result<()> {
     datafusion_value(options, name).map(|_| ())
 }
 
+/// Lets a type be carried in the settings of a session, where planners and functions find it; it is none itself.
+macro_rules! carried {
+    ($type:ty, $prefix:literal) => {
+        impl datafusion::common::config::ConfigExtension for $type {
+            const PREFIX: &'static str = $prefix;
+        }
+
+        impl datafusion::common::config::ExtensionOptions for $type {
+            fn as_any(&self) -> &dyn std::any::Any {
+                self
+            }
+
+            fn as_any_mut(&mut self) -> &mut dyn std::any::Any {
+                self
+            }
+
+            fn cloned(&self) -> Box<dyn datafusion::common::config::ExtensionOptions> {
+                Box::new(self.clone())
+            }
+
+            fn set(&mut self, key: &str, _: &str) -> datafusion::error::Result<()> {
+                let message = format!(concat!("no setting ", $prefix, ".{}"), key);
+                Err($crate::error::Error::not_found($crate::error::Subject::Option, message).into())
+            }
+
+            fn entries(&self) -> Vec<datafusion::common::config::ConfigEntry> {
+                vec![]
+            }
+        }
+    };
+}
+
+pub(super) use carried;
+
 /// The value of a setting of DataFusion.
 pub fn datafusion_value(options: &ConfigOptions, name: &str) -> Result<String> {
     let entries = options.entries();

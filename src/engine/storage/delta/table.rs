@@ -249,6 +249,9 @@ impl StoredTable {
             *newest = Some(Arc::clone(&snapshot));
             return Ok(snapshot);
         };
+        if self.is_newest(known.version) {
+            return Ok(Arc::clone(known));
+        }
         let mut state = known.state.clone();
         state.update(&self.log_store, None).await.map_err(|e| self.error(e))?;
         if state.version() == known.version {
@@ -257,6 +260,17 @@ impl StoredTable {
         let snapshot = Arc::new(Snapshot::from_state(&label, state, Some(known))?);
         *newest = Some(Arc::clone(&snapshot));
         Ok(snapshot)
+    }
+
+    /// True when the log ends with this version: its entry is there and the next one is not. Entries that are too
+    /// old are removed from the oldest on, so that an entry before a removed one cannot be there.
+    fn is_newest(&self, version: u64) -> bool {
+        let Some(directory) = self.directory.lock().clone() else { return false };
+        let entry = |n: u64| directory.path().join(format!("_delta_log/{n:020}.json"));
+        // Two looks at a directory take microseconds, less than handing them to another thread.
+        let found = |n| directory.fs().fs().info(&entry(n));
+        let is_missing = |e: std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+        found(version).is_ok() && found(version + 1).err().is_some_and(is_missing)
     }
 
     /// Rows of the newest version that was read, when its log knows them; reads nothing.
