@@ -1,20 +1,17 @@
 //! Tables of one session, in memory, gone with it.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use datafusion::arrow::array::{Int64Array, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
-use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Expr, TypeSignature};
 
+use crate::engine::storage::NextValue;
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// The schema that temporary tables may be written with.
@@ -31,53 +28,15 @@ pub struct TemporaryDefinition {
     pub skip: bool,
 }
 
-/// Numbers for a SERIAL column of a temporary table: gone with it.
-#[derive(Debug)]
-pub struct Counter {
-    signature: Signature,
-    next: AtomicI64,
-}
-
-impl Counter {
-    /// A call that gives 1, 2, 3, ….
-    pub fn from_one() -> Expr {
-        let signature = Signature::nullary(Volatility::Volatile);
-        ScalarUDF::new_from_impl(Self { signature, next: AtomicI64::new(1) }).call(vec![])
-    }
-}
-
-impl PartialEq for Counter {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
-    }
-}
-
-impl Eq for Counter {}
-
-impl Hash for Counter {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        "counter".hash(state);
-    }
-}
-
-impl ScalarUDFImpl for Counter {
-    fn name(&self) -> &str {
-        "nextval"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(DataType::Int64)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let count = args.number_rows as i64;
-        let first = self.next.fetch_add(count, Ordering::Relaxed);
-        Ok(ColumnarValue::Array(Arc::new(Int64Array::from_iter_values(first..first + count))))
-    }
+/// A call that gives 1, 2, 3, …: the numbers of a SERIAL column, gone with its table.
+pub fn count_from_one() -> Expr {
+    let next = AtomicI64::new(1);
+    let take = move |_: &[ColumnarValue], rows: usize| {
+        let rows = rows as i64;
+        let first = next.fetch_add(rows, Ordering::Relaxed);
+        Ok((first..first + rows).collect())
+    };
+    NextValue::udf(TypeSignature::Nullary, take).call(vec![])
 }
 
 /// The temporary tables of a session, by name.

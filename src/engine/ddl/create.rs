@@ -24,7 +24,7 @@ use crate::engine::sql::{fold, shown};
 use crate::engine::storage::{
     Acl, Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View, told_type,
 };
-use crate::engine::temporary::{Counter, TemporaryDefinition, TemporaryTables};
+use crate::engine::temporary::{TemporaryDefinition, TemporaryTables, count_from_one};
 use crate::error::{Error, Result, Subject};
 
 /// CREATE EXTERNAL TABLE: the schema is read from the files unless it is given.
@@ -128,7 +128,7 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
     check_column_names(schema.fields().iter().map(|f| f.name().as_str()))?;
     if temporary {
         let mut defaults: HashMap<String, Expr> = column_defaults.into_iter().collect();
-        defaults.extend(serials.into_iter().map(|serial| (serial.column, Counter::from_one())));
+        defaults.extend(serials.into_iter().map(|serial| (serial.column, count_from_one())));
         let rest = TemporaryDefinition {
             defaults,
             keys: keys.into_iter().map(|key| key.name).collect(),

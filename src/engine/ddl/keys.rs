@@ -29,10 +29,15 @@ pub fn take_keys(table: &mut ast::CreateTable) -> Result<Vec<Key>> {
     }
     for key in keys.iter().filter(|key| key.kind == KeyKind::Primary) {
         for column in table.columns.iter_mut().filter(|column| key.columns.contains(&fold(&column.name))) {
-            column.options.push(ast::ColumnOptionDef { name: None, option: ColumnOption::NotNull });
+            require(column);
         }
     }
     Ok(keys)
+}
+
+/// Makes a column NOT NULL.
+pub fn require(column: &mut ast::ColumnDef) {
+    column.options.push(ast::ColumnOptionDef { name: None, option: ColumnOption::NotNull });
 }
 
 /// A key that stands behind its column.

@@ -2,9 +2,10 @@
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{
-    self, ColumnOption, ColumnOptionDef, Expr, GeneratedAs, SequenceOptions, UnaryOperator,
+    self, ColumnOption, Expr, GeneratedAs, SequenceOptions, UnaryOperator,
 };
 
+use crate::engine::ddl::keys::require;
 use crate::engine::sql::fold;
 use crate::engine::storage::{Sequence, Serial, TableName};
 use crate::error::{Error, Result, Subject};
@@ -97,10 +98,6 @@ pub fn take_serials(table: &mut ast::CreateTable) -> Result<Vec<Serial>> {
 
 fn serial(column: &ast::ColumnDef, sequence: Sequence) -> Serial {
     Serial { column: fold(&column.name), name: TableName::public(""), sequence }
-}
-
-fn require(column: &mut ast::ColumnDef) {
-    column.options.push(ColumnOptionDef { name: None, option: ColumnOption::NotNull });
 }
 
 fn serial_type(data_type: &ast::DataType) -> Option<ast::DataType> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::TableReference;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::{DataFusionError, Result};
@@ -12,6 +12,7 @@ use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, TableScan, Table
 use crate::engine::access::{Actor, DefinerNode, Guard};
 use crate::engine::ddl;
 use crate::engine::plan::command::CommandNode;
+use crate::engine::plan::dml_guard::has_subquery;
 use crate::engine::plan::forecast::ForecastNode;
 use crate::engine::plan::node::extension;
 use crate::engine::plan::train::{Mode, TrainNode};
@@ -114,15 +115,8 @@ fn reads_nothing(dml: &DmlStatement) -> bool {
 fn keeps_or_sets(expr: &Expr, column: &str) -> bool {
     match expr.clone().unalias() {
         Expr::Column(kept) => kept.name == column,
-        expr => expr.column_refs().is_empty() && !has_subquery(&expr),
+        expr => expr.column_refs().is_empty() && !has_subquery(&expr).unwrap_or(true),
     }
-}
-
-fn has_subquery(expr: &Expr) -> bool {
-    let is_one = |e: &Expr| {
-        matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_))
-    };
-    expr.exists(|e| Ok(is_one(e))).unwrap_or(true)
 }
 
 /// The stored table behind what a plan reads or changes.

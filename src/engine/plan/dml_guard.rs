@@ -57,8 +57,14 @@ fn refuse(verb: &str, what: &str) -> Result<Guarded> {
             .with_hint(format!("write the condition with columns of the table and IN (SELECT …): {verb} … WHERE key IN (SELECT key FROM …)")).into())
 }
 
-fn has_subquery(expr: &Expr) -> Result<bool> {
-    expr.exists(|e| Ok(matches!(e, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_))))
+/// True when an expression reads other rows.
+pub fn has_subquery(expr: &Expr) -> Result<bool> {
+    expr.exists(|e| {
+        Ok(matches!(
+            e,
+            Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)
+        ))
+    })
 }
 
 /// The uncorrelated subqueries of a DML's conditions and values, to be run before the statement.

@@ -117,12 +117,13 @@ impl Inner {
             return Err(Error::new(ErrorKind::Denied, Subject::Transaction, message));
         }
         let source = &statement.source;
-        let state = self.scope(&query, vec![], source).state();
+        let mut state = self.scope(&query, vec![], source).state();
         let dml = self.dml_plan(&state, &parts).await?;
-        let (schema, rows, plan) = match verb {
-            "INSERT" => self.insert(&state, &parts, dml, source, &query.control).await?,
-            _ => self.change(&state, &parts, dml, source, &query.control).await?,
+        let (rows, plan) = match verb {
+            "INSERT" => self.insert(&state, &parts, dml, &query.control).await?,
+            _ => self.change(&mut state, &parts, dml, &query.control).await?,
         };
+        let schema = plan_schema(&plan, plan.schema().inner());
         let changed = rows.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
         self.transaction.changed(verb);
         let answer = collect(&state, plan, source, &query.control).await?;
@@ -136,9 +137,9 @@ impl Inner {
         state: &SessionState,
         parts: &Returning,
         dml: DmlStatement,
-        source: &Source,
         control: &Arc<Control>,
     ) -> Result<Changed> {
+        let source = &parts.statement.source;
         let schema = Arc::clone(dml.input.schema().inner());
         let rows = collect(state, dml.input.as_ref().clone(), source, control).await?;
         let plan = self.select(state, parts, Arc::clone(&schema), rows.clone()).await?;
@@ -147,16 +148,15 @@ impl Inner {
             LogicalPlanBuilder::scan("inserted", provider_as_source(Arc::new(table)), None)?.build()?;
         let dml = DmlStatement { input: Arc::new(stored), ..dml };
         collect(state, LogicalPlan::Dml(dml), source, control).await?;
-        Ok((plan_schema(&plan, plan.schema().inner()), rows, plan))
+        Ok((rows, plan))
     }
 
     /// Changes or deletes rows, which the table gives back: new values of an UPDATE, old ones of a DELETE.
     async fn change(
         &self,
-        state: &SessionState,
+        state: &mut SessionState,
         parts: &Returning,
         dml: DmlStatement,
-        source: &Source,
         control: &Arc<Control>,
     ) -> Result<Changed> {
         if stored_table(&dml.target).is_none() {
@@ -167,12 +167,11 @@ impl Inner {
         // RETURNING is planned before anything changes: what is wrong in it must change nothing.
         self.select(state, parts, Arc::clone(&schema), vec![]).await?;
         let returned = Arc::new(ReturnedRows::default());
-        let mut state = state.clone();
         state.config_mut().set_extension(Arc::clone(&returned));
-        collect(&state, LogicalPlan::Dml(dml), source, control).await?;
+        collect(state, LogicalPlan::Dml(dml), &parts.statement.source, control).await?;
         let rows = returned.take(&schema)?;
-        let plan = self.select(&state, parts, schema, rows.clone()).await?;
-        Ok((plan_schema(&plan, plan.schema().inner()), rows, plan))
+        let plan = self.select(state, parts, schema, rows.clone()).await?;
+        Ok((rows, plan))
     }
 
     /// The columns that RETURNING gives.
@@ -236,8 +235,8 @@ impl Inner {
     }
 }
 
-/// The columns of the answer, the rows that were changed, and the plan of the answer.
-type Changed = (SchemaRef, Vec<RecordBatch>, LogicalPlan);
+/// The rows that were changed, and the plan of the answer.
+type Changed = (Vec<RecordBatch>, LogicalPlan);
 
 async fn collect(
     state: &SessionState,

@@ -29,6 +29,11 @@ pub fn strip_schema_of_keywords(tokens: &mut Vec<TokenWithSpan>) {
     };
     let places: Vec<usize> =
         tokens.windows(4).enumerate().filter(|(_, four)| is_called(four)).map(|(n, _)| n).collect();
+    strip_qualifiers(tokens, places);
+}
+
+/// Takes the names at these places away, with the points behind them.
+fn strip_qualifiers(tokens: &mut Vec<TokenWithSpan>, places: Vec<usize>) {
     for place in places.into_iter().rev() {
         tokens.drain(place..place + 2);
     }
@@ -54,9 +59,7 @@ pub fn strip_database(tokens: &mut Vec<TokenWithSpan>, database: &str, schemas: 
             && name(&tokens[*n + 2].token).as_ref().is_some_and(is_schema)
     };
     let places: Vec<usize> = (0..tokens.len().saturating_sub(4)).filter(is_qualified).collect();
-    for place in places.into_iter().rev() {
-        tokens.drain(place..place + 2);
-    }
+    strip_qualifiers(tokens, places);
 }
 
 /// Quotes the name `at`, which the parser takes for the beginning of a version of the table before it.

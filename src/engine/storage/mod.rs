@@ -12,8 +12,8 @@ mod tests;
 
 pub use catalog::{
     Access, Acl, AclKind, AclTarget, Catalog, Check, Column, ColumnDefinition, Contents, Created,
-    DEFAULT_SCHEMA, Entry, ExternalTable, FILE_ROLES, IfExists, Key, KeyKind, PUBLIC, Privilege, Role,
-    SchemaEntry, Sequence, Serial, Table, TableDefinition, TableName, View, split_name, told_type,
+    DEFAULT_SCHEMA, Entry, ExternalTable, FILE_ROLES, IfExists, Key, KeyKind, NextValue, PUBLIC, Privilege,
+    Role, SchemaEntry, Sequence, Serial, Table, TableDefinition, TableName, View, split_name, told_type,
 };
 pub use delta::{
     OptimizeSummary, ReturnedRows, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo,

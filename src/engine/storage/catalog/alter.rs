@@ -49,10 +49,9 @@ impl Catalog {
                 let message = format!("index {} already exists", key.name);
                 return Err(Error::new(ErrorKind::Exists, Subject::Table, message));
             }
-            let mut entry = Arc::clone(contents.table(&table)?);
-            let key = stored_key(&table, &entry, &key)?;
-            Arc::make_mut(&mut entry).keys.push(key);
-            contents.put(&table, Entry::Table(entry), true)?;
+            let entry = contents.table_mut(&table)?;
+            let key = stored_key(&table, entry, &key)?;
+            entry.keys.push(key);
             Ok(true)
         })
         .await
@@ -63,11 +62,8 @@ impl Catalog {
         let index = index.clone();
         self.update(move |contents| match contents.index(&index) {
             Some(table) => {
-                let mut entry = Arc::clone(contents.table(&table)?);
-                Arc::make_mut(&mut entry)
-                    .keys
-                    .retain(|key| !(key.kind.is_index() && key.name == index.table));
-                contents.put(&table, Entry::Table(entry), true)?;
+                let keys = &mut contents.table_mut(&table)?.keys;
+                keys.retain(|key| !(key.kind.is_index() && key.name == index.table));
                 Ok(true)
             }
             None if if_exists => Ok(false),
@@ -145,18 +141,17 @@ impl Catalog {
         let stored_name = entry.columns[index].stored_name.clone();
         ensure_droppable(name, &entry, column, &stored_name)?;
         let dropped = stored_name.clone();
-        let (id, gone) = (entry.id.clone(), stored_name.clone());
-        self.alter_table(name, move |entry| {
+        let altered = name.clone();
+        self.update(move |contents| {
+            let entry = contents.table_mut(&altered)?;
             entry.columns[index].dropped = true;
             entry.keys.retain(|key| !key.columns.contains(&dropped));
+            let id = entry.id.clone();
+            contents.drop_owned(&id, Some(&dropped));
             Ok(())
         })
         .await?;
-        self.update(move |contents| {
-            contents.drop_owned(&id, Some(&gone));
-            Ok(())
-        })
-        .await?;
+        table.note_layout_change();
         delta::drop_column(&table, &stored_name).await?;
         Ok(true)
     }
@@ -241,18 +236,17 @@ impl Catalog {
     ) -> Result<()> {
         let (name, constraint) = (name.clone(), constraint.to_owned());
         self.update(move |contents| {
-            let mut entry = Arc::clone(contents.table(&name)?);
+            let entry = contents.table_mut(&name)?;
             let mut names = entry.checks.iter().map(|c| &c.name).chain(entry.keys.iter().map(|k| &k.name));
             if !names.any(|name| *name == constraint) {
                 let message = format!("no constraint {constraint} of table {name}");
                 return Err(Error::not_found(Subject::Constraint, message));
             }
-            let comments = &mut Arc::make_mut(&mut entry).constraint_comments;
             let _ = match comment {
-                Some(text) => comments.insert(constraint, text),
-                None => comments.remove(&constraint),
+                Some(text) => entry.constraint_comments.insert(constraint, text),
+                None => entry.constraint_comments.remove(&constraint),
             };
-            contents.put(&name, Entry::Table(entry), true).map(|_| ())
+            Ok(())
         })
         .await
     }
@@ -264,13 +258,7 @@ impl Catalog {
         change: impl FnOnce(&mut Table) -> Result<()> + Send + 'static,
     ) -> Result<()> {
         let (table, name) = (self.stored_table(name)?, name.clone());
-        self.update(move |contents| {
-            let mut entry = Arc::clone(contents.table(&name)?);
-            change(Arc::make_mut(&mut entry))?;
-            contents.put(&name, Entry::Table(entry), true)?;
-            Ok(())
-        })
-        .await?;
+        self.update(move |contents| change(contents.table_mut(&name)?)).await?;
         table.note_layout_change();
         Ok(())
     }

@@ -540,6 +540,15 @@ impl Contents {
         }
     }
 
+    /// The stored table `name`, to change it.
+    pub fn table_mut(&mut self, name: &TableName) -> Result<&mut Table> {
+        self.table(name)?;
+        match self.schema_mut(&name.schema)?.entries.get_mut(&name.table) {
+            Some(Entry::Table(table)) => Ok(Arc::make_mut(table)),
+            _ => Err(Error::internal("a table is gone while it is looked at")),
+        }
+    }
+
     /// Puts `entry` under `name`; with `replace` it may take the place of an entry of its kind, and its rights.
     pub fn put(&mut self, name: &TableName, mut entry: Entry, replace: bool) -> Result<Option<Entry>> {
         check_identifier(&name.table, Subject::Table)?;

@@ -17,4 +17,5 @@ pub use entries::{
     SchemaEntry, Sequence, Serial, Table, TableDefinition, TableName, View, split_name, told_type,
 };
 pub use roles::{AclTarget, FILE_ROLES};
+pub use sequences::NextValue;
 pub use store::{Access, Catalog};

@@ -1,6 +1,8 @@
 //! Sequences: numbers that are given once each. After a crash some are skipped, none is given twice.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -9,7 +11,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::Result as DfResult;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
@@ -276,36 +278,62 @@ pub fn default_text(sequence: &TableName) -> String {
     format!("nextval('{}')", name.replace('\'', "''"))
 }
 
-/// `nextval` for DEFAULT: whoever may add rows may take the numbers for them.
-#[derive(Debug)]
+/// Numbers for so many rows, from the arguments of the call.
+type Next = dyn Fn(&[ColumnarValue], usize) -> DfResult<Vec<i64>> + Send + Sync;
+
+/// `nextval` in a DEFAULT: gives every row a number of its own.
 pub struct NextValue {
     signature: Signature,
-    catalog: Arc<OnceLock<Weak<Inner>>>,
+    next: Arc<Next>,
 }
 
 impl NextValue {
-    /// The functions of DEFAULT with this one, and where its catalog is to be put.
-    pub fn add_to(functions: &SessionState) -> Result<(SessionState, Arc<OnceLock<Weak<Inner>>>)> {
-        use datafusion::execution::FunctionRegistry;
-        let catalog: Arc<OnceLock<Weak<Inner>>> = Arc::default();
-        let signature = Signature::exact(vec![DataType::Utf8], Volatility::Volatile);
-        let mut state = functions.clone();
-        let function = Self { signature, catalog: Arc::clone(&catalog) };
-        state.register_udf(Arc::new(ScalarUDF::new_from_impl(function)))?;
-        Ok((state, catalog))
+    /// The function that takes numbers from `next`.
+    pub fn udf(
+        signature: TypeSignature,
+        next: impl Fn(&[ColumnarValue], usize) -> DfResult<Vec<i64>> + Send + Sync + 'static,
+    ) -> ScalarUDF {
+        let signature = Signature::new(signature, Volatility::Volatile);
+        ScalarUDF::new_from_impl(Self { signature, next: Arc::new(next) })
+    }
+}
+
+/// The functions of DEFAULT with `nextval` of sequences, and where their catalog is to be put. Whoever may add rows
+/// may take the numbers for them.
+pub fn with_next_value(functions: &SessionState) -> Result<(SessionState, Arc<OnceLock<Weak<Inner>>>)> {
+    use datafusion::execution::FunctionRegistry;
+    let place: Arc<OnceLock<Weak<Inner>>> = Arc::default();
+    let catalog = Arc::clone(&place);
+    let next = move |arguments: &[ColumnarValue], rows: usize| {
+        let [ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))] = arguments else {
+            return Err(Error::input(Subject::Sequence, "nextval of a DEFAULT names one sequence").into());
+        };
+        let inner = catalog.get().and_then(Weak::upgrade);
+        let inner = inner.ok_or_else(|| Error::internal("the catalog is gone"))?;
+        Ok(Catalog { inner }.next_values(&TableName::written(name), rows)?)
+    };
+    let mut state = functions.clone();
+    let function = NextValue::udf(TypeSignature::Exact(vec![DataType::Utf8]), next);
+    state.register_udf(Arc::new(function))?;
+    Ok((state, place))
+}
+
+impl fmt::Debug for NextValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nextval")
     }
 }
 
 impl PartialEq for NextValue {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.catalog, &other.catalog)
+        Arc::ptr_eq(&self.next, &other.next)
     }
 }
 
 impl Eq for NextValue {}
 
-impl std::hash::Hash for NextValue {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+impl Hash for NextValue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         "nextval".hash(state);
     }
 }
@@ -324,12 +352,7 @@ impl ScalarUDFImpl for NextValue {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let [ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))] = args.args.as_slice() else {
-            return Err(Error::input(Subject::Sequence, "nextval of a DEFAULT names one sequence").into());
-        };
-        let inner = self.catalog.get().and_then(Weak::upgrade);
-        let inner = inner.ok_or_else(|| Error::internal("the catalog is gone"))?;
-        let numbers = Catalog { inner }.next_values(&TableName::written(name), args.number_rows)?;
+        let numbers = (self.next)(&args.args, args.number_rows)?;
         Ok(ColumnarValue::Array(Arc::new(Int64Array::from(numbers))))
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::storage::catalog::entries::{
     check_identifier,
 };
 use crate::engine::storage::catalog::generations::Generations;
-use crate::engine::storage::catalog::sequences::{Counters, NextValue};
+use crate::engine::storage::catalog::sequences::{Counters, with_next_value};
 use crate::engine::storage::catalog::{Created, IfExists};
 use crate::engine::storage::delta::{
     self, Layout, OptimizeSummary, StoredTable, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo,
@@ -83,7 +83,7 @@ impl Catalog {
             remove_orphans(&tables, &contents, &fs)?;
             counters.sweep(&contents)?;
         }
-        let (functions, place) = NextValue::add_to(&functions)?;
+        let (functions, place) = with_next_value(&functions)?;
         let inner = Inner {
             tables,
             fs,
