@@ -11,6 +11,7 @@ use datafusion::prelude::SessionConfig;
 
 use crate::engine::access::{self, FileAccess, Verifier};
 use crate::engine::activity::{Activity, SessionActivity};
+use crate::engine::constants::Constants;
 use crate::engine::pg_catalog::SnapshotCache;
 use crate::engine::registry::ModelRegistry;
 use crate::engine::runtime::Runtimes;
@@ -81,6 +82,8 @@ impl Database {
             trainings: Arc::default(),
             activity: Activity::default(),
             states: States::new(session::template(&environment)),
+            constants: Constants::default(),
+            histories: Arc::default(),
             snapshots: SnapshotCache::default(),
             threads,
             path: path.to_owned(),

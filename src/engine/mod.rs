@@ -2,11 +2,13 @@
 
 mod access;
 mod activity;
+mod constants;
 mod database;
 mod ddl;
 mod external;
 mod fault;
 mod functions;
+mod histories;
 mod options;
 mod pg_catalog;
 mod plan;

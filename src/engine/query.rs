@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{Schema, SchemaRef, UInt64Type};
+use futures::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
+use crate::engine::constants::Constant;
 use crate::engine::session::Transaction;
 use crate::error::{Error, Result};
 use crate::ml::{Control, Progress};
@@ -178,14 +180,16 @@ pub(super) type Message = Result<Option<RecordBatch>>;
 #[derive(Debug, Clone)]
 pub struct CancelHandle {
     context: Arc<QueryContext>,
-    abort: AbortHandle,
+    abort: Option<AbortHandle>,
 }
 
 impl CancelHandle {
     /// Asks the statement to stop; its reader gets an error of kind `Cancelled`.
     pub fn cancel(&self) {
         self.context.control.cancel();
-        self.abort.abort();
+        if let Some(task) = &self.abort {
+            task.abort();
+        }
         self.context.wake();
     }
 }
@@ -201,13 +205,40 @@ impl ProgressHandle {
     }
 }
 
+/// A statement that is planned, and what makes its rows; a task of the query runtime has to run it.
+pub struct Started {
+    /// The statement.
+    pub query: Query,
+    /// Sends its rows; none where they are there already.
+    pub rows: Option<BoxFuture<'static, ()>>,
+    /// What it says, when it says constants only.
+    pub constant: Option<Constant>,
+}
+
+impl From<Query> for Started {
+    fn from(query: Query) -> Self {
+        Self { query, rows: None, constant: None }
+    }
+}
+
+impl Started {
+    /// Runs it as a task of its own.
+    pub fn spawn(self) -> Query {
+        match self.rows {
+            Some(rows) => self.query.made_by(tokio::spawn(rows).abort_handle()),
+            None => self.query,
+        }
+    }
+}
+
 /// A running statement; dropping it stops it.
 #[derive(Debug)]
 pub struct Query {
     schema: SchemaRef,
     receiver: mpsc::Receiver<Message>,
     context: Arc<QueryContext>,
-    abort: AbortHandle,
+    /// Stops the task that makes the rows; none where they are there already.
+    abort: Option<AbortHandle>,
     tag: Tag,
     count: u64,
     done: bool,
@@ -220,11 +251,11 @@ impl Query {
         schema: SchemaRef,
         receiver: mpsc::Receiver<Message>,
         context: Arc<QueryContext>,
-        abort: AbortHandle,
         tag: Tag,
     ) -> Self {
         let schema = if tag.has_rows() { schema } else { Arc::new(Schema::empty()) };
-        Self { schema, receiver, context, abort, tag, count: 0, done: false, transaction: None, copy: None }
+        let (abort, transaction, copy) = (None, None, None);
+        Self { schema, receiver, context, abort, tag, count: 0, done: false, transaction, copy }
     }
 
     /// A statement whose rows are there already.
@@ -239,8 +270,13 @@ impl Query {
             let _ = sender.try_send(Ok(Some(batch)));
         }
         let _ = sender.try_send(Ok(None));
-        let idle = tokio::spawn(std::future::ready(())).abort_handle();
-        Self::new(schema, receiver, context, idle, tag)
+        Self::new(schema, receiver, context, tag)
+    }
+
+    /// The statement, whose rows this task makes.
+    pub(super) fn made_by(mut self, task: AbortHandle) -> Self {
+        self.abort = Some(task);
+        self
     }
 
     /// The statement as a part of its session's transaction.
@@ -362,8 +398,7 @@ impl Query {
 
     fn stop(&mut self) {
         self.done = true;
-        self.context.control.cancel();
-        self.abort.abort();
+        self.cancel_handle().cancel();
     }
 }
 

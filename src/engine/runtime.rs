@@ -1,10 +1,9 @@
 //! Where work runs: the queries' runtime, the planning stack, and threads for models.
 
 use std::sync::Arc;
-use std::thread;
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::ml::Control;
@@ -53,7 +52,7 @@ impl Runtimes {
         control: &Arc<Control>,
         work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        run("foretell-train", &self.trainers, control, work).await
+        run(&self.trainers, control, work).await
     }
 
     /// Runs a prediction on a thread of its own; dropping the future cancels it.
@@ -62,7 +61,7 @@ impl Runtimes {
         control: &Arc<Control>,
         work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        run("foretell-predict", &self.forecasters, control, work).await
+        run(&self.forecasters, control, work).await
     }
 }
 
@@ -86,7 +85,6 @@ impl Drop for CancelOnDrop {
 }
 
 async fn run<T: Send + 'static>(
-    name: &str,
     slots: &Arc<Semaphore>,
     control: &Arc<Control>,
     work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
@@ -95,21 +93,14 @@ async fn run<T: Send + 'static>(
     let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| closed())?;
     control.check()?;
     let mut guard = CancelOnDrop(Some(Arc::clone(control)));
-    let (send, receive) = oneshot::channel();
     let shared = Arc::clone(control);
-    thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&shared)));
-            drop(slot);
-            // The receiver is gone when the statement was dropped: nobody waits for the result.
-            let _ = send.send(outcome.unwrap_or_else(|_| Err(Error::internal("a model's thread panicked"))));
-        })
-        .map_err(|e| {
-            Error::new(ErrorKind::Unavailable, Subject::Memory, format!("cannot start a thread: {e}"))
-        })?;
-    let outcome = receive.await.map_err(|_| closed())?;
+    // The threads of the pool are used again: a new one takes longer than a small model.
+    let outcome = tokio::task::spawn_blocking(move || {
+        let outcome = work(&shared);
+        drop(slot);
+        outcome
+    });
+    let outcome = outcome.await.unwrap_or_else(|_| Err(Error::internal("a model's thread panicked")));
     guard.0 = None;
     outcome
 }

@@ -16,6 +16,7 @@ use crate::engine::access::{Actor, DefinerNode, Guard, Rights};
 use crate::engine::external;
 use crate::engine::pg_catalog::{CatalogSchema, Surroundings};
 use crate::engine::shared::Engine;
+use crate::engine::sql::SearchPath;
 use crate::engine::states::StatementState;
 use crate::engine::storage::{Contents, DEFAULT_SCHEMA, Entry, TableName, TableVersion};
 use crate::engine::system;
@@ -78,7 +79,7 @@ impl SessionParts {
 
     /// Those of the session for another actor: names are looked up with its rights.
     pub fn acting_as(&self, actor: &Arc<Actor>) -> Self {
-        let around = Surroundings { actor: Arc::clone(actor), ..self.around.clone() };
+        let around = Surroundings { actor: Arc::clone(actor), definer: true, ..self.around.clone() };
         let mut config = self.config.clone();
         config.set_extension(Arc::clone(actor));
         config.options_mut().extensions.insert(around.clone());
@@ -88,6 +89,38 @@ impl SessionParts {
     /// Whose rights count.
     pub fn actor(&self) -> &Arc<Actor> {
         &self.around.actor
+    }
+
+    /// Does something with the session's search path, unless that is `public` alone.
+    pub fn with_path(
+        &self,
+        work: impl FnOnce(&SearchPath<'_>) -> crate::error::Result<()>,
+    ) -> crate::error::Result<()> {
+        let contents = self.around.engine.catalog.contents()?;
+        let path = self.around.search_path(&contents);
+        if path == [DEFAULT_SCHEMA] {
+            return Ok(());
+        }
+        let current = path.first();
+        let find = |name: &str| {
+            if self.around.temporary.has(name) {
+                return None;
+            }
+            let found = path.iter().find(|schema| self.has(&contents, schema, name));
+            // What is only where the path does not lead is not to be found.
+            let hidden = || current.filter(|_| contents.find(&TableName::public(name)).is_some());
+            found.or_else(hidden).cloned()
+        };
+        work(&SearchPath { find: &find, current: current.map(String::as_str) })
+    }
+
+    /// True when the schema has a relation or an index of this name.
+    fn has(&self, contents: &Contents, schema: &str, name: &str) -> bool {
+        let stored = TableName::new(schema, name);
+        let catalog = self.catalogs.catalog(CATALOG);
+        contents.find(&stored).is_some()
+            || contents.index(&stored).is_some()
+            || catalog.and_then(|catalog| catalog.schema(schema)).is_some_and(|s| s.table_exist(name))
     }
 
     /// A state for planning and running one statement.
@@ -189,17 +222,18 @@ impl SchemaProvider for StoredSchema {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         // Temporary tables come before all others, and names of PostgreSQL's catalogue need no schema before them.
-        if self.name == DEFAULT_SCHEMA
-            && let Some(table) = self.around.temporary.table(name).await
-        {
-            return Ok(Some(table));
+        // Whoever wrote a view or trained a model knew nothing of this session's temporary tables.
+        let bare = self.name == DEFAULT_SCHEMA;
+        let temporary = if bare { self.around.temporary.table(name).await } else { None };
+        if temporary.is_some() && !self.around.definer {
+            return Ok(temporary);
         }
         let system = || CatalogSchema::find("pg_catalog", &self.engine, &self.around);
         let name = TableName::new(&self.name, name);
         let Some(entry) = self.visible(&name)? else {
-            return match system().filter(|_| self.name == DEFAULT_SCHEMA) {
+            return match system().filter(|_| bare && temporary.is_none()) {
                 Some(schema) => schema.table(&name.table).await,
-                None => Ok(None),
+                None => Ok(temporary),
             };
         };
         let gone = || crate::error::Error::internal("the session is gone");

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::engine::activity::Activity;
+use crate::engine::constants::Constants;
+use crate::engine::histories::Histories;
 use crate::engine::pg_catalog::SnapshotCache;
 use crate::engine::registry::ModelRegistry;
 use crate::engine::running::Trainings;
@@ -28,6 +30,10 @@ pub struct Engine {
     pub snapshots: SnapshotCache,
     /// What planning and running need besides a session's settings and catalog.
     pub states: States,
+    /// What statements say that say constants only.
+    pub constants: Constants,
+    /// What models read, as far as it is in memory.
+    pub histories: Arc<Histories>,
     /// Threads for queries.
     pub threads: usize,
     /// The directory.

@@ -33,6 +33,8 @@ pub struct Connection {
     skipping: bool,
     /// Settings as the client was last told of them.
     reported: HashMap<String, String>,
+    /// How often settings had been changed then.
+    reported_at: Option<u64>,
 }
 
 impl Connection {
@@ -47,6 +49,7 @@ impl Connection {
             parameter_oids: HashMap::new(),
             skipping: false,
             reported: HashMap::new(),
+            reported_at: None,
         }
     }
 
@@ -173,6 +176,10 @@ impl Connection {
 
     /// Tells the client of settings that have changed and that clients follow.
     fn report_settings(&mut self) {
+        let changes = self.session.variables().changes();
+        if self.reported_at.replace(changes) == Some(changes) {
+            return;
+        }
         for (name, value) in self.session.variables().read().reported() {
             if self.reported.get(&name) != Some(&value) {
                 self.wire.put(Answer::ParameterStatus(ParameterStatus::new(name.clone(), value.clone())));

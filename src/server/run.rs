@@ -261,9 +261,13 @@ impl Connection {
 
     /// Puts notices that the client has not been told; true when there were some.
     pub(super) fn tell(&mut self, running: &mut Running) -> bool {
+        let all = running.query.notices();
+        let progress = running.query.progress().get();
+        if all.len() == running.told && progress.is_none() {
+            return false;
+        }
         let (notices, warnings) = self.wanted();
         let mut told = false;
-        let all = running.query.notices();
         for notice in all.iter().skip(running.told) {
             if if notice.warning { warnings } else { notices } {
                 self.wire.put(notice_response(notice));
@@ -271,7 +275,6 @@ impl Connection {
             }
         }
         running.told = all.len();
-        let progress = running.query.progress().get();
         if let Some(notice) = progress.filter(|_| notices).and_then(|p| running.progress.notice(&p)) {
             self.wire.put(notice_response(&notice));
             told = true;

@@ -109,6 +109,22 @@ for label, statement in CANCELLED.items():
         connection.close()
     report(f"cancel: {label}", took)
 
+# The same while the client does not read: the server is stuck in the middle of its rows.
+took = []
+for _ in range(20):
+    connection = psycopg.connect("", autocommit=True)
+    state = ("SELECT state FROM pg_stat_activity WHERE pid = %s", (connection.info.backend_pid,))
+    connection.pgconn.send_query(b"SELECT * FROM wide")
+    time.sleep(random.uniform(0.3, 0.6))
+    assert main.execute(*state).fetchone() == ("active",)
+    cancelled_at = time.time()
+    connection.cancel_safe()
+    while main.execute(*state).fetchone() == ("active",):
+        time.sleep(0.001)
+    took.append((time.time() - cancelled_at) * 1e3)
+    connection.close()
+report("cancel: streaming to a client that stalls", took)
+
 # The catalogue of 1,000 tables.
 for number in range(1000):
     main.execute(f"CREATE TABLE many_{number} (id BIGINT NOT NULL, day DATE, units INT, note VARCHAR(20))")

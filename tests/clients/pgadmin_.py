@@ -64,6 +64,12 @@ database = nodes("database")[env["PGDATABASE"]]
 call("post", f"/browser/database/connect/1/{server}/{database}")
 assert env["PGUSER"] in nodes("role"), "roles"
 nodes("tablespace")
+# The first page that is seen after connecting, and the sessions under State.
+charts = "session_stats,tps_stats,ti_stats,to_stats,bio_stats"
+for of in (str(server), f"{server}/{database}"):
+    graphs = call("get", f"/dashboard/dashboard_stats/{of}?chart_names={charts}")
+    assert set(graphs) == set(charts.split(",")) and graphs["session_stats"]["Total"] >= 1, graphs
+    assert call("get", f"/dashboard/activity/{of}"), of
 schemas = nodes("schema", database)
 assert {"public", "forecasts"} <= set(schemas), schemas
 public = schemas["public"]

@@ -63,6 +63,14 @@ with psycopg.connect(autocommit=True) as connection:
         assert time.monotonic() - started < 2
     info = psycopg.types.TypeInfo.fetch(connection, "text")
     assert info.oid == 25 and info.array_oid == 1009, info
+with psycopg.connect(autocommit=True) as connection:
+    # What is kept of constant statements by their texts has no values of others in it, and is no COPY.
+    for _ in range(2):
+        assert connection.execute("SELECT %s::text", ("secret",)).fetchone() == ("secret",)
+        with connection.cursor().copy("COPY (SELECT 1) TO STDOUT") as copy:
+            assert list(copy.rows()) == [("1",)]
+    asked = connection.pgconn.exec_(b"SELECT $1::text")
+    assert asked.status == psycopg.pq.ExecStatus.FATAL_ERROR, asked.get_value(0, 0)
 with psycopg.connect() as connection:
     connection.execute("CREATE TEMP TABLE t (a int)")
     with connection.transaction():

@@ -31,8 +31,6 @@ pub enum Command {
         tables: Arc<TemporaryTables>,
         rest: TemporaryDefinition,
     },
-    /// DROP TABLE of a temporary one.
-    DropTemporary { name: String, tables: Arc<TemporaryTables> },
     /// CREATE EXTERNAL TABLE.
     CreateExternal { name: TableName, table: ExternalTable, if_exists: IfExists },
     /// CREATE VIEW.
@@ -49,10 +47,15 @@ pub enum Command {
     DropSequences { names: Vec<TableName>, if_exists: bool },
     /// CREATE SCHEMA.
     CreateSchema { name: String, if_not_exists: bool },
-    /// DROP TABLE, of a stored or an external table.
-    DropTable { name: TableName, if_exists: bool },
+    /// DROP TABLE, of stored or external tables, and of temporary ones.
+    DropTables {
+        stored: Vec<TableName>,
+        temporary: Vec<String>,
+        tables: Arc<TemporaryTables>,
+        if_exists: bool,
+    },
     /// DROP VIEW.
-    DropView { name: TableName, if_exists: bool },
+    DropViews { names: Vec<TableName>, if_exists: bool },
     /// DROP SCHEMA.
     DropSchema { name: String, if_exists: bool, cascade: bool },
     /// ALTER TABLE ADD COLUMN.
@@ -120,7 +123,6 @@ impl Command {
     pub fn words(&self) -> &'static str {
         match self {
             Self::CreateTable { .. } | Self::CreateTemporary { .. } => "CREATE TABLE",
-            Self::DropTemporary { .. } => "DROP TABLE",
             Self::CreateExternal { .. } => "CREATE EXTERNAL TABLE",
             Self::CreateView { .. } => "CREATE VIEW",
             Self::CreateSequence { .. } => "CREATE SEQUENCE",
@@ -129,8 +131,8 @@ impl Command {
             Self::CreateExtension { .. } => "CREATE EXTENSION",
             Self::DropSequences { .. } => "DROP SEQUENCE",
             Self::CreateSchema { .. } => "CREATE SCHEMA",
-            Self::DropTable { .. } => "DROP TABLE",
-            Self::DropView { .. } => "DROP VIEW",
+            Self::DropTables { .. } => "DROP TABLE",
+            Self::DropViews { .. } => "DROP VIEW",
             Self::DropSchema { .. } => "DROP SCHEMA",
             Self::AddColumn { .. }
             | Self::DropColumn { .. }
@@ -192,7 +194,6 @@ pub async fn run(
         Command::CreateTemporary { name, schema, tables, rest } => {
             return table::create_temporary(&tables, &name, schema, rows, rest, query).await;
         }
-        Command::DropTemporary { name, tables } => tables.drop_table(&name)?,
         Command::CreateExternal { name, table, if_exists } => {
             table::create_external(engine, &name, table, if_exists, query).await?;
         }
@@ -220,10 +221,15 @@ pub async fn run(
         Command::CreateSchema { name, if_not_exists } => {
             table::create_schema(engine, &name, if_not_exists, query).await?
         }
-        Command::DropTable { name, if_exists } => table::remove(engine, &name, if_exists, query).await?,
-        Command::DropView { name, if_exists } => {
-            let dropped = catalog.drop_view(&name, if_exists).await?;
-            table::notice_skipped(dropped, query, || format!("view {name} does not exist, skipping"));
+        Command::DropTables { stored, temporary, tables, if_exists } => {
+            table::remove(engine, &stored, if_exists, query).await?;
+            temporary.iter().try_for_each(|name| tables.drop_table(name))?;
+        }
+        Command::DropViews { names, if_exists } => {
+            let views = names.into_iter().map(|name| (name, "view")).collect();
+            for name in catalog.drop_entries(views, if_exists).await? {
+                query.notice(format!("view {name} does not exist, skipping"));
+            }
         }
         Command::DropSchema { name, if_exists, cascade } => {
             let dropped = catalog.drop_schema(&name, if_exists, cascade).await?;

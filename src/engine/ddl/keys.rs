@@ -79,12 +79,6 @@ pub fn create_index(index: &ast::CreateIndex) -> Result<Lowered> {
     Ok(Command::CreateIndex { table, key, if_not_exists: index.if_not_exists }.into())
 }
 
-/// DROP INDEX.
-pub fn drop_indexes(names: &[ast::ObjectName], if_exists: bool) -> Result<Lowered> {
-    let names = names.iter().map(object_name).collect::<Result<_>>()?;
-    Ok(Command::DropIndexes { names, if_exists }.into())
-}
-
 /// A key that stands behind the columns.
 fn table_key(table: &str, constraint: &TableConstraint) -> Result<Option<Key>> {
     Ok(match constraint {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use datafusion::common::TableReference;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::DdlStatement;
 use datafusion::sql::sqlparser::ast::ObjectName;
@@ -12,12 +11,11 @@ use crate::engine::ddl::client_copy::{copy_from_client, copy_to_client};
 use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::copy::{copy_from, copy_to};
 use crate::engine::ddl::create::{added_column, create_external};
-use crate::engine::ddl::names::{object_name, table_name};
+use crate::engine::ddl::names::object_name;
 use crate::engine::ddl::{role, sequence};
 use crate::engine::shared::Engine;
 use crate::engine::sql::{CommandStatement, Commented, Copy, End, TableChange, fold};
 use crate::engine::storage::Acl;
-use crate::engine::temporary::{TEMPORARY_SCHEMA, TemporaryTables};
 use crate::error::{Error, Result};
 
 /// Lowers what DataFusion planned of DDL.
@@ -28,28 +26,12 @@ pub async fn lower(state: &SessionState, ddl: DdlStatement) -> Result<Lowered> {
             let name = s.schema_name.rsplit('.').next().unwrap_or(&s.schema_name).to_owned();
             Command::CreateSchema { name, if_not_exists: s.if_not_exists }.into()
         }
-        DdlStatement::DropTable(t) if temporary(state, &t.name).is_some() => {
-            let tables = temporary(state, &t.name).ok_or_else(|| Error::internal("the table has gone"))?;
-            Command::DropTemporary { name: t.name.table().to_owned(), tables }.into()
-        }
-        DdlStatement::DropTable(t) => {
-            Command::DropTable { name: table_name(&t.name)?, if_exists: t.if_exists }.into()
-        }
-        DdlStatement::DropView(v) => {
-            Command::DropView { name: table_name(&v.name)?, if_exists: v.if_exists }.into()
-        }
         DdlStatement::DropCatalogSchema(s) => {
             let name = s.name.schema_name().to_owned();
             Command::DropSchema { name, if_exists: s.if_exists, cascade: s.cascade }.into()
         }
         other => return Err(Error::unsupported(format!("{} is not supported", other.name()))),
     })
-}
-
-/// The session's temporary tables, when the name is that of one.
-fn temporary(state: &SessionState, name: &TableReference) -> Option<Arc<TemporaryTables>> {
-    let fits = name.schema().is_none_or(|schema| schema == TEMPORARY_SCHEMA);
-    TemporaryTables::of(state).filter(|tables| fits && tables.has(name.table()))
 }
 
 /// Lowers one of our own commands.
@@ -125,7 +107,14 @@ async fn lower_copy(engine: &Arc<Engine>, state: &SessionState, copy: Copy) -> R
 async fn alter_table(state: &SessionState, name: &ObjectName, change: TableChange) -> Result<Command> {
     let table = object_name(name)?;
     Ok(match change {
-        TableChange::Rename(to) => Command::RenameTable { from: table, to: object_name(&to)? },
+        TableChange::Rename(to) => {
+            let mut new = object_name(&to)?;
+            // A name without a schema stays where it is.
+            if to.0.len() == 1 {
+                new.schema.clone_from(&table.schema);
+            }
+            Command::RenameTable { from: table, to: new }
+        }
         TableChange::RenameColumn { from, to } => {
             Command::RenameColumn { table, from: fold(&from), to: fold(&to) }
         }

@@ -4,6 +4,7 @@ mod client_copy;
 mod command;
 mod copy;
 mod create;
+mod drop;
 mod keys;
 mod lower;
 mod model;
@@ -15,6 +16,7 @@ mod table;
 
 pub use command::{Command, Lowered, run};
 pub use create::{create_table, create_view};
-pub use keys::{create_index, drop_indexes};
+pub use drop::{drop_all, is_dropped};
+pub use keys::create_index;
 pub use lower::{lower, lower_command};
 pub use names::{object_name, table_name};

@@ -10,7 +10,7 @@ impl Command {
     pub fn check_rights(&self, guard: &Guard) -> Result<()> {
         match self {
             // Whose training it is shows when it is looked for.
-            Self::CreateTemporary { .. } | Self::DropTemporary { .. } | Self::CancelTraining { .. } => Ok(()),
+            Self::CreateTemporary { .. } | Self::CancelTraining { .. } => Ok(()),
             Self::CreateTable { name, if_exists, .. } | Self::CreateExternal { name, if_exists, .. } => {
                 replaces(guard, *if_exists == IfExists::Replace, name)
             }
@@ -19,10 +19,13 @@ impl Command {
             Self::CreateIndex { table, .. } => guard.owner_of_entry(table),
             Self::DropIndexes { names, .. } => names.iter().try_for_each(|name| guard.owner_of_index(name)),
             Self::CreateSequence { name, .. } => guard.create_in(&name.schema),
-            Self::DropSequences { names, .. } => names.iter().try_for_each(|name| guard.owner_of_entry(name)),
+            Self::DropTables { stored: names, .. }
+            | Self::DropViews { names, .. }
+            | Self::DropSequences { names, .. } => {
+                names.iter().try_for_each(|name| guard.owner_of_entry(name))
+            }
             Self::CreateSchema { .. } => guard.superuser("create schemas"),
             Self::DropSchema { name, .. } => guard.owner_of_schema(name),
-            Self::DropTable { name, .. } | Self::DropView { name, .. } => guard.owner_of_entry(name),
             Self::AddColumn { table, .. }
             | Self::DropColumn { table, .. }
             | Self::RenameColumn { table, .. }

@@ -9,7 +9,7 @@ use crate::engine::query::QueryContext;
 use crate::engine::schemas::FORECASTS;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{Granted, RoleOptions, RoleStatement};
-use crate::engine::storage::{Acl, AclKind, AclTarget, Privilege, Role, TableName};
+use crate::engine::storage::{Acl, AclKind, AclTarget, Entry, Privilege, Role, TableName};
 use crate::error::{Error, Result, Subject, did_you_mean};
 
 /// What CREATE ROLE and ALTER ROLE settle.
@@ -96,6 +96,7 @@ fn kind_of(on: &Granted) -> AclKind {
         Granted::Tables(_) | Granted::TablesOf(_) => AclKind::Table,
         Granted::Models(_) | Granted::AllModels => AclKind::Model,
         Granted::Schemas(_) => AclKind::Schema,
+        Granted::Sequences(_) | Granted::SequencesOf(_) => AclKind::Sequence,
     }
 }
 
@@ -108,6 +109,7 @@ fn read_privileges(words: &[String], kind: AclKind) -> Result<Vec<Privilege>> {
         AclKind::Table => "a table",
         AclKind::Model => "a model",
         AclKind::Schema => "a schema",
+        AclKind::Sequence => "a sequence",
     };
     let read = words.iter().map(|word| {
         all.iter().copied().find(|p| p.word().eq_ignore_ascii_case(word)).ok_or_else(|| {
@@ -142,9 +144,24 @@ fn objects(engine: &Engine, named: Granted) -> Result<Objects> {
                     found.models.extend(models()?);
                     continue;
                 }
-                let names = engine.catalog.entries(&schema)?.into_keys();
-                let target = |name| AclTarget::Entry(TableName::new(&schema, name));
-                found.stored.extend(names.map(target));
+                found.stored.extend(entries(engine, &schema, |entry| !matches!(entry, Entry::Sequence(_)))?);
+            }
+        }
+        Granted::Sequences(names) => {
+            for name in names {
+                let name = object_name(&name)?;
+                if let Some(entry) = engine.catalog.find(&name)?
+                    && !matches!(entry, Entry::Sequence(_))
+                {
+                    let message = format!("{name} is no sequence but a {}", entry.kind());
+                    return Err(Error::input(Subject::Sequence, message));
+                }
+                found.stored.push(AclTarget::Entry(name));
+            }
+        }
+        Granted::SequencesOf(schemas) => {
+            for schema in schemas {
+                found.stored.extend(entries(engine, &schema, |entry| matches!(entry, Entry::Sequence(_)))?);
             }
         }
         Granted::Models(names) => found.models = names,
@@ -156,6 +173,12 @@ fn objects(engine: &Engine, named: Granted) -> Result<Objects> {
         }
     }
     Ok(found)
+}
+
+/// What a schema holds of one kind.
+fn entries(engine: &Engine, schema: &str, wanted: impl Fn(&Entry) -> bool) -> Result<Vec<AclTarget>> {
+    let entries = engine.catalog.entries(schema)?.into_iter().filter(|(_, entry)| wanted(entry));
+    Ok(entries.map(|(name, _)| AclTarget::Entry(TableName::new(schema, name))).collect())
 }
 
 /// CREATE ROLE.

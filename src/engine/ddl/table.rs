@@ -126,12 +126,21 @@ pub async fn create_schema(
 }
 
 /// DROP TABLE.
-pub async fn remove(engine: &Engine, name: &TableName, if_exists: bool, query: &QueryContext) -> Result<()> {
-    let dropped = match engine.catalog.find(name)? {
-        Some(Entry::External(_)) => engine.catalog.drop_external(name, if_exists).await?,
-        _ => engine.catalog.drop_table(name, if_exists).await?,
+pub async fn remove(
+    engine: &Engine,
+    names: &[TableName],
+    if_exists: bool,
+    query: &QueryContext,
+) -> Result<()> {
+    let contents = engine.catalog.contents()?;
+    let kind = |name: &TableName| match contents.find(name) {
+        Some(Entry::External(_)) => "external table",
+        _ => "table",
     };
-    notice_skipped(dropped, query, || format!("table {name} does not exist, skipping"));
+    let tables = names.iter().map(|name| (name.clone(), kind(name))).collect();
+    for name in engine.catalog.drop_entries(tables, if_exists).await? {
+        query.notice(format!("table {name} does not exist, skipping"));
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use super::{privileges, procedure_name, procedure_oid, types};
 use crate::engine::access::Guard;
 use crate::engine::activity::SessionActivity;
 use crate::engine::settings::VERSION_TEXT;
-use crate::engine::storage::{Privilege, TableName, split_name};
+use crate::engine::storage::{DEFAULT_SCHEMA, Privilege, TableName, split_name};
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
 
 type Value = Result<Cell>;
@@ -47,10 +47,10 @@ pub const FUNCTIONS: &[Function] = &[
     function("version", "text", |_| Ok(VERSION_TEXT.into())),
     function("current_database", "name", |call| Ok(call.database().into())),
     function("current_catalog", "name", |call| Ok(call.database().into())),
-    function("current_schema", "name", |_| Ok("public".into())),
+    function("current_schema", "name", |call| Ok(call.search_path()?.into_iter().next().into())),
     function("current_schemas", "name[]", |call| {
-        let own = ["pg_catalog", "public"].map(str::to_owned);
-        Ok(Cell::Texts(if call.bool(0) { own.to_vec() } else { vec![own[1].clone()] }))
+        let implicit = call.bool(0).then(|| "pg_catalog".to_owned());
+        Ok(Cell::Texts(implicit.into_iter().chain(call.search_path()?).collect()))
     }),
     function("session_user", "name", |call| Ok(call.session_user().into())),
     function("current_user", "name", |call| Ok(call.user().into())),
@@ -85,7 +85,8 @@ pub const FUNCTIONS: &[Function] = &[
         let sequence = || snapshot.sequences.iter().find(|object| i64::from(object.oid) == oid);
         let schema = snapshot.relation(oid as u32).map(|relation| &relation.schema);
         let schema = schema.or_else(|| sequence().map(|object| &object.schema));
-        Ok(schema.map_or_else(system, |schema| schema.name == "public").into())
+        let path = call.search_path()?;
+        Ok(schema.map_or_else(system, |schema| path.contains(&schema.name)).into())
     }),
     function("pg_type_is_visible", "bool", yes),
     function("pg_function_is_visible", "bool", yes),
@@ -141,11 +142,11 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_get_function_result", "text", |_| Ok("record".into())),
     function("pg_get_serial_sequence", "text", serial_sequence),
     function("nextval", "int8", |call| {
-        let name = sequence_named(call)?;
+        let name = sequence_named(call, Privilege::Usage)?;
         Ok(call.engine().catalog.next_values(&name, 1)?.first().copied().into())
     }),
     function("setval", "int8", |call| {
-        let name = sequence_named(call)?;
+        let name = sequence_named(call, Privilege::Update)?;
         let value = call.int(1).unwrap_or(0);
         call.engine().catalog.set_value(&name, value, call.len() < 3 || call.bool(2))?;
         Ok(value.into())
@@ -207,6 +208,7 @@ pub const FUNCTIONS: &[Function] = &[
     function("xid", "xid", |call| cast(call, "number", |_, _| None)),
     function("acl_items", "acl[]", acl_items),
     function("pg_partition_ancestors", "regclass[]", |_| Ok(Cell::Ints(vec![]))),
+    function("pg_blocking_pids", "int4[]", |_| Ok(Cell::Ints(vec![]))),
     function("pg_index_column_has_property", "bool", null),
     function("pg_indexam_has_property", "bool", null),
     function("parse_ident", "text[]", |call| {
@@ -289,13 +291,13 @@ fn stop_backend(call: &Call<'_>, stop: fn(&SessionActivity)) -> Value {
     Ok(true.into())
 }
 
+/// An object with its keys in the order that they were given in.
 fn json_object(call: &Call<'_>) -> Value {
-    let mut object = serde_json::Map::new();
-    for n in (0..call.len()).step_by(2) {
+    let pairs = (0..call.len()).step_by(2).map(|n| {
         let key = call.text(n).ok_or_else(|| Error::data("null value not allowed for object key"))?;
-        object.insert(key, call.json(n + 1));
-    }
-    Ok(serde_json::Value::Object(object).to_string().into())
+        Ok(format!("{}:{}", serde_json::Value::from(key), call.json(n + 1)))
+    });
+    Ok(format!("{{{}}}", pairs.collect::<Result<Vec<_>>>()?.join(",")).into())
 }
 
 fn quoted(text: &str) -> String {
@@ -392,16 +394,23 @@ fn last_part(name: &str) -> &str {
 }
 
 /// The sequence that an argument names, when whoever asks may take its numbers.
-fn sequence_named(call: &Call<'_>) -> Result<TableName> {
+fn sequence_named(call: &Call<'_>, privilege: Privilege) -> Result<TableName> {
     let by_number = |oid: i64| {
         let found = call.snapshot().sequences.iter().find(|object| i64::from(object.oid) == oid);
         found.map(|object| TableName::new(&object.schema.name, &object.name))
     };
     let name = match call.int(0) {
         Some(oid) => by_number(oid).unwrap_or_else(|| TableName::public(oid.to_string())),
-        None => TableName::written(&call.text(0).unwrap_or_default()),
+        None => {
+            let (schema, name) = split_name(&call.text(0).unwrap_or_default());
+            let snapshot = call.snapshot();
+            let path = schema.map_or_else(|| call.search_path(), |schema| Ok(vec![schema]))?;
+            let found = path.iter().find(|schema| snapshot.sequence_named(schema, &name).is_some());
+            let schema = found.or(path.first()).map_or(DEFAULT_SCHEMA, String::as_str);
+            TableName::new(schema, name)
+        }
     };
-    Guard::new(call.engine(), &call.around().actor)?.entry(&name, Privilege::Usage)?;
+    Guard::new(call.engine(), &call.around().actor)?.entry(&name, privilege)?;
     Ok(name)
 }
 
@@ -424,7 +433,11 @@ fn relation_oid(call: &Call<'_>, name: &str) -> Option<u32> {
     let system = |schema: &str| super::relations::find(schema, &name).map(|relation| relation.oid);
     match schema.as_deref() {
         Some(schema) => own(schema).or_else(|| system(schema)),
-        None => system("pg_catalog").or_else(|| own("public")),
+        None => {
+            let path = call.search_path().unwrap_or_default();
+            let found = || path.iter().find_map(|schema| own(schema).or_else(|| system(schema)));
+            system("pg_catalog").or_else(found)
+        }
     }
 }
 

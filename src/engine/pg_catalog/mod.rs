@@ -19,10 +19,11 @@ use datafusion::common::config::ConfigOptions;
 
 use crate::engine::access::{Actor, Rights};
 use crate::engine::activity::SessionActivity;
-use crate::engine::schemas::ViewPlanner;
-use crate::engine::settings::{SharedVariables, carried};
+use crate::engine::schemas::{SYSTEM_SCHEMA, ViewPlanner};
+use crate::engine::settings::{SharedVariables, carried, schema_names};
 use crate::engine::shared::Engine;
 use crate::engine::states::StatementState;
+use crate::engine::storage::Contents;
 use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, Result};
 
@@ -43,8 +44,33 @@ pub struct Surroundings {
     pub temporary: Arc<TemporaryTables>,
     /// Whose rights count.
     pub actor: Arc<Actor>,
+    /// True inside of views and of what models read.
+    pub definer: bool,
     /// The session as others see it, in a server.
     pub client: Option<Arc<SessionActivity>>,
+}
+
+impl Surroundings {
+    /// The schemas that names without one are looked up in: those that exist for whoever acts.
+    pub fn search_path(&self, contents: &Contents) -> Vec<String> {
+        let Ok(rights) = self.actor.rights(&self.engine.catalog) else { return vec![] };
+        let role = self.actor.role().unwrap_or_default();
+        let mut path: Vec<String> = vec![];
+        for name in schema_names(&self.variables.read().value("search_path")) {
+            let name = if name == "$user" { role.clone() } else { name };
+            let stored = contents.schemas.get(&name);
+            let exists = stored.map_or_else(|| is_system_schema(&name), |s| rights.sees_schema(&name, s));
+            if exists && !path.contains(&name) {
+                path.push(name);
+            }
+        }
+        path
+    }
+}
+
+/// True for the schemas that every database has besides `public`.
+fn is_system_schema(name: &str) -> bool {
+    name == SYSTEM_SCHEMA || CatalogSchema::NAMES.contains(&name)
 }
 
 impl fmt::Debug for Surroundings {

@@ -137,6 +137,7 @@ fn classes(rows: &mut Rows, snapshot: &Snapshot) {
             ("relname", object.name.as_str().into()),
             ("relnamespace", object.schema.oid.into()),
             ("relowner", snapshot.owner(&object.sequence.acl).0.into()),
+            ("relacl", items(snapshot, &object.sequence.acl, AclKind::Sequence)),
             ("reltuples", 1.0.into()),
             ("relkind", "S".into()),
             ("relpersistence", "p".into()),

@@ -21,6 +21,7 @@ use super::{Surroundings, relations};
 use crate::engine::access::Rights;
 use crate::engine::settings::SharedVariables;
 use crate::engine::shared::Engine;
+use crate::engine::storage::split_name;
 use crate::error::Result;
 
 /// One function.
@@ -120,8 +121,14 @@ impl Call<'_> {
             return Ok(snapshot.relation(oid as u32).cloned());
         }
         let Some(text) = self.text(n) else { return Ok(None) };
-        let (schema, name) = crate::engine::storage::split_name(&text);
-        Ok(snapshot.relation_named(schema.as_deref().unwrap_or("public"), &name).cloned())
+        let (schema, name) = split_name(&text);
+        let path = schema.map_or_else(|| self.search_path(), |schema| Ok(vec![schema]))?;
+        Ok(path.iter().find_map(|schema| snapshot.relation_named(schema, &name)).cloned())
+    }
+
+    /// The schemas that names without one are looked up in.
+    pub fn search_path(&self) -> Result<Vec<String>> {
+        Ok(self.around.search_path(&*self.engine().catalog.contents()?))
     }
 
     /// The session.

@@ -113,10 +113,12 @@ impl Arguments {
         scope: &Scope,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        let relation = self.as_relation(name, value)?;
-        if !matches!(relation, ast::TableFactor::Table { .. }) {
-            return context.plan(relation);
-        }
+        let mut relation = self.as_relation(name, value)?;
+        let ast::TableFactor::Table { name, .. } = &mut relation else { return context.plan(relation) };
+        scope.session.with_path(|path| {
+            path.existing(name);
+            Ok(())
+        })?;
         // Tables of a statement are looked up ahead where FROM names them; an argument is not FROM.
         let all = select_from(relation.clone(), None);
         context.plan(relation).or_else(|_| scope.plan_query(all))

@@ -19,7 +19,7 @@ const FUNCTIONS: [&str; 7] = [
 ];
 
 /// Patterns in any case, those before others that they begin with.
-const NUMBERS: [(&str, &str); 18] = [
+const NUMBERS: [(&str, &str); 19] = [
     ("IYYY", "%G"),
     ("YYYY", "%Y"),
     ("YY", "%y"),
@@ -38,6 +38,7 @@ const NUMBERS: [(&str, &str); 18] = [
     ("AM", "%p"),
     ("PM", "%p"),
     ("Q", "%q"),
+    ("TZ", "%Z"),
 ];
 
 /// Patterns whose case is the case of what they give; the prefixes leave blanks out, which we never add.
@@ -110,6 +111,7 @@ mod tests {
             ("IYYY\"-W\"IW", "%G-W%V"),
             ("FMMonth DD", "%B %d"),
             ("Dy, DDD Q", "%a, %j %q"),
+            ("HH24:MI TZ", "%H:%M %Z"),
         ] {
             assert_eq!(translate(pattern).unwrap(), expected);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::{DFSchema, DFSchemaRef};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{
@@ -22,13 +22,13 @@ use crate::engine::fault;
 use crate::engine::options;
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::forecasting::{self, Reading};
-use crate::engine::plan::input::{InputColumn, Role, TrainingInput, plan_input};
+use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::node::identified;
+use crate::engine::plan::past::{Past, Unkept, past};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
-use crate::engine::registry::{ColumnRole, Manifest, Model, ModelRole};
+use crate::engine::registry::{Manifest, ModelRole};
 use crate::engine::shared::Engine;
-use crate::engine::sql::{self, TrainStatement};
 use crate::error::{Error, Subject};
 
 /// Named arguments of `forecast`.
@@ -56,9 +56,7 @@ pub fn plan(
     }
     let model = scope.model(&model, version)?;
     let manifest = model.manifest();
-    let statement = sql::parse_text(&manifest.sql)?;
-    let (input, columns) = history_plan(scope, &statement, &model, context)?;
-    let TrainingInput { plan: history, periods, .. } = input;
+    let Past { rows: history, periods, columns, unkept } = past(scope, &model, context)?;
     let future = match future {
         Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
         None => None,
@@ -79,6 +77,7 @@ pub fn plan(
         history,
         periods,
         future,
+        unkept,
     })?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
@@ -169,65 +168,6 @@ pub fn quantile_name(level: f64) -> String {
 /// `80` or `99.5`: an interval level in percent.
 fn percent(level: f64) -> String {
     format!("{}", (level * 1e6).round() / 1e4).replace('.', "_")
-}
-
-/// The columns of the model's input with their roles.
-fn columns(manifest: &Manifest, planned: &[InputColumn]) -> Vec<InputColumn> {
-    let role = |role: ModelRole| match role {
-        ModelRole::Key => Role::Key,
-        ModelRole::Time => Role::Time,
-        ModelRole::Target => Role::Target,
-        ModelRole::Known => Role::Known,
-        ModelRole::Past => Role::Past,
-        ModelRole::Static => Role::Static,
-    };
-    let data_type = |name: &str| {
-        let found = planned.iter().find(|c| c.name == name);
-        found.map_or(DataType::Null, |c| c.data_type.clone())
-    };
-    let column = |c: &ColumnRole| InputColumn {
-        name: c.name.clone(),
-        role: role(c.role),
-        data_type: data_type(&c.name),
-    };
-    manifest.roles.iter().map(column).collect()
-}
-
-/// The rows of the recorded TRAIN statement, and its columns with the roles that were settled then.
-fn history_plan(
-    scope: &Scope,
-    statement: &TrainStatement,
-    model: &Model,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<(TrainingInput, Vec<InputColumn>)> {
-    let (manifest, owner) = (model.manifest(), model.acl().owner.clone());
-    let relation =
-        scope.plan_as(owner, sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
-    let input =
-        plan_input(context, statement, relation).map_err(|e| lost_relation(e, statement, manifest))?;
-    let wanted = manifest.roles.iter().map(|c| ident(&c.name));
-    let plan = LogicalPlanBuilder::from(input.plan.clone()).project(wanted)?.build();
-    let plan = plan.map_err(|e| lost_relation(e, statement, manifest))?;
-    let columns = columns(manifest, &input.columns);
-    Ok((TrainingInput { plan, ..input }, columns))
-}
-
-/// A table or column that the model was trained on is gone.
-fn lost_relation(error: DataFusionError, statement: &TrainStatement, manifest: &Manifest) -> DataFusionError {
-    let cause = Error::from(error);
-    if !matches!(cause.subject(), Subject::Table | Subject::Column) {
-        return cause.into();
-    }
-    let message = format!(
-        "model {} reads {}, which is not as it was when the model was trained: {}",
-        manifest.name,
-        statement.relation,
-        cause.message()
-    );
-    Error::new(cause.kind(), cause.subject(), message).with_hint(format!(
-        "bring the table back, train the model again (TRAIN OR REPLACE FORECAST MODEL {0} …), or DROP MODEL {0}",
-        manifest.name
-    )).into()
 }
 
 /// Keys, time and known covariates of the rows given as `future =>`, in the types of the history.
@@ -347,6 +287,8 @@ pub struct Call {
     pub periods: Option<LogicalPlan>,
     /// Rows of `future =>`.
     pub future: Option<LogicalPlan>,
+    /// How the history can be read into memory, when it is not there.
+    pub unkept: Option<Arc<Unkept>>,
 }
 
 /// The logical node.
@@ -483,6 +425,7 @@ pub async fn plan_node(
         model,
         columns: call.columns.clone(),
         has_periods: call.periods.is_some(),
+        unkept: call.unkept.clone(),
         shape: call.shape.clone(),
         horizon,
         until,
@@ -515,6 +458,9 @@ impl Work for Reading {
         _metrics: &ExecutionPlanMetricsSet,
     ) -> SendableRecordBatchStream {
         let query = query_context(&context);
+        if let Some(unkept) = &self.unkept {
+            unkept.note();
+        }
         Box::pin(RecordBatchStreamAdapter::new(schema, forecasting::read(self, inputs, query, &context)))
     }
 }

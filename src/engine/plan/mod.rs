@@ -14,6 +14,7 @@ mod marks;
 mod node;
 mod not_in;
 mod outer_keys;
+mod past;
 mod planner;
 mod relation;
 mod scope;

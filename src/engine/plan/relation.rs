@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
+use datafusion::common::DFSchema;
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{
@@ -147,9 +147,13 @@ impl ForetellRelations {
             "lag_features" => features::plan(&self.scope, args, context)?,
             "generate_series" => return self.plan_series(args, context),
             "train_forecast_model" => {
-                let statement = Arc::new(train_function::statement(args, context)?);
+                let mut statement = train_function::statement(args, context)?;
+                self.scope.session.with_path(|path| {
+                    path.train(&mut statement);
+                    Ok(())
+                })?;
                 let relation = self.scope.plan_query(sql::rows(&statement))?;
-                self.train(statement, relation, context)?
+                self.train(Arc::new(statement), relation, context)?
             }
             _ => return Ok(None),
         };
@@ -212,13 +216,16 @@ impl ForetellRelations {
         value: ast::Expr,
         context: &dyn RelationPlannerContext,
     ) -> Result<TableName> {
-        let name = match value {
-            ast::Expr::CompoundIdentifier(parts) => {
-                parts.into_iter().map(|i| context.normalize_ident(i)).collect::<Vec<_>>().join(".")
-            }
-            other => args.as_name("table", other, context)?,
+        let parts = match value {
+            ast::Expr::CompoundIdentifier(parts) => parts,
+            other => vec![ast::Ident::with_quote('"', args.as_name("table", other, context)?)],
         };
-        ddl::table_name(&TableReference::parse_str(&name)).map_err(Into::into)
+        let mut name = ast::ObjectName::from(parts);
+        self.scope.session.with_path(|path| {
+            path.existing(&mut name);
+            Ok(())
+        })?;
+        ddl::object_name(&name).map_err(Into::into)
     }
 
     fn plan_train(

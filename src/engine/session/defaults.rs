@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::engine::ddl::object_name;
 use crate::engine::shared::Engine;
-use crate::engine::sql::fold;
-use crate::engine::storage::{Column, Entry};
+use crate::engine::sql::{self, fold};
+use crate::engine::storage::{Column, DEFAULT_SCHEMA, Entry};
 use crate::error::{Error, Result, Subject};
 
 /// Puts the texts of defaults where a statement, or the one that EXPLAIN explains, says DEFAULT.
@@ -129,8 +129,14 @@ fn columns_of(engine: &Engine, name: &ObjectName) -> Result<Vec<Column>> {
 /// The value of a column that is not given.
 fn default_of(column: Option<&Column>) -> Result<Expr> {
     let text = column.and_then(|column| column.default_sql.as_deref()).unwrap_or("NULL");
-    Parser::new(&PostgreSqlDialect {})
+    let mut value = Parser::new(&PostgreSqlDialect {})
         .try_with_sql(text)
         .and_then(|mut parser| parser.parse_expr())
-        .map_err(|e| Error::internal(format!("default {text}: {e}")))
+        .map_err(|e| Error::internal(format!("default {text}: {e}")))?;
+    // Where a default names no schema it means this one, whatever the search path of the session.
+    let _ = ast::visit_expressions_mut(&mut value, |expr| {
+        sql::qualify_sequences(expr, &|_| Some(DEFAULT_SCHEMA.to_owned()));
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    Ok(value)
 }

@@ -28,12 +28,14 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use self::defaults::with_defaults;
 use crate::engine::PG_TYPE;
 use crate::engine::access::{Actor, FileAccess};
 use crate::engine::activity::SessionActivity;
+use crate::engine::constants::Constant;
 use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::functions;
@@ -42,7 +44,7 @@ use crate::engine::plan::{
     CommandNode, ForetellPlanner, Mode, Relations, Scope, Semantics, TrainNode, authorized, cancellable,
     dml_guard, marks, wants_apply, with_applied_subqueries, with_distinct_outer_keys, with_not_exists,
 };
-use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Tag};
+use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Started, Tag};
 use crate::engine::schemas::{CATALOG, SessionParts, ViewPlanner};
 use crate::engine::settings::SharedVariables;
 use crate::engine::shared::Engine;
@@ -114,6 +116,7 @@ impl Session {
                 planner,
                 temporary: Arc::clone(&temporary),
                 actor: Arc::clone(&actor),
+                definer: false,
                 client: client.map(|(client, _)| Arc::clone(client)),
             };
             let mut config = new_config(&engine, &around);
@@ -190,8 +193,11 @@ impl Session {
     /// Starts one statement of a text; the places of errors count from the statement's beginning. Dropping the
     /// future stops the planning.
     pub async fn execute(&self, statement: &Piece) -> Result<Query> {
+        if let Some(query) = self.inner.constant(&statement.text)? {
+            return Ok(query);
+        }
         let (inner, piece) = (Arc::clone(&self.inner), statement.clone());
-        self.on_query_thread(async move { inner.start(&piece).await }).await
+        self.start(async move { inner.start(&piece).await }).await
     }
 
     /// Parses and plans one statement without running it; `types` are the parameters' types as far as they are
@@ -203,9 +209,15 @@ impl Session {
 
     /// Starts a prepared statement with the values of its parameters in PostgreSQL's text form.
     pub async fn execute_prepared(&self, prepared: &Prepared, values: &[Option<&str>]) -> Result<Query> {
+        if prepared.types.is_empty()
+            && values.is_empty()
+            && let Some(query) = self.inner.constant(prepared.text())?
+        {
+            return Ok(query);
+        }
         let values = prepared.values(values)?;
         let (inner, prepared) = (Arc::clone(&self.inner), prepared.clone());
-        self.on_query_thread(async move { inner.start_prepared(&prepared, &values).await }).await
+        self.start(async move { inner.start_prepared(&prepared, &values).await }).await
     }
 
     /// Keeps a prepared statement under a name, for EXECUTE and for later executions.
@@ -267,15 +279,33 @@ impl Session {
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        struct AbortOnDrop(tokio::task::AbortHandle);
-        impl Drop for AbortOnDrop {
-            fn drop(&mut self) {
-                self.0.abort();
-            }
-        }
         let task = self.inner.engine.runtimes.handle().spawn(work);
-        let _guard = AbortOnDrop(task.abort_handle());
+        let _guard = AbortOnDrop(Some(task.abort_handle()));
         task.await.unwrap_or_else(|e| Err(Error::internal(format!("planning stopped: {e}"))))
+    }
+
+    /// Plans a statement on the query runtime, and goes on there to make its rows.
+    async fn start(&self, starting: impl Future<Output = Result<Started>> + Send + 'static) -> Result<Query> {
+        let (sender, receiver) = oneshot::channel();
+        let task = self.inner.engine.runtimes.handle().spawn(async move {
+            match starting.await {
+                Ok(Started { query, rows, .. }) => {
+                    if sender.send(Ok(query)).is_ok()
+                        && let Some(rows) = rows
+                    {
+                        rows.await;
+                    }
+                }
+                // The reader may be gone.
+                Err(error) => drop(sender.send(Err(error))),
+            }
+        });
+        let mut guard = AbortOnDrop(Some(task.abort_handle()));
+        let started: Result<Query> =
+            receiver.await.unwrap_or_else(|_| Err(Error::internal("planning stopped")));
+        let query = started?;
+        guard.0 = None;
+        Ok(query.made_by(task.abort_handle()))
     }
 
     /// Runs one statement to its end on the calling thread and returns all rows; not for async code.
@@ -286,6 +316,17 @@ impl Session {
     /// Words for completion: keywords, tables, columns, models, functions, options.
     pub fn words(&self) -> Words {
         Words::of(&self.inner.engine, self.inner.engine.states.template())
+    }
+}
+
+/// Stops a task unless it came to its end.
+struct AbortOnDrop(Option<AbortHandle>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
@@ -371,22 +412,39 @@ impl Inner {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One parsed statement, its names with schemas where the session's search path says so.
+    fn parse(&self, piece: &Piece) -> Result<Statement> {
+        let parts = self.parts();
+        sql::parse_one(piece, &self.names(), |statement| parts.with_path(|path| path.qualify(statement)))
+    }
+
     /// Starts a statement; a failure fails the transaction.
-    async fn start(self: &Arc<Self>, piece: &Piece) -> Result<Query> {
-        let started = match sql::parse_one(piece, &self.names()) {
-            Ok(statement) => Box::pin(self.run(statement)).await,
-            Err(error) => Err(error),
-        };
-        started.map_err(|error| self.failed(error))
+    async fn start(self: &Arc<Self>, piece: &Piece) -> Result<Started> {
+        match self.parse(piece) {
+            Ok(statement) => self.start_parsed(statement, Some(&piece.text)).await,
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     /// As [`Inner::start`], of a prepared statement.
-    async fn start_prepared(self: &Arc<Self>, prepared: &Prepared, values: &[ast::Expr]) -> Result<Query> {
-        let started = match prepared.bind(values) {
-            Ok(statement) => Box::pin(self.run(statement)).await,
-            Err(error) => Err(error),
-        };
-        started.map_err(|error| self.failed(error))
+    async fn start_prepared(self: &Arc<Self>, prepared: &Prepared, values: &[ast::Expr]) -> Result<Started> {
+        match prepared.bind(values) {
+            Ok(statement) => {
+                let text = Some(prepared.text()).filter(|_| prepared.types.is_empty());
+                self.start_parsed(statement, text).await
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Starts a statement, and keeps what a query of constants says under its text.
+    async fn start_parsed(self: &Arc<Self>, statement: Statement, text: Option<&str>) -> Result<Started> {
+        let text = text.filter(|_| statement.is_query());
+        let mut started = Box::pin(self.run(statement)).await.map_err(|error| self.failed(error))?;
+        if let (Some(text), Some(constant)) = (text, started.constant.take()) {
+            self.engine.constants.keep(text, constant);
+        }
+        Ok(started)
     }
 
     /// What a failure of a statement leaves: a failed transaction, and an error that names what was meant.
@@ -398,18 +456,18 @@ impl Inner {
     }
 
     /// Starts a parsed statement.
-    async fn run(self: &Arc<Self>, statement: Statement) -> Result<Query> {
+    async fn run(self: &Arc<Self>, statement: Statement) -> Result<Started> {
         let query = Arc::new(QueryContext::default());
         match &statement.body {
             Body::Session(session) => return self.run_session(session, &statement, query).await,
             Body::Prepare { .. } => {
                 self.transaction.ensure_works()?;
-                return self.run_prepare(statement, query).await;
+                return self.run_prepare(statement, query).await.map(Started::from);
             }
             _ => self.transaction.ensure_works()?,
         }
         if returning::is_returning(&statement) {
-            return self.run_returning(&statement, query).await;
+            return self.run_returning(&statement, query).await.map(Started::from);
         }
         self.run_planned(statement, query).await
     }
@@ -429,8 +487,8 @@ impl Inner {
         error.with_suggestion(word, names.iter().map(String::as_str))
     }
 
-    /// Plans a statement and starts it on the query runtime.
-    async fn run_planned(&self, statement: Statement, query: Arc<QueryContext>) -> Result<Query> {
+    /// Plans a statement.
+    async fn run_planned(&self, statement: Statement, query: Arc<QueryContext>) -> Result<Started> {
         let deadline = self.variables.read().deadline();
         query.control.set_deadline(deadline);
         let source = Arc::clone(&statement.source);
@@ -441,6 +499,11 @@ impl Inner {
         let planned = within(deadline, planning).await.map_err(|e| e.located(&source))?;
         self.ensure_may_change(&planned)?;
         let Planned { plan, tag, copy, .. } = planned;
+        let constant = Some(&plan).filter(|_| tag == Tag::Rows && copy.is_none());
+        let schema = || plan_schema(&plan, plan.schema().inner());
+        if let Some(constant) = constant.and_then(|plan| Constant::of(plan, schema)) {
+            return Ok(Started { query: constant.query(query), rows: None, constant: Some(constant) });
+        }
         let plan = run_subqueries(&state, plan, &query.control).await.map_err(|e| located(&e))?;
         let rows = start(&state, &plan, &query.control).await.map_err(|e| located(&e))?;
         let rows = match Explained::of(&plan) {
@@ -449,10 +512,17 @@ impl Inner {
         };
         let schema = plan_schema(&plan, &rows.schema());
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-        let task = tokio::spawn(pump(rows, sender, source));
         watch_deadline(deadline, &query);
-        let query = Query::new(schema, receiver, query, task.abort_handle(), tag);
-        Ok(query.in_transaction(self.transaction.clone()).with_copy(copy))
+        let query = Query::new(schema, receiver, query, tag);
+        let query = query.in_transaction(self.transaction.clone()).with_copy(copy);
+        Ok(Started { query, rows: Some(Box::pin(pump(rows, sender, source))), constant: None })
+    }
+
+    /// A statement whose rows are known from the last time it ran.
+    fn constant(&self, text: &str) -> Result<Option<Query>> {
+        let Some(constant) = self.engine.constants.get(text) else { return Ok(None) };
+        self.transaction.ensure_works()?;
+        Ok(Some(constant.query(Arc::default())))
     }
 
     fn is_read_only(&self) -> bool {
@@ -491,8 +561,10 @@ impl Inner {
                 ast::Statement::CreateTable(table) => return planned(ddl::create_table(state, table).await?),
                 ast::Statement::CreateView(view) => return planned(ddl::create_view(state, view).await?),
                 ast::Statement::CreateIndex(index) => return planned(ddl::create_index(&index)?),
-                ast::Statement::Drop { object_type: ast::ObjectType::Index, if_exists, names, .. } => {
-                    return planned(ddl::drop_indexes(&names, if_exists)?);
+                ast::Statement::Drop { object_type, if_exists, names, .. }
+                    if ddl::is_dropped(&object_type) =>
+                {
+                    return planned(ddl::drop_all(state, &object_type, &names, if_exists)?);
                 }
                 other => DfStatement::Statement(Box::new(other)),
             },
@@ -543,7 +615,7 @@ impl ViewPlanner for Inner {
     async fn plan_view(&self, name: &TableName, sql: &str, actor: &Arc<Actor>) -> DfResult<LogicalPlan> {
         let piece = Piece { text: sql.to_owned(), offset: 0 };
         let broken = |e: Error| e.with_context(format!("view {name}")).into();
-        let statement = sql::parse_one(&piece, &self.names()).map_err(broken)?;
+        let statement = sql::parse_one(&piece, &self.names(), |_| Ok(())).map_err(broken)?;
         let Body::Sql(body) = statement.body else {
             return Err(broken(Error::corrupt(crate::error::Subject::Table, "its text is not a query")));
         };

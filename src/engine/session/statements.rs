@@ -12,7 +12,7 @@ use super::prepared::{Prepared, parse_type};
 use super::returning::{is_returning, without_returning};
 use super::transaction::{TransactionStatus, warning};
 use super::{Inner, plan_schema};
-use crate::engine::query::{Query, QueryContext, Tag};
+use crate::engine::query::{Query, QueryContext, Started, Tag};
 use crate::engine::settings;
 use crate::engine::sql::{
     self, Body, Discard, Distance, NewValue, Piece, SessionStatement, Statement, TransactionModes, fold,
@@ -29,7 +29,7 @@ impl Inner {
         session: &SessionStatement,
         statement: &Statement,
         query: Arc<QueryContext>,
-    ) -> Result<Query> {
+    ) -> Result<Started> {
         let ends = matches!(
             session,
             SessionStatement::Commit { .. }
@@ -39,8 +39,9 @@ impl Inner {
         if !ends {
             self.transaction.ensure_works()?;
         }
-        let done =
-            |words: &'static str| Ok(Query::ready(empty(), vec![], Arc::clone(&query), Tag::Words(words)));
+        let ready =
+            |words: &'static str| Query::ready(empty(), vec![], Arc::clone(&query), Tag::Words(words));
+        let done = |words: &'static str| Ok(ready(words).into());
         match session {
             SessionStatement::Begin { modes, start } => {
                 self.begin(modes, &query)?;
@@ -73,7 +74,7 @@ impl Inner {
                 done("DECLARE CURSOR")
             }
             SessionStatement::Fetch { cursor, distance, show } => {
-                self.fetch(&fold(cursor), *distance, *show, query).await
+                self.fetch(&fold(cursor), *distance, *show, query).await.map(Started::from)
             }
             SessionStatement::Close(Some(name)) => {
                 self.kept().cursors.remove(&fold(name))?;
@@ -92,7 +93,7 @@ impl Inner {
                 self.reset(name.as_deref())?;
                 done("RESET")
             }
-            SessionStatement::Show(name) => self.show(name.as_deref(), query),
+            SessionStatement::Show(name) => self.show(name.as_deref(), query).map(Started::from),
             SessionStatement::Listen { on } => done(if *on { "LISTEN" } else { "UNLISTEN" }),
             SessionStatement::Notify => done("NOTIFY"),
             SessionStatement::Execute { name, values } => {
@@ -192,8 +193,8 @@ impl Inner {
         }
         let text = select.to_string();
         let statement = cursor_query(select, statement);
-        let query = Box::pin(self.run_planned(statement, Arc::new(QueryContext::default()))).await?;
-        self.kept().cursors.insert(name, Cursor::new(query, text, hold))
+        let started = Box::pin(self.run_planned(statement, Arc::new(QueryContext::default()))).await?;
+        self.kept().cursors.insert(name, Cursor::new(started.spawn(), text, hold))
     }
 
     async fn fetch(
@@ -363,7 +364,7 @@ impl Inner {
             return Ok(Prepared { statement: None, types: vec![], columns: None });
         }
         let named = types.iter().map(|name| name.as_deref().map(parse_type).transpose());
-        let prepared = match (sql::parse_one(piece, &self.names()), named.collect::<Result<Vec<_>>>()) {
+        let prepared = match (self.parse(piece), named.collect::<Result<Vec<_>>>()) {
             (Ok(statement), Ok(types)) => Box::pin(self.prepare_statement(statement, &types)).await,
             (Err(error), _) | (_, Err(error)) => Err(error),
         };

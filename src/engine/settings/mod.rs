@@ -1,6 +1,7 @@
 //! Settings of a session: PostgreSQL's names and ours, for SET, SHOW and `current_setting`; DataFusion's beside them.
 
 mod definitions;
+mod search_path;
 mod time;
 mod variables;
 
@@ -9,6 +10,7 @@ use datafusion::config::ConfigOptions;
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 pub use definitions::{DEFINITIONS, VERSION_TEXT};
+pub use search_path::schema_names;
 pub use variables::SharedVariables;
 
 /// Settings that belong to the whole database and cannot be changed by a session.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -189,17 +190,24 @@ fn zone(value: &str) -> Result<String> {
 
 /// The variables of one session, as its functions and its plans see them.
 #[derive(Debug, Clone, Default)]
-pub struct SharedVariables(Arc<RwLock<Variables>>);
+pub struct SharedVariables(Arc<(RwLock<Variables>, AtomicU64)>);
 
 impl SharedVariables {
     /// For reading.
     pub fn read(&self) -> RwLockReadGuard<'_, Variables> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For changing.
     pub fn write(&self) -> RwLockWriteGuard<'_, Variables> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        let variables = self.0.0.write().unwrap_or_else(PoisonError::into_inner);
+        self.0.1.fetch_add(1, Ordering::Release);
+        variables
+    }
+
+    /// How often they were changed: what was read at the same count still holds.
+    pub fn changes(&self) -> u64 {
+        self.0.1.load(Ordering::Acquire)
     }
 }
 

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Value,
 };
 
+use crate::engine::sql::ordering::before_order;
 use crate::engine::sql::parameters::cast;
 use crate::engine::sql::words::{fold, last_word};
 
@@ -41,6 +42,16 @@ pub fn name_columns(select: &mut Select) {
         };
         taken.push(name);
         rename(item, &unique, explicit);
+    }
+}
+
+/// What an output column can be named by.
+pub fn output_name(item: &SelectItem) -> Option<Ident> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.clone()),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.clone()),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().cloned(),
+        _ => None,
     }
 }
 
@@ -164,6 +175,9 @@ pub fn narrow_literals(query: &mut Query) {
 fn narrow(body: &mut SetExpr) {
     match body {
         SetExpr::Select(select) => {
+            if let Some(rows) = before_order(select) {
+                return narrow(rows);
+            }
             for item in &mut select.projection {
                 if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                     narrow_expr(expr);

@@ -9,7 +9,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::sql::compatible::make_compatible;
 use crate::engine::sql::naming::name_columns;
+use crate::engine::sql::ordering::separate_order;
 use crate::engine::sql::unnest::separate_unnest;
+use crate::engine::sql::whole_row::write_out_rows;
 use crate::engine::sql::words::fold;
 
 /// Rewrites the statement, or the query, and everything in it.
@@ -31,9 +33,15 @@ impl VisitorMut for Repairs {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        separate_order(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         qualify_using(select);
         name_columns(select);
+        write_out_rows(select);
         separate_unnest(select);
         ControlFlow::Continue(())
     }

@@ -50,6 +50,10 @@ pub enum Granted {
     AllModels,
     /// Schemas.
     Schemas(Vec<String>),
+    /// Sequences.
+    Sequences(Vec<ObjectName>),
+    /// `ALL SEQUENCES IN SCHEMA s, …`.
+    SequencesOf(Vec<String>),
 }
 
 type Parsed<T = RoleStatement> = Result<T, ParserError>;
@@ -185,6 +189,9 @@ fn granted(parser: &mut Parser<'_>) -> Parsed<Granted> {
     if accept(parser, &["all", "tables", "in", "schema"]) {
         return Ok(Granted::TablesOf(names(parser)?));
     }
+    if accept(parser, &["all", "sequences", "in", "schema"]) {
+        return Ok(Granted::SequencesOf(names(parser)?));
+    }
     if accept(parser, &["all", "models"]) {
         return Ok(Granted::AllModels);
     }
@@ -196,10 +203,14 @@ fn granted(parser: &mut Parser<'_>) -> Parsed<Granted> {
     }
     if starts_with(parser, &["database"]) || starts_with(parser, &["function"]) {
         let found = parser.peek_token();
-        return parser.expected("tables, ALL TABLES IN SCHEMA, MODEL, ALL MODELS or SCHEMA after ON", found);
+        let expected =
+            "tables, SEQUENCE, ALL TABLES or SEQUENCES IN SCHEMA, MODEL, ALL MODELS or SCHEMA after ON";
+        return parser.expected(expected, found);
     }
+    let is_sequence = accept(parser, &["sequence"]);
     accept(parser, &["table"]);
-    Ok(Granted::Tables(parser.parse_comma_separated(|parser| parser.parse_object_name(false))?))
+    let names = parser.parse_comma_separated(|parser| parser.parse_object_name(false))?;
+    Ok(if is_sequence { Granted::Sequences(names) } else { Granted::Tables(names) })
 }
 
 /// True when `OWNER TO` stands behind the kind and the name that come next.

@@ -6,6 +6,10 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
+use crate::error::identifier;
+
+/// The setting whose value is a list of names.
+const SEARCH_PATH: &str = "search_path";
 
 /// What a transaction asks for besides beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -302,7 +306,7 @@ fn set(parser: &mut Parser<'_>) -> Parsed {
         });
     }
     if accept(parser, &["schema"]) {
-        return Ok(SessionStatement::Set { name: "search_path".to_owned(), value: value(parser)?, local });
+        return Ok(SessionStatement::Set { name: SEARCH_PATH.to_owned(), value: names(parser)?, local });
     }
     if accept(parser, &["constraints"]) {
         while !at_end(parser) {
@@ -321,7 +325,8 @@ fn set(parser: &mut Parser<'_>) -> Parsed {
     if !accept(parser, &["to"]) {
         parser.expect_token(&Token::Eq)?;
     }
-    Ok(SessionStatement::Set { name, value: value(parser)?, local })
+    let value = if name == SEARCH_PATH { names(parser)? } else { value(parser)? };
+    Ok(SessionStatement::Set { name, value, local })
 }
 
 /// `a.b.c`, in lower case.
@@ -356,6 +361,19 @@ fn value(parser: &mut Parser<'_>) -> Result<NewValue, ParserError> {
             return Ok(NewValue::Text(parts.join(", ")));
         }
     }
+}
+
+/// A value that is a list of names, each as SQL writes it.
+fn names(parser: &mut Parser<'_>) -> Result<NewValue, ParserError> {
+    if accept(parser, &["default"]) {
+        return Ok(NewValue::Default);
+    }
+    let name = |parser: &mut Parser<'_>| {
+        let folded =
+            matches!(&parser.peek_token_ref().token, Token::Word(word) if word.quote_style.is_none());
+        word(parser).map(|name| identifier(&if folded { name.to_lowercase() } else { name }))
+    };
+    Ok(NewValue::Text(parser.parse_comma_separated(name)?.join(", ")))
 }
 
 /// One word, number or text of a setting's value.

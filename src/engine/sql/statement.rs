@@ -44,6 +44,19 @@ pub struct Statement {
     pub(crate) source: Arc<Source>,
 }
 
+impl Statement {
+    /// True for a query and nothing else.
+    pub fn is_query(&self) -> bool {
+        match &self.body {
+            Body::Sql(body) => match body.as_ref() {
+                DfStatement::Statement(inner) => matches!(inner.as_ref(), ast::Statement::Query(_)),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
 /// The text of one statement and where it began.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
@@ -107,8 +120,12 @@ pub struct Names {
     pub schemas: Vec<String>,
 }
 
-/// Parses one statement; spans count from the beginning of its text.
-pub fn parse_one(piece: &Piece, names: &Names) -> Result<Statement> {
+/// Parses one statement; spans count from the beginning of its text. `qualify` completes the names in it.
+pub fn parse_one(
+    piece: &Piece,
+    names: &Names,
+    qualify: impl FnOnce(&mut Statement) -> Result<()>,
+) -> Result<Statement> {
     guard::check_length(&piece.text)?;
     let source = Arc::new(Source::new(&piece.text));
     let mut tokens = tokenize(&source)?;
@@ -118,11 +135,12 @@ pub fn parse_one(piece: &Piece, names: &Names) -> Result<Statement> {
     plain_options(&mut tokens)?;
     tokens::quote_at(&mut tokens);
     let dialect = ForetellDialect::new(Arc::clone(&source));
-    let mut body = parse_tokens(tokens, &dialect)
+    let body = parse_tokens(tokens, &dialect)
         .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
-    repair_body(&mut body);
-    let trains = dialect.trains();
-    Ok(Statement { body, trains, source })
+    let mut statement = Statement { body, trains: dialect.trains(), source };
+    qualify(&mut statement)?;
+    repair_body(&mut statement.body);
+    Ok(statement)
 }
 
 fn repair_body(body: &mut Body) {

@@ -218,7 +218,7 @@ pub fn marker(statement: &TrainStatement, number: usize) -> ast::Statement {
 pub fn rows(statement: &TrainStatement) -> Query {
     match (&statement.relation, &statement.filter) {
         (Relation::Query(query), None) => (**query).clone(),
-        (Relation::Query(query), filter) => select_from(derived((**query).clone()), filter.clone()),
+        (Relation::Query(query), filter) => select_from(derived((**query).clone(), "input"), filter.clone()),
         (Relation::Table(name), filter) => select_from(table(name.clone()), filter.clone()),
     }
 }
@@ -243,8 +243,9 @@ fn relation(name: ObjectName, args: Option<ast::TableFunctionArgs>) -> TableFact
     }
 }
 
-fn derived(query: Query) -> TableFactor {
-    let alias = ast::TableAlias { explicit: true, name: Ident::new("input"), columns: vec![], at: None };
+/// The rows of a query under a name.
+pub fn derived(query: Query, name: &str) -> TableFactor {
+    let alias = ast::TableAlias { explicit: true, name: Ident::new(name), columns: vec![], at: None };
     TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None }
 }
 
@@ -271,6 +272,13 @@ pub fn select_from(factor: TableFactor, filter: Option<ast::Expr>) -> Query {
         select.selection = filter;
     }
     *query
+}
+
+/// A SELECT as a query.
+pub fn query_of(select: ast::Select) -> Query {
+    let mut query = select_from(table(ObjectName::from(vec![])), None);
+    *query.body = SetExpr::Select(Box::new(select));
+    query
 }
 
 fn kind_error(parser: &Parser<'_>, source: &Source) -> Error {

@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Select, SelectItem,
-    SetExpr, TableFactor, TableWithJoins,
+    TableWithJoins,
 };
 
-use crate::engine::sql::train::{select_from, table};
+use crate::engine::sql::train::{derived, query_of};
 use crate::engine::sql::words::{fold, last_word};
 
 /// The name of the rows before arrays are unnested.
@@ -44,11 +44,7 @@ pub fn separate_unnest(select: &mut Select) {
         };
         *inner = SelectItem::ExprWithAlias { expr, alias };
     }
-    let mut query = select_from(table(ast::ObjectName::from(vec![Ident::new(ROWS)])), None);
-    *query.body = SetExpr::Select(Box::new(inner));
-    let alias = ast::TableAlias { explicit: true, name: Ident::new(ROWS), columns: vec![], at: None };
-    let relation =
-        TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
+    let relation = derived(query_of(inner), ROWS);
     select.from = vec![TableWithJoins { relation, joins: vec![] }];
     select.selection = None;
 }

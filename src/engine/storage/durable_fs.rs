@@ -74,8 +74,15 @@ impl Fs for OsFs {
     fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(path)?;
         file.seek(SeekFrom::Start(range.start))?;
-        let mut bytes = vec![0; (range.end - range.start) as usize];
-        file.read_exact(&mut bytes)?;
+        let wanted = range.end - range.start;
+        // The range may come out of a damaged file.
+        if range.end > file.metadata()?.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = Vec::with_capacity(wanted as usize);
+        if file.take(wanted).read_to_end(&mut bytes)? as u64 != wanted {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(bytes)
     }
 

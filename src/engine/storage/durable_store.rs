@@ -12,7 +12,7 @@ use datafusion::object_store::path::Path;
 use datafusion::object_store::{
     CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
     ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
-    RenameTargetMode, Result, UploadPart,
+    RenameTargetMode, Result, UploadPart, coalesce_ranges,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -20,6 +20,12 @@ use crate::engine::storage::durable_fs::{DurableFs, FileInfo, Publish, StagedFil
 
 const STORE: &str = "durable";
 const READ_CHUNK: u64 = 8 << 20;
+
+/// So many bytes are read at once on the thread that asks: another thread would take longer to begin.
+const READ_HERE: u64 = 128 << 10;
+
+/// Ranges that are less than this apart are read in one piece.
+const READ_TOGETHER: u64 = 16 << 10;
 
 /// The files below one directory as an object store whose writes survive a power loss once acknowledged.
 #[derive(Debug, Clone)]
@@ -103,7 +109,16 @@ impl DurableStore {
         Ok((meta, range))
     }
 
-    /// The bytes of `range`, one chunk after the other, each read off the async threads.
+    async fn read(&self, location: &Path, range: Range<u64>) -> Result<Bytes> {
+        let (store, location, here) = (self.clone(), location.clone(), range.end - range.start <= READ_HERE);
+        let read = move || {
+            let path = store.path(&location);
+            store.fs.fs().read(&path, range).map(Bytes::from).map_err(|e| failure(&location, e))
+        };
+        if here { read() } else { blocking(read).await }
+    }
+
+    /// The bytes of `range`, one chunk after the other.
     fn chunks(&self, location: Path, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
         let store = self.clone();
         stream::unfold(range, move |rest| {
@@ -113,12 +128,7 @@ impl DurableStore {
                     return None;
                 }
                 let end = rest.end.min(rest.start + READ_CHUNK);
-                let chunk = rest.start..end;
-                let read = blocking(move || {
-                    let path = store.path(&location);
-                    store.fs.fs().read(&path, chunk).map(Bytes::from).map_err(|e| failure(&location, e))
-                });
-                let bytes = read.await;
+                let bytes = store.read(&location, rest.start..end).await;
                 let after = if bytes.is_ok() { end..rest.end } else { rest.end..rest.end };
                 Some((bytes, after))
             }
@@ -167,9 +177,9 @@ impl ObjectStore for DurableStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (store, asked) = (self.clone(), location.clone());
         let head = options.head;
-        let (meta, range) = blocking(move || store.get(&asked, &options)).await?;
+        // A look at a directory takes less than handing it to another thread.
+        let (meta, range) = self.get(location, &options)?;
         let payload =
             if head { stream::empty().boxed() } else { self.chunks(location.clone(), range.clone()) };
         Ok(GetResult {
@@ -178,6 +188,10 @@ impl ObjectStore for DurableStore {
             range,
             attributes: Default::default(),
         })
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        coalesce_ranges(ranges, |range| self.read(location, range), READ_TOGETHER).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

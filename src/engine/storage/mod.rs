@@ -16,7 +16,8 @@ pub use catalog::{
     Role, SchemaEntry, Sequence, Serial, Table, TableDefinition, TableName, View, split_name, told_type,
 };
 pub use delta::{
-    OptimizeSummary, ReturnedRows, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo,
+    OptimizeSummary, ReturnedRows, StoredTable, StoredTableProvider, TableVersion, VacuumSummary,
+    VersionInfo, unqualified,
 };
 pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};
 pub use lock::DatabaseLock;

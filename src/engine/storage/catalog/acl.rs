@@ -85,6 +85,8 @@ pub enum AclKind {
     Model,
     /// Schemas.
     Schema,
+    /// Sequences.
+    Sequence,
 }
 
 impl AclKind {
@@ -95,6 +97,7 @@ impl AclKind {
             Self::Table => &[P::Insert, P::Select, P::Update, P::Delete, P::Truncate],
             Self::Model => &[P::Select, P::Refresh],
             Self::Schema => &[P::Usage, P::Create],
+            Self::Sequence => &[P::Usage, P::Select, P::Update],
         }
     }
 }

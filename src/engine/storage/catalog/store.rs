@@ -299,36 +299,32 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Drops the stored table `name`; false when there was none. Statements that read it go on.
-    pub async fn drop_table(&self, name: &TableName, if_exists: bool) -> Result<bool> {
-        self.drop_entry(name, "table", if_exists).await
-    }
-
-    /// Drops the view `name`; false when there was none.
-    pub async fn drop_view(&self, name: &TableName, if_exists: bool) -> Result<bool> {
-        self.drop_entry(name, "view", if_exists).await
-    }
-
-    /// Drops the external table `name`, not its files; false when there was none.
-    pub async fn drop_external(&self, name: &TableName, if_exists: bool) -> Result<bool> {
-        self.drop_entry(name, "external table", if_exists).await
-    }
-
-    async fn drop_entry(&self, name: &TableName, kind: &'static str, if_exists: bool) -> Result<bool> {
-        let taken = name.clone();
-        let entry = self.update(move |contents| {
-            if if_exists && contents.find(&taken).is_none() {
-                return Ok(None);
+    /// Drops all of these, each of its kind, or none; tells which were not there. Statements that read a table go on,
+    /// and the files of an external one stay.
+    pub async fn drop_entries(
+        &self,
+        entries: Vec<(TableName, &'static str)>,
+        if_exists: bool,
+    ) -> Result<Vec<TableName>> {
+        let dropped = self.update(move |contents| {
+            let (mut taken, mut missing) = (vec![], vec![]);
+            for (name, kind) in &entries {
+                if if_exists && contents.find(name).is_none() {
+                    missing.push(name.clone());
+                    continue;
+                }
+                let entry = contents.take(name, kind)?;
+                if let Entry::Table(table) = &entry {
+                    contents.drop_owned(&table.id, None);
+                }
+                taken.push((name.clone(), entry));
             }
-            let entry = contents.take(&taken, kind)?;
-            if let Entry::Table(table) = &entry {
-                contents.drop_owned(&table.id, None);
-            }
-            Ok(Some(entry))
+            Ok((taken, missing))
         });
-        let Some(entry) = entry.await? else { return Ok(false) };
-        self.discard(name, &entry)?;
-        Ok(true)
+        let (taken, missing) = dropped.await?;
+        let discarded: Vec<Result<()>> =
+            taken.iter().map(|(name, entry)| self.discard(name, entry)).collect();
+        discarded.into_iter().collect::<Result<()>>().map(|()| missing)
     }
 
     /// Creates the view `name`, or changes it with `replace`.

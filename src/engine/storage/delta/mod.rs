@@ -19,5 +19,5 @@ pub use alter::{add_column, create, drop_column};
 pub use dml::ReturnedRows;
 pub use layout::Layout;
 pub use maintain::{OptimizeSummary, VacuumSummary, optimize, vacuum};
-pub use provider::StoredTableProvider;
+pub use provider::{StoredTableProvider, unqualified};
 pub use table::{StoredTable, TableVersion, VersionInfo};

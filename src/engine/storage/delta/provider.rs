@@ -53,6 +53,11 @@ impl StoredTableProvider {
         &self.layout.name
     }
 
+    /// The table, unless a past version of it is read.
+    pub fn latest_table(&self) -> Option<&Arc<StoredTable>> {
+        self.past.is_none().then_some(&self.table)
+    }
+
     fn columns(&self) -> ScanColumns {
         ScanColumns {
             visible: Arc::clone(&self.layout.schema),
@@ -192,7 +197,7 @@ impl TableProvider for StoredTableProvider {
 }
 
 /// `expr` with columns named without a table: the only table in sight is this one.
-fn unqualified(expr: Expr) -> Result<Expr> {
+pub fn unqualified(expr: Expr) -> Result<Expr> {
     let stripped = expr.transform(|node| {
         Ok(match node {
             Expr::Column(column) if column.relation.is_some() => {

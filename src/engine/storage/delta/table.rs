@@ -264,7 +264,7 @@ impl StoredTable {
 
     /// True when the log ends with this version: its entry is there and the next one is not. Entries that are too
     /// old are removed from the oldest on, so that an entry before a removed one cannot be there.
-    fn is_newest(&self, version: u64) -> bool {
+    pub fn is_newest(&self, version: u64) -> bool {
         let Some(directory) = self.directory.lock().clone() else { return false };
         let entry = |n: u64| directory.path().join(format!("_delta_log/{n:020}.json"));
         // Two looks at a directory take microseconds, less than handing them to another thread.

@@ -105,7 +105,7 @@ async fn schemas_views_and_external_tables_are_remembered() {
         acl: Acl::default(),
     };
     catalog.create_external(&name("e"), external.clone(), IfExists::Fail).await.unwrap();
-    let wrong = catalog.drop_table(&name("e"), false).await.unwrap_err();
+    let wrong = catalog.drop_entries(vec![(name("e"), "table")], false).await.unwrap_err();
     assert_eq!(wrong.message(), "e is an external table, not a table");
 
     let database = database.reopen();
@@ -118,9 +118,10 @@ async fn schemas_views_and_external_tables_are_remembered() {
     assert_eq!(full.message(), "schema shop is not empty");
     assert!(catalog.drop_schema("shop", false, true).await.unwrap());
     assert!(!catalog.drop_schema("shop", true, true).await.unwrap());
-    assert!(catalog.drop_external(&name("e"), false).await.unwrap());
-    assert!(!catalog.drop_view(&name("gone"), true).await.unwrap());
-    let gone = catalog.drop_view(&name("gone"), false).await.unwrap_err();
+    assert!(catalog.drop_entries(vec![(name("e"), "external table")], false).await.unwrap().is_empty());
+    let missing = catalog.drop_entries(vec![(name("gone"), "view")], true).await.unwrap();
+    assert_eq!(missing, [name("gone")]);
+    let gone = catalog.drop_entries(vec![(name("gone"), "view")], false).await.unwrap_err();
     assert_eq!((gone.kind(), gone.subject()), (ErrorKind::NotFound, Subject::Table));
 }
 

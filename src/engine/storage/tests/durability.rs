@@ -49,7 +49,8 @@ async fn dropped_table_stays_readable_for_who_reads_it() {
     let plan = frame.create_physical_plan().await.unwrap();
     let context = session.task_ctx();
     let directory = database.table_directory("t");
-    assert!(database.catalog.drop_table(&name("t"), false).await.unwrap());
+    let missing = database.catalog.drop_entries(vec![(name("t"), "table")], false).await.unwrap();
+    assert!(missing.is_empty());
     assert!(database.catalog.find(&name("t")).unwrap().is_none());
     let mut stream = datafusion::physical_plan::execute_stream(plan, context).unwrap();
     let mut rows = 0;

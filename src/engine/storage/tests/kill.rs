@@ -29,7 +29,8 @@ async fn writer_to_be_killed() {
         database.run(&format!("INSERT INTO t {series}")).await.unwrap();
         writeln!(std::io::stdout(), "acknowledged {i}").unwrap();
         database.create_as(&format!("copy_{i}"), &series, &[]).await.unwrap();
-        database.catalog.drop_table(&name(&format!("copy_{}", i.wrapping_sub(1))), true).await.unwrap();
+        let copy = name(&format!("copy_{}", i.wrapping_sub(1)));
+        database.catalog.drop_entries(vec![(copy, "table")], true).await.unwrap();
     }
 }
 

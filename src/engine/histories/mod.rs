@@ -1,0 +1,183 @@
+//! Histories of models, kept in memory while the tables that they come from stay as they are.
+
+mod reading;
+mod rows;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::datasource::MemTable;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::logical_expr::LogicalPlan;
+use parking_lot::Mutex;
+
+use crate::engine::storage::Contents;
+
+pub use reading::{Reading, memory_share};
+pub use rows::KeptRows;
+pub use sources::Sources;
+
+/// Models of which something is known.
+const MODELS_MAX: usize = 64;
+
+/// Whose history it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryKey {
+    /// The model's name.
+    pub model: String,
+    /// Its version.
+    pub version: u64,
+    /// When that was trained: a name may be given again.
+    pub created_at: DateTime<Utc>,
+    /// Whose rights count for what it reads.
+    pub owner: Option<String>,
+    /// The time zone of the session, which dates may depend on.
+    pub time_zone: String,
+}
+
+/// The history of a model in memory.
+#[derive(Debug)]
+pub struct History {
+    /// The plan that it was read by, with the definers whose rights count.
+    pub plan: LogicalPlan,
+    /// The columns in the user's types.
+    pub types: SchemaRef,
+    /// The rows, sorted by key and time.
+    pub rows: Arc<KeptRows>,
+    /// The periods of all rows, where rows are aggregated to periods.
+    pub periods: Option<Arc<MemTable>>,
+    sources: Sources,
+    memory: MemoryReservation,
+}
+
+/// How reading a history into memory ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is in memory.
+    Kept(Arc<History>),
+    /// It was read, but a table has changed meanwhile; or it could not be read.
+    Later,
+    /// It is too large, or made of more than stored rows.
+    Refused,
+}
+
+/// Reads of a history for which all of it is read into memory.
+const READS_FIRST: u32 = 2;
+
+/// The most reads that are waited for.
+const READS_MAX: u32 = 256;
+
+/// The histories of a database.
+#[derive(Debug, Default)]
+pub struct Histories {
+    entries: Mutex<Entries>,
+}
+
+/// Least recently used first.
+#[derive(Debug, Default)]
+struct Entries(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    key: HistoryKey,
+    state: State,
+    /// Reads since the tables last changed, from files or from memory.
+    reads: u32,
+    /// Reads after which reading all of it is expected to pay: twice as many after each time that it did not.
+    pays_after: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    Files,
+    Loading,
+    Refused,
+    Kept(Arc<History>),
+}
+
+impl Entries {
+    /// The entry, as the one last used.
+    fn touch(&mut self, key: &HistoryKey) -> Option<&mut Entry> {
+        let at = self.0.iter().position(|entry| entry.key == *key)?;
+        let entry = self.0.remove(at);
+        self.0.push(entry);
+        self.0.last_mut()
+    }
+
+    fn size(&self) -> usize {
+        let size = |entry: &Entry| match &entry.state {
+            State::Kept(history) => history.memory.size(),
+            _ => 0,
+        };
+        self.0.iter().map(size).sum()
+    }
+}
+
+impl Histories {
+    /// The history, when it is in memory and still what the tables say.
+    pub fn get(&self, key: &HistoryKey, contents: &Contents) -> Option<Arc<History>> {
+        let history = match &self.entries.lock().touch(key)?.state {
+            State::Kept(history) => Arc::clone(history),
+            _ => return None,
+        };
+        // It looks at files, while others use the entries.
+        let holds = history.sources.hold(contents);
+        let mut entries = self.entries.lock();
+        let entry = entries.touch(key)?;
+        if holds {
+            entry.reads = entry.reads.saturating_add(1);
+            return Some(history);
+        }
+        if matches!(&entry.state, State::Kept(kept) if Arc::ptr_eq(kept, &history)) {
+            let paid = entry.reads >= entry.pays_after * 2;
+            entry.pays_after = if paid { READS_FIRST } else { (entry.pays_after * 2).min(READS_MAX) };
+            (entry.state, entry.reads) = (State::Files, 0);
+        }
+        None
+    }
+
+    /// Notes that a history is read from files; true when all of it should be read into memory, too.
+    pub fn note(&self, key: &HistoryKey) -> bool {
+        let mut entries = self.entries.lock();
+        let busy = entries.0.iter().any(|entry| matches!(entry.state, State::Loading));
+        if let Some(entry) = entries.touch(key) {
+            entry.reads = entry.reads.saturating_add(1);
+            let pays = matches!(entry.state, State::Files) && entry.reads >= entry.pays_after && !busy;
+            if pays {
+                (entry.state, entry.reads) = (State::Loading, 0);
+            }
+            return pays;
+        }
+        if entries.0.len() == MODELS_MAX {
+            entries.0.remove(0);
+        }
+        entries.0.push(Entry { key: key.clone(), state: State::Files, reads: 1, pays_after: READS_FIRST });
+        false
+    }
+
+    /// Ends the reading of a history. All that is kept takes at most `limit` bytes.
+    pub fn keep(&self, key: &HistoryKey, outcome: Outcome, limit: usize) {
+        let mut entries = self.entries.lock();
+        entries.0.retain(|entry| match &entry.state {
+            State::Kept(history) => history.sources.are_newest(),
+            _ => true,
+        });
+        if let Some(entry) = entries.touch(key) {
+            entry.state = match outcome {
+                Outcome::Kept(history) => State::Kept(history),
+                Outcome::Refused => State::Refused,
+                Outcome::Later => {
+                    entry.pays_after = (entry.pays_after * 2).min(READS_MAX);
+                    State::Files
+                }
+            };
+        }
+        while entries.size() > limit && entries.0.len() > 1 {
+            entries.0.remove(0);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What a model knows of the past: the rows of its TRAIN statement, from memory where they are kept there.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::planner::RelationPlannerContext;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
+
+use crate::engine::histories::{self, History, HistoryKey, Outcome, Reading, Sources};
+use crate::engine::plan::authorize::authorized;
+use crate::engine::plan::input::{InputColumn, Role, TrainingInput, plan_input};
+use crate::engine::plan::scope::Scope;
+use crate::engine::registry::{ColumnRole, Manifest, Model, ModelRole};
+use crate::engine::sql::{self, TrainStatement};
+use crate::engine::storage::Contents;
+use crate::error::{Error, Subject};
+
+/// The columns of the model's input with their roles; `types` are the user's, by name.
+fn columns(manifest: &Manifest, types: &Schema) -> Vec<InputColumn> {
+    let role = |role: ModelRole| match role {
+        ModelRole::Key => Role::Key,
+        ModelRole::Time => Role::Time,
+        ModelRole::Target => Role::Target,
+        ModelRole::Known => Role::Known,
+        ModelRole::Past => Role::Past,
+        ModelRole::Static => Role::Static,
+    };
+    let data_type =
+        |name: &str| types.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());
+    let column = |c: &ColumnRole| InputColumn {
+        name: c.name.clone(),
+        role: role(c.role),
+        data_type: data_type(&c.name),
+    };
+    manifest.roles.iter().map(column).collect()
+}
+
+/// What a model knows of the past.
+pub struct Past {
+    /// The rows, with the columns that were settled when the model was trained.
+    pub rows: LogicalPlan,
+    /// The rows of every period, where rows are aggregated to periods.
+    pub periods: Option<LogicalPlan>,
+    /// The columns of the rows.
+    pub columns: Vec<InputColumn>,
+    /// How all rows can be read into memory, when they are not there.
+    pub unkept: Option<Arc<Unkept>>,
+}
+
+/// The past of a model: from memory where it is there, else the rows of the recorded TRAIN statement.
+pub fn past(scope: &Scope, model: &Model, context: &mut dyn RelationPlannerContext) -> Result<Past> {
+    let (engine, manifest) = (&scope.engine, model.manifest());
+    let key = HistoryKey {
+        model: manifest.name.clone(),
+        version: manifest.version,
+        created_at: manifest.created_at,
+        owner: model.acl().owner.clone(),
+        time_zone: scope.session.config.options().execution.time_zone.clone().unwrap_or_default(),
+    };
+    let contents = engine.catalog.contents()?;
+    if let Some(history) = engine.histories.get(&key, &contents) {
+        // Its owner may have lost rights meanwhile.
+        authorized(engine, scope.session.actor(), history.plan.clone())?;
+        return Past::kept(&history, manifest);
+    }
+    let statement = sql::parse_text(&manifest.sql)?;
+    let (input, types) = history_plan(scope, &statement, model, context)?;
+    let columns = columns(manifest, &types);
+    let unkept = Unkept::new(scope, contents, key, &input, types)?;
+    Ok(Past { rows: input.plan, periods: input.periods, columns, unkept: Some(Arc::new(unkept)) })
+}
+
+impl Past {
+    fn kept(history: &History, manifest: &Manifest) -> Result<Self> {
+        let scan = |name: &str, table: Arc<dyn TableProvider>| {
+            LogicalPlanBuilder::scan(name, provider_as_source(table), None)?.build()
+        };
+        let periods = history.periods.clone().map(|table| scan("periods", table)).transpose()?;
+        let rows = scan("history", Arc::clone(&history.rows) as _)?;
+        Ok(Self { rows, periods, columns: columns(manifest, &history.types), unkept: None })
+    }
+}
+
+/// A history that is not in memory.
+#[derive(Debug)]
+pub struct Unkept {
+    scope: Scope,
+    /// What the names in the plans stood for.
+    contents: Arc<Contents>,
+    key: HistoryKey,
+    /// The rows, sorted by key and time.
+    rows: LogicalPlan,
+    /// Key columns, which come first.
+    keys: usize,
+    periods: Option<LogicalPlan>,
+    types: SchemaRef,
+}
+
+impl Unkept {
+    fn new(
+        scope: &Scope,
+        contents: Arc<Contents>,
+        key: HistoryKey,
+        input: &TrainingInput,
+        types: SchemaRef,
+    ) -> Result<Self> {
+        let of = |roles: &'static [Role]| input.columns.iter().filter(|c| roles.contains(&c.role));
+        let order = of(&[Role::Key, Role::Time]).map(|c| ident(&c.name).sort(true, false));
+        Ok(Self {
+            scope: Scope { query: Arc::default(), ..scope.clone() },
+            contents,
+            key,
+            rows: LogicalPlanBuilder::from(input.plan.clone()).sort(order)?.build()?,
+            keys: of(&[Role::Key]).count(),
+            periods: input.periods.clone(),
+            types,
+        })
+    }
+
+    /// The history is read: the second time, all of it is read into memory beside the statement, for the next ones.
+    pub fn note(self: &Arc<Self>) {
+        let engine = &self.scope.engine;
+        if !engine.histories.note(&self.key) {
+            return;
+        }
+        let (histories, key) = (Arc::downgrade(&engine.histories), self.key.clone());
+        let limit = histories::memory_share(engine.states.template().runtime_env());
+        let (unkept, runtimes) = (Arc::clone(self), engine.runtimes.handle().clone());
+        runtimes.spawn(async move {
+            let read = tokio::spawn(async move {
+                match unkept.reading().await? {
+                    Some(reading) => reading.read(limit).await,
+                    None => Ok(Outcome::Refused),
+                }
+            });
+            // What cannot be read is told by the statement that has to read it.
+            let outcome = read.await.ok().and_then(Result::ok).unwrap_or(Outcome::Later);
+            if let Some(histories) = histories.upgrade() {
+                histories.keep(&key, outcome, limit);
+            }
+        });
+    }
+
+    /// How it is read; `None` when it is made of more than stored rows. What reads for a while does not keep the
+    /// database open.
+    async fn reading(self: Arc<Self>) -> Result<Option<Reading>> {
+        let Some(sources) = Sources::of(&self.rows, &self.contents).await? else { return Ok(None) };
+        let state = self.scope.state();
+        let periods = match &self.periods {
+            Some(periods) => Some(state.create_physical_plan(periods).await?),
+            None => None,
+        };
+        Ok(Some(Reading {
+            rows: state.create_physical_plan(&self.rows).await?,
+            plan: self.rows.clone(),
+            types: Arc::clone(&self.types),
+            sources,
+            keys: self.keys,
+            periods,
+            runtime: Arc::clone(state.runtime_env()),
+        }))
+    }
+}
+
+/// The rows of the recorded TRAIN statement, and its columns in the user's types.
+fn history_plan(
+    scope: &Scope,
+    statement: &TrainStatement,
+    model: &Model,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<(TrainingInput, SchemaRef)> {
+    let (manifest, owner) = (model.manifest(), model.acl().owner.clone());
+    let relation =
+        scope.plan_as(owner, sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
+    let input =
+        plan_input(context, statement, relation).map_err(|e| lost_relation(e, statement, manifest))?;
+    let wanted = manifest.roles.iter().map(|c| ident(&c.name));
+    let plan = LogicalPlanBuilder::from(input.plan.clone()).project(wanted)?.build();
+    let plan = plan.map_err(|e| lost_relation(e, statement, manifest))?;
+    let types = input.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true));
+    let types = Arc::new(Schema::new(types.collect::<Vec<_>>()));
+    Ok((TrainingInput { plan, ..input }, types))
+}
+
+/// A table or column that the model was trained on is gone.
+fn lost_relation(error: DataFusionError, statement: &TrainStatement, manifest: &Manifest) -> DataFusionError {
+    let cause = Error::from(error);
+    if !matches!(cause.subject(), Subject::Table | Subject::Column) {
+        return cause.into();
+    }
+    let message = format!(
+        "model {} reads {}, which is not as it was when the model was trained: {}",
+        manifest.name,
+        statement.relation,
+        cause.message()
+    );
+    Error::new(cause.kind(), cause.subject(), message).with_hint(format!(
+        "bring the table back, train the model again (TRAIN OR REPLACE FORECAST MODEL {0} …), or DROP MODEL {0}",
+        manifest.name
+    )).into()
+}
