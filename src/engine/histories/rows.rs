@@ -39,7 +39,7 @@ impl KeptRows {
         let mut places: Vec<Vec<(usize, Range<usize>)>> = vec![];
         for (n, batch) in batches.iter().enumerate() {
             let ranges = match keys {
-                0 => vec![0..batch.num_rows()],
+                0 => std::iter::once(0..batch.num_rows()).collect(),
                 keys => partition(&batch.columns()[..keys])?.ranges(),
             };
             for range in ranges.into_iter().filter(|range| !range.is_empty()) {

@@ -56,7 +56,7 @@ impl SearchPath<'_> {
         }
     }
 
-    fn new(&self, name: &mut ObjectName) -> Result<()> {
+    fn created(&self, name: &mut ObjectName) -> Result<()> {
         if name.0.len() != 1 {
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl SearchPath<'_> {
         match statement {
             DfStatement::Statement(inner) => self.statement(inner),
             DfStatement::Explain(explain) => self.sql(&mut explain.statement),
-            DfStatement::CreateExternalTable(table) => self.new(&mut table.name),
+            DfStatement::CreateExternalTable(table) => self.created(&mut table.name),
             _ => Ok(()),
         }
     }
@@ -100,8 +100,8 @@ impl SearchPath<'_> {
                 table.name = name;
                 return Ok(());
             }
-            ast::Statement::CreateTable(table) => self.new(&mut table.name)?,
-            ast::Statement::CreateView(view) => self.new(&mut view.name)?,
+            ast::Statement::CreateTable(table) => self.created(&mut table.name)?,
+            ast::Statement::CreateView(view) => self.created(&mut view.name)?,
             ast::Statement::Drop {
                 object_type: ObjectType::Table | ObjectType::View | ObjectType::Index,
                 names,
@@ -126,7 +126,7 @@ impl SearchPath<'_> {
             CommandStatement::Copy(copy @ Copy::To { .. }) => {
                 let _ = copy.visit_query(&mut self.visitor());
             }
-            CommandStatement::CreateSequence { name, .. } => self.new(name)?,
+            CommandStatement::CreateSequence { name, .. } => self.created(name)?,
             CommandStatement::DropSequences { names, .. }
             | CommandStatement::Role(
                 RoleStatement::Grant { on: Granted::Tables(names) | Granted::Sequences(names), .. }
