@@ -70,6 +70,8 @@ pub enum Subject {
     Sequence,
     /// An index.
     Index,
+    /// A login.
+    Login,
     /// A role or its password.
     Role,
     /// The connection and its protocol.

@@ -22,6 +22,7 @@
 pub mod engine;
 pub mod error;
 pub mod ml;
+mod postgres;
 pub mod repl;
 pub mod server;
 
@@ -50,8 +51,9 @@ mod tests {
     ];
 
     /// What a room may not name: arrows point down.
-    const ABOVE: [(&str, &[&str]); 5] = [
+    const ABOVE: [(&str, &[&str]); 6] = [
         ("ml/", &["crate::engine", "crate::repl", "crate::server"]),
+        ("postgres/", &["crate::engine", "crate::ml", "crate::repl", "crate::server"]),
         (
             "engine/storage/",
             &["engine::plan", "engine::session", "engine::ddl", "engine::registry", "engine::sql"],

@@ -167,7 +167,8 @@ fn open_door(arguments: Arguments) -> Result<ExitCode> {
 /// Serves a database until the process is told to stop.
 fn serve(database: Database, options: &ServeOptions) -> Result<ExitCode> {
     let owner = first_owner(&database)?;
-    let server = Server::start(database, options)?;
+    // It is told only once, also where the server does not start.
+    let server = Server::start(database, options).inspect_err(|_| owner.iter().for_each(tell_owner))?;
     let address = server.address().map_err(|e| Error::io(&PathBuf::from("socket"), &e))?;
     let name = server.database_name();
     println!("foretell {} serves {name} on {address}", env!("CARGO_PKG_VERSION"));
@@ -179,8 +180,9 @@ fn serve(database: Database, options: &ServeOptions) -> Result<ExitCode> {
     }
     let (host, port) = (address.ip(), address.port());
     match owner {
-        Some((user, password, file)) => {
-            println!("The owner is \"{user}\" with the password {password}, kept in {}", file.display());
+        Some(owner) => {
+            tell_owner(&owner);
+            let (user, password, _) = owner;
             println!("  psql \"postgresql://{user}:{password}@{host}:{port}/{name}\"");
         }
         None => println!("  psql -h {host} -p {port} -d {name} -U <role>"),
@@ -188,6 +190,10 @@ fn serve(database: Database, options: &ServeOptions) -> Result<ExitCode> {
     server.run()?;
     println!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn tell_owner((user, password, file): &(String, String, PathBuf)) {
+    println!("The owner is \"{user}\" with the password {password}, kept in {}", file.display());
 }
 
 /// Makes the owner when there is none yet: name, password, and the file that keeps it.

@@ -63,7 +63,7 @@ fn translate(error: &DataFusionError) -> Error {
         }
         DataFusionError::NotImplemented(m) => recognised(m).unwrap_or_else(|| Error::unsupported(plain(m))),
         DataFusionError::Plan(m) => from_plan(m),
-        DataFusionError::Execution(m) => Error::data(plain(m)),
+        DataFusionError::Execution(m) => recognised(m).unwrap_or_else(|| Error::data(plain(m))),
         DataFusionError::Configuration(m) => Error::input(Subject::Option, plain(m)),
         DataFusionError::SQL(e, _) => Error::input(Subject::Syntax, e.to_string()),
         DataFusionError::ResourcesExhausted(m) => out_of_memory(m),
@@ -82,8 +82,17 @@ fn translate(error: &DataFusionError) -> Error {
 
 /// The error that a message is known to mean, whatever kind DataFusion gives it; the first of these that fits.
 fn recognised(message: &str) -> Option<Error> {
-    let readers = [wrong_arguments, ungrouped, unreadable, out_of_range, unreadable_cell, in_filter];
+    let readers =
+        [wrong_arguments, no_field, ungrouped, unreadable, out_of_range, unreadable_cell, in_filter];
     readers.iter().find_map(|read| read(message))
+}
+
+/// A name behind a column that has no parts: `c.x`, where c is a column and no table.
+fn no_field(message: &str) -> Option<Error> {
+    let data_type =
+        message.split_once("Cannot access field at argument 1: type ")?.1.split_once(" is not")?.0;
+    let message = format!("a column of type {} has no parts to name behind a point", sql_types(data_type));
+    Some(Error::input(Subject::Column, message))
 }
 
 /// A column that GROUP BY does not name.
@@ -96,13 +105,26 @@ fn ungrouped(message: &str) -> Option<Error> {
 
 /// A text that is no value of its type, wherever in the message arrow says so.
 fn unreadable(message: &str) -> Option<Error> {
-    let (value, rest) = message.split_once("Cannot cast string '")?.1.split_once("' to value of ")?;
-    let data_type = sql_types(rest.split_once(" type")?.0);
+    let told =
+        message.split_once("Cannot cast string '").or_else(|| message.split_once("Cannot cast value '"))?;
+    let (value, rest) = told.1.split_once("' to value of ")?;
+    let data_type = sql_types(rest.split_once(" type")?.0).to_lowercase();
+    let is_number = value.trim().parse::<f64>().is_ok_and(f64::is_finite);
+    if is_number && ["smallint", "integer", "bigint"].contains(&data_type.as_str()) && !value.contains('.') {
+        return Some(Error::data(format!("{value} is out of range for type {data_type}")));
+    }
     Some(Error::input(Subject::Value, format!("'{value}' is no value of type {data_type}")))
 }
 
 /// Arrow's number is out of the range of its type.
 fn out_of_range(message: &str) -> Option<Error> {
+    if let Some((value, rest)) = message.split_once(" is too large to store in a Decimal") {
+        let most = rest.split_once("Max is ").map_or("", |(_, most)| most.trim_end_matches('.'));
+        let value = value.rsplit(' ').next().unwrap_or(value);
+        return Some(Error::data(format!(
+            "numeric field overflow: {value} is out of range, the most is {most}"
+        )));
+    }
     let (value, data_type) = message.split_once("Can't cast value ")?.1.split_once(" to type ")?;
     Some(Error::data(format!("{value} is out of range for type {}", sql_types(data_type))))
 }
@@ -164,7 +186,10 @@ fn from_arrow(error: &ArrowError) -> Error {
         | ArrowError::JsonError(m) => recognised(m).unwrap_or_else(|| Error::data(plain(m))),
         ArrowError::MemoryError(m) => out_of_memory(m),
         ArrowError::NotYetImplemented(m) => Error::unsupported(plain(m)),
-        other => Error::internal(plain(&other.to_string())),
+        other => {
+            let message = other.to_string();
+            recognised(&message).unwrap_or_else(|| Error::internal(plain(&message)))
+        }
     }
 }
 

@@ -33,10 +33,7 @@ pub use activity::SessionActivity;
 pub use database::{Database, Login, Settings};
 pub use plan::{TABLE_FUNCTIONS, TableFunction};
 pub use query::{CancelHandle, ClientCopy, CopyFormat, CopyIn, CopyKind, Notice, ProgressHandle, Query};
-pub use session::{Prepared, Session, TransactionStatus};
+pub use session::{Prepared, Session, TransactionStatus, failure_warning};
 pub use settings::{SharedVariables, VERSION_TEXT};
-pub use sql::{Piece, bytea};
+pub use sql::Piece;
 pub use words::Words;
-
-/// The key of a column's metadata that names its PostgreSQL type where arrow's does not tell it: `oid`, `name`.
-pub const PG_TYPE: &str = "pg.type";

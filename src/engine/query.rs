@@ -1,6 +1,7 @@
 //! A running statement: rows, cancel, progress, notices and the command tag.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{Schema, SchemaRef, UInt64Type};
@@ -82,11 +83,6 @@ impl Tag {
     /// True for a statement that returns rows.
     pub fn has_rows(&self) -> bool {
         matches!(self, Self::Rows | Self::Told(.., true))
-    }
-
-    /// True for a statement that changes nothing.
-    fn is_harmless(&self) -> bool {
-        matches!(self, Self::Rows | Self::Told(..))
     }
 
     /// The command, as errors name it.
@@ -243,6 +239,8 @@ pub struct Query {
     count: u64,
     done: bool,
     transaction: Option<Transaction>,
+    /// The command, when it changes tables or models.
+    change: Option<&'static str>,
     copy: Option<ClientCopy>,
 }
 
@@ -254,8 +252,8 @@ impl Query {
         tag: Tag,
     ) -> Self {
         let schema = if tag.has_rows() { schema } else { Arc::new(Schema::empty()) };
-        let (abort, transaction, copy) = (None, None, None);
-        Self { schema, receiver, context, abort, tag, count: 0, done: false, transaction, copy }
+        let (abort, transaction, change, copy) = <_>::default();
+        Self { schema, receiver, context, abort, tag, count: 0, done: false, transaction, change, copy }
     }
 
     /// A statement whose rows are there already.
@@ -279,10 +277,27 @@ impl Query {
         self
     }
 
-    /// The statement as a part of its session's transaction.
-    pub(super) fn in_transaction(mut self, transaction: Transaction) -> Self {
+    /// The statement as a part of its session's transaction; `changes` says that it changes tables or models.
+    pub(super) fn in_transaction(mut self, transaction: Transaction, changes: bool) -> Self {
         self.transaction = Some(transaction);
+        self.change = changes.then(|| self.tag.command());
         self
+    }
+
+    /// The statement, which has made a change by this command.
+    pub(super) fn after_change(mut self, command: &'static str) -> Self {
+        self.change = Some(command);
+        self
+    }
+
+    /// The command of a statement that has come to its end and changed something.
+    pub fn committed(&self) -> Option<&'static str> {
+        self.change.filter(|_| self.done)
+    }
+
+    /// When the statement is to be stopped.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.context.control.deadline()
     }
 
     pub(super) fn with_copy(mut self, copy: Option<ClientCopy>) -> Self {
@@ -310,8 +325,8 @@ impl Query {
         let next = self.try_next().await;
         match (&next, &self.transaction) {
             (Err(_), Some(transaction)) => transaction.fail(),
-            (Ok(None), Some(transaction)) if !self.tag.is_harmless() => {
-                transaction.changed(self.tag.command());
+            (Ok(None), Some(transaction)) => {
+                self.change.into_iter().for_each(|command| transaction.changed(command));
                 self.transaction = None;
             }
             _ => {}
@@ -381,7 +396,7 @@ impl Query {
             Tag::Rows => format!("SELECT {}", self.count),
             Tag::Count("INSERT") => format!("INSERT 0 {}", self.count),
             Tag::Count(words) => format!("{words} {}", self.count),
-            Tag::Words(words) | Tag::Told(words @ "SHOW", ..) => words.to_owned(),
+            Tag::Words(words) | Tag::Told(words @ ("SHOW" | "EXPLAIN"), ..) => words.to_owned(),
             Tag::Told(words, count, _) => format!("{words} {count}"),
         }
     }

@@ -18,6 +18,8 @@ const ENDED_MAX: usize = 100;
 pub struct Training {
     /// Its number in this process.
     pub job: u64,
+    /// The session that began it.
+    pub pid: i64,
     /// The model.
     pub model: String,
     /// Who may know of it.
@@ -75,12 +77,19 @@ pub struct Trainings {
 
 impl Trainings {
     /// Enters a training that begins.
-    pub fn enter(self: &Arc<Self>, model: &str, control: &Arc<Control>, acl: Acl) -> RunningTraining {
+    pub fn enter(
+        self: &Arc<Self>,
+        model: &str,
+        pid: i64,
+        control: &Arc<Control>,
+        acl: Acl,
+    ) -> RunningTraining {
         let mut entries = self.lock();
         entries.0 += 1;
         let job = entries.0;
         let training = Training {
             job,
+            pid,
             model: model.to_owned(),
             acl,
             started_at: Utc::now(),
@@ -167,7 +176,7 @@ mod tests {
     fn ended_trainings_are_told_for_a_while() {
         let list = Arc::new(Trainings::default());
         let control = Arc::new(Control::default());
-        let enter = || list.enter("m", &control, Acl::default());
+        let enter = || list.enter("m", 1, &control, Acl::default());
         let first = enter();
         enter().end(Ok(Some(7)));
         drop(enter());

@@ -1,6 +1,7 @@
 //! Where work runs: the queries' runtime, the planning stack, and threads for models.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
@@ -46,6 +47,11 @@ impl Runtimes {
         self.queries.as_ref().expect("the runtime lives until drop").handle()
     }
 
+    /// True while a fit runs, for whose end another one waits.
+    pub fn is_training(&self) -> bool {
+        self.trainers.available_permits() == 0
+    }
+
     /// Runs a fit on a thread of its own, one at a time; dropping the future cancels it.
     pub async fn train<T: Send + 'static>(
         &self,
@@ -73,6 +79,9 @@ impl Drop for Runtimes {
     }
 }
 
+/// How often work that waits for its turn looks whether it is still wanted.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// Cancels the work unless it came to its end.
 struct CancelOnDrop(Option<Arc<Control>>);
 
@@ -90,7 +99,15 @@ async fn run<T: Send + 'static>(
     work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let closed = || Error::internal("the compute threads are gone");
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| closed())?;
+    let waiting = Arc::clone(slots).acquire_owned();
+    tokio::pin!(waiting);
+    let slot = loop {
+        tokio::select! {
+            slot = &mut waiting => break slot.map_err(|_| closed())?,
+            // Work that waits can be cancelled, too.
+            () = tokio::time::sleep(LOOK_EVERY) => control.check()?,
+        }
+    };
     control.check()?;
     let mut guard = CancelOnDrop(Some(Arc::clone(control)));
     let shared = Arc::clone(control);

@@ -11,6 +11,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
+use datafusion::sql::sqlparser::ast::ObjectName;
 
 use crate::engine::access::{Actor, DefinerNode, Guard, Rights};
 use crate::engine::external;
@@ -112,6 +113,14 @@ impl SessionParts {
             found.or_else(hidden).cloned()
         };
         work(&SearchPath { find: &find, current: current.map(String::as_str) })
+    }
+
+    /// Writes its schema before the name of something that exists, as the session's search path finds it.
+    pub fn complete_name(&self, name: &mut ObjectName) -> crate::error::Result<()> {
+        self.with_path(|path| {
+            path.existing(name);
+            Ok(())
+        })
     }
 
     /// True when the schema has a relation or an index of this name.

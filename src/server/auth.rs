@@ -30,6 +30,8 @@ pub async fn check(wire: &mut Wire, user: &str, shared: &Shared) -> Result<(), R
     let proven = scram(wire, user, login.as_ref(), shared).await?;
     match login {
         Some(login) if proven && login.allowed => Ok(()),
+        // Who knows the password may know that it is of no use.
+        Some(_) if proven => Err(not_permitted(user).into()),
         _ => Err(wrong(user).into()),
     }
 }
@@ -37,12 +39,10 @@ pub async fn check(wire: &mut Wire, user: &str, shared: &Shared) -> Result<(), R
 /// Without passwords, roles still decide who may log in.
 fn admit_trusted(user: &str, login: Option<&Login>, shared: &Shared) -> Result<(), Refused> {
     match login {
-        Some(login) if !login.allowed => {
-            let message = format!("role \"{user}\" is not permitted to log in");
-            Err(Error::new(ErrorKind::Denied, Subject::Role, message).into())
-        }
+        Some(login) if !login.allowed => Err(not_permitted(user).into()),
         None if shared.database.owner()?.is_some() => {
-            Err(Error::not_found(Subject::Role, format!("role \"{user}\" does not exist")).into())
+            let message = format!("role \"{user}\" does not exist");
+            Err(Error::new(ErrorKind::Denied, Subject::Login, message).into())
         }
         _ => Ok(()),
     }
@@ -59,6 +59,11 @@ fn is_owner(stream: &Stream, user: &str, shared: &Shared) -> Result<bool> {
     let own = unsafe { libc::geteuid() };
     let same_user = socket.peer_cred().is_ok_and(|peer| peer.uid() == own);
     Ok(same_user && shared.database.owner()?.as_deref() == Some(user))
+}
+
+fn not_permitted(user: &str) -> Error {
+    let message = format!("role \"{user}\" is not permitted to log in");
+    Error::new(ErrorKind::Denied, Subject::Login, message)
 }
 
 fn wrong(user: &str) -> Error {

@@ -28,13 +28,15 @@ impl Cancels {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
     }
 
-    /// Stops what a connection runs, when the secret is right.
-    pub fn cancel(&self, pid: i32, secret: &[u8]) {
+    /// Stops what a connection runs, when the secret is right; tells whether it was.
+    pub fn cancel(&self, pid: i32, secret: &[u8]) -> bool {
         let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((expected, session)) = sessions.get(&pid)
-            && same(expected, secret)
-        {
-            session.cancel();
+        match sessions.get(&pid) {
+            Some((expected, session)) if same(expected, secret) => {
+                session.cancel();
+                true
+            }
+            _ => false,
         }
     }
 

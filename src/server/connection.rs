@@ -10,15 +10,18 @@ use pgwire::messages::response::{EmptyQueryResponse, ReadyForQuery, TransactionS
 use pgwire::messages::startup::ParameterStatus;
 use tokio_util::sync::CancellationToken;
 
-use super::encode::{Style, Zone};
-use super::errors::{Severity, error_response};
+use super::errors::{Severity, error_response, notice_response};
 use super::listen::Shared;
 use super::message::Message;
-use super::portal::Portal;
+use super::portal::{Portal, Sent};
 use super::run::Stop;
 use super::wire::Wire;
-use crate::engine::{Piece, Session, SessionActivity, TransactionStatus};
+use crate::engine::{Notice, Piece, Session, SessionActivity, TransactionStatus, failure_warning};
 use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::postgres::{Style, Zone};
+
+/// Time that a client has to read why its connection ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A client that has logged in.
 pub struct Connection {
@@ -27,14 +30,16 @@ pub struct Connection {
     pub(super) activity: Arc<SessionActivity>,
     pub(super) shared: Arc<Shared>,
     pub(super) portals: HashMap<String, Portal>,
-    /// Numbers of the parameters' types as the client gave them, by statement.
-    pub(super) parameter_oids: HashMap<String, Vec<u32>>,
+    /// Statements as the client sent them, by name.
+    pub(super) sent: HashMap<String, Arc<Sent>>,
     /// After an error of the extended protocol everything up to Sync is passed over.
     skipping: bool,
     /// Settings as the client was last told of them.
     reported: HashMap<String, String>,
     /// How often settings had been changed then.
     reported_at: Option<u64>,
+    /// Commands that have changed something since the last Sync, outside a block.
+    pub(super) committed: Vec<&'static str>,
 }
 
 impl Connection {
@@ -46,10 +51,11 @@ impl Connection {
             activity,
             shared,
             portals: HashMap::new(),
-            parameter_oids: HashMap::new(),
+            sent: HashMap::new(),
             skipping: false,
             reported: HashMap::new(),
             reported_at: None,
+            committed: vec![],
         }
     }
 
@@ -58,16 +64,12 @@ impl Connection {
         self.report_settings();
         self.ready();
         loop {
-            if !self.wire.has_more() {
-                self.wire.flush().await?;
-                self.wire.rest();
-            }
             let message = tokio::select! {
                 biased;
                 () = self.shared.stopping.cancelled() => return self.say_stopped().await,
                 () = self.activity.end.cancelled() => return self.say_stopped().await,
                 () = idle(self.idle_timeout()) => return self.say_idle().await,
-                message = self.wire.message() => message?,
+                message = answered(&mut self.wire) => message?,
             };
             match message {
                 None | Some(Ok(Message::Terminate)) => return Ok(()),
@@ -108,9 +110,9 @@ impl Connection {
         match handled {
             Ok(()) => Ok(()),
             Err(Stop::Gone(error)) => Err(error),
+            Err(Stop::Failed(error, _)) if self.is_end(&error) => Ok(()),
             Err(Stop::Failed(error, sql)) => {
-                self.session.fail_transaction();
-                self.wire.put(error_response(&error, &sql, Severity::Error));
+                self.fail(&error, &sql);
                 self.skipping = true;
                 Ok(())
             }
@@ -130,14 +132,29 @@ impl Connection {
         match ran {
             Ok(()) => {}
             Err(Stop::Gone(error)) => return Err(error),
-            Err(Stop::Failed(error, _)) => {
-                self.session.fail_transaction();
-                self.wire.put(error_response(&error, &sql, Severity::Error));
-            }
+            Err(Stop::Failed(error, _)) if self.is_end(&error) => return Ok(()),
+            Err(Stop::Failed(error, _)) => self.fail(&error, &sql),
         }
+        self.committed.clear();
         self.end_of_portals();
         self.ready();
         Ok(())
+    }
+
+    /// True for a statement that was stopped with its session: its client hears of the session's end only.
+    fn is_end(&self, error: &Error) -> bool {
+        let ending = self.shared.stopping.is_cancelled() || self.activity.end.is_cancelled();
+        ending && error.kind() == ErrorKind::Cancelled
+    }
+
+    /// Tells of an error, whose place is in this text, and of what it has not undone.
+    fn fail(&mut self, error: &Error, sql: &str) {
+        self.session.fail_transaction();
+        let kept = failure_warning(&std::mem::take(&mut self.committed)).filter(|_| self.wanted().1);
+        if let Some(text) = kept {
+            self.wire.put(notice_response(&Notice { warning: true, text, detail: None }));
+        }
+        self.wire.put(error_response(error, sql, Severity::Error));
     }
 
     async fn run_pieces(&mut self, pieces: Vec<Piece>) -> Result<(), Stop> {
@@ -153,6 +170,7 @@ impl Connection {
 
     fn sync(&mut self) {
         self.skipping = false;
+        self.committed.clear();
         self.end_of_portals();
         self.ready();
     }
@@ -233,8 +251,18 @@ impl Connection {
 
     async fn say_last(&mut self, error: Error) -> io::Result<()> {
         self.wire.put(error_response(&error, "", Severity::Fatal));
-        self.wire.flush().await
+        // A client that does not read is not waited for.
+        tokio::time::timeout(LAST_WORDS, self.wire.flush()).await.unwrap_or(Ok(()))
     }
+}
+
+/// Sends what there is, unless more has come already, and waits for the next message.
+async fn answered(wire: &mut Wire) -> io::Result<Option<Result<Message>>> {
+    if !wire.has_more() {
+        wire.flush().await?;
+        wire.rest();
+    }
+    wire.message().await
 }
 
 /// Ends after a time; never without one.

@@ -9,7 +9,7 @@ use pgwire::messages::copy::CopyInResponse;
 use super::connection::Connection;
 use super::copy_rows::RowReader;
 use super::message::Message;
-use super::run::{Running, Stop, cancelled, complete};
+use super::run::{Running, Stop, cancelled, complete, overdue};
 use crate::engine::{CopyIn, CopyKind};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -73,6 +73,7 @@ impl Connection {
             let message = tokio::select! {
                 biased;
                 () = running.token.cancelled() => return Err(cancelled().into()),
+                error = overdue(&running.query) => return Err(error.into()),
                 message = self.wire.message() => message?,
             };
             match message {

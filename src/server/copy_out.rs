@@ -5,10 +5,10 @@ use pgwire::messages::PgWireBackendMessage as Answer;
 use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 
 use super::connection::Connection;
-use super::encode::{ColumnWriter, Format, column, message};
 use super::run::{Formats, Running, Stop, complete};
 use crate::engine::{CopyFormat, CopyKind};
 use crate::error::Error;
+use crate::postgres::{ColumnWriter, Format, column, message};
 
 /// The beginning of every file in binary format.
 pub const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";

@@ -4,17 +4,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryBuilder, RecordBatch, StringArray, StringBuilder};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::copy_out::SIGNATURE;
 use super::decode;
-use super::encode::Format;
-use super::types;
-use crate::engine::{CopyFormat, CopyKind, bytea};
+use crate::engine::{CopyFormat, CopyKind};
 use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::postgres::{self, Format};
 
 /// Rows of one batch.
 const BATCH_ROWS: usize = 8_192;
@@ -33,6 +31,8 @@ pub struct RowReader {
     searched: usize,
     columns: Vec<StringBuilder>,
     rows: usize,
+    /// The line of each of them.
+    row_lines: Vec<u64>,
     /// Lines taken apart, the heading included.
     lines: u64,
     begun: bool,
@@ -51,6 +51,7 @@ impl RowReader {
             searched: 0,
             columns,
             rows: 0,
+            row_lines: vec![],
             lines: 0,
             begun: false,
             ended: false,
@@ -81,7 +82,8 @@ impl RowReader {
     }
 
     fn fail(&self, message: String) -> Error {
-        Error::data(message).with_detail(format!("COPY {}, line {}", self.table, self.lines))
+        Error::new(ErrorKind::Data, Subject::File, message)
+            .with_detail(format!("COPY {}, line {}", self.table, self.lines))
     }
 
     /// Adds a row from its values; `None` for NULL.
@@ -98,8 +100,8 @@ impl RowReader {
             match value {
                 None => self.columns[n].append_null(),
                 Some(value) => match std::str::from_utf8(value) {
-                    Ok(text) => self.columns[n].append_value(text),
-                    Err(_) => {
+                    Ok(text) if !text.contains('\0') => self.columns[n].append_value(text),
+                    _ => {
                         let message = "invalid byte sequence for encoding \"UTF8\"".to_owned();
                         return Err(self.fail(message));
                     }
@@ -107,6 +109,7 @@ impl RowReader {
             }
         }
         self.rows += 1;
+        self.row_lines.push(self.lines);
         Ok(())
     }
 
@@ -238,7 +241,7 @@ impl RowReader {
         }
         let mut texts = vec![];
         for (n, value) in values.iter().enumerate() {
-            let oid = types::of_field(self.schema.field(n)).oid;
+            let oid = postgres::of_field(self.schema.field(n)).oid;
             let text =
                 |(start, end): &(usize, usize)| decode::text(row.slice(*start..*end), oid, Format::Binary);
             texts.push(value.as_ref().map(text).transpose().map_err(|e| self.in_column(&e, n))?);
@@ -255,12 +258,12 @@ impl RowReader {
     }
 
     fn finish(&mut self) -> Result<RecordBatch> {
-        let first_line = self.lines + 1 - self.rows as u64;
+        let lines = std::mem::take(&mut self.row_lines);
         let mut arrays: Vec<ArrayRef> = vec![];
         for (builder, field) in self.columns.iter_mut().zip(self.schema.fields()) {
             let texts = builder.finish();
-            let parsed = parse(&texts, field.data_type());
-            arrays.push(parsed.map_err(|e| broken(&self.table, &texts, field, first_line, e))?);
+            let parsed = postgres::parse(&texts, field.data_type());
+            arrays.push(parsed.map_err(|e| broken(&self.table, &texts, field, &lines, e))?);
         }
         self.rows = 0;
         RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|e| Error::internal(e.to_string()))
@@ -268,49 +271,23 @@ impl RowReader {
 }
 
 /// The error of the first value that is none of its column's type.
-fn broken(table: &str, texts: &StringArray, field: &FieldRef, first_line: u64, error: Error) -> Error {
+fn broken(table: &str, texts: &StringArray, field: &FieldRef, lines: &[u64], error: Error) -> Error {
     if error.kind() == ErrorKind::Unsupported {
         return error;
     }
-    let name = types::sql_of_oid(types::of_field(field).oid).unwrap_or_default().to_lowercase();
-    let row = (0..texts.len()).find(|row| parse(&texts.slice(*row, 1), field.data_type()).is_err());
+    let name = postgres::sql_of_oid(postgres::of_field(field).oid).unwrap_or_default().to_lowercase();
+    let row = (0..texts.len()).find(|row| postgres::parse(&texts.slice(*row, 1), field.data_type()).is_err());
     let row = row.unwrap_or(0);
-    let message = format!("invalid input syntax for type {name}: \"{}\"", texts.value(row));
-    let line = first_line + row as u64;
+    let value = texts.value(row);
+    let message = match value.trim().parse::<f64>() {
+        Ok(number) if field.data_type().is_numeric() && number.is_finite() => {
+            format!("value \"{value}\" is out of range for type {name}")
+        }
+        _ => format!("invalid input syntax for type {name}: \"{value}\""),
+    };
+    let line = lines.get(row).copied().unwrap_or_default();
     Error::input(Subject::Value, message)
         .with_detail(format!("COPY {table}, line {line}, column {}", field.name()))
-}
-
-/// Texts as values of a type.
-fn parse(texts: &StringArray, data_type: &DataType) -> Result<ArrayRef> {
-    let failed = |e: arrow::error::ArrowError| Error::data(e.to_string());
-    let invalid = || Error::data("invalid input syntax for type bytea");
-    match data_type {
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-            let mut builder = BinaryBuilder::new();
-            for text in texts {
-                match text {
-                    None => builder.append_null(),
-                    Some(text) => builder.append_value(bytea(text).ok_or_else(invalid)?),
-                }
-            }
-            arrow::compute::cast(&builder.finish(), data_type).map_err(failed)
-        }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            arrow::compute::cast(texts, data_type).map_err(failed)
-        }
-        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::Struct(_) => {
-            Err(Error::unsupported("COPY FROM STDIN of arrays and structs is not supported"))
-        }
-        _ => {
-            let trimmed: StringArray = match texts.iter().flatten().any(|t| t.trim().len() != t.len()) {
-                true => texts.iter().map(|text| text.map(str::trim)).collect(),
-                false => texts.clone(),
-            };
-            let strict = CastOptions { safe: false, ..CastOptions::default() };
-            cast_with_options(&trimmed, data_type, &strict).map_err(failed)
-        }
-    }
 }
 
 /// Where the field that begins at `start` ends, and whether it has a backslash.
@@ -477,7 +454,7 @@ fn binary_fields(input: &[u8]) -> Option<(Option<Places>, usize)> {
 #[cfg(test)]
 mod tests {
     use arrow::array::AsArray;
-    use arrow::datatypes::{Field, Int32Type, Schema};
+    use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 
     use super::*;
 

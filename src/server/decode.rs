@@ -2,9 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::encode::{self, Format, Zone};
-use super::types;
 use crate::error::{Error, Result, Subject};
+use crate::postgres::{self, Format, Zone};
 
 /// The text of a value in this format.
 pub fn text(value: Bytes, oid: u32, format: Format) -> Result<String> {
@@ -30,7 +29,7 @@ fn exact<const N: usize>(value: &[u8]) -> Result<[u8; N]> {
 }
 
 fn binary(value: Bytes, oid: u32) -> Result<String> {
-    if let Some(element) = types::element_of(oid) {
+    if let Some(element) = postgres::element_of(oid) {
         let text = array(value, element)?;
         // Vectors are written without braces.
         return Ok(if matches!(oid, 22 | 30) {
@@ -45,29 +44,29 @@ fn binary(value: Bytes, oid: u32) -> Result<String> {
         23 => i32::from_be_bytes(exact(&value)?).to_string(),
         20 => i64::from_be_bytes(exact(&value)?).to_string(),
         24 | 26 | 28 | 2202..=2206 | 4089 | 4096 => u32::from_be_bytes(exact(&value)?).to_string(),
-        700 => written(|out| encode::single(f32::from_be_bytes(value_of(exact(&value))), out)),
-        701 => written(|out| encode::double(f64::from_be_bytes(value_of(exact(&value))), out)),
-        17 => written(|out| encode::bytea(&value, false, out)),
+        700 => written(|out| postgres::single(f32::from_be_bytes(value_of(exact(&value))), out)),
+        701 => written(|out| postgres::double(f64::from_be_bytes(value_of(exact(&value))), out)),
+        17 => written(|out| postgres::bytea(&value, false, out)),
         1082 => {
-            let days = i64::from(i32::from_be_bytes(exact(&value)?)) + encode::EPOCH_DAYS;
-            written(|out| encode::date(days, out))
+            let days = i64::from(i32::from_be_bytes(exact(&value)?)) + postgres::EPOCH_DAYS;
+            written(|out| postgres::date(days, out))
         }
         1083 => {
             let micros = i64::from_be_bytes(exact(&value)?);
-            written(|out| encode::time(micros, out))
+            written(|out| postgres::time(micros, out))
         }
         1114 | 1184 => {
-            let micros = i64::from_be_bytes(exact(&value)?).saturating_add(encode::EPOCH_MICROS);
+            let micros = i64::from_be_bytes(exact(&value)?).saturating_add(postgres::EPOCH_MICROS);
             written(|out| match oid {
-                1114 => encode::timestamp(micros, out),
-                _ => encode::timestamptz(micros, Zone::Utc, out),
+                1114 => postgres::timestamp(micros, out),
+                _ => postgres::timestamptz(micros, Zone::Utc, out),
             })
         }
         1186 => {
             let parts = exact::<16>(&value)?;
             let mut parts = &parts[..];
             let (micros, days, months) = (parts.get_i64(), parts.get_i32(), parts.get_i32());
-            written(|out| encode::interval(months, days, micros, out))
+            written(|out| postgres::interval(months, days, micros, out))
         }
         1700 => numeric(value)?,
         2950 => uuid::Uuid::from_bytes(exact(&value)?).to_string(),
@@ -159,7 +158,7 @@ fn braces(value: &mut Bytes, lengths: &[usize], element: u32, out: &mut BytesMut
         }
         let size = usize::try_from(size).ok().filter(|size| *size <= value.len()).ok_or_else(invalid)?;
         let text = binary(value.split_to(size), element)?;
-        encode::quote_array_element(text.as_bytes(), out);
+        postgres::quote_array_element(text.as_bytes(), out);
     }
     out.extend_from_slice(b"}");
     Ok(())

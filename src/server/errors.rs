@@ -49,6 +49,7 @@ pub fn sqlstate(kind: ErrorKind, subject: Subject) -> &'static str {
         (K::Exists, _) => "42710",
         (K::Data, S::Constraint) => "23514",
         (K::Data, S::Sequence) => "2200H",
+        (K::Data, S::File) => "22P04",
         (K::Data, _) => "22000",
         (K::Unavailable, S::Memory) => "53200",
         (K::Unavailable, S::File) => "53100",
@@ -64,6 +65,7 @@ pub fn sqlstate(kind: ErrorKind, subject: Subject) -> &'static str {
         (K::Denied, S::Role) => "28P01",
         (K::Denied, S::Connection) => "08P01",
         (K::Denied, S::Option) => "55P02",
+        (K::Denied, S::Login) => "28000",
         (K::Denied, _) => "42501",
         (K::Corrupt, _) => "XX001",
         (K::Unsupported, _) => "0A000",
@@ -71,11 +73,32 @@ pub fn sqlstate(kind: ErrorKind, subject: Subject) -> &'static str {
     }
 }
 
+/// How errors about statements that are too large begin.
+const TOO_MUCH: [&str; 4] = ["statement has ", "statement nests ", "statement chains ", "text has "];
+
+/// How errors about the texts of dates and times begin.
+const DATES: [&str; 5] = [
+    "invalid format specification for an interval",
+    "hour \"",
+    "invalid input syntax for type date",
+    "invalid input syntax for type time",
+    "invalid input syntax for type interval",
+];
+
 /// The code of this error; some need a look at more than kind and subject.
 fn code(error: &Error) -> &'static str {
     match (error.kind(), error.message()) {
         (ErrorKind::Data, "division by zero") => "22012",
-        (ErrorKind::Data, message) if message.contains("out of range") => "22003",
+        (ErrorKind::Input, message) if TOO_MUCH.iter().any(|begin| message.starts_with(begin)) => "54000",
+        (_, message) if message.starts_with("invalid byte sequence for encoding") => "22021",
+        (_, message) if message.starts_with("date/time field value out of range") => "22008",
+        (ErrorKind::Data | ErrorKind::Input, message) if message.contains("out of range") => "22003",
+        (ErrorKind::Input, message)
+            if message.starts_with("invalid value \"") && message.contains("\" for \"") =>
+        {
+            "22007"
+        }
+        (ErrorKind::Input, message) if DATES.iter().any(|begin| message.starts_with(begin)) => "22007",
         (ErrorKind::Data, message) if message.contains("out of bounds for sequence") => "22003",
         (ErrorKind::Data, message) if message.contains("NOT NULL") || message.contains("not-null") => "23502",
         (ErrorKind::Input, message) if message.contains("cannot be dropped because") => "2BP01",

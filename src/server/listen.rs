@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -27,7 +27,7 @@ const SOCKET_THREADS: usize = 2;
 /// Time that running statements have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Cancel requests that are looked at in a second.
+/// Wrong cancel requests that are answered in a second.
 const CANCELS_PER_SECOND: usize = 100;
 
 /// Sockets that may be in the middle of their login at once, beside those that are logged in.
@@ -87,36 +87,48 @@ pub struct Shared {
     /// The server is to stop.
     pub stopping: CancellationToken,
     cancel_turns: Semaphore,
-    connections: AtomicUsize,
-    max_connections: usize,
+    /// Sockets that are open.
+    sockets: AtomicUsize,
+    /// Those that are logged in.
+    clients: AtomicUsize,
+    /// Most of them at once.
+    pub max_connections: usize,
+    /// The port that it listens on.
+    pub port: u16,
 }
 
 impl Shared {
-    /// Stops what a connection runs; requests that come too fast wait.
+    /// Stops what a connection runs; a request with a wrong secret waits, and takes the place of the next guess.
     pub async fn cancel(&self, pid: i32, secret: &[u8]) {
-        if let Ok(turn) = self.cancel_turns.acquire().await {
+        if !self.cancels.cancel(pid, secret)
+            && let Ok(turn) = self.cancel_turns.acquire().await
+        {
             turn.forget();
-            self.cancels.cancel(pid, secret);
         }
     }
 }
 
-/// A client among those that are counted.
+/// A socket among those that are counted.
 #[derive(Debug)]
-pub struct Guest(Arc<Shared>);
+pub struct Guest {
+    shared: Arc<Shared>,
+    logged_in: AtomicBool,
+}
 
 impl Guest {
     fn new(shared: &Arc<Shared>) -> Self {
-        shared.connections.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(shared))
+        shared.sockets.fetch_add(1, Ordering::SeqCst);
+        Self { shared: Arc::clone(shared), logged_in: AtomicBool::new(false) }
     }
 
-    /// Fails when there are too many clients.
+    /// Counts it among the clients that are logged in; fails when there are too many.
     pub fn admit(&self) -> Result<()> {
-        if self.0.connections.load(Ordering::SeqCst) <= self.0.max_connections {
+        let most = self.shared.max_connections;
+        self.logged_in.store(true, Ordering::SeqCst);
+        if self.shared.clients.fetch_add(1, Ordering::SeqCst) < most {
             return Ok(());
         }
-        let message = format!("sorry, too many clients already: the limit is {}", self.0.max_connections);
+        let message = format!("sorry, too many clients already: the limit is {most}");
         Err(Error::new(ErrorKind::Unavailable, Subject::Connection, message)
             .with_hint("close connections, or start the server with a larger --max-connections"))
     }
@@ -124,7 +136,10 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::SeqCst);
+        self.shared.sockets.fetch_sub(1, Ordering::SeqCst);
+        if self.logged_in.load(Ordering::SeqCst) {
+            self.shared.clients.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -169,8 +184,10 @@ impl Server {
             cancels: Cancels::default(),
             stopping: CancellationToken::new(),
             cancel_turns: Semaphore::new(CANCELS_PER_SECOND),
-            connections: AtomicUsize::new(0),
+            sockets: AtomicUsize::new(0),
+            clients: AtomicUsize::new(0),
             max_connections: options.max_connections,
+            port,
         };
         drop(guard);
         Ok(Self { runtime, shared: Arc::new(shared), tcp, unix })
@@ -321,7 +338,7 @@ async fn accept_unix(unix: Option<&UnixListener>) -> io::Result<Stream> {
 /// Serves a socket by its own task; beyond all limits it is closed at once.
 fn receive(socket: Stream, shared: &Arc<Shared>) {
     let guest = Guest::new(shared);
-    if shared.connections.load(Ordering::SeqCst) > shared.max_connections + LOGINS_MAX {
+    if shared.sockets.load(Ordering::SeqCst) > shared.max_connections + LOGINS_MAX {
         return;
     }
     let shared = Arc::clone(shared);
@@ -349,7 +366,7 @@ async fn told_to_stop(shared: &Shared) {
 async fn end(shared: &Shared) {
     shared.stopping.cancel();
     let idle = async {
-        while shared.connections.load(Ordering::SeqCst) > 0 {
+        while shared.sockets.load(Ordering::SeqCst) > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

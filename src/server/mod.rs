@@ -2,7 +2,7 @@
 //!
 //! A socket is served by one task on the sockets' runtime (`listen`): login (`startup`, `auth`, `tls`), then
 //! messages (`connection`) that run statements of a session on the queries' runtime (`run`, `portal`) and send
-//! their rows (`encode`). A cancel request finds the running statement by its number and secret (`cancel`).
+//! their rows (`crate::postgres`). A cancel request finds the running statement by its number and secret (`cancel`).
 
 mod auth;
 mod cancel;
@@ -11,7 +11,6 @@ mod copy_in;
 mod copy_out;
 mod copy_rows;
 mod decode;
-mod encode;
 mod errors;
 mod listen;
 mod message;
@@ -19,7 +18,6 @@ mod portal;
 mod run;
 mod startup;
 mod tls;
-mod types;
 mod values;
 mod wire;
 

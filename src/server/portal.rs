@@ -12,16 +12,28 @@ use super::connection::Connection;
 use super::decode;
 use super::message::{Bind, Target};
 use super::run::{Formats, Running, Stop, complete, description, read_format};
-use super::types;
 use crate::engine::{Piece, Prepared};
 use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::postgres;
 
 /// Most portals of one connection.
 const PORTALS_MAX: usize = 256;
 
+/// A statement as its client sent it.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Numbers of the parameters' types.
+    oids: Vec<u32>,
+    sql: String,
+    /// Where the statement begins in it.
+    offset: usize,
+}
+
 /// A statement with values, before, while and after it runs.
 pub struct Portal {
     prepared: Arc<Prepared>,
+    /// As it was sent; none for a statement of PREPARE.
+    sent: Option<Arc<Sent>>,
     values: Vec<Option<String>>,
     formats: Formats,
     state: State,
@@ -45,7 +57,7 @@ impl Connection {
         let piece = pieces.pop().unwrap_or(Piece { text: String::new(), offset: 0 });
         let given: Vec<Option<String>> = types
             .iter()
-            .map(|oid| if *oid == 0 { None } else { types::sql_of_oid(*oid).or(Some("TEXT".to_owned())) })
+            .map(|oid| if *oid == 0 { None } else { postgres::sql_of_oid(*oid).or(Some("TEXT".to_owned())) })
             .collect();
         let token = self.begin(&sql);
         let session = self.session.clone();
@@ -56,18 +68,18 @@ impl Connection {
             prepared = session.prepare(&piece, &given) => prepared,
         };
         self.activity.end_statement();
-        let prepared = prepared.map_err(failed)?;
+        let prepared = prepared.map_err(|error| failed(error.shifted(piece.offset)))?;
         let named = prepared.parameters();
         let oid = |(n, name): (usize, &String)| match types.get(n) {
             Some(oid) if *oid != 0 => *oid,
-            _ => types::oid_of_sql(name),
+            _ => postgres::oid_of_sql(name),
         };
         let oids = named.iter().enumerate().map(oid).collect();
         if name.is_empty() {
             self.session.forget_prepared("");
         }
         self.session.keep_prepared(&name, Arc::new(prepared))?;
-        self.parameter_oids.insert(name, oids);
+        self.sent.insert(name, Arc::new(Sent { oids, sql, offset: piece.offset }));
         self.wire.put(Answer::ParseComplete(ParseComplete::new()));
         Ok(())
     }
@@ -75,9 +87,9 @@ impl Connection {
     /// The numbers of the types of a statement's parameters.
     fn oids(&self, name: &str, prepared: &Prepared) -> Vec<u32> {
         let named = prepared.parameters();
-        match self.parameter_oids.get(name) {
-            Some(oids) if oids.len() == named.len() => oids.clone(),
-            _ => named.iter().map(|name| types::oid_of_sql(name)).collect(),
+        match self.sent.get(name) {
+            Some(sent) if sent.oids.len() == named.len() => sent.oids.clone(),
+            _ => named.iter().map(|name| postgres::oid_of_sql(name)).collect(),
         }
     }
 
@@ -95,7 +107,8 @@ impl Connection {
             let message = format!("connection has {PORTALS_MAX} portals, which is the limit");
             return Err(Error::new(ErrorKind::Unavailable, Subject::Prepared, message).into());
         }
-        let portal = Portal { prepared, values, formats, state: State::New };
+        let sent = self.sent.get(&bind.statement).cloned();
+        let portal = Portal { prepared, sent, values, formats, state: State::New };
         self.portals.insert(bind.portal, portal);
         self.wire.put(Answer::BindComplete(BindComplete::new()));
         Ok(())
@@ -164,14 +177,17 @@ impl Connection {
     /// Execute: the rows of a portal, `limit` of them or all for 0.
     pub(super) async fn execute(&mut self, name: String, limit: usize) -> Result<(), Stop> {
         let Some(mut portal) = self.portals.remove(&name) else { return Err(missing(&name).into()) };
-        let text = portal.prepared.text().to_owned();
+        let (text, sent) = (portal.prepared.text().to_owned(), portal.sent.clone());
         let ran = self.run_portal(&mut portal, limit).await;
         if ran.is_ok() {
             self.portals.insert(name, portal);
         }
         self.activity.end_statement();
         ran.map_err(|stop| match stop {
-            Stop::Failed(error, _) => Stop::Failed(error, text),
+            Stop::Failed(error, _) => match sent {
+                Some(sent) => Stop::Failed(error.shifted(sent.offset), sent.sql.clone()),
+                None => Stop::Failed(error, text),
+            },
             gone => gone,
         })
     }
@@ -198,11 +214,14 @@ impl Connection {
             State::Ended => return self.run_again(portal),
         };
         if let Some(copy) = running.query.take_copy() {
-            return self.copy(&mut running, copy).await;
+            self.copy(&mut running, copy).await?;
+            self.note_change(&running);
+            return Ok(());
         }
         let limit = if limit == 0 { usize::MAX } else { limit };
         if self.send_rows(&mut running, &portal.formats, limit).await? {
             self.wire.put(complete(running.query.tag()));
+            self.note_change(&running);
         } else {
             portal.state = State::Running(running);
             self.wire.put(Answer::PortalSuspended(PortalSuspended::new()));
@@ -225,7 +244,7 @@ impl Connection {
         match target {
             Target::Statement(name) => {
                 self.session.forget_prepared(&name);
-                self.parameter_oids.remove(&name);
+                self.sent.remove(&name);
             }
             Target::Portal(name) => {
                 self.portals.remove(&name);

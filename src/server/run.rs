@@ -13,12 +13,11 @@ use pgwire::messages::response::CommandComplete;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
-use super::encode::{ColumnWriter, Format, Style, column, message};
 use super::errors::notice_response;
-use super::types;
 use crate::Progress;
-use crate::engine::{ClientCopy, Notice, Piece, Query};
+use crate::engine::{ClientCopy, Notice, Piece, Query, TransactionStatus};
 use crate::error::{Error, Result};
+use crate::postgres::{self, ColumnWriter, Format, Style, column, message};
 
 /// How often a running statement is looked at for notices.
 const TICK: Duration = Duration::from_millis(100);
@@ -106,7 +105,7 @@ pub fn read_format(code: i16) -> Result<Format> {
 /// The columns as RowDescription tells them.
 pub fn description(columns: &SchemaRef, formats: &Formats) -> Answer {
     let fields = columns.fields().iter().enumerate().map(|(n, field)| {
-        let wire = types::of_field(field);
+        let wire = postgres::of_field(field);
         let name = field.name().clone();
         FieldDescription::new(name, 0, 0, wire.oid, wire.size, wire.modifier, formats.of(n).code())
     });
@@ -125,7 +124,15 @@ impl Connection {
         let mut running = self.start(&text, async move { session.execute(&piece).await }).await?;
         let ran = self.answer_simple(&mut running).await;
         self.activity.end_statement();
+        self.note_change(&running);
         ran
+    }
+
+    /// Remembers a change that the statements sent with it do not undo when they fail.
+    pub(super) fn note_change(&mut self, running: &Running) {
+        if self.session.transaction_status() == TransactionStatus::Idle {
+            self.committed.extend(running.query.committed());
+        }
     }
 
     async fn answer_simple(&mut self, running: &mut Running) -> Result<(), Stop> {
@@ -189,13 +196,17 @@ impl Connection {
         }
     }
 
-    /// Sends what has gathered; a cancel request ends the wait for a client that does not read.
+    /// Sends what has gathered; a cancel request or the statement's time ends the wait for a client that does not read.
     pub(super) async fn flush(&mut self, running: &Running) -> Result<(), Stop> {
         tokio::select! {
             biased;
             () = running.token.cancelled() => {
                 running.query.cancel_handle().cancel();
                 Err(cancelled().into())
+            }
+            error = overdue(&running.query) => {
+                running.query.cancel_handle().cancel();
+                Err(error.into())
             }
             sent = self.wire.flush() => Ok(sent?),
         }
@@ -244,7 +255,7 @@ impl Connection {
             .fields()
             .iter()
             .enumerate()
-            .filter_map(|(n, field)| types::named_thing(field).map(|kind| (n, kind)))
+            .filter_map(|(n, field)| postgres::named_thing(field).map(|kind| (n, kind)))
             .filter(|(n, _)| shown(n))
             .collect();
         if things.is_empty() {
@@ -283,7 +294,7 @@ impl Connection {
     }
 
     /// Whether notices, and warnings, are wanted.
-    fn wanted(&self) -> (bool, bool) {
+    pub(super) fn wanted(&self) -> (bool, bool) {
         let level = self.session.variables().read().value("client_min_messages");
         match level.as_str() {
             "error" => (false, false),
@@ -316,6 +327,15 @@ impl Told {
         });
         Some(Notice { warning: false, text, detail: Some(detail.to_string()) })
     }
+}
+
+/// Ends with an error once the time of a statement is over; never without a limit.
+pub async fn overdue(query: &Query) -> Error {
+    match query.deadline() {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+    Error::cancelled("canceling statement due to statement timeout")
 }
 
 /// The error of a statement that its client has stopped.

@@ -113,9 +113,15 @@ async fn begin(socket: Stream, shared: &Arc<Shared>) -> io::Result<Option<(Wire,
                     Some(upgraded) => wire = upgraded,
                     None => return Ok(None),
                 },
-                _ => wire.send_byte(b'N').await?,
+                _ => {
+                    let Some(refused) = without_encryption(wire).await? else { return Ok(None) };
+                    wire = refused;
+                }
             },
-            GSS_REQUEST => wire.send_byte(b'N').await?,
+            GSS_REQUEST => {
+                let Some(refused) = without_encryption(wire).await? else { return Ok(None) };
+                wire = refused;
+            }
             CANCEL_REQUEST => {
                 if let Ok(pid) = body.i32() {
                     shared.cancel(pid, &body.rest()).await;
@@ -147,14 +153,27 @@ async fn direct_tls(socket: Stream, shared: &Arc<Shared>) -> io::Result<Option<S
     }
 }
 
-async fn upgrade(mut wire: Wire, shared: &Arc<Shared>) -> io::Result<Option<Wire>> {
-    let Some(tls) = &shared.tls else { return Ok(None) };
-    // Bytes that came before the handshake are not protected by it: CVE-2021-23214.
-    if wire.has_more() {
-        let message = "received unencrypted data after SSL request";
-        let error = Error::input(Subject::Connection, message);
-        return refuse(&mut wire, &error).await.map(|()| None);
+/// Says that there is no such encryption; the client goes on without it, or leaves.
+async fn without_encryption(wire: Wire) -> io::Result<Option<Wire>> {
+    let Some(mut wire) = ensure_nothing_more(wire).await? else { return Ok(None) };
+    wire.send_byte(b'N').await?;
+    Ok(Some(wire))
+}
+
+/// Refuses a client that went on before it was answered: what came before a handshake is not protected by it.
+///
+/// Source: CVE-2021-23214.
+async fn ensure_nothing_more(mut wire: Wire) -> io::Result<Option<Wire>> {
+    if !wire.has_more() {
+        return Ok(Some(wire));
     }
+    let message = "received unencrypted data after a request for encryption";
+    refuse(&mut wire, &Error::input(Subject::Connection, message)).await.map(|()| None)
+}
+
+async fn upgrade(wire: Wire, shared: &Arc<Shared>) -> io::Result<Option<Wire>> {
+    let Some(tls) = &shared.tls else { return Ok(None) };
+    let Some(mut wire) = ensure_nothing_more(wire).await? else { return Ok(None) };
     wire.send_byte(b'S').await?;
     let Ok(Stream::Tcp(tcp)) = wire.into_stream() else { return Ok(None) };
     let tcp: TcpStream = tcp;
@@ -190,8 +209,9 @@ async fn enter(
     let user = parameters.get("user").filter(|user| !user.is_empty()).ok_or_else(|| {
         Error::input(Subject::Connection, "no PostgreSQL user name specified in startup packet")
     })?;
-    guest.admit()?;
+    ensure_encrypted(wire.stream())?;
     auth::check(wire, user, shared).await?;
+    guest.admit()?;
     let database = parameters.get("database").unwrap_or(user);
     if *database != shared.database_name {
         let message = format!("database \"{database}\" does not exist");
@@ -207,6 +227,19 @@ async fn enter(
     wire.put(Answer::Authentication(Authentication::Ok));
     wire.put(Answer::BackendKeyData(BackendKeyData::new(activity.pid, SecretKey::Bytes(secret))));
     Ok((session, activity))
+}
+
+/// Refuses a client of another machine whose data would travel unencrypted.
+fn ensure_encrypted(stream: &Stream) -> Result<()> {
+    let Stream::Tcp(_) = stream else { return Ok(()) };
+    match stream.address() {
+        Some(address) if !address.ip().to_canonical().is_loopback() => {
+            let message = format!("connections from {} need encryption", address.ip().to_canonical());
+            Err(Error::new(ErrorKind::Denied, Subject::Login, message)
+                .with_hint("connect with sslmode=require"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tells a client that asks for more than there is what there is.
@@ -225,6 +258,11 @@ fn open_session(
     parameters: &BTreeMap<String, String>,
 ) -> Result<Session> {
     let session = shared.database.session_of(activity, &shared.database_name, &shared.files)?;
+    let mut variables = session.variables().write();
+    variables.set_default("max_connections", shared.max_connections.to_string());
+    variables.set_default("port", shared.port.to_string());
+    variables.set_default("ssl", if shared.tls.is_some() { "on" } else { "off" });
+    drop(variables);
     for (name, value) in parameters {
         match name.as_str() {
             "user" | "database" => {}

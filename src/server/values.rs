@@ -4,14 +4,14 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, SchemaRef};
 use bytes::{Bytes, BytesMut};
 
-use super::encode::{Format, Style, Zone};
+use super::decode;
 use super::run::{Formats, writers};
-use super::{decode, types};
 use crate::error::Result;
+use crate::postgres::{self, Format, Style, Zone};
 
 /// The number of the type in `pg_type` that clients are told for a column.
 pub fn type_oid(field: &Field) -> u32 {
-    types::of_field(field).oid
+    postgres::of_field(field).oid
 }
 
 /// The rows as psql shows them, with times in UTC; `None` for NULL.
@@ -20,7 +20,7 @@ pub fn rows_as_text(columns: &SchemaRef, batch: &RecordBatch) -> Result<Vec<Vec<
     let writers = writers(batch, columns, &Formats::default(), style)?;
     let mut out = BytesMut::new();
     let rows = (0..batch.num_rows()).map(|row| {
-        let text = |writer: &super::encode::ColumnWriter<'_>| {
+        let text = |writer: &crate::postgres::ColumnWriter<'_>| {
             out.clear();
             (!writer.is_null(row)).then(|| {
                 writer.write(row, &mut out);

@@ -4,10 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pgwire::messages::PgWireBackendMessage;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -22,6 +23,9 @@ pub const FRAME_AFTER_LOGIN: usize = 64 << 20;
 
 /// Bytes of a client that are read ahead while its statement runs.
 const READ_AHEAD: usize = 64 << 10;
+
+/// How often a client that has sent more than that is looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A buffer that has grown larger than this is given back once it is empty.
 const KEPT_BUFFER: usize = 16 << 10;
@@ -47,6 +51,22 @@ impl Stream {
             Self::Tcp(tcp) => tcp.peer_addr().ok(),
             Self::Tls(tls) => tls.get_ref().0.peer_addr().ok(),
             Self::Unix(_) => None,
+        }
+    }
+
+    /// Ends when the other side has closed the socket, however much of it was not read yet.
+    async fn hung_up(&self) {
+        loop {
+            let readable = Interest::READABLE;
+            let ready = match self {
+                Self::Tcp(tcp) => tcp.ready(readable).await,
+                Self::Tls(tls) => tls.get_ref().0.ready(readable).await,
+                Self::Unix(unix) => unix.ready(readable).await,
+            };
+            if ready.is_ok_and(|ready| ready.is_read_closed()) {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }
@@ -183,7 +203,8 @@ impl Wire {
     pub async fn gone(&mut self) -> io::Error {
         loop {
             if self.input.len() >= READ_AHEAD {
-                return std::future::pending().await;
+                self.stream.hung_up().await;
+                return io::ErrorKind::ConnectionReset.into();
             }
             self.input.reserve(512);
             match self.stream.read_buf(&mut self.input).await {

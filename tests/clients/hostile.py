@@ -1,4 +1,6 @@
 """What a server meets on an open network: garbage, lies about lengths, floods; it must answer or hang up, and live."""
+import asyncio
+import collections
 import os
 import socket
 import struct
@@ -7,7 +9,9 @@ import time
 
 import psycopg
 
-HOST, PORT = os.environ["PGHOST"], int(os.environ["PGPORT"])
+import raw
+
+SERVER = (os.environ["PGHOST"], int(os.environ["PGPORT"]))
 steady = psycopg.connect("", autocommit=True)
 
 
@@ -17,52 +21,44 @@ def alive():
         assert fresh.execute("SELECT 2").fetchone() == (2,)
 
 
-def answer(sent, wait=5):
-    """What the server says to these bytes until it hangs up."""
-    with socket.create_connection((HOST, PORT), timeout=wait) as client:
-        said = b""
-        try:
-            client.sendall(sent)
-            while some := client.recv(65536):
-                said += some
-        except (ConnectionError, TimeoutError):
-            pass
-        return said
-
-
-def startup(**parameters):
-    body = struct.pack("!I", 196608) + b"".join(f"{k}\0{v}\0".encode() for k, v in parameters.items()) + b"\0"
-    return struct.pack("!I", len(body) + 4) + body
-
-
-# Before anyone has logged in.
-for garbage in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", os.urandom(4000), b"\0" * 100, struct.pack("!I", 3),
-                struct.pack("!II", 0x7FFFFFFF, 196608), struct.pack("!II", 100_000, 196608) + b"x" * 70_000):
-    answer(garbage, wait=2)
-assert b"0A000" in answer(struct.pack("!II", 8, 0x00020000)), "an old protocol is told so"
-# A lie about the length of the password message: 1 GiB is announced, nothing comes.
-announced = startup(user=os.environ["PGUSER"], database=os.environ["PGDATABASE"]) + b"p" + struct.pack("!I", 1 << 30)
-answer(announced, wait=2)
+# Before anyone has logged in: told that it is wrong, or nothing, and closed long before a login's time is over.
+login = raw.startup(user=os.environ["PGUSER"], database=os.environ["PGDATABASE"])
+for garbage in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"G" + os.urandom(4000), b"\x16\x03\x01" + os.urandom(4000), b"\0" * 100,
+                struct.pack("!I", 3), struct.pack("!I", 7), struct.pack("!I", 10_001), struct.pack("!II", 0x7FFFFFFF, 196608),
+                struct.pack("!II", 70_000, 196608), struct.pack("!II", 70_000, 196608) + b"x" * 69_992):
+    said = raw.answer(SERVER, garbage, within=2)
+    assert said == b"" or raw.code(said) == "08P01", (garbage[:20], said)
+assert raw.code(raw.answer(SERVER, struct.pack("!II", 70_000, 196608), within=2)) == "08P01", "a long start-up packet is told so"
+assert raw.code(raw.answer(SERVER, struct.pack("!II", 8, 0x00020000), within=2)) == "0A000", "an old protocol is told so"
+# Lies about the length of the password message, with nothing behind them; then one that comes, of the largest size.
+for length in (65_537, 70_000, 1 << 30, 0xFFFFFFFF, 0, 3):
+    said = raw.answer(SERVER, login + b"p" + struct.pack("!I", length), within=2)
+    assert said[:1] == b"R" and raw.code(said) == "08P01" and b"FATAL" in said, (length, said)
+for length in (65_532, 70_000):
+    said = raw.answer(SERVER, login + raw.message(b"p", b"x" * length), within=2)
+    assert said == b"" or said[:1] == b"R" and raw.code(said) in (None, "08P01"), (length, said)
+# What comes in the same packet as a request for encryption could be anybody's (CVE-2021-23214): no answer to it.
+for request in (raw.SSL_REQUEST, raw.GSS_REQUEST, raw.GSS_REQUEST + raw.SSL_REQUEST, raw.SSL_REQUEST + raw.GSS_REQUEST):
+    said = raw.answer(SERVER, request + login, within=2)
+    assert b"R\0\0\0" not in said and said.removeprefix(b"N")[:1] in (b"", b"E"), (request, said)
+    assert raw.code(said) in (None, "08P01"), (request, said)
+    with raw.connect(SERVER) as client:
+        client.sendall(request[:8])
+        assert raw.exactly(client, 1) == b"N"
+        client.sendall(login)
+        assert raw.next_message(client)[0] == b"R", "without encryption, one step after the other"
 alive()
 
 # After: a message that ends before it says it does, and a frame of 1 GiB.
-def raw():
-    connection = psycopg.connect("", autocommit=True)
-    return connection, socket.socket(fileno=os.dup(connection.fileno()))
-
-
-for lie in (b"Q" + struct.pack("!I", 1 << 30), b"Q" + struct.pack("!I", 2), b"B" + struct.pack("!I", 6) + b"\0\0",
+for lie in (b"Q" + struct.pack("!I", 1 << 30), b"Q" + struct.pack("!I", 0xFFFFFFFF), b"Q" + struct.pack("!I", 2), b"Q" + struct.pack("!I", 4),
+            b"Q" + struct.pack("!I", 7) + b"abc", b"B" + struct.pack("!I", 6) + b"\0\0",
+            b"B" + struct.pack("!I", 12) + b"\0\0\0\0\x7f\xff\0\0", b"B" + struct.pack("!I", 16) + b"\0\0\0\0\0\x01\x7f\xff\xff\xff\0\0",
             b"P" + struct.pack("!I", 12) + b"a\0b\0\x7f\xff\0\0", b"\xff" + struct.pack("!I", 4)):
-    connection, wire = raw()
-    wire.setblocking(True)
-    wire.settimeout(2)
-    wire.sendall(lie)
-    try:
-        wire.recv(65536)
-    except (ConnectionError, TimeoutError):
-        pass
-    wire.close()
-    connection.close()
+    with psycopg.connect("", autocommit=True) as connection, socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.setblocking(True)
+        wire.sendall(lie)
+        said = raw.rest(wire, within=5)
+        assert raw.code(said) == "08P01" and b"FATAL" in said, (lie, said)
 alive()
 
 # Parameters: as many as the protocol has, and statements of 1 MiB and more.
@@ -82,23 +78,59 @@ for deep in ("(" * 5_000 + "1" + ")" * 5_000, "1" + "+1" * 50_000, "NOT " * 50_0
     assert done.status != psycopg.pq.ExecStatus.TUPLES_OK and done.error_message, deep[:20]
 alive()
 
-# A flood of connections that say nothing, and many logins at once.
+# A flood of connects, 200 at a time: each is asked for its password or told that there are too many.
+async def knock(places, answers):
+    async with places:
+        reader, writer = await asyncio.open_connection(*SERVER)
+        writer.write(login)
+        header = await asyncio.wait_for(reader.readexactly(5), 10)
+        body = await reader.readexactly(struct.unpack("!I", header[1:])[0] - 4)
+        answers[header[:1] + body[:4] if header[:1] == b"R" else raw.code(header + body)] += 1
+        writer.close()
+
+
+async def flood(count):
+    places, answers = asyncio.Semaphore(200), collections.Counter()
+    await asyncio.gather(*(knock(places, answers) for _ in range(count)))
+    return answers
+
+
 started = time.time()
-for _ in range(10_000):
-    socket.create_connection((HOST, PORT)).close()
-print(f"10,000 connects in {time.time() - started:.1f} s")
+answers = asyncio.run(flood(10_000))
+print(f"10,000 connects in {time.time() - started:.1f} s: {answers}")
+asked = b"R" + struct.pack("!I", 10)
+assert set(answers) <= {asked, "53300"} and answers.total() == 10_000 and answers[asked] > 5_000, answers
+for _ in range(1_000):
+    raw.connect(SERVER).close()
+# Of 900 that say nothing, those above all limits are closed at once.
+silent = [raw.connect(SERVER) for _ in range(900)]
+time.sleep(0.5)
+closed = 0
+for client in silent:
+    client.setblocking(False)
+    try:
+        assert client.recv(1) == b""
+        closed += 1
+    except BlockingIOError:
+        pass
+    except ConnectionError:
+        closed += 1
+assert 100 < closed < 200 and steady.execute("SELECT 1").fetchone() == (1,), closed
+for client in silent:
+    client.close()
+time.sleep(0.5)
 alive()
 failed, held = [], []
 
 
-def login():
+def log_in():
     try:
         held.append(psycopg.connect(""))
     except psycopg.Error as error:
         failed.append(error)
 
 
-logins = [threading.Thread(target=login) for _ in range(50)]
+logins = [threading.Thread(target=log_in) for _ in range(50)]
 started = time.time()
 for thread in logins:
     thread.start()
@@ -117,6 +149,10 @@ try:
     raise AssertionError("no limit")
 except psycopg.OperationalError as error:
     assert "too many" in str(error), error
+    with raw.connect(SERVER) as client:
+        _, said = raw.scram(client, os.environ["PGUSER"], os.environ["PGPASSWORD"], os.environ["PGDATABASE"])
+        assert raw.code(said + raw.rest(client)) == "53300", said
+    assert steady.execute("SELECT 1").fetchone() == (1,)
 finally:
     for connection in held:
         connection.close()

@@ -4,5 +4,6 @@ set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 classes="$(mktemp -d)"
 trap 'rm -rf "$classes"' EXIT
-javac -d "$classes" "$here/Jdbc.java"
-java -cp "$classes:/usr/share/java/postgresql.jar" Jdbc
+driver=/usr/share/java/postgresql.jar
+javac -cp "$driver" -d "$classes" "$here/Jdbc.java"
+java -cp "$classes:$driver" Jdbc

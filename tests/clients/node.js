@@ -46,6 +46,25 @@ async function pg() {
   await client.query('SAVEPOINT s');
   await client.query('ROLLBACK TO SAVEPOINT s');
   await client.query('COMMIT');
+  for (const queryMode of ['simple', 'extended']) {
+    for (const epochs of [3, 400]) {
+      notices.length = 0;
+      const text = `TRAIN OR REPLACE FORECAST MODEL node ON sales TARGET units ORDER BY day HORIZON 7 USING tide WITH (epochs = ${epochs}, early_stop = 10000)`;
+      const started = Date.now();
+      let first = null;
+      client.once('notice', () => { first = Date.now() - started; });
+      const trained = await client.query({ text, queryMode });
+      assert.strictEqual(trained.rows.length, 1);
+      assert.ok(notices.length >= 1, `no notices of ${epochs} epochs, ${queryMode}`);
+      // While it trains, not all at its end.
+      assert.ok(epochs === 3 || first < (Date.now() - started) / 2, `the first notice after ${first} ms`);
+      for (const notice of notices) {
+        const detail = JSON.parse(notice.detail);
+        assert.deepStrictEqual([notice.severity, notice.code], ['NOTICE', '00000']);
+        assert.ok(notice.message.includes(`epoch ${detail.epoch} of ${detail.epochs}`) && detail.train_loss > 0, notice.message);
+      }
+    }
+  }
   await client.query('TRAIN OR REPLACE FORECAST MODEL node ON sales TARGET units ORDER BY day HORIZON 7 USING seasonal_naive');
   assert.strictEqual((await client.query('SELECT * FROM forecast(node)')).rows.length, 7);
   const error = await client.query('SELECT * FROM ordres').catch(e => e);

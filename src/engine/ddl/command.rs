@@ -213,10 +213,7 @@ pub async fn run(
         }
         Command::CreateExtension { name, if_not_exists } => extension(&name, if_not_exists, query)?,
         Command::DropSequences { names, if_exists } => {
-            for name in &names {
-                let dropped = catalog.drop_sequence(name, if_exists).await?;
-                table::notice_skipped(dropped, query, || format!("sequence {name} does not exist, skipping"));
-            }
+            table::remove_kind(engine, "sequence", names, if_exists, query).await?;
         }
         Command::CreateSchema { name, if_not_exists } => {
             table::create_schema(engine, &name, if_not_exists, query).await?
@@ -226,10 +223,7 @@ pub async fn run(
             temporary.iter().try_for_each(|name| tables.drop_table(name))?;
         }
         Command::DropViews { names, if_exists } => {
-            let views = names.into_iter().map(|name| (name, "view")).collect();
-            for name in catalog.drop_entries(views, if_exists).await? {
-                query.notice(format!("view {name} does not exist, skipping"));
-            }
+            table::remove_kind(engine, "view", names, if_exists, query).await?;
         }
         Command::DropSchema { name, if_exists, cascade } => {
             let dropped = catalog.drop_schema(&name, if_exists, cascade).await?;

@@ -144,6 +144,21 @@ pub async fn remove(
     Ok(())
 }
 
+/// DROP VIEW, DROP SEQUENCE.
+pub async fn remove_kind(
+    engine: &Engine,
+    kind: &'static str,
+    names: Vec<TableName>,
+    if_exists: bool,
+    query: &QueryContext,
+) -> Result<()> {
+    let entries = names.into_iter().map(|name| (name, kind)).collect();
+    for name in engine.catalog.drop_entries(entries, if_exists).await? {
+        query.notice(format!("{kind} {name} does not exist, skipping"));
+    }
+    Ok(())
+}
+
 /// VACUUM.
 pub async fn vacuum(
     engine: &Engine,

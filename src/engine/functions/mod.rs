@@ -5,6 +5,12 @@ mod register;
 mod scalar;
 mod table;
 
+/// The sections of the documentation that functions of ours are in, those of PostgreSQL apart.
+pub const SECTIONS: [&str; 4] = ["Calendar", "Demand statistics", "Forecast metrics", "Prices"];
+
 pub use register::register_all;
-pub use scalar::{Scaling, scaled_interval};
+pub use scalar::{
+    Scaling, from_text, instant_text, interval_length, is_read_otherwise, is_written_otherwise,
+    scaled_interval, text, timezone,
+};
 pub use table::{SyntheticSales, SyntheticSalesTable};

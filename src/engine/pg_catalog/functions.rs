@@ -3,12 +3,13 @@
 use super::rows::Cell;
 use super::snapshot::{OWNER_OID, RelationObject};
 use super::udf::{Call, Function};
-use super::{privileges, procedure_name, procedure_oid, types};
+use super::{privileges, procedure_name, procedure_oid, procedures};
 use crate::engine::access::Guard;
 use crate::engine::activity::SessionActivity;
 use crate::engine::settings::VERSION_TEXT;
 use crate::engine::storage::{DEFAULT_SCHEMA, Privilege, TableName, split_name};
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
+use crate::postgres;
 
 type Value = Result<Cell>;
 
@@ -102,7 +103,7 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_ts_template_is_visible", "bool", yes),
     // names
     lenient("format_type", "text", |call| match call.int(0) {
-        Some(oid) => Ok(types::format_type(oid as u32, call.int(1).map(|m| m as i32)).into()),
+        Some(oid) => Ok(postgres::format_type(oid as u32, call.int(1).map(|m| m as i32)).into()),
         None => Ok(Cell::Null),
     }),
     function("pg_get_userbyid", "name", |call| {
@@ -136,10 +137,12 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_get_statisticsobjdef_columns", "text", null),
     function("pg_get_functiondef", "text", null),
     function("pg_get_function_sqlbody", "text", null),
-    function("pg_get_function_arguments", "text", nothing),
-    function("pg_get_function_identity_arguments", "text", nothing),
+    function("pg_get_function_arguments", "text", function_arguments),
+    function("pg_get_function_identity_arguments", "text", function_arguments),
     function("pg_get_function_arg_default", "text", null),
-    function("pg_get_function_result", "text", |_| Ok("record".into())),
+    function("pg_get_function_result", "text", |call| {
+        Ok(procedures::result(call.around(), call.int(0)).into())
+    }),
     function("pg_get_serial_sequence", "text", serial_sequence),
     function("nextval", "int8", |call| {
         let name = sequence_named(call, Privilege::Usage)?;
@@ -176,7 +179,7 @@ pub const FUNCTIONS: &[Function] = &[
     function("has_schema_privilege", "bool", privileges::on_schema),
     function("has_database_privilege", "bool", yes),
     function("has_function_privilege", "bool", yes),
-    function("has_sequence_privilege", "bool", yes),
+    function("has_sequence_privilege", "bool", privileges::on_sequence),
     function("has_tablespace_privilege", "bool", yes),
     function("has_language_privilege", "bool", yes),
     function("has_type_privilege", "bool", yes),
@@ -220,14 +223,14 @@ pub const FUNCTIONS: &[Function] = &[
     function("regnamespace_text", "text", |call| Ok(call.int(0).map(|oid| schema_name(call, oid)).into())),
     function("regrole_text", "text", |call| Ok(call.int(0).map(|oid| role_name(call, oid)).into())),
     function("regtype_text", "text", |call| {
-        Ok(call.int(0).map(|oid| types::format_type(oid as u32, None)).into())
+        Ok(call.int(0).map(|oid| postgres::format_type(oid as u32, None)).into())
     }),
     function("regproc_text", "text", |call| {
         let name = |oid: i64| procedure_name(oid as u32).map_or_else(|| oid.to_string(), str::to_owned);
         Ok(call.int(0).map(|oid| if oid == 0 { "-".to_owned() } else { name(oid) }).into())
     }),
     function("oidvectortypes", "text", |call| {
-        let names = call.ints(0).into_iter().map(|oid| types::format_type(oid as u32, None));
+        let names = call.ints(0).into_iter().map(|oid| postgres::format_type(oid as u32, None));
         Ok(names.collect::<Vec<_>>().join(", ").into())
     }),
     function("host", "text", null),
@@ -369,6 +372,10 @@ fn description(call: &Call<'_>, column: i64) -> Cell {
     }
 }
 
+fn function_arguments(call: &Call<'_>) -> Value {
+    Ok(procedures::arguments(call.around(), call.int(0)).into())
+}
+
 /// Bytes of a relation: not counted, so that asking for them reads no files.
 fn size(call: &Call<'_>) -> Value {
     Ok(match call.relation(0)? {
@@ -443,7 +450,7 @@ fn relation_oid(call: &Call<'_>, name: &str) -> Option<u32> {
 
 /// The number of a type by its name, with or without a schema and quotes.
 fn type_named(name: &str) -> Option<u32> {
-    types::by_name(name).or_else(|| types::by_name(&split_name(name).1)).map(|found| found.oid)
+    postgres::by_name(name).or_else(|| postgres::by_name(&split_name(name).1)).map(|found| found.oid)
 }
 
 fn schema_oid(call: &Call<'_>, name: &str) -> Option<u32> {

@@ -1,9 +1,10 @@
 //! The rows of `information_schema`, from a snapshot; relations that are not here have none.
 
+use super::Surroundings;
 use super::rows::{Cell, Rows};
 use super::snapshot::{ColumnObject, RelationObject, SequenceObject, Snapshot, type_of, type_of_field};
-use super::{Surroundings, types};
 use crate::engine::storage::{PUBLIC, Privilege};
+use crate::postgres;
 
 /// Puts the rows of a relation of `information_schema`.
 pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundings) {
@@ -84,12 +85,12 @@ fn sequences(rows: &mut Rows, snapshot: &Snapshot, around: &Surroundings) {
     for object in snapshot.sequences.iter().filter(|object| !object.sequence.identity) {
         let sequence = &object.sequence;
         let (oid, _) = type_of(&sequence.data_type);
-        let bits = types::by_oid(oid).map_or(64, |found| found.length * 8);
+        let bits = postgres::by_oid(oid).map_or(64, |found| i64::from(found.length) * 8);
         rows.push([
             ("sequence_catalog", around.database().into()),
             ("sequence_schema", object.schema.name.as_str().into()),
             ("sequence_name", object.name.as_str().into()),
-            ("data_type", types::format_type(oid, None).into()),
+            ("data_type", postgres::format_type(oid, None).into()),
             ("numeric_precision", bits.into()),
             ("numeric_precision_radix", 2_i64.into()),
             ("numeric_scale", 0_i64.into()),
@@ -121,9 +122,9 @@ fn push_column(
     identity: Option<&SequenceObject>,
 ) {
     let (oid, modifier) = type_of_field(&column.field);
-    let found = types::by_oid(oid);
+    let found = postgres::by_oid(oid);
     let array = found.is_some_and(|t| t.category == "A");
-    let data_type = if array { "ARRAY".to_owned() } else { types::format_type(oid, None) };
+    let data_type = if array { "ARRAY".to_owned() } else { postgres::format_type(oid, None) };
     let (precision, radix, scale) = match oid {
         21 => (Some(16), Some(2), Some(0)),
         23 => (Some(32), Some(2), Some(0)),

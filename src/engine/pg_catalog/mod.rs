@@ -9,7 +9,6 @@ mod relations;
 mod rows;
 mod snapshot;
 mod tables;
-mod types;
 mod udf;
 
 use std::fmt;

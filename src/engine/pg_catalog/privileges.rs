@@ -11,6 +11,29 @@ pub fn on_table(call: &Call<'_>) -> Result<Cell> {
     table(call, 2)
 }
 
+/// `has_sequence_privilege([role,] sequence, rights)`.
+pub fn on_sequence(call: &Call<'_>) -> Result<Cell> {
+    let (rights, n) = asked(call, 2)?;
+    let snapshot = call.snapshot();
+    let found = match (call.int(n), call.text(n)) {
+        (Some(oid), _) => snapshot.sequences.iter().find(|object| i64::from(object.oid) == oid),
+        (None, name) => {
+            let name = name.unwrap_or_default();
+            let (schema, bare) = split_name(&name);
+            let path = schema.map_or_else(|| call.search_path(), |schema| Ok(vec![schema]))?;
+            let found = path.iter().find_map(|schema| snapshot.sequence_named(schema, &bare));
+            let message = || format!("relation \"{name}\" does not exist");
+            Some(found.ok_or_else(|| Error::not_found(Subject::Table, message()))?)
+        }
+    };
+    match found {
+        Some(object) => {
+            holds(&rights, &object.sequence.acl, &call.text(n + 1).unwrap_or_default()).map(Cell::from)
+        }
+        None => Ok(Cell::Null),
+    }
+}
+
 /// `has_column_privilege([role,] table, column, rights)`: rights are on whole tables.
 pub fn on_column(call: &Call<'_>) -> Result<Cell> {
     table(call, 3)

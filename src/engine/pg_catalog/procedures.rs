@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::Documentation;
 
 use super::Surroundings;
 use super::rows::Rows;
+use crate::engine::functions::SECTIONS;
 use crate::engine::plan::TABLE_FUNCTIONS;
 
 /// PostgreSQL's rows of the functions that `pg_type` names.
@@ -14,6 +15,10 @@ const TEXT: &str = include_str!("data/pg_proc.tsv");
 
 /// The first number of functions of this engine.
 const FIRST: u32 = 0x1000_0000;
+
+/// Numbers of the schemas.
+const PG_CATALOG_OID: u32 = 11;
+const PUBLIC_OID: u32 = 2_200;
 
 static NUMBERS: LazyLock<BTreeMap<&str, u32>> = LazyLock::new(|| {
     let read = |line: &'static str| {
@@ -41,31 +46,66 @@ struct Function {
     schema: u32,
     set: bool,
     description: String,
+    /// What stands between its parentheses, as far as it is known.
+    arguments: String,
 }
 
 /// The functions of a session, by name.
 fn functions(around: &Surroundings) -> Vec<Function> {
     let Some(state) = around.state() else { return vec![] };
-    let function = |name: &String, kind| Function {
-        name: name.clone(),
-        kind,
-        schema: 11,
-        set: false,
-        description: String::new(),
+    let plain = |kind| {
+        move |(name, documentation): (String, Option<&Documentation>)| named(name, kind, documentation)
     };
-    let mut all: Vec<Function> = state.udfs().iter().map(|name| function(name, "f")).collect();
-    all.extend(state.udafs().iter().map(|name| function(name, "a")));
-    all.extend(state.udwfs().iter().map(|name| function(name, "w")));
+    let scalar = state.scalar_functions().iter().map(|(name, f)| (name.clone(), f.documentation()));
+    let mut all: Vec<Function> = scalar.map(plain("f")).collect();
+    let aggregate = state.aggregate_functions().iter().map(|(name, f)| (name.clone(), f.documentation()));
+    all.extend(aggregate.map(plain("a")));
+    let window = state.window_functions().iter().map(|(name, f)| (name.clone(), f.documentation()));
+    all.extend(window.map(plain("w")));
     all.extend(TABLE_FUNCTIONS.iter().map(|f| Function {
         name: f.name.to_owned(),
         kind: "f",
-        schema: 2_200,
+        schema: PUBLIC_OID,
         set: true,
         description: f.description.to_owned(),
+        arguments: between_parentheses(f.usage),
     }));
     all.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind)));
     all.dedup_by(|a, b| a.name == b.name && a.kind == b.kind);
     all
+}
+
+/// A function of one value a row, of an aggregate or of a window; ours are in `public`.
+fn named(name: String, kind: &'static str, documentation: Option<&Documentation>) -> Function {
+    let own = documentation.filter(|d| SECTIONS.contains(&d.doc_section.label));
+    Function {
+        name,
+        kind,
+        schema: if own.is_some() { PUBLIC_OID } else { PG_CATALOG_OID },
+        set: false,
+        description: own.map_or_else(String::new, |d| d.description.clone()),
+        arguments: documentation.map_or_else(String::new, |d| between_parentheses(&d.syntax_example)),
+    }
+}
+
+/// What stands between the outer parentheses of `f(a, b)`.
+fn between_parentheses(usage: &str) -> String {
+    let inner = usage.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
+    inner.map_or_else(String::new, |(inner, _)| inner.to_owned())
+}
+
+fn find(around: &Surroundings, oid: Option<i64>) -> Option<Function> {
+    functions(around).into_iter().find(|f| Some(i64::from(number(f))) == oid)
+}
+
+/// What the function of this number takes, as its description writes it.
+pub fn arguments(around: &Surroundings, oid: Option<i64>) -> String {
+    find(around, oid).map_or_else(String::new, |f| f.arguments)
+}
+
+/// What it gives: rows, or a value whose type depends on what it is given.
+pub fn result(around: &Surroundings, oid: Option<i64>) -> &'static str {
+    if find(around, oid).is_some_and(|f| f.set) { "SETOF record" } else { "any" }
 }
 
 /// The same number for the same name in every process.

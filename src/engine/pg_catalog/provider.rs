@@ -13,11 +13,13 @@ use datafusion::error::Result as DfResult;
 use super::rows::Rows;
 use super::snapshot::{ModelObject, Snapshot};
 use super::{Surroundings, information, relations, tables};
-use crate::engine::access::Actor;
+use crate::engine::plan::Shape;
+use crate::engine::registry::{ColumnRole, Manifest, ModelRole};
 use crate::engine::schemas::FORECASTS;
 use crate::engine::shared::Engine;
 use crate::engine::storage::TableName;
 use crate::error::{Result, identifier};
+use crate::postgres;
 
 /// Numbers of the states of catalog and models.
 type Generations = (u64, u64);
@@ -56,7 +58,7 @@ pub async fn snapshot(engine: &Arc<Engine>, around: &Surroundings) -> Result<Arc
     let everything = match engine.snapshots.get(now, None) {
         Some(everything) => everything,
         None => {
-            let made = Arc::new(Snapshot::of(engine, models(engine, around).await?)?);
+            let made = Arc::new(Snapshot::of(engine, models(engine)?)?);
             engine.snapshots.put(now, None, &made);
             made
         }
@@ -69,10 +71,12 @@ pub async fn snapshot(engine: &Arc<Engine>, around: &Surroundings) -> Result<Arc
     Ok(visible)
 }
 
-async fn models(engine: &Arc<Engine>, around: &Surroundings) -> Result<Vec<ModelObject>> {
+fn models(engine: &Engine) -> Result<Vec<ModelObject>> {
     let mut models = vec![];
     for model in engine.registry.list()? {
-        let fields = model_columns(&model.name, around).await;
+        // A model that is damaged has no columns.
+        let opened = engine.registry.get(&model.name, None);
+        let fields = opened.map_or_else(|_| vec![], |opened| model_columns(opened.manifest()));
         let (name, comment, acl) = (model.name, model.comment, model.acl);
         models.push(ModelObject { name, comment, fields, acl });
     }
@@ -84,15 +88,15 @@ fn model_view(model: &str) -> String {
     format!("SELECT * FROM forecast({})", identifier(model))
 }
 
-/// The columns of a model's view; none when its forecast cannot be planned.
-async fn model_columns(model: &str, around: &Surroundings) -> Vec<Field> {
-    let Some(planner) = around.planner.upgrade() else { return vec![] };
-    let (name, everybody) = (TableName::new(FORECASTS, model), Arc::new(Actor::default()));
-    let planned = planner.plan_view(&name, &model_view(model), &everybody).await;
-    let fields = |plan: datafusion::logical_expr::LogicalPlan| {
-        plan.schema().fields().iter().map(|field| field.as_ref().clone()).collect()
+/// The columns of a model's view: keys and time as they were when it was trained, so that no table is opened, then
+/// ours.
+fn model_columns(manifest: &Manifest) -> Vec<Field> {
+    let shown = manifest.roles.iter().filter(|c| matches!(c.role, ModelRole::Key | ModelRole::Time));
+    let field = |c: &ColumnRole| {
+        let pg_type = postgres::by_name(&c.data_type).map_or("text", |found| found.name);
+        relations::field(&c.name, pg_type)
     };
-    planned.map(fields).unwrap_or_default()
+    shown.map(field).chain(Shape::default().fields()).collect()
 }
 
 /// One of the schemas.

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::engine::PG_TYPE;
+use crate::postgres::PG_TYPE;
 
 /// One relation.
 #[derive(Debug)]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
 
-use crate::engine::PG_TYPE;
 use crate::engine::access::Rights;
 use crate::engine::schemas::{FORECASTS, SYSTEM_SCHEMA};
 use crate::engine::shared::Engine;
@@ -15,6 +14,7 @@ use crate::engine::storage::{
 };
 use crate::engine::system;
 use crate::error::{Result, identifier};
+use crate::postgres::PG_TYPE;
 
 /// Numbers of what is not stored in the catalog: above those of stored things.
 const SYSTEM_SCHEMA_OID: u32 = 0x3fff_0001;
@@ -527,7 +527,7 @@ pub fn type_of_field(field: &Field) -> (u32, i32) {
     let marked = field.metadata().get(PG_TYPE).and_then(|mark| {
         let (name, length) = mark.split_once('(').unwrap_or((mark, ""));
         let modifier = length.trim_end_matches(')').parse::<i32>().map_or(-1, |length| length + 4);
-        super::types::by_name(name).map(|found| (found.oid, modifier))
+        crate::postgres::by_name(name).map(|found| (found.oid, modifier))
     });
     marked.unwrap_or_else(|| type_of(field.data_type()))
 }
@@ -566,5 +566,5 @@ pub fn type_of(data_type: &DataType) -> (u32, i32) {
 
 /// The number of the array type over an element type.
 fn array_of(element: u32) -> u32 {
-    super::types::by_oid(element).map_or(1009, |found| found.array)
+    crate::postgres::by_oid(element).map_or(1009, |found| found.array)
 }

@@ -5,9 +5,10 @@ use super::rows::{Cell, Rows};
 use super::snapshot::{
     ColumnObject, KeyObject, OWNER_OID, RelationObject, RoleObject, Snapshot, type_of, type_of_field,
 };
-use super::{Surroundings, procedures, types};
+use super::{Surroundings, procedures};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Acl, AclKind};
+use crate::postgres;
 
 /// The table of files in pg_class's catalog itself: `d.classoid`.
 const PG_CLASS: u32 = 1259;
@@ -31,7 +32,7 @@ pub fn fill(rows: &mut Rows, name: &str, snapshot: &Snapshot, around: &Surroundi
         "pg_namespace" => namespaces(rows, snapshot),
         "pg_class" => classes(rows, snapshot),
         "pg_attribute" => attributes(rows, snapshot),
-        "pg_type" => text(rows, types::TEXT),
+        "pg_type" => text(rows, postgres::PG_TYPE_ROWS),
         "pg_attrdef" => defaults(rows, snapshot),
         "pg_constraint" => {
             constraints(rows, snapshot);
@@ -172,7 +173,7 @@ fn attributes(rows: &mut Rows, snapshot: &Snapshot) {
     }
     for (relation, _) in system_relations() {
         for ((name, pg_type), number) in relation.columns.iter().zip(1..) {
-            let oid = types::by_name(pg_type).map_or(25, |t| t.oid);
+            let oid = postgres::by_name(pg_type).map_or(25, |t| t.oid);
             attribute(rows, relation.oid, number, name, (oid, -1), None);
         }
     }
@@ -186,14 +187,14 @@ fn attribute(
     (oid, modifier): (u32, i32),
     column: Option<(&ColumnObject, bool)>,
 ) {
-    let found = types::by_oid(oid);
+    let found = postgres::by_oid(oid);
     let collation = if matches!(oid, 19 | 25 | 1042 | 1043) { 100_i64 } else { 0 };
     rows.push([
         ("attrelid", relation.into()),
         ("attname", name.into()),
         ("atttypid", oid.into()),
         ("attstattarget", (-1).into()),
-        ("attlen", found.map_or(-1, |t| t.length).into()),
+        ("attlen", found.map_or(-1, |t| i64::from(t.length)).into()),
         ("attnum", number.into()),
         ("attcacheoff", (-1).into()),
         ("atttypmod", modifier.into()),
@@ -312,6 +313,12 @@ fn keys(rows: &mut Rows, snapshot: &Snapshot) {
             None => (0, Cell::Null),
         };
         let foreign = key.kind == 'f';
+        // The key that it refers to.
+        let index = referred.as_ref().and_then(|(table, columns)| {
+            let same = |key: &KeyObject| matches!(key.kind, 'p' | 'u') && key.columns == *columns;
+            Some(table.index_oid(table.keys.iter().position(same)?))
+        });
+        let index = index.unwrap_or(0);
         rows.push([
             ("oid", relation.key_oid(number).into()),
             ("conname", key.name.as_str().into()),
@@ -319,7 +326,7 @@ fn keys(rows: &mut Rows, snapshot: &Snapshot) {
             ("contype", key.kind.to_string().into()),
             ("convalidated", false.into()),
             ("conrelid", relation.oid.into()),
-            ("conindid", if foreign { 0 } else { relation.index_oid(number) }.into()),
+            ("conindid", if foreign { index } else { relation.index_oid(number) }.into()),
             ("confrelid", confrelid.into()),
             ("confupdtype", if foreign { "a" } else { " " }.into()),
             ("confdeltype", if foreign { "a" } else { " " }.into()),
@@ -376,7 +383,7 @@ fn index_texts(rows: &mut Rows, snapshot: &Snapshot) {
 fn prepared(rows: &mut Rows, around: &Surroundings) {
     let Some(session) = around.planner.upgrade() else { return };
     for (name, text, parameters) in session.prepared_statements() {
-        let numbers = parameters.iter().filter_map(|name| types::by_name(name)).map(|t| i64::from(t.oid));
+        let numbers = parameters.iter().filter_map(|name| postgres::by_name(name)).map(|t| i64::from(t.oid));
         rows.push([
             ("name", name.into()),
             ("statement", text.into()),
@@ -564,7 +571,7 @@ fn trainings(rows: &mut Rows, around: &Surroundings, engine: &Engine) {
     for training in all.filter(|training| training.outcome.is_none() && rights.sees(&training.acl)) {
         let progress = &training.progress;
         rows.push([
-            ("pid", around.pid().into()),
+            ("pid", training.pid.into()),
             ("datid", DATABASE_OID.into()),
             ("datname", around.database().into()),
             ("job", (training.job as i64).into()),

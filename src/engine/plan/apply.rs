@@ -5,16 +5,20 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, new_empty_array};
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::array::{ArrayRef, ListArray, RecordBatch, StructArray, new_empty_array};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::{cast, concat_batches};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, JoinType, UnnestOptions};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
+use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Subquery, TypeSignature, Volatility,
+    ColumnarValue, Expr, Join, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Subquery, TypeSignature, Volatility,
 };
 use datafusion::physical_plan::execute_stream;
 use datafusion::scalar::ScalarValue;
@@ -24,20 +28,24 @@ use crate::engine::plan::cancel::cancellable;
 use crate::error::{Error, ErrorKind, Subject};
 use crate::ml::Control;
 
-/// True when a plan failed because of a correlated subquery that DataFusion does not take.
-pub fn wants_apply(error: &DataFusionError) -> bool {
-    let text = error.to_string();
-    [
-        "OuterReferenceColumn",
-        "orrelated",
-        "undecorrelated",
-        "subquery can only be used",
-        "ScalarSubquery(",
-        "InSubquery(",
-        "Exists(",
-    ]
-    .iter()
-    .any(|part| text.contains(part))
+/// True for a plan with subqueries or laterals, which may have failed because DataFusion does not take them.
+pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                found |= matches!(
+                    expr,
+                    Expr::ScalarSubquery(_)
+                        | Expr::Exists(_)
+                        | Expr::InSubquery(_)
+                        | Expr::OuterReferenceColumn(..)
+                );
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
 }
 
 /// The plan with its correlated subqueries as functions of the outer columns.
@@ -48,6 +56,10 @@ pub fn with_applied_subqueries(
 ) -> Result<LogicalPlan> {
     let apply = Apply { state, control };
     plan.transform_up(|node| {
+        let node = match node {
+            LogicalPlan::Join(join) => apply.join(join)?,
+            node => node,
+        };
         let everywhere = matches!(node, LogicalPlan::Sort(_));
         let schemas: Vec<DFSchema> =
             node.inputs().iter().map(|input| input.schema().as_ref().clone()).collect();
@@ -62,6 +74,38 @@ struct Apply<'a> {
 }
 
 impl Apply<'_> {
+    /// A join whose right side refers to its left one: the right rows of every left row, as a list that is unnested.
+    fn join(&self, join: Join) -> Result<LogicalPlan> {
+        let Join { left, right, join_type, on, filter, .. } = &join;
+        let left_schema = left.schema();
+        let lateral = outer_columns(right)?.iter().any(|(_, column)| left_schema.has_column(column));
+        if !lateral {
+            return Ok(LogicalPlan::Join(join));
+        }
+        let on_true = matches!(filter, None | Some(Expr::Literal(ScalarValue::Boolean(Some(true)), _)));
+        if !on.is_empty() || !(*join_type == JoinType::Inner || *join_type == JoinType::Left && on_true) {
+            let message = "LATERAL is supported in a cross join, an inner join and LEFT JOIN … ON true";
+            return Err(Error::unsupported(message).into());
+        }
+        let (call, _) = self.applied(right, Kind::Rows, None, &[left_schema.as_ref().clone()])?;
+        let left_columns: Vec<Expr> = left_schema.columns().into_iter().map(Expr::Column).collect();
+        let rows = Column::from_name(ROWS);
+        let listed = left_columns.iter().cloned().chain([call.alias(ROWS)]);
+        let options = UnnestOptions::new().with_preserve_nulls(*join_type == JoinType::Left);
+        let right_columns = right.schema().iter().enumerate().map(|(n, (relation, field))| {
+            let value = get_field(Expr::Column(rows.clone()), part(n));
+            value.alias_qualified(relation.cloned(), field.name())
+        });
+        let plan = LogicalPlanBuilder::from(left.as_ref().clone())
+            .project(listed)?
+            .unnest_column_with_options(rows.clone(), options)?
+            .project(left_columns.into_iter().chain(right_columns))?;
+        match filter {
+            Some(filter) if !on_true => plan.filter(filter.clone())?.build(),
+            _ => plan.build(),
+        }
+    }
+
     /// The expression without its subqueries that refer to the outer query, or, with `all`, without any.
     fn replace(&self, expr: Expr, schemas: &[DFSchema], all: bool) -> Result<Transformed<Expr>> {
         let call = match &expr {
@@ -91,7 +135,17 @@ impl Apply<'_> {
         value: Option<Expr>,
         schemas: &[DFSchema],
     ) -> Result<Option<(Expr, bool)>> {
-        let plan = with_applied_subqueries(subquery.subquery.as_ref().clone(), self.state, self.control)?;
+        self.applied(&subquery.subquery, kind, value, schemas).map(Some)
+    }
+
+    fn applied(
+        &self,
+        plan: &LogicalPlan,
+        kind: Kind,
+        value: Option<Expr>,
+        schemas: &[DFSchema],
+    ) -> Result<(Expr, bool)> {
+        let plan = with_applied_subqueries(plan.clone(), self.state, self.control)?;
         let outer = outer_columns(&plan)?;
         let refers = !outer.is_empty();
         // A column that is not here is one of a query further out.
@@ -101,7 +155,10 @@ impl Apply<'_> {
                 false => Expr::OuterReferenceColumn(Arc::clone(field), column.clone()),
             };
         let args = value.into_iter().chain(outer.iter().map(argument)).collect();
-        let field = plan.schema().field(0).as_ref().clone().with_nullable(true);
+        let field = match kind {
+            Kind::Rows => Field::new(ROWS, list_of(plan.schema().as_arrow()), true),
+            _ => plan.schema().field(0).as_ref().clone().with_nullable(true),
+        };
         let applied = AppliedSubquery {
             plan,
             kind,
@@ -115,8 +172,24 @@ impl Apply<'_> {
             control: Arc::clone(self.control),
         };
         let func = Arc::new(ScalarUDF::new_from_impl(applied));
-        Ok(Some((Expr::ScalarFunction(ScalarFunction::new_udf(func, args)), refers)))
+        Ok((Expr::ScalarFunction(ScalarFunction::new_udf(func, args)), refers))
     }
+}
+
+/// The column of the right rows.
+const ROWS: &str = "applied rows";
+
+/// The name of a column among the right rows.
+fn part(n: usize) -> String {
+    format!("c{n}")
+}
+
+/// Rows of these columns as one value.
+fn list_of(columns: &Schema) -> DataType {
+    let columns = columns.fields().iter().enumerate();
+    let parts: Fields =
+        columns.map(|(n, field)| Field::new(part(n), field.data_type().clone(), true)).collect();
+    DataType::List(Arc::new(Field::new("item", DataType::Struct(parts), true)))
 }
 
 /// The columns of outer queries in a plan, each once.
@@ -146,6 +219,8 @@ enum Kind {
     Exists,
     /// Whether the first argument is among them.
     In,
+    /// All of them in a list, NULL where there are none.
+    Rows,
 }
 
 /// A subquery as a function of the outer columns.
@@ -189,14 +264,17 @@ impl ScalarUDFImpl for AppliedSubquery {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(if self.kind == Kind::Scalar { self.field.data_type().clone() } else { DataType::Boolean })
+        Ok(match self.kind {
+            Kind::Scalar | Kind::Rows => self.field.data_type().clone(),
+            Kind::Exists | Kind::In => DataType::Boolean,
+        })
     }
 
     fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let field = self.field.as_ref().clone();
         Ok(Arc::new(match self.kind {
-            Kind::Scalar => field,
-            _ => datafusion::arrow::datatypes::Field::new(self.name(), DataType::Boolean, true),
+            Kind::Scalar | Kind::Rows => field,
+            _ => Field::new(self.name(), DataType::Boolean, true),
         }))
     }
 
@@ -234,6 +312,8 @@ impl AppliedSubquery {
         match self.kind {
             Kind::Exists => Ok(ScalarValue::Boolean(Some(count > 0))),
             Kind::In => among(&wanted[0], &rows),
+            Kind::Rows if count == 0 => ScalarValue::try_from(self.field.data_type()),
+            Kind::Rows => listed(&rows, self.field.data_type()),
             Kind::Scalar if count > 1 => {
                 let message = "more than one row returned by a subquery used as an expression";
                 Err(Error::new(ErrorKind::Data, Subject::Statement, message).into())
@@ -257,14 +337,18 @@ impl AppliedSubquery {
                 LogicalPlan::Subquery(subquery) => Arc::unwrap_or_clone(subquery.subquery),
                 node => node,
             };
+            // What others call a column by its expression stays so called.
+            let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {
-                expr.transform_up(|expr| match &expr {
+                let name = names.save(&expr);
+                let bound = expr.transform_up(|expr| match &expr {
                     Expr::OuterReferenceColumn(_, column) => Ok(match value_of(column) {
                         Some(value) => Transformed::yes(Expr::Literal(value, None)),
                         None => Transformed::no(expr),
                     }),
                     _ => Ok(Transformed::no(expr)),
-                })
+                })?;
+                Ok(bound.update_data(|expr| name.restore(expr)))
             })
         });
         let (plan, state) = (bound.data()?, Arc::clone(&self.state));
@@ -275,6 +359,20 @@ impl AppliedSubquery {
         };
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
     }
+}
+
+/// Rows as one value of this type of lists.
+fn listed(rows: &[RecordBatch], list: &DataType) -> Result<ScalarValue> {
+    let DataType::List(item) = list else { return Err(Error::internal("rows are a list").into()) };
+    let DataType::Struct(parts) = item.data_type() else {
+        return Err(Error::internal("a row is a struct").into());
+    };
+    let rows = concat_batches(&rows[0].schema(), rows)?;
+    let columns = rows.columns().iter().zip(parts).map(|(column, part)| cast(column, part.data_type()));
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+    let rows_of = StructArray::try_new_with_length(parts.clone(), columns, None, rows.num_rows())?;
+    let offsets = OffsetBuffer::from_lengths([rows.num_rows()]);
+    Ok(ScalarValue::List(Arc::new(ListArray::try_new(Arc::clone(item), offsets, Arc::new(rows_of), None)?)))
 }
 
 /// Whether a value is among the first column of rows, in SQL's logic of three values.

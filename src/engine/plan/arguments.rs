@@ -115,10 +115,7 @@ impl Arguments {
     ) -> Result<LogicalPlan> {
         let mut relation = self.as_relation(name, value)?;
         let ast::TableFactor::Table { name, .. } = &mut relation else { return context.plan(relation) };
-        scope.session.with_path(|path| {
-            path.existing(name);
-            Ok(())
-        })?;
+        scope.session.complete_name(name)?;
         // Tables of a statement are looked up ahead where FROM names them; an argument is not FROM.
         let all = select_from(relation.clone(), None);
         context.plan(relation).or_else(|_| scope.plan_query(all))

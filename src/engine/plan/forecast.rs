@@ -113,6 +113,12 @@ pub struct Shape {
     pub history: Option<usize>,
 }
 
+impl Default for Shape {
+    fn default() -> Self {
+        Self { levels: vec![LEVEL_DEFAULT], quantiles: vec![], history: None }
+    }
+}
+
 impl Shape {
     fn read(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Self> {
         let mut list = |name: &str, read: fn(&Expr) -> Result<f64, Error>| -> Result<Vec<f64>> {
@@ -126,7 +132,7 @@ impl Shape {
         };
         let mut levels = list("level", options::interval_level)?;
         if levels.is_empty() {
-            levels.push(LEVEL_DEFAULT);
+            levels = Self::default().levels;
         }
         let quantiles = list("quantiles", options::level)?;
         let history = match args.named("history") {
@@ -318,7 +324,6 @@ impl ForecastNode {
 
 /// Keys and time in the user's names and types, then our columns.
 fn output_schema(call: &Call) -> Schema {
-    let number = |name: String| Field::new(name, DataType::Float64, true);
     let history = call.history.schema();
     let mut fields: Vec<Field> = vec![];
     for (column, field) in call.columns.iter().zip(history.fields()) {
@@ -326,27 +331,37 @@ fn output_schema(call: &Call) -> Schema {
             fields.push(field.as_ref().clone().with_nullable(true));
         }
     }
-    if call.shape.history.is_some() {
-        fields.push(Field::new("kind", DataType::Utf8, false));
-        fields.push(number("actual".to_owned()));
-    }
-    fields.push(Field::new("step", DataType::Int64, true));
-    fields.push(number("forecast".to_owned()));
-    match call.shape.levels.as_slice() {
-        [_] => fields.extend(["lower_bound", "upper_bound"].map(|n| number(n.to_owned()))),
-        levels => {
-            for level in levels {
-                fields.extend([
-                    number(format!("lower_{}", percent(*level))),
-                    number(format!("upper_{}", percent(*level))),
-                ]);
+    fields.extend(call.shape.fields());
+    Schema::new(fields)
+}
+
+impl Shape {
+    /// Our columns, which stand behind keys and time.
+    pub fn fields(&self) -> Vec<Field> {
+        let number = |name: String| Field::new(name, DataType::Float64, true);
+        let mut fields = vec![];
+        if self.history.is_some() {
+            fields.push(Field::new("kind", DataType::Utf8, false));
+            fields.push(number("actual".to_owned()));
+        }
+        fields.push(Field::new("step", DataType::Int64, true));
+        fields.push(number("forecast".to_owned()));
+        match self.levels.as_slice() {
+            [_] => fields.extend(["lower_bound", "upper_bound"].map(|n| number(n.to_owned()))),
+            levels => {
+                for level in levels {
+                    fields.extend([
+                        number(format!("lower_{}", percent(*level))),
+                        number(format!("upper_{}", percent(*level))),
+                    ]);
+                }
             }
         }
+        fields.extend(self.quantiles.iter().map(|q| number(quantile_name(*q))));
+        fields.push(Field::new("model_version", DataType::Int64, false));
+        fields.push(Field::new("status", DataType::Utf8, true));
+        fields
     }
-    fields.extend(call.shape.quantiles.iter().map(|q| number(quantile_name(*q))));
-    fields.push(Field::new("model_version", DataType::Int64, false));
-    fields.push(Field::new("status", DataType::Utf8, true));
-    Schema::new(fields)
 }
 
 identified!(ForecastNode);

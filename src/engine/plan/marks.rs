@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr, Case, Cast, 
 use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
 
-use crate::engine::PG_TYPE;
+use crate::postgres::PG_TYPE;
 
 /// The name of a type, where one is known.
 type Mark = Option<String>;

@@ -5,7 +5,7 @@ mod arguments;
 mod authorize;
 mod cancel;
 mod command;
-mod date_patterns;
+mod compared;
 mod features;
 mod forecast;
 mod forecasting;
@@ -28,16 +28,17 @@ mod work;
 
 pub mod dml_guard;
 
-pub use apply::{wants_apply, with_applied_subqueries};
+pub use apply::{has_subqueries, with_applied_subqueries};
 pub use authorize::{authorized, stored_table};
 pub use cancel::cancellable;
 pub use command::CommandNode;
+pub use forecast::Shape;
 pub use marks::marks;
 pub use not_in::with_not_exists;
 pub use outer_keys::with_distinct_outer_keys;
 pub use planner::ForetellPlanner;
 pub use relation::{Relations, TABLE_FUNCTIONS, TableFunction};
 pub use scope::Scope;
-pub use semantics::Semantics;
+pub use semantics::{Semantics, TextCasts};
 pub use train::{Mode, TrainNode};
 pub use training::skill;

@@ -20,7 +20,6 @@ use datafusion::sql::sqlparser::ast::{
     self, FunctionArg, FunctionArgExpr, Spanned, TableFactor, TableVersion as AstVersion,
 };
 
-use crate::engine::PG_TYPE;
 use crate::engine::ddl;
 use crate::engine::fault;
 use crate::engine::functions::{SyntheticSales, SyntheticSalesTable};
@@ -36,6 +35,7 @@ use crate::engine::plan::train_function;
 use crate::engine::sql::{self, MARK, TrainStatement};
 use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion, told_type};
 use crate::error::{Error, Result as OurResult, Subject};
+use crate::postgres::PG_TYPE;
 
 /// A table function, as lists of functions tell it.
 #[derive(Debug)]
@@ -221,10 +221,7 @@ impl ForetellRelations {
             other => vec![ast::Ident::with_quote('"', args.as_name("table", other, context)?)],
         };
         let mut name = ast::ObjectName::from(parts);
-        self.scope.session.with_path(|path| {
-            path.existing(&mut name);
-            Ok(())
-        })?;
+        self.scope.session.complete_name(&mut name)?;
         ddl::object_name(&name).map_err(Into::into)
     }
 

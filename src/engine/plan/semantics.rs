@@ -1,13 +1,13 @@
-//! What PostgreSQL does and DataFusion does not: numbers times intervals, casts that round, patterns of dates.
+//! What PostgreSQL does and DataFusion does not: numbers times intervals, casts that round.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
-use datafusion::functions::math;
+use datafusion::functions::{math, unicode};
 use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
@@ -15,15 +15,14 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
-    self, ArrayElemTypeDef, BinaryOperator, CharacterLength, ExactNumberInfo,
+    self, ArrayElemTypeDef, BinaryOperator, CharacterLength, ExactNumberInfo, TimezoneInfo,
 };
 
-use crate::engine::PG_TYPE;
 use crate::engine::functions::{self, Scaling};
-use crate::engine::plan::date_patterns::translate_call;
-use crate::engine::sql::array_elements;
+use crate::engine::plan::compared::rewrite_comparison;
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
+use crate::postgres::{PG_TYPE, array_elements, parse_date, plain_time};
 
 /// Expressions with PostgreSQL's meaning.
 #[derive(Debug)]
@@ -62,6 +61,12 @@ impl TypePlanner for Semantics {
                 Some(CharacterLength::IntegerLength { length, .. }) => format!("varchar({length})"),
                 _ => "varchar".to_owned(),
             },
+            // Those of PostgreSQL, which reach further than nanoseconds: 9999-12-31 is the end of all time.
+            ast::DataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+                return Ok(Some(unmarked(micros(None))));
+            }
+            // Casts to it read texts in the session's zone.
+            ast::DataType::Timestamp(..) => return Ok(Some(unmarked(micros(Some("UTC"))))),
             ast::DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
                 return match self.plan_type_field(element)? {
                     Some(field) if field.data_type() == &DataType::Int64 => {
@@ -153,7 +158,7 @@ fn scaled(scaling: Scaling, interval: &Expr, number: &Expr) -> Expr {
     functions::scaled_interval(scaling).call(vec![interval, number])
 }
 
-/// Casts that round and patterns of dates.
+/// Casts that round, arrays beside texts.
 impl FunctionRewrite for Semantics {
     fn name(&self) -> &str {
         "postgresql_semantics"
@@ -163,20 +168,148 @@ impl FunctionRewrite for Semantics {
         &self,
         mut expr: Expr,
         schema: &DFSchema,
-        _config: &ConfigOptions,
+        config: &ConfigOptions,
     ) -> Result<Transformed<Expr>> {
-        let changed = match &mut expr {
-            Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field }) => {
-                field.data_type().is_integer() && round(value, schema)
-            }
-            Expr::ScalarFunction(call) if call.func.name() == "coalesce" => {
-                type_arrays(&mut call.args, schema)?
-            }
-            Expr::ScalarFunction(call) => translate_call(call)?,
-            _ => false,
-        };
+        let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
+        if is_now(&expr) {
+            return Ok(Transformed::yes(cast(expr, micros(Some("UTC")))));
+        }
+        let changed = rewrite_comparison(&mut expr, schema, zone)?
+            || match &mut expr {
+                Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field }) => {
+                    match field.data_type() {
+                        DataType::Timestamp(_, Some(_)) => in_zone(value, field, schema, zone),
+                        DataType::Date32 if write_date(value) => true,
+                        DataType::Timestamp(_, None) | DataType::Date32 => {
+                            write_in_full(value) || to_local(value, schema, zone)
+                        }
+                        data_type if data_type.is_string() => cut(value, field, schema),
+                        data_type => data_type.is_integer() && round(value, schema),
+                    }
+                }
+                Expr::ScalarFunction(call) if ["date_trunc", "date_part"].contains(&call.func.name()) => {
+                    call.args.get_mut(1).is_some_and(|time| clock_of(time, schema, zone))
+                }
+                Expr::ScalarFunction(call) if call.func.name() == "coalesce" => {
+                    type_arrays(&mut call.args, schema)?
+                }
+                _ => false,
+            };
         Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
     }
+}
+
+/// Casts to text, and from text to bytes and arrays, those that DataFusion adds, too, write and read values as PostgreSQL does.
+#[derive(Debug)]
+pub struct TextCasts;
+
+impl FunctionRewrite for TextCasts {
+    fn name(&self) -> &str {
+        "postgresql_text"
+    }
+
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let (Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field })) = &expr
+        else {
+            return Ok(Transformed::no(expr));
+        };
+        let (target, given) = (field.data_type(), value.get_type(schema)?);
+        if given.is_string() && functions::is_read_otherwise(target) {
+            return Ok(Transformed::yes(
+                functions::from_text(target.clone()).call(vec![value.as_ref().clone()]),
+            ));
+        }
+        if !target.is_string() || !functions::is_written_otherwise(&given) {
+            return Ok(Transformed::no(expr));
+        }
+        Ok(Transformed::yes(functions::text(target.clone()).call(vec![value.as_ref().clone()])))
+    }
+}
+
+/// Timestamps of microseconds, as PostgreSQL has them.
+fn micros(zone: Option<&str>) -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into))
+}
+
+/// `now()`, which DataFusion has in nanoseconds; those of a cast are not cast again.
+fn is_now(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "now")
+}
+
+/// A cast of a text, a date or a timestamp to an instant reads it in the session's zone.
+fn in_zone(value: &mut Expr, field: &mut FieldRef, schema: &DFSchema, zone: &str) -> bool {
+    let written = write_instant(value, zone) || write_in_full(value);
+    let given = value.get_type(schema);
+    let is_local = given.is_ok_and(|given| {
+        given.is_string() || matches!(given, DataType::Date32 | DataType::Timestamp(_, None))
+    });
+    if !is_local || field.data_type() == &micros(Some(zone)) {
+        return written;
+    }
+    *field = Arc::new(field.as_ref().clone().with_data_type(micros(Some(zone))));
+    true
+}
+
+/// Makes a text that is a date one.
+fn write_date(value: &mut Expr) -> bool {
+    let Expr::Literal(literal, _) = value else { return false };
+    let Some(days) = literal.try_as_str().flatten().and_then(parse_date) else { return false };
+    *literal = ScalarValue::Date32(Some(days));
+    true
+}
+
+/// Writes a text that is a time in a zone as an instant: clocks that are put back show it twice, or leave it out.
+fn write_instant(value: &mut Expr, zone: &str) -> bool {
+    let Expr::Literal(literal, _) = value else { return false };
+    let text = literal.try_as_str().flatten();
+    let Some(instant) = text.and_then(|text| functions::instant_text(text, zone)) else { return false };
+    *literal = ScalarValue::from(instant);
+    true
+}
+
+fn is_instant(value: &Expr, schema: &DFSchema) -> bool {
+    matches!(value.get_type(schema), Ok(DataType::Timestamp(_, Some(_))))
+}
+
+/// An instant that becomes a date or a timestamp is what the clocks of the session's zone show.
+fn to_local(value: &mut Expr, schema: &DFSchema, zone: &str) -> bool {
+    let shifts = zone != "UTC" && is_instant(value, schema);
+    if shifts {
+        *value = functions::timezone().call(vec![lit(zone), std::mem::take(value)]);
+    }
+    shifts
+}
+
+/// The parts of an instant are those of the session's zone.
+fn clock_of(value: &mut Expr, schema: &DFSchema, zone: &str) -> bool {
+    let there = micros(Some(zone));
+    let other = is_instant(value, schema) && value.get_type(schema).is_ok_and(|given| given != there);
+    if other {
+        *value = cast(std::mem::take(value), there);
+    }
+    other
+}
+
+/// A cast to `varchar(n)` leaves the first n characters.
+fn cut(value: &mut Expr, field: &FieldRef, schema: &DFSchema) -> bool {
+    let length = field.metadata().get(PG_TYPE).and_then(|mark| mark.strip_prefix("varchar("));
+    let length = length.and_then(|length| length.trim_end_matches(')').parse::<i64>().ok());
+    let is_cut = matches!(value, Expr::ScalarFunction(call) if call.func.name() == "left");
+    match length {
+        Some(length) if !is_cut && value.get_type(schema).is_ok_and(|given| given.is_string()) => {
+            *value = unicode::left().call(vec![std::mem::take(value), lit(length)]);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Writes a text that is a time in the form that arrow reads.
+fn write_in_full(value: &mut Expr) -> bool {
+    let Expr::Literal(literal, _) = value else { return false };
+    let Some(plain) = literal.try_as_str().flatten().and_then(plain_time) else { return false };
+    *literal = ScalarValue::from(plain);
+    true
 }
 
 /// Texts beside arrays are arrays: `coalesce(names, '{}')`.

@@ -18,6 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use crate::engine::access::Actor;
 use crate::engine::options::{RawOption, TrainOptions};
+use crate::engine::pg_catalog::Surroundings;
 use crate::engine::plan::input::{Role, TrainingInput};
 use crate::engine::plan::node::{extension, identified};
 use crate::engine::plan::training::{self, Job};
@@ -199,6 +200,7 @@ pub fn plan_node(
         lineage: Arc::clone(&node.lineage),
         options: node.check_options()?,
         owner: session.config().get_extension::<Actor>().and_then(|actor| actor.role()),
+        pid: session.config_options().extensions.get::<Surroundings>().map_or(0, Surroundings::pid),
     });
     let work = Training { job, mode: node.mode };
     Ok(Arc::new(WorkExec::new(Arc::new(work), inputs, Arc::clone(node.schema.inner()))))

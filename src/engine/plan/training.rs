@@ -47,6 +47,8 @@ pub struct Job {
     pub options: TrainOptions,
     /// The role that trains; none for the owner of the database.
     pub owner: Option<String>,
+    /// The session that begins it.
+    pub pid: i64,
 }
 
 /// The panel of a job and what was learnt while reading it.
@@ -67,7 +69,7 @@ impl Job {
     }
 
     fn enter(&self, control: &Arc<Control>) -> RunningTraining {
-        self.engine.trainings.enter(&self.name(), control, Acl::of_owner(self.owner.clone()))
+        self.engine.trainings.enter(&self.name(), self.pid, control, Acl::of_owner(self.owner.clone()))
     }
 
     fn gaps(&self) -> Gaps {
@@ -153,6 +155,10 @@ async fn fit(
     memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
     let options = fit.clone();
+    if job.engine.runtimes.is_training() {
+        query.notice("another training runs; this one begins when it has ended");
+        query.control.report(|p| p.phase = "wait");
+    }
     let (model, fit_report, bytes) = job
         .engine
         .runtimes

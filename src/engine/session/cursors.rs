@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -20,6 +21,8 @@ pub struct Cursor {
     pub text: String,
     /// True for WITH HOLD: it outlives its transaction.
     pub hold: bool,
+    /// Declared in the transaction that is open.
+    fresh: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -31,8 +34,9 @@ struct State {
 
 impl Cursor {
     /// A cursor before the first row.
-    pub fn new(query: Query, text: String, hold: bool) -> Self {
-        Self { schema: query.schema(), text, hold, state: Mutex::new(State { query, rest: None }) }
+    pub fn new(query: Query, text: String, hold: bool, fresh: bool) -> Self {
+        let (schema, fresh) = (query.schema(), AtomicBool::new(fresh));
+        Self { schema, text, hold, fresh, state: Mutex::new(State { query, rest: None }) }
     }
 
     /// The next rows, fewer than asked for at the end.
@@ -85,6 +89,12 @@ impl Cursors {
     /// Closes one.
     pub fn remove(&mut self, name: &str) -> Result<()> {
         self.0.remove(name).map(drop).ok_or_else(|| missing(name))
+    }
+
+    /// Closes those that end with the transaction.
+    pub fn end_transaction(&mut self, committed: bool) {
+        self.0.retain(|_, cursor| cursor.hold && (committed || !cursor.fresh.load(Ordering::Relaxed)));
+        self.0.values().for_each(|cursor| cursor.fresh.store(false, Ordering::Relaxed));
     }
 
     /// Closes all, or those that end with the transaction.

@@ -11,7 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
-use crate::engine::PG_TYPE;
+use crate::postgres::PG_TYPE;
 
 /// How a plan is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

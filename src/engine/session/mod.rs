@@ -8,6 +8,7 @@ mod returning;
 mod statements;
 mod transaction;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskCon
 use datafusion::logical_expr::{
     Analyze, ColumnarValue, DdlStatement, Explain, LogicalPlan, ScalarFunctionArgs, WriteOp,
 };
+use datafusion::optimizer::analyzer::function_rewrite::ApplyFunctionRewrites;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
@@ -32,7 +34,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use self::defaults::with_defaults;
-use crate::engine::PG_TYPE;
 use crate::engine::access::{Actor, FileAccess};
 use crate::engine::activity::SessionActivity;
 use crate::engine::constants::Constant;
@@ -41,8 +42,9 @@ use crate::engine::fault;
 use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
-    CommandNode, ForetellPlanner, Mode, Relations, Scope, Semantics, TrainNode, authorized, cancellable,
-    dml_guard, marks, wants_apply, with_applied_subqueries, with_distinct_outer_keys, with_not_exists,
+    CommandNode, ForetellPlanner, Mode, Relations, Scope, Semantics, TextCasts, TrainNode, authorized,
+    cancellable, dml_guard, has_subqueries, marks, with_applied_subqueries, with_distinct_outer_keys,
+    with_not_exists,
 };
 use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Started, Tag};
 use crate::engine::schemas::{CATALOG, SessionParts, ViewPlanner};
@@ -55,6 +57,7 @@ use crate::engine::temporary::TemporaryTables;
 use crate::engine::words::{self, Words};
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
 use crate::ml::Control;
+use crate::postgres::PG_TYPE;
 
 use cursors::Cursors;
 use explained::Explained;
@@ -62,7 +65,7 @@ use prepared::PreparedStatements;
 
 pub use prepared::Prepared;
 pub(super) use transaction::Transaction;
-pub use transaction::TransactionStatus;
+pub use transaction::{TransactionStatus, failure_warning};
 
 /// Batches that wait for a slow reader.
 const BATCHES_AHEAD: usize = 2;
@@ -86,6 +89,8 @@ struct Inner {
     actor: Arc<Actor>,
     transaction: Transaction,
     kept: Mutex<Kept>,
+    /// How often settings had been changed when the zone was given to DataFusion.
+    zone_at: AtomicU64,
 }
 
 /// What a session keeps between its statements.
@@ -126,8 +131,8 @@ impl Session {
                 config.set_extension(Arc::clone(files));
             }
             let parts = RwLock::new(SessionParts::new(config, around));
-            let (transaction, kept) = (Transaction::default(), Mutex::default());
-            Inner { engine, parts, variables, actor, transaction, kept }
+            let (transaction, kept, zone_at) = <_>::default();
+            Inner { engine, parts, variables, actor, transaction, kept, zone_at }
         });
         Self { inner }
     }
@@ -160,8 +165,7 @@ impl Session {
         let (_, value) = variables.show(name)?;
         variables.set(name, None, false)?;
         variables.set_default(name, value);
-        drop(variables);
-        self.inner.apply_time_zone()
+        Ok(())
     }
 
     /// Takes a text of several statements apart at its semicolons.
@@ -369,6 +373,8 @@ pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
     state.register_expr_planner(Arc::new(Semantics)).expect("a session takes planners of expressions");
     state.register_relation_planner(Arc::new(Relations)).expect("a session takes planners of relations");
     state.register_function_rewrite(Arc::new(Semantics)).expect("a session takes rewrites of expressions");
+    // After the rule that adds casts.
+    state.add_analyzer_rule(Arc::new(ApplyFunctionRewrites::new(vec![Arc::new(TextCasts)])));
     state
 }
 
@@ -414,6 +420,7 @@ impl Inner {
 
     /// One parsed statement, its names with schemas where the session's search path says so.
     fn parse(&self, piece: &Piece) -> Result<Statement> {
+        self.apply_time_zone();
         let parts = self.parts();
         sql::parse_one(piece, &self.names(), |statement| parts.with_path(|path| path.qualify(statement)))
     }
@@ -457,6 +464,7 @@ impl Inner {
 
     /// Starts a parsed statement.
     async fn run(self: &Arc<Self>, statement: Statement) -> Result<Started> {
+        self.apply_time_zone();
         let query = Arc::new(QueryContext::default());
         match &statement.body {
             Body::Session(session) => return self.run_session(session, &statement, query).await,
@@ -498,7 +506,7 @@ impl Inner {
         let planning = self.plan(&state, statement);
         let planned = within(deadline, planning).await.map_err(|e| e.located(&source))?;
         self.ensure_may_change(&planned)?;
-        let Planned { plan, tag, copy, .. } = planned;
+        let Planned { plan, tag, copy, changes } = planned;
         let constant = Some(&plan).filter(|_| tag == Tag::Rows && copy.is_none());
         let schema = || plan_schema(&plan, plan.schema().inner());
         if let Some(constant) = constant.and_then(|plan| Constant::of(plan, schema)) {
@@ -514,7 +522,7 @@ impl Inner {
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         watch_deadline(deadline, &query);
         let query = Query::new(schema, receiver, query, tag);
-        let query = query.in_transaction(self.transaction.clone()).with_copy(copy);
+        let query = query.in_transaction(self.transaction.clone(), changes).with_copy(copy);
         Ok(Started { query, rows: Some(Box::pin(pump(rows, sender, source))), constant: None })
     }
 
@@ -527,7 +535,7 @@ impl Inner {
 
     fn is_read_only(&self) -> bool {
         let variables = self.variables.read();
-        variables.is_on("transaction_read_only") || variables.is_on("default_transaction_read_only")
+        variables.is_on("transaction_read_only")
     }
 
     /// Fails when the statement changes something in a transaction that only reads.
@@ -577,7 +585,7 @@ impl Inner {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
             plan => {
                 let tag = tag_of(&plan);
-                let changes = tag != Tag::Rows || TrainNode::publishes(&plan);
+                let changes = !tag.has_rows() || TrainNode::publishes(&plan);
                 Ok(Planned { plan: dry_run(plan)?, tag, copy: None, changes })
             }
         }
@@ -740,6 +748,7 @@ fn tag_of(plan: &LogicalPlan) -> Tag {
             _ => Tag::Count("MERGE"),
         },
         LogicalPlan::Copy(_) => Tag::Count("COPY"),
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Tag::Told("EXPLAIN", 0, true),
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(_)) => Tag::Words("CREATE TABLE"),
         _ => Tag::Rows,
     }
@@ -754,15 +763,31 @@ fn plan_schema(plan: &LogicalPlan, rows: &SchemaRef) -> SchemaRef {
     if names.fields().len() != rows.fields().len() {
         return Arc::clone(rows);
     }
-    let shown = names.fields().iter().zip(marks(plan)).map(|(field, mark)| {
+    let shown = names.fields().iter().zip(rows.fields()).zip(marks(plan)).map(|((field, given), mark)| {
         let mut metadata = field.metadata().clone();
-        match mark {
+        // What a mark says of a number does not hold for another type that it has become in a choice.
+        match mark.filter(|_| is_alike(field.data_type(), given.data_type())) {
             Some(mark) => metadata.insert(PG_TYPE.to_owned(), mark),
             None => metadata.remove(PG_TYPE),
         };
-        field.as_ref().clone().with_name(sql::shown(field.name())).with_metadata(metadata)
+        let shown = field.as_ref().clone().with_name(sql::shown(field.name())).with_metadata(metadata);
+        shown.with_data_type(given.data_type().clone())
     });
     Arc::new(Schema::new_with_metadata(shown.collect::<Vec<_>>(), names.metadata().clone()))
+}
+
+fn is_alike(planned: &DataType, given: &DataType) -> bool {
+    planned == given || (planned.is_string() || planned.is_null()) && given.is_string() || given.is_nested()
+}
+
+/// The columns of a plan's rows, whose types the analyzer may change: those of its branches are made one.
+fn analyzed_columns(state: &SessionState, plan: &LogicalPlan) -> SchemaRef {
+    let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
+    match &analyzed {
+        Ok(analyzed) => plan_schema(plan, analyzed.schema().inner()),
+        // Subqueries that only run as functions are not analyzed.
+        Err(_) => plan_schema(plan, plan.schema().inner()),
+    }
 }
 
 /// Starts a plan that stops once `control` says so.
@@ -772,9 +797,10 @@ async fn start(
     control: &Arc<Control>,
 ) -> DfResult<SendableRecordBatchStream> {
     let physical = match state.create_physical_plan(plan).await {
-        Err(error) if wants_apply(&error) => {
-            let plan = with_applied_subqueries(plan.clone(), &Arc::new(state.clone()), control)?;
-            state.create_physical_plan(&plan).await?
+        Err(error) if has_subqueries(plan)? => {
+            let applied = with_applied_subqueries(plan.clone(), &Arc::new(state.clone()), control)?;
+            // Where that does not help either, the first error tells more.
+            state.create_physical_plan(&applied).await.map_err(|_| error)?
         }
         physical => physical?,
     };

@@ -128,7 +128,7 @@ impl Inner {
         self.transaction.changed(verb);
         let answer = collect(&state, plan, source, &query.control).await?;
         let words = if verb == "INSERT" { "INSERT 0" } else { verb };
-        Ok(Query::ready(schema, answer, query, Tag::Told(words, changed, true)))
+        Ok(Query::ready(schema, answer, query, Tag::Told(words, changed, true)).after_change(verb))
     }
 
     /// Makes the rows of an INSERT, then stores them.

@@ -1,6 +1,7 @@
 //! Statements about the session, and PREPARE.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -11,7 +12,7 @@ use super::cursors::Cursor;
 use super::prepared::{Prepared, parse_type};
 use super::returning::{is_returning, without_returning};
 use super::transaction::{TransactionStatus, warning};
-use super::{Inner, plan_schema};
+use super::{Inner, analyzed_columns};
 use crate::engine::query::{Query, QueryContext, Started, Tag};
 use crate::engine::settings;
 use crate::engine::sql::{
@@ -127,8 +128,9 @@ impl Inner {
     }
 
     fn begin(&self, modes: &TransactionModes, query: &QueryContext) -> Result<()> {
-        if !self.transaction.begin() {
-            query.warn("there is already a transaction in progress");
+        match self.transaction.begin() {
+            true => self.variables.write().begin_transaction(),
+            false => query.warn("there is already a transaction in progress"),
         }
         self.set_modes(modes, false)
     }
@@ -150,14 +152,16 @@ impl Inner {
         Ok(())
     }
 
-    fn end_block(&self) -> (TransactionStatus, Vec<String>) {
-        self.kept().cursors.close(false);
-        self.variables.write().end_transaction();
+    /// Ends the block; what was set in it, and cursors that were to outlive it, stay when it is committed.
+    fn end_block(&self, committed: bool) -> (TransactionStatus, Vec<String>) {
+        let committed = committed && self.transaction.status() == TransactionStatus::Active;
+        self.kept().cursors.end_transaction(committed);
+        self.variables.write().end_transaction(committed);
         self.transaction.end()
     }
 
     fn commit(&self, chain: bool, query: &QueryContext) -> Result<&'static str> {
-        let (status, changes) = self.end_block();
+        let (status, changes) = self.end_block(true);
         match status {
             TransactionStatus::Idle => query.warn("there is no transaction in progress"),
             TransactionStatus::Failed => warning(&changes).into_iter().for_each(|text| query.warn(text)),
@@ -165,18 +169,20 @@ impl Inner {
         }
         if chain {
             self.transaction.begin();
+            self.variables.write().begin_transaction();
         }
         Ok(if status == TransactionStatus::Failed { "ROLLBACK" } else { "COMMIT" })
     }
 
     fn roll_back(&self, chain: bool, query: &QueryContext) -> Result<&'static str> {
-        let (status, changes) = self.end_block();
+        let (status, changes) = self.end_block(false);
         if status == TransactionStatus::Idle {
             query.warn("there is no transaction in progress");
         }
         warning(&changes).into_iter().for_each(|text| query.warn(text));
         if chain {
             self.transaction.begin();
+            self.variables.write().begin_transaction();
         }
         Ok("ROLLBACK")
     }
@@ -194,7 +200,8 @@ impl Inner {
         let text = select.to_string();
         let statement = cursor_query(select, statement);
         let started = Box::pin(self.run_planned(statement, Arc::new(QueryContext::default()))).await?;
-        self.kept().cursors.insert(name, Cursor::new(started.spawn(), text, hold))
+        let fresh = self.transaction.status() != TransactionStatus::Idle;
+        self.kept().cursors.insert(name, Cursor::new(started.spawn(), text, hold, fresh))
     }
 
     async fn fetch(
@@ -258,17 +265,20 @@ impl Inner {
             }
             (true, None) => return self.reset(Some(name)),
         }
-        self.apply_time_zone()
+        Ok(())
     }
 
-    /// The session's zone, where DataFusion looks for it.
-    pub(super) fn apply_time_zone(&self) -> Result<()> {
+    /// The session's zone, where DataFusion looks for it, when a setting has changed since the last statement.
+    pub(super) fn apply_time_zone(&self) {
+        let changes = self.variables.changes();
+        if self.zone_at.swap(changes, Ordering::AcqRel) == changes {
+            return;
+        }
         let zone = self.variables.read().value("TimeZone");
         let known = self.parts().config.options().execution.time_zone.as_deref() == Some(zone.as_str());
         if !known {
             self.configure(|options| options.execution.time_zone = Some(zone));
         }
-        Ok(())
     }
 
     /// SET ROLE; `None` is the role of the login again.
@@ -309,7 +319,7 @@ impl Inner {
             }
             Some(name) => self.variables.write().set(name, None, false)?,
         }
-        self.apply_time_zone()
+        Ok(())
     }
 
     /// The name of a setting as it is written, and its value.
@@ -446,8 +456,8 @@ impl Inner {
         }
         let (state, source) = self.planning_state(&statement);
         let planned = self.plan(&state, statement).await.map_err(|e| e.located(&source))?;
-        let rows = planned.tag == Tag::Rows && planned.copy.is_none();
-        Ok(rows.then(|| plan_schema(&planned.plan, planned.plan.schema().inner())))
+        let rows = planned.tag.has_rows() && planned.copy.is_none();
+        Ok(rows.then(|| analyzed_columns(&state, &planned.plan)))
     }
 
     fn planning_state(&self, statement: &Statement) -> (StatementState, Arc<sql::Source>) {

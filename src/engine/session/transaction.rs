@@ -132,18 +132,23 @@ fn position(block: &Block, name: &str) -> Result<usize> {
 
 /// What ROLLBACK has to say about changes that stay.
 pub fn warning(changes: &[String]) -> Option<String> {
+    told("ROLLBACK undid nothing", "of the transaction", changes)
+}
+
+/// What an error has to say about changes of the statements that were sent with the one that failed.
+pub fn failure_warning(changes: &[&str]) -> Option<String> {
+    told("the error undid nothing", "sent with it", changes)
+}
+
+fn told(what: &str, which: &str, changes: &[impl AsRef<str>]) -> Option<String> {
     let mut kinds: Vec<&str> = vec![];
     for tag in changes {
-        if !kinds.contains(&tag.as_str()) {
-            kinds.push(tag);
+        if !kinds.contains(&tag.as_ref()) {
+            kinds.push(tag.as_ref());
         }
     }
     let count = changes.len();
     let statements = if count == 1 { "statement" } else { "statements" };
-    (count > 0).then(|| {
-        format!(
-            "ROLLBACK undid nothing: {count} {statements} of the transaction ({}) had been committed",
-            kinds.join(", ")
-        )
-    })
+    let kinds = kinds.join(", ");
+    (count > 0).then(|| format!("{what}: {count} {statements} {which} ({kinds}) had been committed"))
 }

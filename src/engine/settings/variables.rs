@@ -22,6 +22,8 @@ pub struct Variables {
     defaults: BTreeMap<String, String>,
     /// Values before SET LOCAL, restored at the end of the transaction.
     saved: BTreeMap<String, Option<String>>,
+    /// Values before the transaction, restored when it is rolled back.
+    before: Option<BTreeMap<String, String>>,
 }
 
 /// The definition of a setting, whatever the case of its name.
@@ -41,6 +43,10 @@ impl Variables {
         let set = self.values.get(&key).or_else(|| self.defaults.get(&key));
         match (definition(name), set) {
             (Some(d), Some(value)) => Some((d.name.to_owned(), value.clone())),
+            // A transaction begins as all of the session do.
+            (Some(d), None) if d.name.starts_with("transaction_") => {
+                Some((d.name.to_owned(), self.value(&format!("default_{}", d.name))))
+            }
             (Some(d), None) => Some((d.name.to_owned(), d.default.to_owned())),
             (None, Some(value)) => Some((key, value.clone())),
             (None, None) => None,
@@ -90,8 +96,17 @@ impl Variables {
         self.values.clear();
     }
 
-    /// Undoes SET LOCAL.
-    pub fn end_transaction(&mut self) {
+    /// A transaction begins.
+    pub fn begin_transaction(&mut self) {
+        self.before = Some(self.values.clone());
+    }
+
+    /// Undoes SET LOCAL, and SET too in a transaction that is not committed.
+    pub fn end_transaction(&mut self, committed: bool) {
+        if let Some(before) = self.before.take().filter(|_| !committed) {
+            self.values = before;
+            self.saved.clear();
+        }
         for (key, value) in std::mem::take(&mut self.saved) {
             match value {
                 Some(value) => self.values.insert(key, value),
@@ -263,7 +278,7 @@ mod tests {
         let mut variables = Variables::default();
         variables.set("bytea_output", Some("escape"), false).unwrap();
         variables.set("bytea_output", Some("hex"), true).unwrap();
-        variables.end_transaction();
+        variables.end_transaction(true);
         assert_eq!(variables.value("bytea_output"), "escape");
         variables.set("bytea_output", None, false).unwrap();
         assert_eq!(variables.value("bytea_output"), "hex");

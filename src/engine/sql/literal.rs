@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::{self, DataType, ExactNumberInfo, Expr, Val
 
 use crate::engine::sql::parameters::cast;
 use crate::error::{Error, Result, Subject};
+use crate::postgres::{ArrayItem as Item, array_items, bytea_of, parse_interval};
 
 /// The value of this type that a text means; `None` is NULL.
 pub fn literal(text: Option<&str>, data_type: &DataType) -> Result<Expr> {
@@ -21,10 +22,19 @@ pub fn literal(text: Option<&str>, data_type: &DataType) -> Result<Expr> {
         DataType::Numeric(ExactNumberInfo::None)
         | DataType::Decimal(ExactNumberInfo::None)
         | DataType::Dec(ExactNumberInfo::None) => numeric(text).ok_or_else(invalid)?,
-        DataType::Bytea => value(Value::HexStringLiteral(hex(&bytea(text).ok_or_else(invalid)?))),
+        DataType::Bytea => value(Value::HexStringLiteral(hex(&bytea_of(text).ok_or_else(invalid)?))),
+        DataType::Interval { fields: None, precision: None } => {
+            cast(value(Value::SingleQuotedString(interval(text).ok_or_else(invalid)?)), data_type.clone())
+        }
         DataType::Array(element) => array(text, element, data_type)?,
         _ => cast(value(Value::SingleQuotedString(text.to_owned())), data_type.clone()),
     })
+}
+
+/// An interval in words that DataFusion reads.
+pub fn interval(text: &str) -> Option<String> {
+    let (months, days, micros) = parse_interval(text)?;
+    Some(format!("{months} months {days} days {micros} microseconds"))
 }
 
 fn value(value: Value) -> Expr {
@@ -62,30 +72,6 @@ pub fn numeric(text: &str) -> Option<Expr> {
     Some(cast(value(Value::SingleQuotedString(text.to_owned())), DataType::Numeric(info)))
 }
 
-/// The bytes of a bytea in hex or escape form.
-pub fn bytea(text: &str) -> Option<Vec<u8>> {
-    if let Some(digits) = text.strip_prefix("\\x") {
-        let digits = digits.as_bytes();
-        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        return digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(pair).collect()).flatten();
-    }
-    let (mut bytes, mut rest) = (vec![], text.as_bytes());
-    while let Some((&first, after)) = rest.split_first() {
-        let (byte, left) = match (first, after) {
-            (b'\\', [b'\\', after @ ..]) => (b'\\', after),
-            (b'\\', [a, b, c, after @ ..]) => {
-                let octal = std::str::from_utf8(&[*a, *b, *c]).ok().map(str::to_owned)?;
-                (u8::from_str_radix(&octal, 8).ok()?, after)
-            }
-            (b'\\', _) => return None,
-            (byte, after) => (byte, after),
-        };
-        bytes.push(byte);
-        rest = left;
-    }
-    Some(bytes)
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
@@ -97,13 +83,15 @@ fn array(text: &str, element: &ast::ArrayElemTypeDef, whole: &DataType) -> Resul
         | ast::ArrayElemTypeDef::Parenthesis(inner) => inner.as_ref(),
         ast::ArrayElemTypeDef::None => return Err(invalid(text, whole)),
     };
-    let (items, rest) = items(text.trim()).ok_or_else(|| malformed(text))?;
-    if !rest.is_empty() {
-        return Err(malformed(text));
-    }
+    let items = array_items(text).ok_or_else(|| malformed(text))?;
     let elem = items.iter().map(|item| element_of(item, inner, whole)).collect::<Result<Vec<_>>>()?;
     let list = Expr::Array(ast::Array { elem, named: true });
-    Ok(cast(list, whole.clone()))
+    let nested =
+        items.iter().any(|item| matches!(item, Item::List(_))) && !matches!(inner, DataType::Array(_));
+    let depth = if nested { text.trim().chars().take_while(|c| *c == '{').count() } else { 1 };
+    // Arrays of all dimensions have one type in PostgreSQL.
+    let list_of = |element| DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(element), None));
+    Ok(cast(list, (1..depth).fold(whole.clone(), |element, _| list_of(element))))
 }
 
 fn malformed(text: &str) -> Error {
@@ -120,75 +108,6 @@ fn element_of(item: &Item, inner: &DataType, whole: &DataType) -> Result<Expr> {
             _ => literal(Some(text), whole),
         },
     }
-}
-
-/// One element of the text of an array.
-#[derive(Debug, PartialEq)]
-enum Item {
-    /// `NULL`.
-    Null,
-    /// A value, without its quotes.
-    Text(String),
-    /// An array inside, as written.
-    List(String),
-}
-
-/// The elements of a text such as `{a,"b,c",NULL}`; `None` for NULL, an array inside as it is written.
-pub fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
-    let (items, rest) = items(text.trim())?;
-    let element = |item| match item {
-        Item::Null => None,
-        Item::Text(text) | Item::List(text) => Some(text),
-    };
-    rest.is_empty().then(|| items.into_iter().map(element).collect())
-}
-
-/// The elements of `{…}`, and what follows it.
-fn items(text: &str) -> Option<(Vec<Item>, &str)> {
-    let mut rest = text.strip_prefix('{')?.trim_start();
-    let mut found = vec![];
-    if let Some(after) = rest.strip_prefix('}') {
-        return Some((found, after));
-    }
-    loop {
-        let (item, after) = item(rest)?;
-        found.push(item);
-        let after = after.trim_start();
-        match after.as_bytes().first()? {
-            b',' => rest = after[1..].trim_start(),
-            b'}' => return Some((found, &after[1..])),
-            _ => return None,
-        }
-    }
-}
-
-fn item(text: &str) -> Option<(Item, &str)> {
-    if text.starts_with('{') {
-        let (_, after) = items(text)?;
-        return Some((Item::List(text[..text.len() - after.len()].to_owned()), after));
-    }
-    let (mut value, mut quoted, mut escaped) = (String::new(), false, false);
-    let is_quoted = text.starts_with('"');
-    let body = if is_quoted { &text[1..] } else { text };
-    for (at, c) in body.char_indices() {
-        match c {
-            _ if escaped => {
-                value.push(c);
-                escaped = false;
-            }
-            '\\' => escaped = true,
-            '"' if is_quoted => return Some((Item::Text(value), &body[at + 1..])),
-            '"' => quoted = true,
-            ',' | '}' if !is_quoted => {
-                let value = value.trim_end().to_owned();
-                let null = value.eq_ignore_ascii_case("null") && !quoted;
-                let item = if null { Item::Null } else { Item::Text(value) };
-                return Some((item, &body[at..]));
-            }
-            _ => value.push(c),
-        }
-    }
-    None
 }
 
 #[cfg(test)]

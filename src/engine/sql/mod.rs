@@ -25,7 +25,7 @@ mod words;
 
 pub use command::{CommandStatement, Commented, ModelChange, TableChange};
 pub use copy::{Copy, End};
-pub use literal::{array_elements, bytea, literal};
+pub use literal::literal;
 pub use naming::shown;
 pub use parameters::{UNKNOWN, cast, elements_for_arrays, typed, types_in_text, with_values};
 pub use qualify::{SearchPath, qualify_sequences};

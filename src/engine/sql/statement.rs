@@ -134,6 +134,7 @@ pub fn parse_one(
     tokens::strip_database(&mut tokens, &names.database, &names.schemas);
     plain_options(&mut tokens)?;
     tokens::quote_at(&mut tokens);
+    tokens::expand_tables(&mut tokens);
     let dialect = ForetellDialect::new(Arc::clone(&source));
     let body = parse_tokens(tokens, &dialect)
         .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;

@@ -1,7 +1,7 @@
 //! Tokens that are written anew before they are parsed.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
 
 /// Functions with a grammar of their own, which the parser does not know behind a schema.
 const KEYWORD_FUNCTIONS: [&str; 6] = ["substring", "position", "overlay", "trim", "extract", "coalesce"];
@@ -16,6 +16,33 @@ pub fn text(token: &Token) -> String {
     match token {
         Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
         other => other.to_string().to_lowercase(),
+    }
+}
+
+/// Writes `TABLE t` where a query may stand as `SELECT * FROM t`.
+pub fn expand_tables(tokens: &mut Vec<TokenWithSpan>) {
+    let is_table = |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::TABLE);
+    let solid = solid(tokens);
+    let begins_query = |n: usize| {
+        let before = n.checked_sub(1).map(|n| text(&tokens[solid[n]].token));
+        let opens = ["(", "union", "all", "except", "intersect", "as"];
+        before.is_none_or(|before| opens.contains(&before.as_str()))
+    };
+    let is_named = |n: usize| solid.get(n + 1).is_some_and(|at| matches!(tokens[*at].token, Token::Word(_)));
+    // A function's argument may be called table, too: `f(table => t)`.
+    let is_argument = |n: usize| solid.get(n + 1).is_some_and(|at| tokens[*at].token == Token::RArrow);
+    let places: Vec<usize> = (0..solid.len())
+        .filter(|n| {
+            is_table(&tokens[solid[*n]].token) && begins_query(*n) && is_named(*n) && !is_argument(*n)
+        })
+        .map(|n| solid[n])
+        .collect();
+    for place in places.into_iter().rev() {
+        let span = tokens[place].span;
+        let word = |word| TokenWithSpan { token: Token::make_keyword(word), span };
+        let blank = || TokenWithSpan { token: Token::Whitespace(Whitespace::Space), span };
+        let star = TokenWithSpan { token: Token::Mul, span };
+        tokens.splice(place..=place, [word("SELECT"), blank(), star, blank(), word("FROM")]);
     }
 }
 

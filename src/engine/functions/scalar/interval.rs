@@ -36,7 +36,7 @@ pub struct ScaledInterval {
 impl ScaledInterval {
     /// The function.
     pub fn new(scaling: Scaling) -> Self {
-        let section = DocSection { include: true, label: "Calendar", description: None };
+        let section = DocSection { include: true, label: "Intervals", description: None };
         let (name, description) = match scaling {
             Scaling::Times => ("interval_times", "The interval so many times, as interval * number."),
             Scaling::Over => ("interval_over", "The interval divided by the number, as interval / number."),

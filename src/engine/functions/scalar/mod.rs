@@ -1,31 +1,62 @@
 //! Scalar functions: calendar, prices, and PostgreSQL's where DataFusion's differ.
 
+mod answer;
 mod coalesce;
 mod date;
 mod days_in_month;
 mod discount_pct;
 mod easter;
 mod easter_offset;
+mod format;
+mod from_text;
 mod interval;
+mod interval_length;
 mod is_month_end;
 mod is_weekend;
 mod iso_week;
 mod pg_sleep;
+mod pg_typeof;
+mod text;
 mod timezone;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use easter::easter_sunday;
+pub use format::instant_text;
+pub use from_text::is_read_otherwise;
 pub use interval::Scaling;
+pub use text::is_written_otherwise;
 
 /// The function behind `interval * number` or `interval / number`.
 pub fn scaled_interval(scaling: Scaling) -> ScalarUDF {
     ScalarUDF::new_from_impl(interval::ScaledInterval::new(scaling))
 }
 
+/// An instant as the clocks of a zone show it, and back.
+pub fn timezone() -> ScalarUDF {
+    ScalarUDF::new_from_impl(timezone::Timezone::new())
+}
+
+/// The length by which intervals are compared.
+pub fn interval_length() -> ScalarUDF {
+    ScalarUDF::new_from_impl(interval_length::IntervalLength::default())
+}
+
+/// The function behind a cast of text to this type.
+pub fn from_text(target: DataType) -> ScalarUDF {
+    ScalarUDF::new_from_impl(from_text::FromText::to(target))
+}
+
+/// The function behind a cast to this type of text.
+pub fn text(target: DataType) -> ScalarUDF {
+    ScalarUDF::new_from_impl(text::Text::to(target))
+}
+
 /// Every scalar function, one line each.
 pub fn all() -> Vec<ScalarUDF> {
-    vec![
+    let mut functions = format::all();
+    functions.extend([
         is_weekend::IS_WEEKEND.into_udf(),
         iso_week::ISO_WEEK.into_udf(),
         days_in_month::DAYS_IN_MONTH.into_udf(),
@@ -34,8 +65,11 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
         ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
         pg_sleep::udf(),
+        ScalarUDF::new_from_impl(pg_typeof::PgTypeof::default()),
         ScalarUDF::new_from_impl(timezone::Timezone::new()),
         scaled_interval(Scaling::Times),
         scaled_interval(Scaling::Over),
-    ]
+        text(DataType::Utf8View),
+    ]);
+    functions
 }

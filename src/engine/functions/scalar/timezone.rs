@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType}
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
+use crate::engine::functions::scalar::format::instant_of;
 use crate::error::{Error, Subject};
 
 /// An instant as the wall clock of a zone shows it, or the instant at which that clock shows a time.
@@ -78,23 +79,17 @@ impl ScalarUDFImpl for Timezone {
     }
 }
 
-/// Microseconds of the wall clock for an instant, or the other way round; of two instants the first.
-fn shifted(zone: &str, micros: i64, to_local: bool) -> Result<i64> {
-    let parsed: std::result::Result<Tz, _> = zone.parse();
+/// Microseconds of the wall clock for an instant, or the other way round; of two instants the second.
+fn shifted(name: &str, micros: i64, to_local: bool) -> Result<i64> {
+    let parsed: std::result::Result<Tz, _> = name.parse();
     let zone =
-        parsed.map_err(|_| Error::input(Subject::Value, format!("time zone \"{zone}\" not recognized")))?;
+        parsed.map_err(|_| Error::input(Subject::Value, format!("time zone \"{name}\" not recognized")))?;
     let out_of_range = || Error::data("timestamp out of range");
     let naive: NaiveDateTime =
         chrono::DateTime::from_timestamp_micros(micros).ok_or_else(out_of_range)?.naive_utc();
-    let offset = if to_local {
-        zone.offset_from_utc_datetime(&naive).fix()
-    } else {
-        match zone.offset_from_local_datetime(&naive) {
-            chrono::LocalResult::Single(offset) | chrono::LocalResult::Ambiguous(offset, _) => offset.fix(),
-            // In the hour that a zone leaves out the clock was still on the old offset.
-            chrono::LocalResult::None => zone.offset_from_utc_datetime(&naive).fix(),
-        }
-    };
-    let shift = i64::from(offset.local_minus_utc()) * 1_000_000;
-    Ok(if to_local { micros + shift } else { micros - shift })
+    if !to_local {
+        return Ok(instant_of(naive, None, name).ok_or_else(out_of_range)?);
+    }
+    let offset = zone.offset_from_utc_datetime(&naive).fix();
+    Ok(micros + i64::from(offset.local_minus_utc()) * 1_000_000)
 }

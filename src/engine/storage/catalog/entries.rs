@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::PG_TYPE;
 use crate::engine::storage::catalog::acl::Acl;
 use crate::engine::storage::types;
 use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
+use crate::postgres::PG_TYPE;
 
 /// The schema that unqualified names live in.
 pub const DEFAULT_SCHEMA: &str = "public";

@@ -173,6 +173,17 @@ impl Contents {
         }
     }
 
+    /// Takes the sequence `name` out of its schema, unless a column takes its default from it.
+    pub fn take_sequence(&mut self, name: &TableName) -> Result<Entry> {
+        self.sequence(name)?;
+        if let Some(user) = self.uses_sequence(name) {
+            let message = format!("sequence {name} cannot be dropped because it is the default of {user}");
+            return Err(Error::input(Subject::Sequence, message)
+                .with_hint("the sequence of a SERIAL column goes with its column"));
+        }
+        self.take(name, "sequence")
+    }
+
     /// Drops the sequences that belong to a table, or to one of its columns.
     pub fn drop_owned(&mut self, table: &str, column: Option<&str>) {
         let gone = |entry: &Entry| match entry {
@@ -207,26 +218,6 @@ impl Catalog {
                 return Ok(false);
             }
             contents.put(&name, Entry::Sequence(Arc::new(new)), false)?;
-            Ok(true)
-        })
-        .await
-    }
-
-    /// Drops the sequence `name`; false when there was none.
-    pub async fn drop_sequence(&self, name: &TableName, if_exists: bool) -> Result<bool> {
-        let name = name.clone();
-        self.update(move |contents| {
-            if if_exists && contents.find(&name).is_none() {
-                return Ok(false);
-            }
-            contents.sequence(&name)?;
-            if let Some(user) = contents.uses_sequence(&name) {
-                let message =
-                    format!("sequence {name} cannot be dropped because it is the default of {user}");
-                return Err(Error::input(Subject::Sequence, message)
-                    .with_hint("the sequence of a SERIAL column goes with its column"));
-            }
-            contents.take(&name, "sequence")?;
             Ok(true)
         })
         .await

@@ -300,7 +300,7 @@ impl Catalog {
     }
 
     /// Drops all of these, each of its kind, or none; tells which were not there. Statements that read a table go on,
-    /// and the files of an external one stay.
+    /// and the files of an external one stay. A sequence that a column takes its default from is not dropped.
     pub async fn drop_entries(
         &self,
         entries: Vec<(TableName, &'static str)>,
@@ -313,7 +313,10 @@ impl Catalog {
                     missing.push(name.clone());
                     continue;
                 }
-                let entry = contents.take(name, kind)?;
+                let entry = match *kind {
+                    "sequence" => contents.take_sequence(name)?,
+                    kind => contents.take(name, kind)?,
+                };
                 if let Entry::Table(table) = &entry {
                     contents.drop_owned(&table.id, None);
                 }

@@ -7,10 +7,10 @@ use datafusion::common::{DFSchema, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
 
-use crate::engine::PG_TYPE;
 use crate::engine::storage::catalog::{Column, Table, TableName};
 use crate::engine::storage::types;
 use crate::error::{Error, Result, Subject};
+use crate::postgres::PG_TYPE;
 
 /// A CHECK constraint with its condition planned over the table's columns.
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::zone::Zone;
 use super::{Format, binary, json, list, numeric, text};
-use crate::server::types;
+use crate::postgres::types;
 
 /// How values look beyond their format.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,9 @@ pub struct Style {
     /// `bytea_output = escape`.
     pub escape_bytes: bool,
 }
+
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
 
 type Write<'a> = Box<dyn Fn(usize, &mut BytesMut) + Send + 'a>;
 
@@ -332,7 +335,8 @@ pub(super) fn writer<'a>(
         DataType::Interval(unit) => interval(array, *unit, format),
         DataType::Duration(unit) => {
             let value = durations(array, *unit);
-            intervals(move |row| (0, 0, value(row)), format)
+            // The difference of two timestamps is days and what is left of one.
+            intervals(move |row| (0, (value(row) / DAY) as i32, value(row) % DAY), format)
         }
         DataType::List(_)
         | DataType::LargeList(_)

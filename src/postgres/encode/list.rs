@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::column::{Style, writer as value_writer};
 use super::{Format, text, with_length};
-use crate::server::types;
+use crate::postgres::types;
 
 type Write<'a> = Box<dyn Fn(usize, &mut BytesMut) + Send + 'a>;
 

@@ -1,0 +1,65 @@
+//! Comparisons with PostgreSQL's meaning: texts beside times are times of the session's zone, and intervals are as
+//! long as their months of 30 days, days of 24 hours and hours together.
+
+use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::common::DFSchema;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Between, BinaryExpr, InList};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
+use datafusion::scalar::ScalarValue;
+
+use crate::engine::functions;
+use crate::postgres::plain_time;
+
+/// Rewrites a comparison; true when something was changed.
+pub fn rewrite_comparison(expr: &mut Expr, schema: &DFSchema, zone: &str) -> Result<bool> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
+            let timed = type_text(left, right, schema, zone) || type_text(right, left, schema, zone);
+            Ok(timed || measure(&mut [left.as_mut(), right.as_mut()], schema))
+        }
+        Expr::Between(Between { expr, low, high, .. }) => {
+            let timed = type_text(low, expr, schema, zone) | type_text(high, expr, schema, zone);
+            Ok(timed || measure(&mut [expr.as_mut(), low.as_mut(), high.as_mut()], schema))
+        }
+        Expr::InList(InList { expr, list, .. }) => {
+            Ok(list.iter_mut().fold(false, |changed, text| changed | type_text(text, expr, schema, zone)))
+        }
+        _ => Ok(false),
+    }
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// Makes a text that stands beside a time one itself.
+fn type_text(text: &mut Expr, other: &Expr, schema: &DFSchema, zone: &str) -> bool {
+    let Expr::Literal(value, _) = &*text else { return false };
+    let Some(Some(written)) = value.try_as_str() else { return false };
+    let target = match other.get_type(schema) {
+        Ok(DataType::Timestamp(_, None)) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Ok(DataType::Timestamp(_, Some(_))) => DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())),
+        _ => return false,
+    };
+    let instant =
+        functions::instant_text(written, zone).filter(|_| matches!(target, DataType::Timestamp(_, Some(_))));
+    let written = instant.or_else(|| plain_time(written)).unwrap_or_else(|| written.to_owned());
+    *text = cast(Expr::Literal(ScalarValue::from(written), None), target);
+    true
+}
+
+/// Compares intervals by their length.
+fn measure(sides: &mut [&mut Expr], schema: &DFSchema) -> bool {
+    let is_span =
+        |side: &&mut Expr| matches!(side.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)));
+    if !sides.iter().all(is_span) {
+        return false;
+    }
+    for side in sides {
+        let interval = cast(std::mem::take(*side), DataType::Interval(IntervalUnit::MonthDayNano));
+        **side = functions::interval_length().call(vec![interval]);
+    }
+    true
+}

@@ -1,0 +1,65 @@
+//! Expressions made and taken apart: what the rewrites share.
+
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, ObjectNamePart, Value,
+};
+
+use crate::engine::sql::words::fold;
+
+/// Schemas of functions and types that need no schema here.
+pub(super) const SYSTEM: [&str; 2] = ["pg_catalog", "information_schema"];
+
+fn null() -> Expr {
+    Expr::Value(Value::Null.with_empty_span())
+}
+
+pub(super) fn taken(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, null())
+}
+
+/// A call of a function by its bare name.
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: vec![],
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+pub(super) fn case(conditions: Vec<ast::CaseWhen>) -> Expr {
+    let token = ast::helpers::attached_token::AttachedToken::empty;
+    Expr::Case { case_token: token(), end_token: token(), operand: None, conditions, else_result: None }
+}
+
+/// True for a text that is written out.
+pub(super) fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+}
+
+pub(super) fn plain_arguments(list: &FunctionArgumentList) -> Vec<Expr> {
+    let plain = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    list.args.iter().filter_map(plain).collect()
+}
+
+/// Takes the schema of PostgreSQL's own functions away.
+pub(super) fn strip_schema(name: &mut ObjectName) {
+    if let [ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(_)] = name.0.as_slice()
+        && SYSTEM.contains(&fold(schema).as_str())
+    {
+        name.0.remove(0);
+    }
+}

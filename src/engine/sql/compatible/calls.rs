@@ -1,0 +1,103 @@
+//! Calls of functions that have another name or another form here.
+
+use datafusion::sql::sqlparser::ast::{
+    self, DataType, Expr, Function, FunctionArgumentList, FunctionArguments, ObjectNamePart, Query,
+    SelectItem, SetExpr, TableFactor, Value,
+};
+
+use crate::engine::sql::compatible::build::{call, is_text, plain_arguments, strip_schema, taken};
+use crate::engine::sql::parameters::cast;
+use crate::engine::sql::words::{fold, last_word};
+
+pub(super) fn rewrite_function(function: &mut Function) {
+    strip_schema(&mut function.name);
+    let Some(ObjectNamePart::Identifier(word)) = function.name.0.last_mut() else { return };
+    // Special words are functions without parentheses.
+    let special = ["current_user", "session_user", "user", "current_catalog"];
+    if matches!(function.args, FunctionArguments::None)
+        && special.contains(&word.value.to_lowercase().as_str())
+    {
+        word.value = word.value.to_lowercase();
+        let args = FunctionArgumentList { duplicate_treatment: None, args: vec![], clauses: vec![] };
+        function.args = FunctionArguments::List(args);
+    }
+}
+
+/// Calls that are written as other expressions here.
+pub(super) fn rewrite_call(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    let Some(name) = function.name.0.last().and_then(|part| part.as_ident()) else { return };
+    if name.quote_style.is_some() {
+        return;
+    }
+    let name = fold(name);
+    if name == "array"
+        && let FunctionArguments::Subquery(query) = &mut function.args
+    {
+        if let Some(numbers) = names_of_roles(query) {
+            *expr = call("role_names", vec![numbers]);
+            return;
+        }
+        collect_rows(query);
+        // No rows are an empty array.
+        let empty = Expr::Value(Value::SingleQuotedString("{}".to_owned()).with_empty_span());
+        *expr = call("coalesce", vec![Expr::Subquery(query.clone()), empty]);
+        return;
+    }
+    let mut arguments = match &function.args {
+        FunctionArguments::List(list) if function.over.is_none() => plain_arguments(list),
+        _ => return,
+    };
+    let one = || Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
+    match (name.as_str(), arguments.len()) {
+        ("array_upper", 2) => *expr = cast(call("array_length", arguments), DataType::BigInt(None)),
+        ("array_lower", 2) => *expr = one(),
+        ("generate_subscripts", 2 | 3) => {
+            arguments.truncate(2);
+            let length = cast(call("array_length", arguments), DataType::BigInt(None));
+            *expr = call("unnest", vec![call("generate_series", vec![one(), length])]);
+        }
+        ("generate_series", _) => *expr = call("unnest", vec![call("generate_series", arguments)]),
+        ("substring" | "substr", 2) if is_text(&arguments[1]) => *expr = call("regexp_substring", arguments),
+        ("aclexplode", 1) => *expr = call("unnest", vec![call("acl_items", arguments)]),
+        ("pg_partition_ancestors", 1) => {
+            *expr = call("unnest", vec![call("pg_partition_ancestors", arguments)])
+        }
+        ("_pg_expandarray", 1) => *expr = call("unnest", vec![call("expanded_array", arguments)]),
+        _ => {}
+    }
+}
+
+/// The array of which `SELECT rolname FROM pg_roles WHERE oid = ANY (array)` tells the names: psql asks so for every
+/// table, and the array is one of the outer query.
+fn names_of_roles(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [table] = select.from.as_slice() else { return None };
+    let TableFactor::Table { name, .. } = &table.relation else { return None };
+    let roles = last_word(name)? == "pg_roles";
+    let Some(Expr::Function(Function { name, args: FunctionArguments::List(list), .. })) = &select.selection
+    else {
+        return None;
+    };
+    let contained = last_word(name)? == "array_has";
+    (roles && contained).then(|| plain_arguments(list).into_iter().next()).flatten()
+}
+
+/// `(SELECT x … ORDER BY y)` as `(SELECT array_agg(x ORDER BY y) …)`.
+fn collect_rows(query: &mut Query) {
+    let order = match query.order_by.take().map(|order| order.kind) {
+        Some(ast::OrderByKind::Expressions(exprs)) => exprs,
+        _ => vec![],
+    };
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
+            select.projection.as_mut_slice()
+    {
+        *expr = call("array_agg", vec![taken(expr)]);
+        if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
+            && !order.is_empty()
+        {
+            list.clauses.push(ast::FunctionArgumentClause::OrderBy(order));
+        }
+    }
+}

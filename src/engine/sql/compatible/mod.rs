@@ -1,0 +1,176 @@
+//! PostgreSQL's ways of writing that DataFusion does not read, most of them from queries on the catalogue.
+
+mod build;
+mod calls;
+mod casts;
+mod comparisons;
+mod from;
+mod hidden;
+mod subqueries;
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, Expr, Select, TableFactor, Value, VisitMut, VisitorMut,
+};
+
+use crate::engine::sql::compatible::build::{call, case, is_text, strip_schema, taken};
+use crate::engine::sql::compatible::calls::{rewrite_call, rewrite_function};
+use crate::engine::sql::compatible::casts::{long_number, rewrite_cast, rewrite_interval};
+use crate::engine::sql::compatible::comparisons::{
+    escape_by_backslash, make_boolean, rewrite_operator, rewrite_quantified, search_cases,
+};
+use crate::engine::sql::compatible::from::{
+    label_schemas, rewrite_lateral, rewrite_table_function, rewrite_unnest, select_from_scalar,
+};
+use crate::engine::sql::compatible::hidden::replace_hidden;
+use crate::engine::sql::compatible::subqueries::{
+    make_scalar, only_expression, take_array_query, unwrap_array_query,
+};
+use crate::engine::sql::words::fold;
+
+/// Rewrites the statement, or the query, and everything in it.
+pub fn make_compatible(node: &mut impl VisitMut) {
+    let _ = node.visit(&mut Rewrites);
+}
+
+struct Rewrites;
+
+impl VisitorMut for Rewrites {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        replace_hidden(select);
+        label_schemas(select);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        rewrite_lateral(factor);
+        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+            strip_schema(name);
+        }
+        rewrite_table_function(factor);
+        rewrite_unnest(factor);
+        select_from_scalar(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        unwrap_array_query(expr);
+        if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr {
+            take_array_query(right);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        rewrite(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+fn rewrite(expr: &mut Expr) {
+    match expr {
+        Expr::Collate { expr: inner, .. } => *expr = taken(inner),
+        Expr::Function(function) => {
+            rewrite_function(function);
+            rewrite_call(expr);
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::PGOverlap, right } => {
+            *expr = call("array_has_any", vec![taken(left), taken(right)]);
+        }
+        Expr::BinaryOp { op, .. } => rewrite_operator(op),
+        Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+            escape_by_backslash(pattern, escape_char);
+        }
+        Expr::Cast { .. } => rewrite_cast(expr),
+        Expr::Interval(interval) => rewrite_interval(interval),
+        Expr::Value(value) => {
+            if let Some(number) = long_number(&value.value) {
+                *expr = number;
+            }
+        }
+        Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: condition } => make_boolean(condition),
+        Expr::AnyOp { .. } | Expr::AllOp { .. } => rewrite_quantified(expr),
+        Expr::Identifier(word)
+            if word.quote_style.is_none()
+                && ["current_schema", "current_role"].contains(&word.value.to_lowercase().as_str()) =>
+        {
+            *expr = call(&word.value.to_lowercase(), vec![]);
+        }
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            *expr = call("timezone", vec![taken(time_zone), taken(timestamp)]);
+        }
+        Expr::Subquery(query) => {
+            if let Some(inner) = only_expression(query) {
+                *expr = Expr::Nested(Box::new(inner));
+            } else if let Some(condition) = make_scalar(query) {
+                let query = Expr::Subquery(query.clone());
+                let when = ast::CaseWhen { condition, result: query };
+                *expr = case(vec![when]);
+            }
+        }
+        Expr::Case { .. } => search_cases(expr),
+        Expr::Substring { expr: text, substring_from: Some(pattern), substring_for: None, .. }
+            if is_text(pattern) =>
+        {
+            *expr = call("regexp_substring", vec![taken(text), taken(pattern)]);
+        }
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            if let [ast::AccessExpr::Dot(Expr::Identifier(field))] = access_chain.as_slice()
+                && matches!(root.as_ref(), Expr::Nested(_) | Expr::Function(_))
+            {
+                let name = Expr::Value(Value::SingleQuotedString(fold(field)).with_empty_span());
+                *expr = call("get_field", vec![taken(root), name]);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    #[test]
+    fn postgresql_is_written_as_datafusion_reads_it() {
+        for (sql, expected) in [
+            ("SELECT pg_catalog.f(a COLLATE pg_catalog.default)", "SELECT f(a)"),
+            ("SELECT a OPERATOR(pg_catalog.~) 'x'", "SELECT a ~ 'x'"),
+            ("SELECT 'pg_class'::regclass", "SELECT regclass('pg_class')"),
+            ("SELECT a::pg_catalog.regclass::pg_catalog.text", "SELECT regclass_text(regclass(a))"),
+            ("SELECT NOT ($1), NOT 'f', NOT a", "SELECT NOT ($1::BOOLEAN), NOT 'f'::BOOLEAN, NOT a"),
+            ("SELECT a::pg_catalog.int4, b::name", "SELECT a::INT, b::name"),
+            ("SELECT a = ANY (ARRAY['r', 'v'])", "SELECT a IN ('r', 'v')"),
+            ("SELECT a = ANY ('{r,v}')", "SELECT a IN (CAST('r' AS TEXT), CAST('v' AS TEXT))"),
+            ("SELECT a <> ALL (b)", "SELECT NOT array_has(b, a)"),
+            ("SELECT a = ANY ('{1,2}'::oid[])", "SELECT a IN (CAST(1 AS BIGINT), CAST(2 AS BIGINT))"),
+            (
+                "SELECT (SELECT d.x FROM d WHERE d.i = o.i) FROM o",
+                "SELECT (SELECT single_value(d.x) FROM d WHERE d.i = o.i) FROM o",
+            ),
+            (
+                "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
+                "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
+            ),
+            ("SELECT c.tableoid FROM pg_class c", "SELECT regclass('pg_class') AS tableoid FROM pg_class c"),
+            ("SELECT (SELECT a + 1) FROM t", "SELECT (a + 1) FROM t"),
+            ("SELECT a = ANY (ARRAY (SELECT b FROM c))", "SELECT a IN (SELECT b FROM c)"),
+            ("SELECT (t.k).x FROM t", "SELECT get_field((t.k), 'x') FROM t"),
+            ("SELECT substring(a from 'b(.)')", "SELECT regexp_substring(a, 'b(.)')"),
+            ("SELECT g FROM generate_series(1, 2) g", "SELECT g FROM generate_series(1, 2) g (g)"),
+            ("SELECT * FROM unnest(f(1))", "SELECT * FROM UNNEST(f(1)) AS unnest (unnest)"),
+            ("SELECT xmin FROM t", "SELECT xid(1) AS xmin FROM t"),
+            ("SELECT t AT TIME ZONE 'UTC'", "SELECT timezone('UTC', t)"),
+            ("SELECT current_user, current_schema", "SELECT current_user(), current_schema()"),
+        ] {
+            let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
+            make_compatible(&mut statement);
+            assert_eq!(statement.to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Subqueries as DataFusion takes them: one value of each, and the arrays that they fill.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, Expr, Function, FunctionArguments, Query, Select, SelectItem, SetExpr, TableFactor,
+    Value,
+};
+
+use crate::engine::sql::compatible::build::{call, plain_arguments, taken};
+use crate::engine::sql::words::{fold, last_word};
+
+/// `(SELECT ARRAY (SELECT …))` is `ARRAY (SELECT …)`, which reaches the tables around it; so is
+/// `(SELECT array_to_string(ARRAY (SELECT …), ','))` without the outer SELECT.
+pub(super) fn unwrap_array_query(expr: &mut Expr) {
+    let Expr::Subquery(query) = &*expr else { return };
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let plain = select.from.is_empty() && select.selection.is_none() && query.with.is_none();
+    if let [SelectItem::UnnamedExpr(only) | SelectItem::ExprWithAlias { expr: only, .. }] =
+        select.projection.as_slice()
+        && plain
+        && is_array_query(only)
+    {
+        *expr = only.clone();
+    }
+}
+
+fn is_array_query(expr: &Expr) -> bool {
+    let Expr::Function(Function { name, args, .. }) = expr else { return false };
+    match (last_word(name).as_deref(), args) {
+        (Some("array"), FunctionArguments::Subquery(_)) => true,
+        (Some("array_to_string"), FunctionArguments::List(list)) => {
+            plain_arguments(list).first().is_some_and(is_array_query)
+        }
+        _ => false,
+    }
+}
+
+/// `ANY (ARRAY (SELECT …))` is `ANY (SELECT …)`.
+pub(super) fn take_array_query(array: &mut Expr) {
+    while let Expr::Nested(inner) = array {
+        *array = taken(inner);
+    }
+    if let Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. }) = array
+        && last_word(name).as_deref() == Some("array")
+    {
+        *array = Expr::Subquery(query.clone());
+    }
+}
+
+/// What `(SELECT x)` gives, without any relation.
+pub(super) fn only_expression(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let plain = query.with.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.from.is_empty()
+        && select.selection.is_none()
+        && select.having.is_none()
+        && select.group_by_is_empty();
+    match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }]
+            if plain && !is_aggregate(expr) && !calls(expr, "unnest") =>
+        {
+            Some(expr.clone())
+        }
+        _ => None,
+    }
+}
+
+/// True when a function is called in an expression.
+fn calls(expr: &Expr, function: &str) -> bool {
+    let mut found = false;
+    let _ = ast::visit_expressions(expr, |expr| {
+        if let Expr::Function(call) = expr {
+            found |= last_word(&call.name).as_deref() == Some(function);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
+}
+
+/// DataFusion takes a subquery that refers to the outer query as one value only when it cannot have two rows: an
+/// aggregate says so, which fails for two rows, or takes the first where LIMIT 1 does. Conditions on the outer query
+/// alone are given back, to be asked before the subquery.
+pub(super) fn make_scalar(query: &mut Query) -> Option<Expr> {
+    let first = match (&query.limit_clause, &query.order_by, &query.fetch) {
+        (None, None, None) => false,
+        (Some(limit), _, None) if is_one(limit) => true,
+        _ => return None,
+    };
+    let order = match query.order_by.as_ref().map(|order| &order.kind) {
+        Some(ast::OrderByKind::Expressions(exprs)) => exprs.clone(),
+        Some(ast::OrderByKind::All(_)) => return None,
+        None => vec![],
+    };
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    if !select.group_by_is_empty()
+        || select.distinct.is_some()
+        || select.having.is_some()
+        || !looks_outside(select)
+    {
+        return None;
+    }
+    let aggregate = match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] => is_aggregate(expr),
+        _ => return None,
+    };
+    if aggregate {
+        return None;
+    }
+    let outer = split_conditions(select);
+    let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
+        select.projection.as_mut_slice()
+    else {
+        return None;
+    };
+    *expr = call(if first { "first_value" } else { "single_value" }, vec![taken(expr)]);
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
+        && !order.is_empty()
+    {
+        list.clauses.push(ast::FunctionArgumentClause::OrderBy(order));
+    }
+    query.order_by = None;
+    query.limit_clause = None;
+    outer
+}
+
+/// Takes the conditions on the outer query alone out of WHERE, and writes the inner side of an equality where other
+/// conditions have its outer side: what is left refers to the outer query by equalities only.
+fn split_conditions(select: &mut Select) -> Option<Expr> {
+    let labels = labels(select);
+    let mut conditions = vec![];
+    conjuncts(select.selection.take()?, &mut conditions);
+    let outer_only = |expr: &Expr| {
+        let tables = tables_of(expr);
+        !tables.is_empty() && !tables.iter().any(|table| labels.contains(table)) && is_plain(expr)
+    };
+    let (outer, mut inner): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(outer_only);
+    let is_outer = |expr: &Expr| matches!(expr, Expr::CompoundIdentifier(_)) && outer_only(expr);
+    let equal: Vec<(Expr, Expr)> = inner
+        .iter()
+        .filter_map(|condition| match condition {
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if is_outer(right) && !is_outer(left) => {
+                Some((right.as_ref().clone(), left.as_ref().clone()))
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if is_outer(left) && !is_outer(right) => {
+                Some((left.as_ref().clone(), right.as_ref().clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    for condition in &mut inner {
+        if !matches!(condition, Expr::BinaryOp { op: BinaryOperator::Eq, .. }) {
+            let _ = ast::visit_expressions_mut(condition, |expr| {
+                if let Some((_, inside)) = equal.iter().find(|(outside, _)| same_column(outside, expr)) {
+                    *expr = inside.clone();
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+    }
+    select.selection = joined(inner);
+    joined(outer)
+}
+
+/// True for the same column, wherever it stands.
+fn same_column(a: &Expr, b: &Expr) -> bool {
+    match (a, b) {
+        (Expr::CompoundIdentifier(a), Expr::CompoundIdentifier(b)) => {
+            a.iter().map(fold).eq(b.iter().map(fold))
+        }
+        _ => false,
+    }
+}
+
+fn conjuncts(expr: Expr, found: &mut Vec<Expr>) {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            conjuncts(*left, found);
+            conjuncts(*right, found);
+        }
+        Expr::Nested(inner) => conjuncts(*inner, found),
+        other => found.push(other),
+    }
+}
+
+fn joined(conditions: Vec<Expr>) -> Option<Expr> {
+    conditions.into_iter().reduce(|left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
+    })
+}
+
+/// The tables that the columns of an expression are written after.
+fn tables_of(expr: &Expr) -> Vec<String> {
+    let mut tables = vec![];
+    let _ = ast::visit_expressions(expr, |expr| {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && parts.len() > 1
+        {
+            tables.push(fold(&parts[parts.len() - 2]));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    tables
+}
+
+/// True for an expression without a subquery and without a column whose table is not told.
+fn is_plain(expr: &Expr) -> bool {
+    let mut plain = true;
+    let _ = ast::visit_expressions(expr, |expr| {
+        plain &= !matches!(
+            expr,
+            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Identifier(_)
+        );
+        ControlFlow::<()>::Continue(())
+    });
+    plain
+}
+
+fn is_one(limit: &ast::LimitClause) -> bool {
+    match limit {
+        ast::LimitClause::LimitOffset { limit: Some(Expr::Value(limit)), offset: None, limit_by } => {
+            limit_by.is_empty() && matches!(&limit.value, Value::Number(digits, _) if digits == "1")
+        }
+        _ => false,
+    }
+}
+
+/// True when a column is written after a table that FROM does not have.
+fn looks_outside(select: &Select) -> bool {
+    let labels = labels(select);
+    let mut outside = false;
+    let _ = ast::visit_expressions(select, |expr| {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && parts.len() > 1
+        {
+            outside |= !labels.contains(&fold(&parts[parts.len() - 2]));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    outside
+}
+
+/// What the columns of the tables of FROM may be written after.
+fn labels(select: &Select) -> Vec<String> {
+    let factors = select.from.iter().flat_map(|table| {
+        std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation))
+    });
+    factors
+        .filter_map(|factor| match factor {
+            TableFactor::Table { alias: Some(alias), .. }
+            | TableFactor::Derived { alias: Some(alias), .. }
+            | TableFactor::Function { alias: Some(alias), .. }
+            | TableFactor::UNNEST { alias: Some(alias), .. } => Some(fold(&alias.name)),
+            TableFactor::Table { name, .. } => last_word(name),
+            _ => None,
+        })
+        .collect()
+}
+
+trait GroupByIsEmpty {
+    fn group_by_is_empty(&self) -> bool;
+}
+
+impl GroupByIsEmpty for Select {
+    fn group_by_is_empty(&self) -> bool {
+        matches!(&self.group_by, ast::GroupByExpr::Expressions(exprs, modifiers) if exprs.is_empty() && modifiers.is_empty())
+    }
+}
+
+/// True for an expression with an aggregate that is known by name.
+fn is_aggregate(expr: &Expr) -> bool {
+    const NAMES: &[&str] = &[
+        "count",
+        "sum",
+        "min",
+        "max",
+        "avg",
+        "array_agg",
+        "string_agg",
+        "bool_and",
+        "bool_or",
+        "first_value",
+        "last_value",
+        "median",
+        "stddev",
+        "var_pop",
+        "single_value",
+        "json_agg",
+    ];
+    let mut found = false;
+    let _ = ast::visit_expressions(expr, |expr| {
+        if let Expr::Function(function) = expr {
+            found |= last_word(&function.name).is_some_and(|name| NAMES.contains(&name.as_str()));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
+}
