@@ -28,7 +28,9 @@ pub fn expand_tables(tokens: &mut Vec<TokenWithSpan>) {
         let opens = ["(", "union", "all", "except", "intersect", "as"];
         before.is_none_or(|before| opens.contains(&before.as_str()))
     };
-    let is_named = |n: usize| solid.get(n + 1).is_some_and(|at| matches!(tokens[*at].token, Token::Word(_)));
+    // Not so in `SELECT a AS table FROM …`.
+    let is_name = |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::NoKeyword);
+    let is_named = |n: usize| solid.get(n + 1).is_some_and(|at| is_name(&tokens[*at].token));
     // A function's argument may be called table, too: `f(table => t)`.
     let is_argument = |n: usize| solid.get(n + 1).is_some_and(|at| tokens[*at].token == Token::RArrow);
     let places: Vec<usize> = (0..solid.len())
