@@ -1,6 +1,6 @@
 //! Tokens that are written anew before they are parsed.
 
-use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
 
 /// Functions with a grammar of their own, which the parser does not know behind a schema.
@@ -29,7 +29,7 @@ pub fn expand_tables(tokens: &mut Vec<TokenWithSpan>) {
         before.is_none_or(|before| opens.contains(&before.as_str()))
     };
     // Not so in `SELECT a AS table FROM …`.
-    let is_name = |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::NoKeyword);
+    let is_name = |token: &Token| matches!(token, Token::Word(word) if !RESERVED_FOR_COLUMN_ALIAS.contains(&word.keyword));
     let is_named = |n: usize| solid.get(n + 1).is_some_and(|at| is_name(&tokens[*at].token));
     // A function's argument may be called table, too: `f(table => t)`.
     let is_argument = |n: usize| solid.get(n + 1).is_some_and(|at| tokens[*at].token == Token::RArrow);
