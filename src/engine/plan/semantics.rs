@@ -231,7 +231,7 @@ fn micros(zone: Option<&str>) -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into))
 }
 
-/// `now()`, which DataFusion has in nanoseconds; those of a cast are not cast again.
+/// `now()`, which DataFusion has in nanoseconds; a plan that is analyzed twice has its cast twice, which changes nothing.
 fn is_now(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "now")
 }
