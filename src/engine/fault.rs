@@ -178,7 +178,10 @@ fn from_arrow(error: &ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => from_external(inner.as_ref()),
         ArrowError::DivideByZero => Error::data("division by zero"),
-        ArrowError::ArithmeticOverflow(m) => Error::data(format!("value out of range: {m}")),
+        ArrowError::ArithmeticOverflow(m) => {
+            let what = m.strip_prefix("Overflow happened on: ").unwrap_or(m);
+            Error::data(format!("value out of range: {what}"))
+        }
         ArrowError::CastError(m)
         | ArrowError::ParseError(m)
         | ArrowError::ComputeError(m)

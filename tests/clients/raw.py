@@ -1,4 +1,4 @@
-"""Bytes of the protocol that no driver sends, and what comes back; for hostile.py, limits.py and tls.sh."""
+"""Bytes of the protocol that no driver sends, and what comes back; for hostile.py, limits_.py and tls.sh."""
 import base64
 import hashlib
 import hmac

@@ -19,6 +19,7 @@ use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::keys::take_keys;
 use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::ddl::sequence::take_serials;
+use crate::engine::ddl::stored::{analyzed, stored};
 use crate::engine::external;
 use crate::engine::sql::{fold, shown};
 use crate::engine::storage::{
@@ -89,7 +90,8 @@ pub async fn create_view(state: &SessionState, view: ast::CreateView) -> Result<
     let plan = state.statement_to_plan(query).await?;
     check_column_names(plan.schema().fields().iter().map(|f| f.name().as_str()))?;
     let name = object_name(&view.name)?;
-    let columns = plan.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    let columns =
+        analyzed(state, &plan).schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     let replace = view.or_replace;
     let acl = Acl::of_owner(Actor::of(state).role());
     Ok(Command::CreateView { name, view: View { sql, columns, comment: None, acl }, replace }.into())
@@ -124,6 +126,7 @@ pub async fn create_table(state: &SessionState, mut table: ast::CreateTable) -> 
         return Err(Error::internal("CREATE TABLE has an unexpected plan"));
     };
     let CreateMemoryTable { name, input, if_not_exists, or_replace, column_defaults, .. } = create;
+    let input = if with_query { Arc::new(stored(state, &input)?) } else { input };
     let schema: &Schema = input.schema().as_arrow();
     check_column_names(schema.fields().iter().map(|f| f.name().as_str()))?;
     if temporary {

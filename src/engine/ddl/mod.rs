@@ -12,6 +12,7 @@ mod names;
 mod rights;
 mod role;
 mod sequence;
+mod stored;
 mod table;
 
 pub use command::{Command, Lowered, run};
@@ -20,3 +21,4 @@ pub use drop::{drop_all, is_dropped};
 pub use keys::create_index;
 pub use lower::{lower, lower_command};
 pub use names::{object_name, table_name};
+pub use stored::{analyzed, with_meant_types};

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
+use datafusion::functions::math::signum;
+use datafusion::functions_aggregate::variance::var_samp_udaf;
 
 use crate::engine::functions::{aggregate, scalar};
 
-/// Makes every function of ours known to a session.
+/// Makes every function of ours known to a session, and PostgreSQL's names of DataFusion's.
 pub fn register_all(state: &mut SessionState) -> Result<()> {
     for function in aggregate::all() {
         state.register_udaf(Arc::new(function))?;
@@ -16,5 +18,9 @@ pub fn register_all(state: &mut SessionState) -> Result<()> {
     for function in scalar::all() {
         state.register_udf(Arc::new(function))?;
     }
+    let sign = signum().as_ref().clone().with_aliases(["sign"]);
+    state.register_udf(Arc::new(sign))?;
+    let variance = var_samp_udaf().as_ref().clone().with_aliases(["variance"]);
+    state.register_udaf(Arc::new(variance))?;
     Ok(())
 }

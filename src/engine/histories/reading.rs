@@ -5,12 +5,13 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::datasource::MemTable;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
-use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryReservation};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 
 use super::{History, KeptRows, Outcome, Sources};
@@ -25,7 +26,7 @@ const VALUE_BYTES: u64 = 4;
 pub fn memory_share(runtime: &RuntimeEnv) -> usize {
     match runtime.memory_pool.memory_limit() {
         MemoryLimit::Finite(limit) => limit / MEMORY_SHARE,
-        _ => usize::MAX,
+        _ => usize::MAX / MEMORY_SHARE,
     }
 }
 
@@ -50,6 +51,9 @@ pub struct Reading {
 
 impl Reading {
     /// Reads all of it; `Refused` when it is larger than `limit`, `Later` when a table has changed meanwhile.
+    ///
+    /// What is kept and what sorts it take `limit` bytes together, set aside before: statements that run
+    /// meanwhile lose no more memory than this.
     pub async fn read(self, limit: usize) -> Result<Outcome> {
         let columns = self.types.fields().len() as u64;
         let least = self.sources.rows().map_or(0, |rows| rows.saturating_mul(columns * VALUE_BYTES));
@@ -57,41 +61,56 @@ impl Reading {
             return Ok(Outcome::Refused);
         }
         let memory = MemoryConsumer::new("histories").register(&self.runtime.memory_pool);
-        let Some(rows) = self.collect(&self.rows, &memory, limit).await? else { return Ok(Outcome::Refused) };
-        let rows = Arc::new(KeptRows::new(self.rows.schema(), rows, self.keys)?);
-        memory.try_grow(rows.index_size())?;
-        let periods = match &self.periods {
-            Some(plan) => {
-                let Some(batches) = self.collect(plan, &memory, limit).await? else {
-                    return Ok(Outcome::Refused);
-                };
-                Some(Arc::new(MemTable::try_new(plan.schema(), vec![batches])?))
+        memory.try_grow(limit)?;
+        let context = Arc::new(within(limit, &self.runtime)?);
+        let kept = MemoryConsumer::new("histories").register(context.memory_pool());
+        let (rows, periods) = match self.rows_and_periods(&context, &kept).await {
+            Err(e) if matches!(e.find_root(), DataFusionError::ResourcesExhausted(_)) => {
+                return Ok(Outcome::Refused);
             }
-            None => None,
+            read => read?,
         };
         let Self { plan, types, sources, .. } = self;
         if !sources.are_newest() {
             return Ok(Outcome::Later);
         }
+        memory.try_resize(kept.size())?;
         Ok(Outcome::Kept(Arc::new(History { plan, types, rows, periods, sources, memory })))
     }
 
-    async fn collect(
-        &self,
-        plan: &Arc<dyn ExecutionPlan>,
-        memory: &MemoryReservation,
-        limit: usize,
-    ) -> Result<Option<Vec<RecordBatch>>> {
-        let context = TaskContext::default().with_runtime(Arc::clone(&self.runtime));
-        let mut rows = execute_stream(Arc::clone(plan), Arc::new(context))?;
-        let mut batches = vec![];
-        while let Some(batch) = rows.next().await.transpose()? {
-            memory.try_grow(batch.get_array_memory_size())?;
-            if memory.size() > limit {
-                return Ok(None);
-            }
-            batches.push(batch);
-        }
-        Ok(Some(batches))
+    async fn rows_and_periods(&self, context: &Arc<TaskContext>, kept: &MemoryReservation) -> Result<Parts> {
+        let rows = collect(&self.rows, context, kept).await?;
+        let rows = KeptRows::new(self.rows.schema(), rows, self.keys)?;
+        kept.try_grow(rows.index_size())?;
+        let Some(plan) = &self.periods else { return Ok((Arc::new(rows), None)) };
+        let periods = MemTable::try_new(plan.schema(), vec![collect(plan, context, kept).await?])?;
+        Ok((Arc::new(rows), Some(Arc::new(periods))))
     }
+}
+
+/// The rows and the periods.
+type Parts = (Arc<KeptRows>, Option<Arc<MemTable>>);
+
+/// A context whose memory is `limit` bytes.
+fn within(limit: usize, runtime: &RuntimeEnv) -> Result<TaskContext> {
+    let pool = Arc::new(FairSpillPool::new(limit));
+    let runtime = RuntimeEnvBuilder::from_runtime_env(runtime).with_memory_pool(pool).build_arc()?;
+    let defaults = SessionConfig::new();
+    let for_merging = defaults.options().execution.sort_spill_reservation_bytes.min(limit / 16);
+    let config = defaults.with_sort_spill_reservation_bytes(for_merging);
+    Ok(TaskContext::default().with_session_config(config).with_runtime(runtime))
+}
+
+async fn collect(
+    plan: &Arc<dyn ExecutionPlan>,
+    context: &Arc<TaskContext>,
+    kept: &MemoryReservation,
+) -> Result<Vec<RecordBatch>> {
+    let mut rows = execute_stream(Arc::clone(plan), Arc::clone(context))?;
+    let mut batches = vec![];
+    while let Some(batch) = rows.next().await.transpose()? {
+        kept.try_grow(batch.get_array_memory_size())?;
+        batches.push(batch);
+    }
+    Ok(batches)
 }

@@ -29,7 +29,7 @@ pub fn rewrite_comparison(expr: &mut Expr, schema: &DFSchema, zone: &str) -> Res
     }
 }
 
-fn is_comparison(op: Operator) -> bool {
+pub fn is_comparison(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }

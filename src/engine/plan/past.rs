@@ -126,16 +126,17 @@ impl Unkept {
         if !engine.histories.note(&self.key) {
             return;
         }
-        let (histories, key) = (Arc::downgrade(&engine.histories), self.key.clone());
         let limit = histories::memory_share(engine.states.template().runtime_env());
-        let (unkept, runtimes) = (Arc::clone(self), engine.runtimes.handle().clone());
-        runtimes.spawn(async move {
-            let read = tokio::spawn(async move {
-                match unkept.reading().await? {
-                    Some(reading) => reading.read(limit).await,
-                    None => Ok(Outcome::Refused),
-                }
-            });
+        let runtime = engine.runtimes.handle();
+        // It is planned here: what reads for a while does not keep the database open.
+        let reading = match tokio::task::block_in_place(|| runtime.block_on(self.reading())) {
+            Ok(Some(reading)) => reading,
+            Ok(None) => return engine.histories.keep(&self.key, Outcome::Refused, limit),
+            Err(_) => return engine.histories.keep(&self.key, Outcome::Later, limit),
+        };
+        let (histories, key) = (Arc::downgrade(&engine.histories), self.key.clone());
+        runtime.spawn(async move {
+            let read = tokio::spawn(reading.read(limit));
             // What cannot be read is told by the statement that has to read it.
             let outcome = read.await.ok().and_then(Result::ok).unwrap_or(Outcome::Later);
             if let Some(histories) = histories.upgrade() {
@@ -144,9 +145,8 @@ impl Unkept {
         });
     }
 
-    /// How it is read; `None` when it is made of more than stored rows. What reads for a while does not keep the
-    /// database open.
-    async fn reading(self: Arc<Self>) -> Result<Option<Reading>> {
+    /// How it is read; `None` when it is made of more than stored rows.
+    async fn reading(&self) -> Result<Option<Reading>> {
         let Some(sources) = Sources::of(&self.rows, &self.contents).await? else { return Ok(None) };
         let state = self.scope.state();
         let periods = match &self.periods {

@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::functions::{self, Scaling};
 use crate::engine::plan::compared::rewrite_comparison;
+use crate::engine::plan::numbers;
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
 use crate::postgres::{PG_TYPE, array_elements, parse_date, plain_time};
@@ -28,10 +29,13 @@ use crate::postgres::{PG_TYPE, array_elements, parse_date, plain_time};
 #[derive(Debug)]
 pub struct Semantics;
 
-/// `interval * number`, `number * interval` and `interval / number`.
+/// `interval * number`, `number * interval` and `interval / number`; operators of numbers.
 impl ExprPlanner for Semantics {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let expr = typed_literals(expr, schema);
+        if let Some(planned) = numbers::operator(&expr, schema) {
+            return Ok(PlannerResult::Planned(planned));
+        }
         let RawBinaryExpr { op, left, right } = &expr;
         let planned = match op {
             BinaryOperator::Multiply if is_interval(left, schema) && is_number(right, schema) => {
@@ -175,6 +179,7 @@ impl FunctionRewrite for Semantics {
             return Ok(Transformed::yes(cast(expr, micros(Some("UTC")))));
         }
         let changed = rewrite_comparison(&mut expr, schema, zone)?
+            || numbers::rewrite_number(&mut expr, schema)
             || match &mut expr {
                 Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field }) => {
                     match field.data_type() {

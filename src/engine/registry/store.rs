@@ -1,5 +1,6 @@
 //! The models of a database: published by one atomic replacement of a small file per name.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +49,25 @@ pub struct ModelRegistry {
     writable: bool,
     changes: Mutex<()>,
     generation: AtomicU64,
+    entries: Mutex<Entries>,
     artifacts: Mutex<Artifacts>,
+}
+
+/// Entries that were read since the last change; without the right to write, others change them, and none is kept.
+#[derive(Debug, Default)]
+struct Entries {
+    generation: u64,
+    of_names: HashMap<String, Entry>,
+}
+
+impl Entries {
+    /// Those of this generation.
+    fn at(&mut self, generation: u64) -> &mut HashMap<String, Entry> {
+        if self.generation != generation {
+            (self.generation, self.of_names) = (generation, HashMap::new());
+        }
+        &mut self.of_names
+    }
 }
 
 /// A change that is being made, one at a time.
@@ -80,6 +99,7 @@ impl ModelRegistry {
             writable,
             changes: Mutex::new(()),
             generation: AtomicU64::new(0),
+            entries: Mutex::default(),
             artifacts: Mutex::new(Artifacts::default()),
         };
         if writable {
@@ -91,7 +111,7 @@ impl ModelRegistry {
 
     /// The active version of a model, or `None` when there is none of that name.
     pub fn find(&self, name: &str) -> Result<Option<u64>> {
-        Ok(self.read(name)?.map(|entry| entry.active))
+        Ok(self.found(name)?.map(|entry| entry.active))
     }
 
     /// A version of a model, the active one without `version`.
@@ -245,7 +265,7 @@ impl ModelRegistry {
 
     /// Who may do what with a model; `None` when there is none of that name.
     pub fn acl(&self, name: &str) -> Result<Option<Acl>> {
-        Ok(self.read(name)?.map(|entry| entry.acl))
+        Ok(self.found(name)?.map(|entry| entry.acl))
     }
 
     /// A number that is another one after every change; without the right to write, after every second.
@@ -284,8 +304,25 @@ impl ModelRegistry {
         Entry::from_bytes(&bytes, &path.display().to_string()).map(Some)
     }
 
+    /// What was read since the last change, or is now.
+    fn found(&self, name: &str) -> Result<Option<Entry>> {
+        if !self.writable {
+            return self.read(name);
+        }
+        let generation = self.generation();
+        if let Some(entry) = self.entries.lock().at(generation).get(name) {
+            return Ok(Some(entry.clone()));
+        }
+        let entry = self.read(name)?;
+        // What was read while it changed is of no generation.
+        if let Some(entry) = entry.as_ref().filter(|_| self.generation() == generation) {
+            self.entries.lock().at(generation).insert(name.to_owned(), entry.clone());
+        }
+        Ok(entry)
+    }
+
     fn entry(&self, name: &str) -> Result<Entry> {
-        match self.read(name)? {
+        match self.found(name)? {
             Some(entry) => Ok(entry),
             None => {
                 let names = self.names()?;

@@ -14,16 +14,19 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{
     Analyze, ColumnarValue, DdlStatement, Explain, LogicalPlan, ScalarFunctionArgs, WriteOp,
 };
 use datafusion::optimizer::analyzer::function_rewrite::ApplyFunctionRewrites;
+use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
@@ -42,9 +45,9 @@ use crate::engine::fault;
 use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
-    CommandNode, ForetellPlanner, Mode, Relations, Scope, Semantics, TextCasts, TrainNode, authorized,
-    cancellable, dml_guard, has_subqueries, marks, with_applied_subqueries, with_distinct_outer_keys,
-    with_not_exists,
+    CheckedNumbers, CommandNode, FloatsInUnions, ForetellPlanner, Mode, Relations, Scope, Semantics,
+    TextCasts, TrainNode, authorized, cancellable, columns, dml_guard, has_subqueries,
+    with_applied_subqueries, with_distinct_outer_keys, with_not_exists,
 };
 use crate::engine::query::{self, ClientCopy, Message, Query, QueryContext, Started, Tag};
 use crate::engine::schemas::{CATALOG, SessionParts, ViewPlanner};
@@ -57,7 +60,6 @@ use crate::engine::temporary::TemporaryTables;
 use crate::engine::words::{self, Words};
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
 use crate::ml::Control;
-use crate::postgres::PG_TYPE;
 
 use cursors::Cursors;
 use explained::Explained;
@@ -343,25 +345,43 @@ fn new_config(engine: &Arc<Engine>, around: &Surroundings) -> SessionConfig {
         .with_option_extension(around.clone())
         .with_extension(Arc::clone(engine));
     let options = config.options_mut();
-    options.sql_parser.collect_spans = true;
+    read_as_postgresql(options);
     options.execution.parquet.pushdown_filters = true;
-    // Without a zone, TIMESTAMPTZ would be a timestamp that has forgotten its zone.
-    options.execution.time_zone = Some("UTC".to_owned());
-    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     // It compares what tells types to clients, too.
     options.execution.skip_physical_aggregate_schema_check = true;
     config
 }
 
+/// How SQL is read.
+fn read_as_postgresql(options: &mut ConfigOptions) {
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    // 0.1 + 0.2 is 0.3.
+    options.sql_parser.parse_float_as_decimal = true;
+    // Without a zone, TIMESTAMPTZ would be a timestamp that has forgotten its zone; functions of times take theirs from
+    // it when they are registered.
+    options.execution.time_zone = Some("UTC".to_owned());
+}
+
+/// DataFusion's rules, of which one adds casts, between those that it must find done and those that change its casts.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(FloatsInUnions)];
+    rules.extend(Analyzer::new().rules);
+    let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 2] =
+        [Arc::new(CheckedNumbers), Arc::new(TextCasts)];
+    rules.push(Arc::new(ApplyFunctionRewrites::new(rewrites.to_vec())));
+    rules
+}
+
 /// The functions and planners of every session; what is of one session they find in its settings.
 pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
     let mut config = SessionConfig::new();
-    // Functions of times take their zone from it when they are registered.
-    config.options_mut().execution.time_zone = Some("UTC".to_owned());
+    read_as_postgresql(config.options_mut());
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::clone(environment))
         .with_default_features()
+        .with_analyzer_rules(analyzer_rules())
         .with_type_planner(Arc::new(Semantics))
         .with_query_planner(Arc::new(ForetellPlanner))
         .build();
@@ -373,8 +393,6 @@ pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
     state.register_expr_planner(Arc::new(Semantics)).expect("a session takes planners of expressions");
     state.register_relation_planner(Arc::new(Relations)).expect("a session takes planners of relations");
     state.register_function_rewrite(Arc::new(Semantics)).expect("a session takes rewrites of expressions");
-    // After the rule that adds casts.
-    state.add_analyzer_rule(Arc::new(ApplyFunctionRewrites::new(vec![Arc::new(TextCasts)])));
     state
 }
 
@@ -501,7 +519,7 @@ impl Inner {
         query.control.set_deadline(deadline);
         let source = Arc::clone(&statement.source);
         let scope = self.scope(&query, statement.trains.clone(), &source);
-        let state = scope.state();
+        let mut state = scope.state();
         let located = |e: &_| fault::located(e, &source);
         let planning = self.plan(&state, statement);
         let planned = within(deadline, planning).await.map_err(|e| e.located(&source))?;
@@ -511,6 +529,9 @@ impl Inner {
         let schema = || plan_schema(&plan, plan.schema().inner());
         if let Some(constant) = constant.and_then(|plan| Constant::of(plan, schema)) {
             return Ok(Started { query: constant.query(query), rows: None, constant: Some(constant) });
+        }
+        if is_flat(&plan)? {
+            state.config_mut().options_mut().optimizer.max_passes = 1;
         }
         let plan = run_subqueries(&state, plan, &query.control).await.map_err(|e| located(&e))?;
         let rows = start(&state, &plan, &query.control).await.map_err(|e| located(&e))?;
@@ -583,6 +604,10 @@ impl Inner {
         let plan = with_distinct_outer_keys(with_not_exists(plan)?)?;
         match plan {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
+            LogicalPlan::Dml(dml) if matches!(dml.op, WriteOp::Insert(_)) => {
+                let plan = LogicalPlan::Dml(ddl::with_meant_types(state, dml)?);
+                Ok(Planned { tag: tag_of(&plan), plan, copy: None, changes: true })
+            }
             plan => {
                 let tag = tag_of(&plan);
                 let changes = !tag.has_rows() || TrainNode::publishes(&plan);
@@ -754,40 +779,17 @@ fn tag_of(plan: &LogicalPlan) -> Tag {
     }
 }
 
-/// The columns as users see them: with the names that the logical plan has, twins alike.
+/// The columns as users see them.
 fn plan_schema(plan: &LogicalPlan, rows: &SchemaRef) -> SchemaRef {
-    if let Some(explained) = Explained::of(plan) {
-        return explained.schema();
+    match Explained::of(plan) {
+        Some(explained) => explained.schema(),
+        None => columns(plan, rows),
     }
-    let names = plan.schema().as_arrow();
-    if names.fields().len() != rows.fields().len() {
-        return Arc::clone(rows);
-    }
-    let shown = names.fields().iter().zip(rows.fields()).zip(marks(plan)).map(|((field, given), mark)| {
-        let mut metadata = field.metadata().clone();
-        // What a mark says of a number does not hold for another type that it has become in a choice.
-        match mark.filter(|_| is_alike(field.data_type(), given.data_type())) {
-            Some(mark) => metadata.insert(PG_TYPE.to_owned(), mark),
-            None => metadata.remove(PG_TYPE),
-        };
-        let shown = field.as_ref().clone().with_name(sql::shown(field.name())).with_metadata(metadata);
-        shown.with_data_type(given.data_type().clone())
-    });
-    Arc::new(Schema::new_with_metadata(shown.collect::<Vec<_>>(), names.metadata().clone()))
-}
-
-fn is_alike(planned: &DataType, given: &DataType) -> bool {
-    planned == given || (planned.is_string() || planned.is_null()) && given.is_string() || given.is_nested()
 }
 
 /// The columns of a plan's rows, whose types the analyzer may change: those of its branches are made one.
 fn analyzed_columns(state: &SessionState, plan: &LogicalPlan) -> SchemaRef {
-    let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
-    match &analyzed {
-        Ok(analyzed) => plan_schema(plan, analyzed.schema().inner()),
-        // Subqueries that only run as functions are not analyzed.
-        Err(_) => plan_schema(plan, plan.schema().inner()),
-    }
+    plan_schema(plan, ddl::analyzed(state, plan).schema().inner())
 }
 
 /// Starts a plan that stops once `control` says so.
@@ -805,6 +807,15 @@ async fn start(
         physical => physical?,
     };
     execute_stream(cancellable(physical, control)?, Arc::new(task_context(state)))
+}
+
+/// True for a plan that one pass of the optimizer leaves nothing to do in for another: one input, and no subqueries.
+fn is_flat(plan: &LogicalPlan) -> DfResult<bool> {
+    let branches = plan.exists(|node| {
+        Ok(node.inputs().len() > 1
+            || matches!(node, LogicalPlan::Window(_) | LogicalPlan::Unnest(_) | LogicalPlan::Distinct(_)))
+    })?;
+    Ok(!branches && !has_subqueries(plan)?)
 }
 
 /// The context that a plan runs in. Plans have their functions in them, so that it needs none: DataFusion's own

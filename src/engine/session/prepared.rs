@@ -43,18 +43,24 @@ impl Prepared {
 
     /// The statement with these values.
     pub(super) fn bind(&self, values: &[ast::Expr]) -> Result<Statement> {
-        match &self.statement {
-            Some(statement) => with_values(statement, values),
-            None => Err(Error::input(Subject::Syntax, "the statement is empty")),
+        let Some(statement) = &self.statement else {
+            return Err(Error::input(Subject::Syntax, "the statement is empty"));
+        };
+        if values.len() < self.types.len() {
+            return Err(self.miscounted(values.len()));
         }
+        Ok(with_values(statement, values))
+    }
+
+    fn miscounted(&self, values: usize) -> Error {
+        let message = format!("statement has {} parameters, {values} values were given", self.types.len());
+        Error::new(ErrorKind::Input, Subject::Parameter, message)
     }
 
     /// Values in PostgreSQL's text form as expressions of the parameters' types.
     pub(super) fn values(&self, texts: &[Option<&str>]) -> Result<Vec<ast::Expr>> {
         if texts.len() != self.types.len() {
-            let message =
-                format!("statement has {} parameters, {} values were given", self.types.len(), texts.len());
-            return Err(Error::new(ErrorKind::Input, Subject::Parameter, message));
+            return Err(self.miscounted(texts.len()));
         }
         let numbered = texts.iter().zip(&self.types).enumerate();
         let value = |(n, (text, data_type)): (usize, (&Option<&str>, &ast::DataType))| {

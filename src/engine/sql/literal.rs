@@ -6,6 +6,9 @@ use crate::engine::sql::parameters::cast;
 use crate::error::{Error, Result, Subject};
 use crate::postgres::{ArrayItem as Item, array_items, bytea_of, parse_interval};
 
+/// Most digits of a number with an exponent that is kept digit by digit.
+const DIGITS_MAX: usize = 38;
+
 /// The value of this type that a text means; `None` is NULL.
 pub fn literal(text: Option<&str>, data_type: &DataType) -> Result<Expr> {
     let Some(text) = text else { return Ok(cast(value(Value::Null), data_type.clone())) };
@@ -58,18 +61,44 @@ fn boolean(text: &str) -> Option<bool> {
 pub fn numeric(text: &str) -> Option<Expr> {
     let text = text.trim();
     let digits = text.trim_start_matches(['-', '+']);
-    if digits.contains(['e', 'E']) {
-        digits.parse::<f64>().ok()?;
-        return Some(cast(value(Value::SingleQuotedString(text.to_owned())), DataType::DoublePrecision));
-    }
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     if !plain(whole) || !plain(fraction) || whole.len() + fraction.len() == 0 {
         return None;
     }
+    let exponent: i32 = exponent.parse().ok()?;
+    let Some((whole, fraction)) = shifted(whole, fraction, exponent) else {
+        return Some(cast(value(Value::SingleQuotedString(text.to_owned())), DataType::DoublePrecision));
+    };
     let info =
         ExactNumberInfo::PrecisionAndScale((whole.len() + fraction.len()) as u64, fraction.len() as i64);
-    Some(cast(value(Value::SingleQuotedString(text.to_owned())), DataType::Numeric(info)))
+    let sign = if text.starts_with('-') { "-" } else { "" };
+    let point = if fraction.is_empty() { "" } else { "." };
+    let plain = format!("{sign}{whole}{point}{fraction}");
+    Some(cast(value(Value::SingleQuotedString(plain)), DataType::Numeric(info)))
+}
+
+/// The digits before and behind the point once it has moved; `None` when an exponent makes too many of them.
+fn shifted(whole: &str, fraction: &str, exponent: i32) -> Option<(String, String)> {
+    if exponent == 0 {
+        return Some((whole.to_owned(), fraction.to_owned()));
+    }
+    let places = usize::try_from(exponent.unsigned_abs()).ok().filter(|places| *places <= DIGITS_MAX)?;
+    let zeros = "0".repeat(places);
+    let (digits, point) = match exponent > 0 {
+        true => (format!("{whole}{fraction}{zeros}"), whole.len() + places),
+        false => (format!("{zeros}{whole}{fraction}"), whole.len()),
+    };
+    let (before, behind) = digits.split_at(point);
+    let before = before.trim_start_matches('0');
+    // Digits that are written stay, those that were only room for the point to move go.
+    let behind = match exponent > 0 {
+        true => &behind[..fraction.len().saturating_sub(places)],
+        false => behind,
+    };
+    let before = if before.is_empty() { "0" } else { before };
+    (before.len() + behind.len() <= DIGITS_MAX).then(|| (before.to_owned(), behind.to_owned()))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -128,6 +157,10 @@ mod tests {
             ("o'k", "TEXT", "'o''k'"),
             ("t", "BOOLEAN", "true"),
             ("-12.50", "NUMERIC", "CAST('-12.50' AS NUMERIC(4,2))"),
+            ("1e3", "NUMERIC", "CAST('1000' AS NUMERIC(4,0))"),
+            ("-1.25E1", "NUMERIC", "CAST('-12.5' AS NUMERIC(3,1))"),
+            ("1.5e-3", "NUMERIC", "CAST('0.0015' AS NUMERIC(5,4))"),
+            ("1e300", "NUMERIC", "CAST('1e300' AS DOUBLE PRECISION)"),
             ("\\x00ff", "BYTEA", "X'00FF'"),
             ("a\\\\\\001", "BYTEA", "X'615C01'"),
             ("2026-01-31", "DATE", "CAST('2026-01-31' AS DATE)"),

@@ -166,8 +166,8 @@ fn type_name(data_type: &DataType) -> String {
     }
 }
 
-/// Makes the whole numbers that a query gives as they stand four bytes wide, and those with a point numeric, as in
-/// PostgreSQL; inside of expressions both stay wide and floating.
+/// Makes the whole numbers that a query gives as they stand four bytes wide, as in PostgreSQL; inside of expressions
+/// they stay wide.
 pub fn narrow_literals(query: &mut Query) {
     narrow(&mut query.body);
 }
@@ -197,24 +197,10 @@ fn narrow(body: &mut SetExpr) {
 }
 
 fn narrow_expr(expr: &mut Expr) {
-    if let Some(numeric) = numeric(expr) {
-        *expr = numeric;
-    } else if is_narrow(expr) {
+    if is_narrow(expr) {
         let literal = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
         *expr = cast(literal, DataType::Int(None));
     }
-}
-
-/// A number with a point as a numeric of as many digits as were written.
-fn numeric(expr: &Expr) -> Option<Expr> {
-    let (sign, literal) = match expr {
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => ("-", expr.as_ref()),
-        expr => ("", expr),
-    };
-    let Expr::Value(ast::ValueWithSpan { value: Value::Number(digits, false), .. }) = literal else {
-        return None;
-    };
-    digits.contains('.').then(|| super::literal::numeric(&format!("{sign}{digits}"))).flatten()
 }
 
 /// True for numbers that fit four bytes, and for choices between such.

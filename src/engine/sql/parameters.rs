@@ -183,13 +183,8 @@ pub fn typed(statement: &Statement, types: &[Option<DataType>]) -> Statement {
 }
 
 /// The statement with a value in the place of every parameter.
-pub fn with_values(statement: &Statement, values: &[Expr]) -> Result<Statement> {
-    let count = count(statement)?;
-    if count > values.len() {
-        let message = format!("statement has {count} parameters, {} values were given", values.len());
-        return Err(Error::new(ErrorKind::Input, Subject::Parameter, message));
-    }
-    Ok(bound(statement, &|n, _| values.get(n).cloned()))
+pub fn with_values(statement: &Statement, values: &[Expr]) -> Statement {
+    bound(statement, &|n, _| values.get(n).cloned())
 }
 
 fn bound(statement: &Statement, value: &dyn Fn(usize, &Expr) -> Option<Expr>) -> Statement {

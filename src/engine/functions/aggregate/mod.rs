@@ -18,6 +18,7 @@ mod rmsse_scale;
 mod seasonal_scale;
 mod single_value;
 mod smape;
+mod sum;
 mod wape;
 mod winkler;
 
@@ -43,5 +44,6 @@ pub fn all() -> Vec<AggregateUDF> {
         cv2::CV2.into_udaf(),
         demand_class::DEMAND_CLASS.into_udaf(),
         AggregateUDF::new_from_impl(single_value::SingleValue::new()),
+        AggregateUDF::new_from_impl(sum::Sum::default()),
     ]
 }

@@ -1,6 +1,7 @@
 //! Scalar functions: calendar, prices, and PostgreSQL's where DataFusion's differ.
 
 mod answer;
+mod arithmetic;
 mod coalesce;
 mod date;
 mod days_in_month;
@@ -22,6 +23,7 @@ mod timezone;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
+pub use arithmetic::{Operation, is_long_product};
 pub use easter::easter_sunday;
 pub use format::instant_text;
 pub use from_text::is_read_otherwise;
@@ -31,6 +33,11 @@ pub use text::is_written_otherwise;
 /// The function behind `interval * number` or `interval / number`.
 pub fn scaled_interval(scaling: Scaling) -> ScalarUDF {
     ScalarUDF::new_from_impl(interval::ScaledInterval::new(scaling))
+}
+
+/// The function behind an operator between numbers.
+pub fn arithmetic(operation: Operation) -> ScalarUDF {
+    ScalarUDF::new_from_impl(arithmetic::Arithmetic::new(operation))
 }
 
 /// An instant as the clocks of a zone show it, and back.
@@ -69,6 +76,10 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(timezone::Timezone::new()),
         scaled_interval(Scaling::Times),
         scaled_interval(Scaling::Over),
+        arithmetic(Operation::Plus),
+        arithmetic(Operation::Minus),
+        arithmetic(Operation::Times),
+        arithmetic(Operation::Over),
         text(DataType::Utf8View),
     ]);
     functions

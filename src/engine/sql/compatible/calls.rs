@@ -1,8 +1,8 @@
 //! Calls of functions that have another name or another form here.
 
 use datafusion::sql::sqlparser::ast::{
-    self, DataType, Expr, Function, FunctionArgumentList, FunctionArguments, ObjectNamePart, Query,
-    SelectItem, SetExpr, TableFactor, Value,
+    self, BinaryOperator, DataType, DateTimeField, ExactNumberInfo, Expr, Function, FunctionArgumentList,
+    FunctionArguments, ObjectNamePart, Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value,
 };
 
 use crate::engine::sql::compatible::build::{call, is_text, plain_arguments, strip_schema, taken};
@@ -52,6 +52,15 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
     match (name.as_str(), arguments.len()) {
         ("array_upper", 2) => *expr = cast(call("array_length", arguments), DataType::BigInt(None)),
         ("array_lower", 2) => *expr = one(),
+        ("mod", 2) => {
+            let (right, left) = (arguments.pop(), arguments.pop());
+            if let (Some(left), Some(right)) = (left, right) {
+                let nested = |expr| Box::new(Expr::Nested(Box::new(expr)));
+                let rest =
+                    Expr::BinaryOp { left: nested(left), op: BinaryOperator::Modulo, right: nested(right) };
+                *expr = Expr::Nested(Box::new(rest));
+            }
+        }
         ("generate_subscripts", 2 | 3) => {
             arguments.truncate(2);
             let length = cast(call("array_length", arguments), DataType::BigInt(None));
@@ -66,6 +75,30 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
         ("_pg_expandarray", 1) => *expr = call("unnest", vec![call("expanded_array", arguments)]),
         _ => {}
     }
+}
+
+/// The function that an operator before a number is.
+pub(super) fn function_of(operator: UnaryOperator) -> Option<&'static str> {
+    match operator {
+        UnaryOperator::PGSquareRoot => Some("sqrt"),
+        UnaryOperator::PGCubeRoot => Some("cbrt"),
+        UnaryOperator::PGAbs => Some("abs"),
+        _ => None,
+    }
+}
+
+/// `extract(field FROM time)`, a number with the digits that it has in PostgreSQL.
+pub(super) fn part(field: &DateTimeField, time: Expr) -> Expr {
+    let field = field.to_string().to_lowercase();
+    let (precision, scale) = match field.as_str() {
+        "epoch" => (20, 6),
+        "second" | "seconds" => (8, 6),
+        "millisecond" | "milliseconds" => (8, 3),
+        _ => (10, 0),
+    };
+    let name = Expr::Value(Value::SingleQuotedString(field).with_empty_span());
+    let info = ExactNumberInfo::PrecisionAndScale(precision, scale);
+    cast(call("date_part", vec![name, time]), DataType::Numeric(info))
 }
 
 /// The array of which `SELECT rolname FROM pg_roles WHERE oid = ANY (array)` tells the names: psql asks so for every

@@ -77,11 +77,11 @@ fn written_out(value: &Value, data_type: &DataType) -> Option<Expr> {
     }
 }
 
-/// A whole number that is too long for BIGINT, with all of its digits.
-pub(super) fn long_number(value: &Value) -> Option<Expr> {
+/// A whole number that is too long for BIGINT, with all of its digits, or a number with an exponent.
+pub(super) fn wide_number(value: &Value) -> Option<Expr> {
     let Value::Number(digits, _) = value else { return None };
-    let whole = digits.bytes().all(|b| b.is_ascii_digit());
-    (whole && digits.parse::<i64>().is_err()).then(|| numeric(digits)).flatten()
+    let fits = digits.contains('.') || digits.parse::<i64>().is_ok();
+    (!fits || digits.contains(['e', 'E'])).then(|| numeric(digits)).flatten()
 }
 
 /// The value of `INTERVAL '1 day 02:00'` in words that DataFusion reads.

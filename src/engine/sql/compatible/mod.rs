@@ -15,8 +15,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::sql::compatible::build::{call, case, is_text, strip_schema, taken};
-use crate::engine::sql::compatible::calls::{rewrite_call, rewrite_function};
-use crate::engine::sql::compatible::casts::{long_number, rewrite_cast, rewrite_interval};
+use crate::engine::sql::compatible::calls::{function_of, part, rewrite_call, rewrite_function};
+use crate::engine::sql::compatible::casts::{rewrite_cast, rewrite_interval, wide_number};
 use crate::engine::sql::compatible::comparisons::{
     escape_by_backslash, make_boolean, rewrite_operator, rewrite_quantified, search_cases,
 };
@@ -87,11 +87,17 @@ fn rewrite(expr: &mut Expr) {
         Expr::Cast { .. } => rewrite_cast(expr),
         Expr::Interval(interval) => rewrite_interval(interval),
         Expr::Value(value) => {
-            if let Some(number) = long_number(&value.value) {
+            if let Some(number) = wide_number(&value.value) {
                 *expr = number;
             }
         }
         Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: condition } => make_boolean(condition),
+        Expr::UnaryOp { op, expr: number } => {
+            if let Some(name) = function_of(*op) {
+                *expr = call(name, vec![taken(number)]);
+            }
+        }
+        Expr::Extract { field, expr: time, .. } => *expr = part(field, taken(time)),
         Expr::AnyOp { .. } | Expr::AllOp { .. } => rewrite_quantified(expr),
         Expr::Identifier(word)
             if word.quote_style.is_none()

@@ -1,0 +1,278 @@
+//! Operators and averages of numbers as PostgreSQL has them.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr, Case, Cast, WindowFunction};
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::logical_expr::planner::RawBinaryExpr;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union, cast, lit,
+};
+use datafusion::optimizer::analyzer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use crate::engine::functions::{self, Operation};
+use crate::engine::plan::compared::is_comparison;
+
+/// Digits of the widest whole numbers.
+const WHOLE_DIGITS: u8 = 20;
+
+/// Digits behind the point of what is averaged; DataFusion gives the average four more.
+const AVERAGED_SCALE: i8 = 12;
+
+/// Quotients of numbers that are not both whole, and products that would have too many digits behind the point; their
+/// types are not those that DataFusion gives them, which is why they are made before it looks at types.
+pub fn operator(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
+    let operation = match expr.op {
+        BinaryOperator::Divide => Operation::Over,
+        BinaryOperator::Multiply => Operation::Times,
+        _ => return None,
+    };
+    let (left, right) = (expr.left.get_type(schema).ok()?, expr.right.get_type(schema).ok()?);
+    let is_float = is_part(&expr.left) || is_part(&expr.right);
+    let numbers = match (exact(&left), exact(&right)) {
+        _ if left.is_integer() && right.is_integer() && !is_float => return None,
+        (Some(a), Some(b)) if !is_float => {
+            if operation == Operation::Times && !functions::is_long_product(&a, &b) {
+                return None;
+            }
+            [cast(expr.left.clone(), a), cast(expr.right.clone(), b)]
+        }
+        _ if operation == Operation::Over && left.is_numeric() && right.is_numeric() => {
+            let both = if left == right && left.is_floating() { left } else { DataType::Float64 };
+            [cast(expr.left.clone(), both.clone()), cast(expr.right.clone(), both)]
+        }
+        _ => return None,
+    };
+    Some(functions::arithmetic(operation).call(numbers.to_vec()))
+}
+
+/// A part of a date or a time, which is a float in PostgreSQL.
+fn is_part(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "date_part")
+}
+
+/// The type of decimals that holds the numbers of a type exactly.
+fn exact(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Decimal128(..) => Some(data_type.clone()),
+        whole if whole.is_integer() => Some(DataType::Decimal128(WHOLE_DIGITS, 0)),
+        _ => None,
+    }
+}
+
+/// Numbers that DataFusion gives other types or fewer digits than PostgreSQL.
+pub fn rewrite_number(expr: &mut Expr, schema: &DFSchema) -> bool {
+    match expr {
+        Expr::AggregateFunction(AggregateFunction { func, params }) if func.name() == "avg" => {
+            widen_averaged(&mut params.args, schema)
+        }
+        Expr::WindowFunction(window) => {
+            let WindowFunction { fun, params } = window.as_mut();
+            match fun.name() {
+                "avg" => widen_averaged(&mut params.args, schema),
+                "lag" | "lead" => float_beside(params.args.iter_mut().step_by(2).collect(), schema),
+                _ => false,
+            }
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
+            float_beside(vec![left, right], schema)
+        }
+        Expr::Between(between) => {
+            float_beside(vec![&mut between.expr, &mut between.low, &mut between.high], schema)
+        }
+        Expr::InList(list) => {
+            float_beside(std::iter::once(list.expr.as_mut()).chain(&mut list.list).collect(), schema)
+        }
+        Expr::Case(case) => {
+            let Case { expr, when_then_expr, else_expr } = case;
+            let (whens, thens): (Vec<_>, Vec<_>) =
+                when_then_expr.iter_mut().map(|(when, then)| (when.as_mut(), then.as_mut())).unzip();
+            let compared = match expr {
+                Some(expr) => float_beside(std::iter::once(expr.as_mut()).chain(whens).collect(), schema),
+                None => false,
+            };
+            let values = thens.into_iter().chain(else_expr.as_deref_mut()).collect();
+            float_beside(values, schema) || compared
+        }
+        Expr::ScalarFunction(call) => match call.func.name() {
+            name if CHOICES.contains(&name) => float_beside(call.args.iter_mut().collect(), schema),
+            "date_part" => part_with_fraction(expr, schema),
+            _ => whole_digits(expr, schema),
+        },
+        _ => false,
+    }
+}
+
+/// Functions whose arguments are of one type.
+const CHOICES: [&str; 7] = ["coalesce", "greatest", "ifnull", "least", "make_array", "nullif", "nvl"];
+
+/// An average of decimals has as many digits as a quotient of them.
+fn widen_averaged(args: &mut [Expr], schema: &DFSchema) -> bool {
+    let [number] = args else { return false };
+    match number.get_type(schema) {
+        Ok(DataType::Decimal128(_, scale)) if scale < AVERAGED_SCALE => {
+            let wide = DataType::Decimal128(DECIMAL128_MAX_PRECISION, AVERAGED_SCALE);
+            *number = cast(std::mem::take(number), wide);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Beside a float, decimals are floats; DataFusion makes decimals of the floats, which may not fit.
+fn float_beside(mut numbers: Vec<&mut Expr>, schema: &DFSchema) -> bool {
+    let types: Vec<Option<DataType>> = numbers.iter().map(|number| number.get_type(schema).ok()).collect();
+    if !types.iter().flatten().any(DataType::is_floating) {
+        return false;
+    }
+    let mut changed = false;
+    for (number, data_type) in numbers.iter_mut().zip(types) {
+        if data_type.is_some_and(|t| t.is_decimal()) {
+            **number = cast(std::mem::take(*number), DataType::Float64);
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Seconds and milliseconds have fractions.
+fn part_with_fraction(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let Expr::ScalarFunction(call) = expr else { return false };
+    let [Expr::Literal(part, _), time] = call.args.as_slice() else { return false };
+    let per_second = match part.try_as_str().flatten().map(str::to_lowercase).as_deref() {
+        Some("second" | "seconds") => 1.0,
+        Some("millisecond" | "milliseconds") => 1e3,
+        _ => return false,
+    };
+    // Those of an interval are whole in all of its parts, and not in its length.
+    if matches!(time.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_))) {
+        call.args[0] = lit("epoch");
+        *expr = (std::mem::take(expr) % lit(60.0)) * lit(per_second);
+        return true;
+    }
+    call.args[0] = lit("microsecond");
+    let whole = cast(std::mem::take(expr), DataType::Float64);
+    *expr = functions::arithmetic(Operation::Over).call(vec![whole, lit(1e6 / per_second)]);
+    true
+}
+
+/// What is rounded to whole numbers, or to so many digits, has no others.
+fn whole_digits(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let Expr::ScalarFunction(call) = expr else { return false };
+    let digits = match (call.func.name(), call.args.as_slice()) {
+        ("ceil" | "floor" | "round" | "trunc", [_]) => 0,
+        ("trunc", [_, Expr::Literal(ScalarValue::Int64(Some(digits)), _)]) => *digits.clamp(&0, &38) as i8,
+        _ => return false,
+    };
+    match call.args[0].get_type(schema) {
+        Ok(DataType::Decimal128(_, scale)) if scale > digits => {
+            let whole = DataType::Decimal128(DECIMAL128_MAX_PRECISION, digits);
+            *expr = cast(std::mem::take(expr), whole);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The branches of a UNION of which some give floats and others decimals in a column all give floats there.
+#[derive(Debug)]
+pub struct FloatsInUnions;
+
+impl AnalyzerRule for FloatsInUnions {
+    fn name(&self) -> &str {
+        "floats_in_unions"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let analyzed = plan.transform_up_with_subqueries(|plan| match plan {
+            LogicalPlan::Union(union) => {
+                let mixed: Vec<usize> = (0..union.schema.fields().len())
+                    .filter(|n| {
+                        let is = |test: fn(&DataType) -> bool| {
+                            union.inputs.iter().any(|input| test(input.schema().field(*n).data_type()))
+                        };
+                        is(DataType::is_floating) && is(DataType::is_decimal)
+                    })
+                    .collect();
+                if mixed.is_empty() {
+                    return Ok(Transformed::no(LogicalPlan::Union(union)));
+                }
+                let inputs = union.inputs.iter().map(|input| with_floats(input, &mixed));
+                let union = Union::try_new_with_loose_types(inputs.collect::<Result<_>>()?)?;
+                Ok(Transformed::yes(LogicalPlan::Union(union)))
+            }
+            plan => Ok(Transformed::no(plan)),
+        })?;
+        if analyzed.transformed { analyzed.data.recompute_schema() } else { Ok(analyzed.data) }
+    }
+}
+
+fn with_floats(input: &Arc<LogicalPlan>, columns: &[usize]) -> Result<Arc<LogicalPlan>> {
+    let exprs = input.schema().iter().enumerate().map(|(n, (table, field))| {
+        let column = Expr::Column(Column::from((table, field)));
+        if columns.contains(&n) && field.data_type().is_decimal() {
+            cast(column, DataType::Float64).alias_qualified(table.cloned(), field.name())
+        } else {
+            column
+        }
+    });
+    Ok(Arc::new(LogicalPlanBuilder::from(Arc::clone(input)).project(exprs)?.build()?))
+}
+
+/// Whole numbers that do not fit are an error, and a number that is written out becomes the float next to it.
+#[derive(Debug)]
+pub struct CheckedNumbers;
+
+impl FunctionRewrite for CheckedNumbers {
+    fn name(&self) -> &str {
+        "checked_numbers"
+    }
+
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
+        Ok(match expr {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match checked(op, &left, &right, schema)? {
+                Some(operation) => {
+                    Transformed::yes(functions::arithmetic(operation).call(vec![*left, *right]))
+                }
+                None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            },
+            Expr::Cast(Cast { expr: number, field }) => match nearest(&number, field.data_type()) {
+                Some(float) => Transformed::yes(float),
+                None => Transformed::no(Expr::Cast(Cast { expr: number, field })),
+            },
+            expr => Transformed::no(expr),
+        })
+    }
+}
+
+fn checked(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<Option<Operation>> {
+    let operation = match op {
+        Operator::Plus => Operation::Plus,
+        Operator::Minus => Operation::Minus,
+        Operator::Multiply => Operation::Times,
+        _ => return Ok(None),
+    };
+    let (left, right) = (left.get_type(schema)?, right.get_type(schema)?);
+    Ok((left.is_signed_integer() && left == right).then_some(operation))
+}
+
+/// Arrow divides by a power of ten, which may miss the nearest float.
+fn nearest(number: &Expr, target: &DataType) -> Option<Expr> {
+    let Expr::Literal(ScalarValue::Decimal128(Some(number), precision, scale), metadata) = number else {
+        return None;
+    };
+    let text = Decimal128Type::format_decimal(*number, *precision, *scale);
+    let float = match target {
+        DataType::Float32 => ScalarValue::Float32(Some(text.parse().ok()?)),
+        DataType::Float64 => ScalarValue::Float64(Some(text.parse().ok()?)),
+        _ => return None,
+    };
+    Some(Expr::Literal(float, metadata.clone()))
+}
