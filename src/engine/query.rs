@@ -411,8 +411,12 @@ impl Query {
         self.context.notices()
     }
 
+    /// Ends it before its end; what was to change with its end has not.
     fn stop(&mut self) {
         self.done = true;
+        if self.transaction.is_some() {
+            self.change = None;
+        }
         self.cancel_handle().cancel();
     }
 }

@@ -518,6 +518,9 @@ def kept_changes():
         told.clear()
         other.pgconn.exec_(b"SELECT 1; SELECT 1/0")
         expect([], told, "an error after a query")
+        for failing in ("GRANT SELECT ON together TO absent", "DROP TABLE absent", "INSERT INTO together SELECT 1 / 0, NULL"):
+            other.pgconn.exec_(failing.encode())
+            expect([], told, f"{failing}, alone")
         # Arrays, by COPY too.
         with other.cursor().copy("COPY together FROM STDIN") as copy:
             copy.write_row((3, [1, None, 2]))

@@ -10,7 +10,7 @@ pub const SECTIONS: [&str; 4] = ["Calendar", "Demand statistics", "Forecast metr
 
 pub use register::register_all;
 pub use scalar::{
-    Operation, Scaling, arithmetic, from_text, instant_text, interval_length, is_long_product,
+    Operation, Scaling, WHOLE_DIGITS, arithmetic, from_text, instant_text, interval_length, is_long_product,
     is_read_otherwise, is_written_otherwise, scaled_interval, text, timezone,
 };
 pub use table::{SyntheticSales, SyntheticSalesTable};

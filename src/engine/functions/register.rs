@@ -6,6 +6,7 @@ use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions::math::signum;
+use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 
 use crate::engine::functions::{aggregate, scalar};
@@ -22,5 +23,7 @@ pub fn register_all(state: &mut SessionState) -> Result<()> {
     state.register_udf(Arc::new(sign))?;
     let variance = var_samp_udaf().as_ref().clone().with_aliases(["variance"]);
     state.register_udaf(Arc::new(variance))?;
+    let every = bool_and_udaf().as_ref().clone().with_aliases(["every"]);
+    state.register_udaf(Arc::new(every))?;
     Ok(())
 }

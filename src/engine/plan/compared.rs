@@ -29,9 +29,15 @@ pub fn rewrite_comparison(expr: &mut Expr, schema: &DFSchema, zone: &str) -> Res
     }
 }
 
+/// True for an operator that says whether two values are alike or which comes first.
 pub fn is_comparison(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// The difference of two timestamps, a duration, is an interval too.
+pub fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)))
 }
 
 /// Makes a text that stands beside a time one itself.
@@ -52,9 +58,7 @@ fn type_text(text: &mut Expr, other: &Expr, schema: &DFSchema, zone: &str) -> bo
 
 /// Compares intervals by their length.
 fn measure(sides: &mut [&mut Expr], schema: &DFSchema) -> bool {
-    let is_span =
-        |side: &&mut Expr| matches!(side.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)));
-    if !sides.iter().all(is_span) {
+    if !sides.iter().all(|side| is_interval(side, schema)) {
         return false;
     }
     for side in sides {

@@ -247,7 +247,7 @@ impl Reader {
             .reading
             .engine
             .runtimes
-            .predict(&self.query.control, move |control| {
+            .predict(shared.len(), &self.query.control, move |control| {
                 model.forecaster()?.predict(&input, &options, control)
             })
             .await?;

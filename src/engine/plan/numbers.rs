@@ -17,11 +17,8 @@ use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use crate::engine::functions::{self, Operation};
-use crate::engine::plan::compared::is_comparison;
-
-/// Digits of the widest whole numbers.
-const WHOLE_DIGITS: u8 = 20;
+use crate::engine::functions::{self, Operation, WHOLE_DIGITS};
+use crate::engine::plan::compared::{is_comparison, is_interval};
 
 /// Digits behind the point of what is averaged; DataFusion gives the average four more.
 const AVERAGED_SCALE: i8 = 12;
@@ -36,21 +33,26 @@ pub fn operator(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
     };
     let (left, right) = (expr.left.get_type(schema).ok()?, expr.right.get_type(schema).ok()?);
     let is_float = is_part(&expr.left) || is_part(&expr.right);
-    let numbers = match (exact(&left), exact(&right)) {
+    let [a, b] = match (exact(&left), exact(&right)) {
         _ if left.is_integer() && right.is_integer() && !is_float => return None,
         (Some(a), Some(b)) if !is_float => {
             if operation == Operation::Times && !functions::is_long_product(&a, &b) {
                 return None;
             }
-            [cast(expr.left.clone(), a), cast(expr.right.clone(), b)]
+            [a, b]
         }
         _ if operation == Operation::Over && left.is_numeric() && right.is_numeric() => {
-            let both = if left == right && left.is_floating() { left } else { DataType::Float64 };
-            [cast(expr.left.clone(), both.clone()), cast(expr.right.clone(), both)]
+            let both = if left == right && left.is_floating() { left.clone() } else { DataType::Float64 };
+            [both.clone(), both]
         }
         _ => return None,
     };
-    Some(functions::arithmetic(operation).call(numbers.to_vec()))
+    let of_type = |number: &Expr, given: DataType, wanted: DataType| match given == wanted {
+        true => number.clone(),
+        false => cast(number.clone(), wanted),
+    };
+    let numbers = vec![of_type(&expr.left, left, a), of_type(&expr.right, right, b)];
+    Some(functions::arithmetic(operation).call(numbers))
 }
 
 /// A part of a date or a time, which is a float in PostgreSQL.
@@ -152,7 +154,7 @@ fn part_with_fraction(expr: &mut Expr, schema: &DFSchema) -> bool {
         _ => return false,
     };
     // Those of an interval are whole in all of its parts, and not in its length.
-    if matches!(time.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_))) {
+    if is_interval(time, schema) {
         call.args[0] = lit("epoch");
         *expr = (std::mem::take(expr) % lit(60.0)) * lit(per_second);
         return true;

@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::functions::{self, Scaling};
-use crate::engine::plan::compared::rewrite_comparison;
+use crate::engine::plan::compared::{is_interval, rewrite_comparison};
 use crate::engine::plan::numbers;
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
@@ -137,11 +137,6 @@ fn array_of(text: &str, list: &DataType) -> Option<Expr> {
     let element = |text| Expr::Literal(ScalarValue::Utf8(text), None);
     let elements = array_elements(text)?.into_iter().map(element);
     Some(cast(make_array(elements.collect()), list.clone()))
-}
-
-/// The difference of two timestamps, a duration, is an interval too.
-fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
-    matches!(expr.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)))
 }
 
 /// A number, or a parameter that has no type yet.

@@ -316,10 +316,10 @@ fn set(parser: &mut Parser<'_>) -> Parsed {
     }
     if accept(parser, &["authorization"]) {
         let name = "session_authorization".to_owned();
-        return Ok(SessionStatement::Set { name, value: value(parser)?, local });
+        return Ok(SessionStatement::Set { name, value: role(parser)?, local });
     }
     if accept(parser, &["role"]) {
-        return Ok(SessionStatement::Set { name: "role".to_owned(), value: value(parser)?, local });
+        return Ok(SessionStatement::Set { name: "role".to_owned(), value: role(parser)?, local });
     }
     let name = setting(parser)?;
     if !accept(parser, &["to"]) {
@@ -368,12 +368,22 @@ fn names(parser: &mut Parser<'_>) -> Result<NewValue, ParserError> {
     if accept(parser, &["default"]) {
         return Ok(NewValue::Default);
     }
-    let name = |parser: &mut Parser<'_>| {
-        let folded =
-            matches!(&parser.peek_token_ref().token, Token::Word(word) if word.quote_style.is_none());
-        word(parser).map(|name| identifier(&if folded { name.to_lowercase() } else { name }))
-    };
+    let name = |parser: &mut Parser<'_>| folded(parser).map(|name| identifier(&name));
     Ok(NewValue::Text(parser.parse_comma_separated(name)?.join(", ")))
+}
+
+/// A value that is the name of a role, or `none`.
+fn role(parser: &mut Parser<'_>) -> Result<NewValue, ParserError> {
+    if accept(parser, &["default"]) {
+        return Ok(NewValue::Default);
+    }
+    folded(parser).map(NewValue::Text)
+}
+
+/// A name, in lower case unless it is quoted.
+fn folded(parser: &mut Parser<'_>) -> Result<String, ParserError> {
+    let folds = matches!(&parser.peek_token_ref().token, Token::Word(word) if word.quote_style.is_none());
+    word(parser).map(|name| if folds { name.to_lowercase() } else { name })
 }
 
 /// One word, number or text of a setting's value.

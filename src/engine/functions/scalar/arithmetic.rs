@@ -14,7 +14,7 @@ use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float6
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, DocSection, Documentation, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, DocSection, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
 use datafusion::scalar::ScalarValue;
@@ -30,6 +30,9 @@ const PRODUCT_SCALE: i8 = 20;
 
 /// Digits of a number.
 const DIGITS: u8 = 38;
+
+/// Digits of the widest whole numbers.
+pub const WHOLE_DIGITS: u8 = 20;
 
 /// What is done with two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,7 +69,9 @@ impl Operation {
     fn of(self, left: &DataType, right: &DataType) -> Option<DataType> {
         use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64};
         match (self, left, right) {
-            (Self::Over, Float32, Float32) | (Self::Over, Float64, Float64) => Some(left.clone()),
+            (Self::Over, Float32, Float32) | (Self::Over | Self::Times, Float64, Float64) => {
+                Some(left.clone())
+            }
             (Self::Over, Decimal128(_, a), Decimal128(_, b)) => {
                 Some(Decimal128(DIGITS, QUOTIENT_SCALE.max(*a).max(*b)))
             }
@@ -112,11 +117,6 @@ impl Arithmetic {
         let signature = Signature::user_defined(Volatility::Immutable);
         Self { operation, signature, documentation }
     }
-
-    fn shown(&self, args: &[Expr]) -> String {
-        let args: Vec<String> = args.iter().map(Expr::to_string).collect();
-        args.join(&format!(" {} ", self.operation.sign()))
-    }
 }
 
 impl ScalarUDFImpl for Arithmetic {
@@ -128,24 +128,26 @@ impl ScalarUDFImpl for Arithmetic {
         &self.signature
     }
 
-    fn display_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(self.shown(args))
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(self.shown(args))
-    }
-
+    /// A column of a UNION may have become a float since the operator was planned.
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
-            [left, right] if self.operation.of(left, right).is_some() => Ok(types.to_vec()),
-            _ => {
-                let types: Vec<String> = types.iter().map(|t| sql_name(t).to_lowercase()).collect();
-                let message =
-                    format!("no function {}({}) takes values of these types", self.name(), types.join(", "));
-                Err(Error::input(Subject::Function, message).into())
+        let is_float = types.iter().any(DataType::is_floating);
+        let coerced = types.iter().map(|given| match given {
+            number if is_float && number.is_numeric() => DataType::Float64,
+            whole if whole.is_integer() => DataType::Decimal128(WHOLE_DIGITS, 0),
+            other => other.clone(),
+        });
+        let coerced: Vec<DataType> = coerced.collect();
+        for types in [types, &coerced] {
+            if let [left, right] = types
+                && self.operation.of(left, right).is_some()
+            {
+                return Ok(types.to_vec());
             }
         }
+        let types: Vec<String> = types.iter().map(|t| sql_name(t).to_lowercase()).collect();
+        let message =
+            format!("no function {}({}) takes values of these types", self.name(), types.join(", "));
+        Err(Error::input(Subject::Function, message).into())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

@@ -23,7 +23,7 @@ mod timezone;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
-pub use arithmetic::{Operation, is_long_product};
+pub use arithmetic::{Operation, WHOLE_DIGITS, is_long_product};
 pub use easter::easter_sunday;
 pub use format::instant_text;
 pub use from_text::is_read_otherwise;
