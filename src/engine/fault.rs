@@ -48,6 +48,19 @@ pub fn located(error: &DataFusionError, source: &Source) -> Error {
     ours.at(place)
 }
 
+/// The error with the place of the name that there is not, where the text has that name once.
+pub fn placed(error: Error, source: &Source) -> Error {
+    const KINDS: [&str; 4] = ["column", "table function", "table", "function"];
+    if error.span().is_some() || error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let rest = error.message().strip_prefix("no ").unwrap_or_default();
+    let named = KINDS.iter().find_map(|kind| rest.strip_prefix(kind)?.strip_prefix(' '));
+    let name = named.and_then(|rest| rest.split([' ', ';', ',']).next()).map(str::to_owned);
+    let place = name.and_then(|name| source.only_place(name.rsplit('.').next().unwrap_or(&name)));
+    error.at(place)
+}
+
 fn translate(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::External(inner) => from_external(inner.as_ref()),
@@ -83,8 +96,15 @@ fn translate(error: &DataFusionError) -> Error {
 /// The error that a message is known to mean, whatever kind DataFusion gives it; the first of these that fits.
 fn recognised(message: &str) -> Option<Error> {
     let readers =
-        [wrong_arguments, no_field, ungrouped, unreadable, out_of_range, unreadable_cell, in_filter];
+        [wrong_arguments, no_type, no_field, ungrouped, unreadable, out_of_range, unreadable_cell, in_filter];
     readers.iter().find_map(|read| read(message))
+}
+
+/// A type that DataFusion does not have.
+fn no_type(message: &str) -> Option<Error> {
+    let name = message.strip_prefix("Unsupported SQL type ")?;
+    let message = format!("type {} is not supported", name.to_lowercase());
+    Some(Error::unsupported(message).with_hint("TEXT keeps any value as it is written"))
 }
 
 /// A name behind a column that has no parts: `c.x`, where c is a column and no table.

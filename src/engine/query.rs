@@ -271,6 +271,12 @@ impl Query {
         Self::new(schema, receiver, context, tag)
     }
 
+    /// The statement with these columns, which tell other types of PostgreSQL for the same values.
+    pub(super) fn shown_as(mut self, schema: SchemaRef) -> Self {
+        self.schema = schema;
+        self
+    }
+
     /// The statement, whose rows this task makes.
     pub(super) fn made_by(mut self, task: AbortHandle) -> Self {
         self.abort = Some(task);

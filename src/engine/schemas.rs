@@ -48,10 +48,25 @@ pub trait ViewPlanner: Send + Sync {
     fn state(&self) -> StatementState;
     /// The catalog as it stands.
     fn contents(&self) -> crate::error::Result<Arc<Contents>>;
-    /// Names and texts of the session's prepared statements, and SQL's names of their parameters' types.
-    fn prepared_statements(&self) -> Vec<(String, String, Vec<String>)>;
+    /// The session's prepared statements that have a name.
+    fn prepared_statements(&self) -> Vec<PreparedStatement>;
     /// Names and texts of the session's cursors, and whether they outlive their transaction.
     fn cursors(&self) -> Vec<(String, String, bool)>;
+}
+
+/// A prepared statement, as its session tells of it.
+#[derive(Debug, Clone)]
+pub struct PreparedStatement {
+    /// Its name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// SQL's names of its parameters' types.
+    pub parameters: Vec<String>,
+    /// Executions with a plan for all values.
+    pub generic_plans: u64,
+    /// Executions with a plan for the values at hand.
+    pub custom_plans: u64,
 }
 
 impl Schemas {

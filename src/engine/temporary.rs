@@ -59,6 +59,11 @@ impl TemporaryTables {
         self.0.table(name).await.ok().flatten()
     }
 
+    /// True when there is no table.
+    pub fn is_empty(&self) -> bool {
+        self.0.table_names().is_empty()
+    }
+
     /// True when there is a table of this name.
     pub fn has(&self, name: &str) -> bool {
         self.0.table_exist(name)

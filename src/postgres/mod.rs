@@ -16,6 +16,6 @@ pub use interval::parse_interval;
 pub use read::{bytea_of, parse};
 pub use time::{parse_date, plain_time};
 pub use types::{
-    PG_TYPE, PG_TYPE_ROWS, by_name, by_oid, element_of, format_type, named_thing, of_field, oid_of_sql,
-    sql_of_oid,
+    PG_ORIGIN, PG_TYPE, PG_TYPE_ROWS, by_name, by_oid, element_of, format_type, named_thing, of_field,
+    oid_of_sql, origin_of, sql_of_oid,
 };

@@ -8,6 +8,10 @@ use arrow::datatypes::{DataType, Field};
 /// The key of a field's metadata that names its PostgreSQL type where arrow's does not tell it: `oid`, `name`, `char`.
 pub const PG_TYPE: &str = "pg.type";
 
+/// Key of the metadata of a column that names where it comes from: the number of a table or view, a point, and the place
+/// of the column in it.
+pub const PG_ORIGIN: &str = "pg.origin";
+
 /// The rows of pg_type as PostgreSQL 15.18 has them, columns separated by tabs.
 pub const PG_TYPE_ROWS: &str = include_str!("pg_type.tsv");
 
@@ -152,6 +156,7 @@ pub fn sql_of_oid(oid: u32) -> Option<String> {
             "timestamptz" => "TIMESTAMPTZ",
             "interval" => "INTERVAL",
             "oid" | "regclass" | "regtype" | "regproc" | "regnamespace" | "xid" => "BIGINT",
+            "void" => "VOID",
             _ if matches!(found.category, "G" | "R") => return None,
             _ => "TEXT",
         }
@@ -164,6 +169,13 @@ pub fn named_thing(field: &Field) -> Option<&'static str> {
     let mark = field.metadata().get(PG_TYPE)?;
     let things = ["regclass", "regtype", "regnamespace", "regproc", "regrole"];
     things.into_iter().find(|thing| thing == mark)
+}
+
+/// The number of the table or view that a column comes from, and its place there; 0 for a column that is computed.
+pub fn origin_of(field: &Field) -> (u32, i16) {
+    let told = field.metadata().get(PG_ORIGIN).and_then(|told| told.split_once('.'));
+    let numbers = told.and_then(|(relation, column)| Some((relation.parse().ok()?, column.parse().ok()?)));
+    numbers.unwrap_or_default()
 }
 
 /// The type of a column.
@@ -242,6 +254,7 @@ pub fn format_type(oid: u32, modifier: Option<i32>) -> String {
         "bpchar" => "character",
         "varchar" => "character varying",
         "char" => "\"char\"",
+        "any" => "\"any\"",
         "numeric" => {
             return match modifier {
                 Some(m) => format!("numeric({},{})", (m - 4) >> 16 & 0xffff, (m - 4) & 0x7ff),

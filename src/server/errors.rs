@@ -128,6 +128,10 @@ pub fn error_response(error: &Error, sql: &str, severity: Severity) -> PgWireBac
     ];
     fields.extend(error.detail().map(|detail| (b'D', cut(detail))));
     fields.extend(error.hint().map(|hint| (b'H', cut(hint))));
+    // By this name drivers know that it helps to prepare the statement again.
+    if (error.kind(), error.subject()) == (ErrorKind::Unsupported, Subject::Prepared) {
+        fields.push((b'R', "RevalidateCachedQuery".to_owned()));
+    }
     fields.extend(error.span().and_then(|span| position(sql, span.start)).map(|n| (b'P', n.to_string())));
     PgWireBackendMessage::ErrorResponse(ErrorResponse::new(fields))
 }

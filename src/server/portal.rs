@@ -201,10 +201,7 @@ impl Connection {
             State::New => {
                 let (session, prepared) = (self.session.clone(), Arc::clone(&portal.prepared));
                 let values: Vec<Option<String>> = std::mem::take(&mut portal.values);
-                let starting = async move {
-                    let values: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
-                    session.execute_prepared(&prepared, &values).await
-                };
+                let starting = async move { session.execute_prepared(&prepared, values).await };
                 Box::new(self.start(portal.prepared.text(), starting).await?)
             }
             State::Running(mut running) => {

@@ -106,8 +106,16 @@ pub fn read_format(code: i16) -> Result<Format> {
 pub fn description(columns: &SchemaRef, formats: &Formats) -> Answer {
     let fields = columns.fields().iter().enumerate().map(|(n, field)| {
         let wire = postgres::of_field(field);
-        let name = field.name().clone();
-        FieldDescription::new(name, 0, 0, wire.oid, wire.size, wire.modifier, formats.of(n).code())
+        let (name, (relation, column)) = (field.name().clone(), postgres::origin_of(field));
+        FieldDescription::new(
+            name,
+            relation as i32,
+            column,
+            wire.oid,
+            wire.size,
+            wire.modifier,
+            formats.of(n).code(),
+        )
     });
     Answer::RowDescription(RowDescription::new(fields.collect()))
 }

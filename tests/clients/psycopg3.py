@@ -218,7 +218,7 @@ CODES = {
               "COPY coded (nothing) TO STDOUT", "PREPARE p AS SELECT nothing FROM coded"],
     "42601": ["SELEC 1", "SELECT 1 +", "SELECT 'open", "SELECT a FROM coded WHERE", "INSERT INTO coded VALUES (1, 'x', 1, 1)"],
     "42883": ["SELECT nothing(1)", "SELECT abs('x', 2)", "SELECT pg_sleep('a', 'b')"],
-    "42701": ["ALTER TABLE coded ADD COLUMN a int"],
+    "42701": ["ALTER TABLE coded ADD COLUMN a int", "CREATE TABLE twice (a int, a int)"],
     "42702": ["SELECT a FROM coded x, coded y"],
     "42704": ["DROP ROLE nobody", "GRANT SELECT ON coded TO nobody", "SET nothing = 1", "SHOW nothing"],
     "42803": ["SELECT a, b FROM coded GROUP BY b"],
@@ -246,7 +246,9 @@ PLACES = ["SELECT ^nothing FROM coded", "  \n-- é comment\n /* x */ SELECT ^not
           "/* é */ SELECT 'é', t.a, ^t.nothing FROM coded t", "\t\n SELECT a FROM coded WHERE ^nothing = 1",
           "-- x\nDELETE FROM coded WHERE ^nothing = 1", "  EXPLAIN SELECT ^nothing FROM coded",
           "  PREPARE p AS SELECT ^nothing FROM coded", "  DECLARE c CURSOR WITH HOLD FOR SELECT ^nothing FROM coded",
-          "-- x\nSELECT * FROM ^nowhere", "\n SELECT ^nothing(1)", " /* x */ ^SELEC 1"]
+          "-- x\nSELECT * FROM ^nowhere", "\n SELECT ^nothing(1)", " /* x */ ^SELEC 1",
+          "SELECT a FROM coded ORDER BY ^nothing", "SELECT count(*) FROM coded GROUP BY ^nothing", "INSERT INTO ^nowhere VALUES (1)",
+          "INSERT INTO coded (a, ^nothing) VALUES (1, 2)", "UPDATE ^nowhere SET a = 1", "UPDATE coded SET ^nothing = 1"]
 
 
 def codes():
@@ -529,6 +531,95 @@ def kept_changes():
         other.execute("DROP TABLE together")
 
 
-for part in (training, codes, tags, sessions, kept_changes):
+def generic_plans():
+    """A statement that is prepared once says what is there now, or that it cannot, in text and in binary."""
+    with psycopg.connect(autocommit=True) as other:
+        for binary in (False, True):
+            other.execute("CREATE TABLE followed (a int, b float8)")
+            other.execute("INSERT INTO followed VALUES (1, 1.5), (2, 2.5)")
+            ask = lambda a: other.cursor(binary=binary).execute("SELECT * FROM followed WHERE a = %s", [a], prepare=True).fetchall()
+            for n in range(5):
+                expect([(1, 1.5)], ask(1), f"rows of a prepared statement, binary {binary}")
+                expect([(2, 2.5)], ask(2), f"rows of other values, binary {binary}")
+            other.execute("UPDATE followed SET b = 7 WHERE a = 1")
+            expect([(1, 7.0)], ask(1), f"rows after an update, binary {binary}")
+            plans = rows(other, "SELECT sum(generic_plans) >= 5 FROM pg_prepared_statements WHERE statement LIKE '%followed%'")
+            expect([(True,)], plans, "a plan for all values is used")
+            other.execute("DROP TABLE followed")
+            other.execute("CREATE TABLE followed (a int, b float8)")
+            # The driver itself prepares again after every DROP.
+            connection = other.pgconn
+            connection.prepare(b"follow", b"SELECT * FROM followed WHERE a = $1")
+            execute = lambda: connection.exec_prepared(b"follow", [b"1"], result_format=int(binary))
+            expect(0, execute().ntuples, "rows of a statement that is prepared by hand")
+            other.execute("DROP TABLE followed")
+            other.execute("CREATE TABLE followed (b int8, a int)")
+            for n in range(3):
+                changed = execute()
+                found = [changed.error_field(field) for field in (psycopg.pq.DiagnosticField.SQLSTATE, psycopg.pq.DiagnosticField.SOURCE_FUNCTION)]
+                # By this name drivers know that it helps to prepare again.
+                expect([b"0A000", b"RevalidateCachedQuery"], found, f"error of a changed result, binary {binary}")
+            other.execute("DEALLOCATE ALL")
+            other.execute("DROP TABLE followed")
+
+
+def told_types():
+    """Values have the types that were told before they were known, in text and in binary."""
+    with psycopg.connect(autocommit=True) as other:
+        connection = other.pgconn
+        for query, types, values, expected in [
+            (b"SELECT $1 + 1", [20], [b"5"], (20, 6)),
+            (b"SELECT $1", [1043], [b"x"], (25, "x")),
+            (b"SELECT $1", [20], [b"5"], (20, 5)),
+            (b"SELECT $1 * 2", [1700], [b"1.5"], (1700, decimal.Decimal("3.0"))),
+            (b"SELECT coalesce($1, 3)", [20], [b"5"], (20, 5)),
+            (b"SELECT CASE WHEN $1 > 1 THEN $1 ELSE 0 END", [20], [b"5"], (20, 5)),
+        ]:
+            for format in (0, 1):
+                connection.prepare(b"", query, types)
+                described = connection.describe_prepared(b"").ftype(0)
+                for n in range(3):
+                    result = connection.exec_prepared(b"", values, result_format=format)
+                    loader = other.adapters.get_loader(described, psycopg.pq.Format(format))(described)
+                    found = (described, loader.load(result.get_value(0, 0)) if result.ntuples else result.error_message)
+                    expect(expected, found, f"{query.decode()} with {values}, format {format}")
+    with psycopg.connect(autocommit=True) as other:
+        other.execute("PREPARE named (varchar) AS SELECT $1")
+        expect([("x",)], rows(other, "EXECUTE named('x')"), "a parameter of a named type")
+
+
+def origins():
+    """The tables, views and columns that the columns of a result come from."""
+    with psycopg.connect(autocommit=True) as other:
+        other.execute("CREATE TABLE held (a int, b text)")
+        other.execute("CREATE VIEW shown AS SELECT b, a AS c FROM held")
+        table, view = rows(other, "SELECT 'held'::regclass::oid, 'shown'::regclass::oid")[0]
+        for query, expected in [
+            ("SELECT * FROM held", [(table, 1), (table, 2)]),
+            ("SELECT h.b AS x, a + 1, 1, count(*) FROM held h GROUP BY h.b, a ORDER BY a", [(table, 2), (0, 0), (0, 0), (0, 0)]),
+            ("SELECT s.c, h.a FROM shown s LEFT JOIN (SELECT * FROM held) h ON true LIMIT 3", [(view, 2), (table, 1)]),
+            ("WITH w AS (SELECT b AS d FROM shown) SELECT d, upper(d) FROM w", [(view, 1), (0, 0)]),
+            ("SELECT a FROM held UNION ALL SELECT c FROM shown", [(0, 0)]),
+        ]:
+            for extended in (False, True):
+                result = other.pgconn.exec_params(query.encode(), []) if extended else other.pgconn.exec_(query.encode())
+                found = [(result.ftable(n), result.ftablecol(n)) for n in range(result.nfields)]
+                expect(expected, found, f"origins of {query}, extended {extended}")
+        other.execute("DROP VIEW shown")
+        other.execute("DROP TABLE held")
+
+
+def locks():
+    """What is asked for and cannot be had is told."""
+    told = []
+    with psycopg.connect(autocommit=True) as other:
+        expect([(1,)], rows(other, "SELECT 1 FOR UPDATE"), "a row of no table")
+        other.add_notice_handler(lambda diagnostic: told.append((diagnostic.severity, diagnostic.message_primary)))
+        expect([(1,)], rows(other, "SELECT order_id FROM orders WHERE order_id = 1 FOR UPDATE"), "rows that are not locked")
+        warning = "FOR UPDATE and FOR SHARE lock no rows: every statement commits by itself"
+        expect([("WARNING", warning)], told, "locks")
+
+
+for part in (training, codes, tags, sessions, kept_changes, generic_plans, told_types, origins, locks):
     part()
 assert not wrong, "\n".join([f"{len(wrong)} wrong", *wrong])

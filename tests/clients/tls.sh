@@ -9,6 +9,7 @@ trap '[ -z "$server" ] || kill "$server"; rm -rf "$room"' EXIT
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
   -keyout "$room/key" -out "$room/certificate" 2>/dev/null
 start() {
+  : >"$room/log"  # of the last server
   "$FORETELL" serve "$room/shop" --port 0 --tls-certificate "$room/certificate" --tls-key "$room/key" "$@" >"$room/log" 2>&1 &
   server=$!
   for _ in $(seq 100); do

@@ -35,6 +35,11 @@ impl Actor {
         acting.or_else(|| self.session.clone())
     }
 
+    /// The role that has logged in.
+    pub fn login(&self) -> Option<String> {
+        self.session.clone()
+    }
+
     /// Acts for another role from now on, or for the session's own again.
     pub fn set_role(&self, role: Option<&str>, contents: &Contents) -> Result<()> {
         if let Some(role) = role {

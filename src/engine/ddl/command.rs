@@ -13,11 +13,11 @@ use crate::engine::query::{ClientCopy, QueryContext, Tag};
 use crate::engine::shared::Engine;
 use crate::engine::sql::ModelChange;
 use crate::engine::storage::{
-    AclTarget, ColumnDefinition, ExternalTable, IfExists, Key, Privilege, Sequence, TableDefinition,
+    AclTarget, ColumnDefinition, Entry, ExternalTable, IfExists, Key, Privilege, Sequence, TableDefinition,
     TableName, View,
 };
 use crate::engine::temporary::{TemporaryDefinition, TemporaryTables};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// One change; names are resolved and everything that can be checked without doing it is checked.
 #[derive(Debug, Clone)]
@@ -76,7 +76,9 @@ pub enum Command {
     /// COMMENT ON CONSTRAINT.
     CommentConstraint { table: TableName, constraint: String, text: Option<String> },
     /// VACUUM.
-    Vacuum { table: TableName, retain_hours: Option<u64> },
+    Vacuum { tables: Vec<TableName>, all: bool, retain_hours: Option<u64> },
+    /// ANALYZE, for which there is nothing to do: what is known of rows is kept with every change of them.
+    Analyze { tables: Vec<TableName> },
     /// OPTIMIZE.
     Optimize { table: TableName, cluster_by: Option<Vec<String>> },
     /// DROP MODEL.
@@ -142,6 +144,7 @@ impl Command {
                 "COMMENT"
             }
             Self::Vacuum { .. } => "VACUUM",
+            Self::Analyze { .. } => "ANALYZE",
             Self::Optimize { .. } => "OPTIMIZE",
             Self::DropModel { .. } => "DROP MODEL",
             Self::AlterModel { .. } => "ALTER MODEL",
@@ -250,7 +253,24 @@ pub async fn run(
         Command::CommentConstraint { table, constraint, text } => {
             catalog.comment_constraint(&table, &constraint, text).await?;
         }
-        Command::Vacuum { table, retain_hours } => table::vacuum(engine, &table, retain_hours, query).await?,
+        Command::Vacuum { tables, all, retain_hours } => {
+            for table in &tables {
+                match table::vacuum(engine, table, retain_hours, query).await {
+                    // It was dropped meanwhile.
+                    Err(error) if all && error.kind() == ErrorKind::NotFound => {}
+                    vacuumed => vacuumed?,
+                }
+            }
+        }
+        Command::Analyze { tables } => {
+            for name in &tables {
+                if catalog.find(name)?.is_some_and(|entry| !matches!(entry, Entry::Table(_))) {
+                    query.warn(format!("skipping {name}: only tables are analyzed"));
+                } else {
+                    catalog.table(name)?;
+                }
+            }
+        }
         Command::Optimize { table, cluster_by } => {
             table::optimize(engine, &table, cluster_by.as_deref(), query, context).await?;
         }

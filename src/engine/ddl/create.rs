@@ -26,7 +26,7 @@ use crate::engine::storage::{
     Acl, Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View, told_type,
 };
 use crate::engine::temporary::{TemporaryDefinition, TemporaryTables, count_from_one};
-use crate::error::{Error, Result, Subject};
+use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// CREATE EXTERNAL TABLE: the schema is read from the files unless it is given.
 pub async fn create_external(state: &SessionState, table: CreateExternalTable) -> Result<Lowered> {
@@ -102,9 +102,8 @@ fn check_column_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
     for name in names.map(shown) {
         if seen.contains(&name) {
             let message = format!("column {name} is given twice");
-            return Err(
-                Error::input(Subject::Column, message).with_hint(format!("rename one: {name} AS other"))
-            );
+            return Err(Error::new(ErrorKind::Exists, Subject::Column, message)
+                .with_hint(format!("rename one: {name} AS other")));
         }
         seen.push(name);
     }

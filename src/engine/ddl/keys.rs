@@ -1,9 +1,10 @@
 //! PRIMARY KEY, UNIQUE and FOREIGN KEY: kept for tools, rows are not checked against them.
 
+use datafusion::execution::session_state::SessionState;
 use datafusion::sql::sqlparser::ast::{self, ColumnOption, Ident, TableConstraint};
 
 use crate::engine::ddl::command::{Command, Lowered};
-use crate::engine::ddl::names::object_name;
+use crate::engine::ddl::names::{object_name, stored_name};
 use crate::engine::sql::{fold, last_word};
 use crate::engine::storage::{Key, KeyKind};
 use crate::error::{Error, Result};
@@ -68,11 +69,11 @@ fn indexed(columns: &[ast::IndexColumn]) -> Result<Vec<String>> {
 }
 
 /// CREATE INDEX.
-pub fn create_index(index: &ast::CreateIndex) -> Result<Lowered> {
+pub fn create_index(state: &SessionState, index: &ast::CreateIndex) -> Result<Lowered> {
     if index.predicate.is_some() {
         return Err(Error::unsupported("an index of some rows is not supported: leave WHERE away"));
     }
-    let table = object_name(&index.table_name)?;
+    let table = stored_name(state, &index.table_name)?;
     let kind = if index.unique { KeyKind::UniqueIndex } else { KeyKind::Index };
     let name = index.name.as_ref().and_then(|name| name.0.last()?.as_ident());
     let key = key(&table.table, name, kind, &indexed(&index.columns)?, None);

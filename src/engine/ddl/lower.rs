@@ -11,11 +11,11 @@ use crate::engine::ddl::client_copy::{copy_from_client, copy_to_client};
 use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::copy::{copy_from, copy_to};
 use crate::engine::ddl::create::{added_column, create_external};
-use crate::engine::ddl::names::object_name;
+use crate::engine::ddl::names::{is_temporary, object_name, stored_name};
 use crate::engine::ddl::{role, sequence};
 use crate::engine::shared::Engine;
 use crate::engine::sql::{CommandStatement, Commented, Copy, End, TableChange, fold};
-use crate::engine::storage::Acl;
+use crate::engine::storage::{Acl, Entry, TableName};
 use crate::error::{Error, Result};
 
 /// Lowers what DataFusion planned of DDL.
@@ -73,11 +73,14 @@ pub async fn lower_command(
             let names = names.iter().map(object_name).collect::<Result<_>>()?;
             Command::DropSequences { names, if_exists }
         }
-        CommandStatement::Role(statement) => role::lower(engine, statement)?,
+        CommandStatement::Role(statement) => role::lower(engine, &Actor::of(state), statement)?,
         CommandStatement::Copy(copy) => return lower_copy(engine, state, copy).await,
-        CommandStatement::Vacuum { table, retain_hours } => {
-            Command::Vacuum { table: object_name(&table)?, retain_hours }
+        CommandStatement::Vacuum { tables, retain_hours } => {
+            let all = tables.is_empty();
+            let tables = if all { own_tables(engine, &Actor::of(state))? } else { stored(state, &tables)? };
+            Command::Vacuum { tables, all, retain_hours }
         }
+        CommandStatement::Analyze { tables } => Command::Analyze { tables: stored(state, &tables)? },
         CommandStatement::Optimize { table, cluster_by } => {
             let columns: Vec<String> = cluster_by.iter().map(fold).collect();
             Command::Optimize {
@@ -87,6 +90,21 @@ pub async fn lower_command(
         }
     };
     Ok(command.into())
+}
+
+/// The tables of these names that are not temporary: for those there is nothing to maintain.
+fn stored(state: &SessionState, names: &[ObjectName]) -> Result<Vec<TableName>> {
+    let temporary = |name: &&ObjectName| is_temporary(state, name).map(|is| !is).unwrap_or(true);
+    names.iter().filter(temporary).map(object_name).collect()
+}
+
+/// The stored tables that whoever acts owns.
+fn own_tables(engine: &Engine, actor: &Actor) -> Result<Vec<TableName>> {
+    let (contents, rights) = (engine.catalog.contents()?, actor.rights(&engine.catalog)?);
+    let schemas = contents.schemas.iter();
+    let entries = schemas.flat_map(|(name, schema)| schema.entries.iter().map(move |entry| (name, entry)));
+    let own = entries.filter(|(_, (_, entry))| matches!(entry, Entry::Table(_)) && rights.owns(entry.acl()));
+    Ok(own.map(|(schema, (table, _))| TableName::new(schema, table)).collect())
 }
 
 async fn lower_copy(engine: &Arc<Engine>, state: &SessionState, copy: Copy) -> Result<Lowered> {
@@ -105,7 +123,7 @@ async fn lower_copy(engine: &Arc<Engine>, state: &SessionState, copy: Copy) -> R
 }
 
 async fn alter_table(state: &SessionState, name: &ObjectName, change: TableChange) -> Result<Command> {
-    let table = object_name(name)?;
+    let table = stored_name(state, name)?;
     Ok(match change {
         TableChange::Rename(to) => {
             let mut new = object_name(&to)?;

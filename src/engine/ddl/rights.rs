@@ -31,8 +31,10 @@ impl Command {
             | Self::RenameColumn { table, .. }
             | Self::CommentTable { table, .. }
             | Self::CommentConstraint { table, .. }
-            | Self::Vacuum { table, .. }
             | Self::Optimize { table, .. } => guard.owner_of_entry(table),
+            Self::Vacuum { tables, .. } | Self::Analyze { tables } => {
+                tables.iter().try_for_each(|table| guard.owner_of_entry(table))
+            }
             Self::RenameTable { from, to } => {
                 guard.owner_of_entry(from)?;
                 guard.create_in(&to.schema)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::access::Verifier;
+use crate::engine::access::{Actor, Verifier};
 use crate::engine::ddl::command::Command;
 use crate::engine::ddl::names::object_name;
 use crate::engine::query::QueryContext;
@@ -68,7 +68,9 @@ pub struct Objects {
 }
 
 /// Names resolved and rights read.
-pub fn lower(engine: &Engine, statement: RoleStatement) -> Result<Command> {
+pub fn lower(engine: &Engine, actor: &Actor, statement: RoleStatement) -> Result<Command> {
+    let all =
+        |roles: Vec<String>| roles.into_iter().map(|role| named(actor, role)).collect::<Result<Vec<_>>>();
     Ok(match statement {
         RoleStatement::Create { name, options } => {
             Command::CreateRole { name, change: RoleChange::new(options)? }
@@ -78,17 +80,30 @@ pub fn lower(engine: &Engine, statement: RoleStatement) -> Result<Command> {
         }
         RoleStatement::Drop { names, if_exists } => Command::DropRoles { names, if_exists },
         RoleStatement::Member { groups, members, revoke } => {
-            Command::ChangeMembers { groups, members, revoke }
+            Command::ChangeMembers { groups, members: all(members)?, revoke }
         }
         RoleStatement::Grant { privileges, on, roles, revoke } => {
             let kind = kind_of(&on);
             let on = objects(engine, on)?;
             let kind = if on.stored.is_empty() && !on.models.is_empty() { AclKind::Model } else { kind };
             let privileges = read_privileges(&privileges, kind)?;
-            Command::ChangeGrants { on, privileges, roles, revoke }
+            Command::ChangeGrants { on, privileges, roles: all(roles)?, revoke }
         }
-        RoleStatement::Owner { of, owner } => Command::ChangeOwner { of: objects(engine, of)?, owner },
+        RoleStatement::Owner { of, owner } => {
+            Command::ChangeOwner { of: objects(engine, of)?, owner: named(actor, owner)? }
+        }
     })
+}
+
+/// The role of this name; CURRENT_USER, CURRENT_ROLE and SESSION_USER are whoever acts or has logged in.
+fn named(actor: &Actor, role: String) -> Result<String> {
+    let found = match role.as_str() {
+        "current_user" | "current_role" => actor.role(),
+        "session_user" => actor.login(),
+        _ => return Ok(role),
+    };
+    let nobody = || Error::not_found(Subject::Role, format!("{role} is no role: nobody has logged in"));
+    found.ok_or_else(|| nobody().with_hint("name the role"))
 }
 
 fn kind_of(on: &Granted) -> AclKind {
@@ -266,4 +281,19 @@ pub async fn change_owner(engine: &Engine, of: &Objects, owner: &str) -> Result<
         engine.registry.change_acl(model, |acl| acl.give_to(owner))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_whoever_acts() {
+        let ann = Actor::new(Some("ann".to_owned()));
+        for (word, role) in [("current_user", "ann"), ("session_user", "ann"), ("bob", "bob")] {
+            assert_eq!(named(&ann, word.to_owned()).unwrap(), role);
+        }
+        let nobody = named(&Actor::default(), "current_role".to_owned()).unwrap_err();
+        assert_eq!(nobody.message(), "current_role is no role: nobody has logged in");
+    }
 }

@@ -6,7 +6,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -75,6 +75,13 @@ const READS_MAX: u32 = 256;
 #[derive(Debug, Default)]
 pub struct Histories {
     entries: Mutex<Entries>,
+    holders: Mutex<Vec<Weak<dyn Holder>>>,
+}
+
+/// What holds histories between statements: it must not keep them in memory when they are kept no longer.
+pub trait Holder: std::fmt::Debug + Send + Sync {
+    /// Lets go of the histories that are not kept.
+    fn let_go(&self, is_kept: &dyn Fn(&Arc<History>) -> bool);
 }
 
 /// Least recently used first.
@@ -108,12 +115,15 @@ impl Entries {
         self.0.last_mut()
     }
 
+    fn kept(&self) -> impl Iterator<Item = &Arc<History>> {
+        self.0.iter().filter_map(|entry| match &entry.state {
+            State::Kept(history) => Some(history),
+            _ => None,
+        })
+    }
+
     fn size(&self) -> usize {
-        let size = |entry: &Entry| match &entry.state {
-            State::Kept(history) => history.memory.size(),
-            _ => 0,
-        };
-        self.0.iter().map(size).sum()
+        self.kept().map(|history| history.memory.size()).sum()
     }
 }
 
@@ -137,7 +147,24 @@ impl Histories {
             entry.pays_after = if paid { READS_FIRST } else { (entry.pays_after * 2).min(READS_MAX) };
             (entry.state, entry.reads) = (State::Files, 0);
         }
+        drop(entries);
+        self.let_go();
         None
+    }
+
+    /// Remembers who holds histories between statements.
+    pub fn held_by(&self, holder: Weak<dyn Holder>) {
+        let mut holders = self.holders.lock();
+        holders.retain(|known| known.strong_count() > 0 && !Weak::ptr_eq(known, &holder));
+        holders.push(holder);
+    }
+
+    /// Tells holders that a history may be kept no longer.
+    fn let_go(&self) {
+        let kept: Vec<Arc<History>> = self.entries.lock().kept().cloned().collect();
+        let holders: Vec<Arc<dyn Holder>> = self.holders.lock().iter().filter_map(Weak::upgrade).collect();
+        let is_kept = |history: &Arc<History>| kept.iter().any(|known| Arc::ptr_eq(known, history));
+        holders.iter().for_each(|holder| holder.let_go(&is_kept));
     }
 
     /// Notes that a history is read from files; true when all of it should be read into memory, too.
@@ -179,5 +206,7 @@ impl Histories {
         while entries.size() > limit && entries.0.len() > 1 {
             entries.0.remove(0);
         }
+        drop(entries);
+        self.let_go();
     }
 }

@@ -166,8 +166,8 @@ pub const FUNCTIONS: &[Function] = &[
     function("pg_total_relation_size", "int8", size),
     function("pg_table_size", "int8", size),
     function("pg_indexes_size", "int8", zero),
-    function("pg_database_size", "int8", zero),
-    function("pg_tablespace_size", "int8", zero),
+    function("pg_database_size", "int8", database_size),
+    function("pg_tablespace_size", "int8", database_size),
     function("pg_size_pretty", "text", |call| Ok(call.int(0).map(pretty_size).into())),
     function("pg_tablespace_location", "text", nothing),
     function("pg_relation_filenode", "oid", zero),
@@ -376,12 +376,26 @@ fn function_arguments(call: &Call<'_>) -> Value {
     Ok(procedures::arguments(call.around(), call.int(0)).into())
 }
 
-/// Bytes of a relation: not counted, so that asking for them reads no files.
+/// Bytes of a relation on the disk; 0 for what has no files of its own.
 fn size(call: &Call<'_>) -> Value {
-    Ok(match call.relation(0)? {
-        Some(_) => 0_i64.into(),
-        None => Cell::Null,
-    })
+    let named = || call.text(0).and_then(|name| relation_oid(call, &name)).map(i64::from);
+    let Some(oid) = call.int(0).or_else(named) else { return Ok(Cell::Null) };
+    let snapshot = call.snapshot();
+    let Some(relation) = snapshot.relation(oid as u32) else {
+        // Relations of the catalogue have names, too.
+        let is_known = relation_name(call, oid) != oid.to_string() && oid != 0;
+        return Ok(if is_known { 0_i64.into() } else { Cell::Null });
+    };
+    if relation.kind != 'r' {
+        return Ok(0_i64.into());
+    }
+    let name = TableName::new(&relation.schema.name, &relation.name);
+    // It may have been dropped meanwhile.
+    Ok(call.around().engine.catalog.table_bytes(&name).map_or(Cell::Null, |bytes| (bytes as i64).into()))
+}
+
+fn database_size(call: &Call<'_>) -> Value {
+    Ok((call.around().engine.catalog.bytes()? as i64).into())
 }
 
 /// As PostgreSQL writes sizes: in the largest unit of which there are at least ten.

@@ -1,4 +1,5 @@
-//! Functions in `pg_proc`: those that types are read and written by, and the functions of this engine.
+//! Functions in `pg_proc`: those of PostgreSQL that types are read and written by or that are here, and those of this
+//! engine alone.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -9,8 +10,9 @@ use super::Surroundings;
 use super::rows::Rows;
 use crate::engine::functions::SECTIONS;
 use crate::engine::plan::TABLE_FUNCTIONS;
+use crate::postgres::{ArrayItem, array_items, format_type};
 
-/// PostgreSQL's rows of the functions that `pg_type` names.
+/// PostgreSQL's rows of the functions that `pg_type` names, and of those that are here with the types that are here.
 const TEXT: &str = include_str!("data/pg_proc.tsv");
 
 /// The first number of functions of this engine.
@@ -20,23 +22,74 @@ const FIRST: u32 = 0x1000_0000;
 const PG_CATALOG_OID: u32 = 11;
 const PUBLIC_OID: u32 = 2_200;
 
-static NUMBERS: LazyLock<BTreeMap<&str, u32>> = LazyLock::new(|| {
+/// A function of PostgreSQL.
+struct Known {
+    oid: u32,
+    name: &'static str,
+    /// Numbers of the types of its arguments.
+    arguments: &'static str,
+    /// Their names, in braces.
+    names: &'static str,
+    is_variadic: bool,
+    set: bool,
+    result: u32,
+}
+
+/// By number.
+static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     let read = |line: &'static str| {
-        let mut cells = line.split('\t');
-        let oid = cells.next()?.parse().ok()?;
-        Some((cells.next()?, oid))
+        let cells: Vec<&str> = line.split('\t').collect();
+        Some(Known {
+            oid: cells.first()?.parse().ok()?,
+            name: cells.get(1)?,
+            arguments: cells.get(19)?,
+            names: cells.get(22)?,
+            is_variadic: *cells.get(7)? != "0",
+            set: *cells.get(13)? == "t",
+            result: cells.get(18)?.parse().ok()?,
+        })
     };
     TEXT.lines().filter_map(read).collect()
 });
 
-/// The number of a function that types are read or written by; 0 for `-`.
+static NUMBERS: LazyLock<BTreeMap<&str, u32>> =
+    LazyLock::new(|| KNOWN.iter().rev().map(|known| (known.name, known.oid)).collect());
+
+impl Known {
+    fn find(oid: Option<i64>) -> Option<&'static Self> {
+        let oid = u32::try_from(oid?).ok()?;
+        KNOWN.binary_search_by_key(&oid, |known| known.oid).ok().map(|at| &KNOWN[at])
+    }
+
+    /// `VARIADIC name type, type`, as PostgreSQL writes it.
+    fn arguments(&self) -> String {
+        let types: Vec<&str> = self.arguments.split_whitespace().collect();
+        let names = array_items(self.names).unwrap_or_default();
+        let argument = |(n, oid): (usize, &&str)| {
+            let data_type = format_type(oid.parse().unwrap_or(0), None);
+            let variadic = if self.is_variadic && n + 1 == types.len() { "VARIADIC " } else { "" };
+            match names.get(n) {
+                Some(ArrayItem::Text(name)) if !name.is_empty() => format!("{variadic}{name} {data_type}"),
+                _ => format!("{variadic}{data_type}"),
+            }
+        };
+        types.iter().enumerate().map(argument).collect::<Vec<_>>().join(", ")
+    }
+
+    fn result(&self) -> String {
+        let set = if self.set { "SETOF " } else { "" };
+        format!("{set}{}", format_type(self.result, None))
+    }
+}
+
+/// The number of a function of PostgreSQL, the first of its name; 0 for `-`.
 pub fn procedure_oid(name: &str) -> u32 {
     NUMBERS.get(name).copied().unwrap_or(0)
 }
 
 /// The name of the function of this number.
 pub fn procedure_name(oid: u32) -> Option<&'static str> {
-    NUMBERS.iter().find(|(_, number)| **number == oid).map(|(name, _)| *name)
+    Known::find(Some(i64::from(oid))).map(|known| known.name)
 }
 
 /// Kind in pg_proc, and the schema: functions about forecasts are in `public`, so that `\df` lists them.
@@ -100,12 +153,19 @@ fn find(around: &Surroundings, oid: Option<i64>) -> Option<Function> {
 
 /// What the function of this number takes, as its description writes it.
 pub fn arguments(around: &Surroundings, oid: Option<i64>) -> String {
+    if let Some(known) = Known::find(oid) {
+        return known.arguments();
+    }
     find(around, oid).map_or_else(String::new, |f| f.arguments)
 }
 
 /// What it gives: rows, or a value whose type depends on what it is given.
-pub fn result(around: &Surroundings, oid: Option<i64>) -> &'static str {
-    if find(around, oid).is_some_and(|f| f.set) { "SETOF record" } else { "any" }
+pub fn result(around: &Surroundings, oid: Option<i64>) -> String {
+    if let Some(known) = Known::find(oid) {
+        return known.result();
+    }
+    let told = if find(around, oid).is_some_and(|f| f.set) { "SETOF record" } else { "any" };
+    told.to_owned()
 }
 
 /// The same number for the same name in every process.

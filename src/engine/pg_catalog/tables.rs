@@ -382,13 +382,15 @@ fn index_texts(rows: &mut Rows, snapshot: &Snapshot) {
 
 fn prepared(rows: &mut Rows, around: &Surroundings) {
     let Some(session) = around.planner.upgrade() else { return };
-    for (name, text, parameters) in session.prepared_statements() {
-        let numbers = parameters.iter().filter_map(|name| postgres::by_name(name)).map(|t| i64::from(t.oid));
+    for statement in session.prepared_statements() {
+        let types = statement.parameters.iter().filter_map(|name| postgres::by_name(name));
         rows.push([
-            ("name", name.into()),
-            ("statement", text.into()),
-            ("parameter_types", Cell::Ints(numbers.collect())),
+            ("name", statement.name.into()),
+            ("statement", statement.text.into()),
+            ("parameter_types", Cell::Ints(types.map(|t| i64::from(t.oid)).collect())),
             ("from_sql", true.into()),
+            ("generic_plans", (statement.generic_plans as i64).into()),
+            ("custom_plans", (statement.custom_plans as i64).into()),
         ]);
     }
 }

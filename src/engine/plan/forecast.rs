@@ -23,8 +23,8 @@ use crate::engine::options;
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::forecasting::{self, Reading};
 use crate::engine::plan::input::{InputColumn, Role};
-use crate::engine::plan::node::identified;
-use crate::engine::plan::past::{Past, Unkept, past};
+use crate::engine::plan::node::{has_parameter, identified};
+use crate::engine::plan::past::{Kept, Origin, Past, past};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{Manifest, ModelRole};
@@ -56,7 +56,7 @@ pub fn plan(
     }
     let model = scope.model(&model, version)?;
     let manifest = model.manifest();
-    let Past { rows: history, periods, columns, unkept } = past(scope, &model, context)?;
+    let Past { rows: history, periods, columns, origin } = past(scope, &model, context)?;
     let future = match future {
         Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
         None => None,
@@ -77,7 +77,7 @@ pub fn plan(
         history,
         periods,
         future,
-        unkept,
+        origin,
     })?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
@@ -293,8 +293,8 @@ pub struct Call {
     pub periods: Option<LogicalPlan>,
     /// Rows of `future =>`.
     pub future: Option<LogicalPlan>,
-    /// How the history can be read into memory, when it is not there.
-    pub unkept: Option<Arc<Unkept>>,
+    /// Where the history comes from.
+    pub origin: Origin,
 }
 
 /// The logical node.
@@ -313,6 +313,14 @@ impl ForecastNode {
     /// The model's name.
     pub fn model(&self) -> &str {
         &self.call.model
+    }
+
+    /// The history in memory that it reads, when all its parameters are among its expressions.
+    pub fn kept(&self) -> Option<&Arc<Kept>> {
+        match &self.call.origin {
+            Origin::Kept(kept) => Some(kept).filter(|_| !self.call.set.iter().any(|(_, e)| has_parameter(e))),
+            Origin::Tables(_) => None,
+        }
     }
 
     fn identity(&self) -> impl Hash + PartialEq + '_ {
@@ -440,7 +448,7 @@ pub async fn plan_node(
         model,
         columns: call.columns.clone(),
         has_periods: call.periods.is_some(),
-        unkept: call.unkept.clone(),
+        origin: call.origin.clone(),
         shape: call.shape.clone(),
         horizon,
         until,
@@ -473,9 +481,7 @@ impl Work for Reading {
         _metrics: &ExecutionPlanMetricsSet,
     ) -> SendableRecordBatchStream {
         let query = query_context(&context);
-        if let Some(unkept) = &self.unkept {
-            unkept.note();
-        }
+        self.origin.note();
         Box::pin(RecordBatchStreamAdapter::new(schema, forecasting::read(self, inputs, query, &context)))
     }
 }

@@ -18,7 +18,7 @@ use futures::{Stream, StreamExt};
 
 use crate::engine::plan::forecast::{Shape, lower_level, needed_columns, quantile_name, upper_level};
 use crate::engine::plan::input::{InputColumn, Role};
-use crate::engine::plan::past::Unkept;
+use crate::engine::plan::past::Origin;
 use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, incomplete, instants};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
@@ -47,8 +47,8 @@ pub struct Reading {
     pub columns: Vec<InputColumn>,
     /// The last input tells of the rows of every period.
     pub has_periods: bool,
-    /// How the history can be read into memory, when it is not there.
-    pub unkept: Option<Arc<Unkept>>,
+    /// Where the history comes from.
+    pub origin: Origin,
     /// What shapes the result.
     pub shape: Shape,
     /// Steps; `None` takes the model's.

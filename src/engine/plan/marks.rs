@@ -39,31 +39,6 @@ const FIRST_ARGUMENT: [&str; 16] = [
 /// The marks of the columns of a plan.
 pub fn marks(plan: &LogicalPlan) -> Vec<Mark> {
     let found = match plan {
-        LogicalPlan::Projection(p) => of_exprs(&p.expr, &p.input),
-        LogicalPlan::SubqueryAlias(a) => marks(&a.input),
-        LogicalPlan::Filter(f) => marks(&f.input),
-        LogicalPlan::Sort(s) => marks(&s.input),
-        LogicalPlan::Limit(l) => marks(&l.input),
-        LogicalPlan::Distinct(Distinct::All(input)) => marks(input),
-        LogicalPlan::Distinct(Distinct::On(on)) => of_exprs(&on.select_expr, &on.input),
-        LogicalPlan::Aggregate(a) => {
-            let mut found = of_exprs(&a.group_expr, &a.input);
-            found.extend(of_exprs(&a.aggr_expr, &a.input));
-            found
-        }
-        LogicalPlan::Window(w) => {
-            let mut found = marks(&w.input);
-            found.extend(of_exprs(&w.window_expr, &w.input));
-            found
-        }
-        LogicalPlan::Join(j) => match j.join_type {
-            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
-                [marks(&j.left), marks(&j.right)].concat()
-            }
-            JoinType::LeftSemi | JoinType::LeftAnti => marks(&j.left),
-            JoinType::RightSemi | JoinType::RightAnti => marks(&j.right),
-            _ => vec![],
-        },
         LogicalPlan::Union(u) => u.inputs.first().map(|input| marks(input)).unwrap_or_default(),
         LogicalPlan::RecursiveQuery(r) => marks(&r.static_term),
         LogicalPlan::Unnest(u) => {
@@ -78,13 +53,47 @@ pub fn marks(plan: &LogicalPlan) -> Vec<Mark> {
             };
             u.dependency_indices.iter().map(of_input).collect()
         }
-        _ => vec![],
+        plan => carried(plan, marks, of_exprs),
     };
     let fields = plan.schema().fields();
     if found.len() == fields.len() {
         return found;
     }
     fields.iter().map(|field| field.metadata().get(PG_TYPE).cloned()).collect()
+}
+
+/// What is known of the columns of a plan that hands on those of its inputs, or makes some of them; nothing for others.
+pub(super) fn carried<T>(
+    plan: &LogicalPlan,
+    of_plan: impl Fn(&LogicalPlan) -> Vec<T>,
+    of_exprs: impl Fn(&[Expr], &LogicalPlan) -> Vec<T>,
+) -> Vec<T> {
+    let with = |mut first: Vec<T>, rest: Vec<T>| {
+        first.extend(rest);
+        first
+    };
+    match plan {
+        LogicalPlan::Projection(p) => of_exprs(&p.expr, &p.input),
+        LogicalPlan::SubqueryAlias(a) => of_plan(&a.input),
+        LogicalPlan::Filter(f) => of_plan(&f.input),
+        LogicalPlan::Sort(s) => of_plan(&s.input),
+        LogicalPlan::Limit(l) => of_plan(&l.input),
+        LogicalPlan::Distinct(Distinct::All(input)) => of_plan(input),
+        LogicalPlan::Distinct(Distinct::On(on)) => of_exprs(&on.select_expr, &on.input),
+        LogicalPlan::Aggregate(a) => {
+            with(of_exprs(&a.group_expr, &a.input), of_exprs(&a.aggr_expr, &a.input))
+        }
+        LogicalPlan::Window(w) => with(of_plan(&w.input), of_exprs(&w.window_expr, &w.input)),
+        LogicalPlan::Join(j) => match j.join_type {
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
+                with(of_plan(&j.left), of_plan(&j.right))
+            }
+            JoinType::LeftSemi | JoinType::LeftAnti => of_plan(&j.left),
+            JoinType::RightSemi | JoinType::RightAnti => of_plan(&j.right),
+            _ => vec![],
+        },
+        _ => vec![],
+    }
 }
 
 fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Mark> {

@@ -1,6 +1,7 @@
 //! What our logical nodes have in common.
 
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 /// The node of ours that a plan is, if it is one of this kind.
 pub(super) fn extension<T: 'static>(plan: &LogicalPlan) -> Option<&T> {
@@ -8,6 +9,11 @@ pub(super) fn extension<T: 'static>(plan: &LogicalPlan) -> Option<&T> {
         LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<T>(),
         _ => None,
     }
+}
+
+/// True for an expression with a parameter in it.
+pub(super) fn has_parameter(expr: &Expr) -> bool {
+    expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_)))).unwrap_or(true)
 }
 
 /// Compares, hashes and orders a node by what its `identity()` returns; unequal nodes have no order.

@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr, Case, Cast, 
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::RawBinaryExpr;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union, cast, lit,
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union, cast, lit, when,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
@@ -105,7 +105,7 @@ pub fn rewrite_number(expr: &mut Expr, schema: &DFSchema) -> bool {
         }
         Expr::ScalarFunction(call) => match call.func.name() {
             name if CHOICES.contains(&name) => float_beside(call.args.iter_mut().collect(), schema),
-            "date_part" => part_with_fraction(expr, schema),
+            "date_part" => part_with_fraction(expr, schema) || spans_of_years(expr, schema),
             _ => whole_digits(expr, schema),
         },
         _ => false,
@@ -163,6 +163,38 @@ fn part_with_fraction(expr: &mut Expr, schema: &DFSchema) -> bool {
     let whole = cast(std::mem::take(expr), DataType::Float64);
     *expr = functions::arithmetic(Operation::Over).call(vec![whole, lit(1e6 / per_second)]);
     true
+}
+
+/// Decades, centuries and millennia, which DataFusion does not count: there is no year 0, nor a first century before it.
+///
+/// Source: PostgreSQL 15, `timestamp_part_common` and `interval_part_common`.
+fn spans_of_years(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let Expr::ScalarFunction(call) = expr else { return false };
+    let [Expr::Literal(part, _), time] = call.args.as_slice() else { return false };
+    let years = match part.try_as_str().flatten().map(str::to_lowercase).as_deref() {
+        Some("decade" | "decades") => 10,
+        Some("century" | "centuries") => 100,
+        Some("millennium" | "millenniums" | "millennia") => 1_000,
+        _ => return false,
+    };
+    let in_interval = is_interval(time, schema);
+    call.args[0] = lit("year");
+    let year = std::mem::take(expr);
+    let spans = match (in_interval, years) {
+        (true, _) => Ok(year / lit(years)),
+        (_, 10) => {
+            let before = -((lit(9) - year.clone()) / lit(10));
+            when(year.clone().gt_eq(lit(0)), year / lit(10)).otherwise(before)
+        }
+        _ => {
+            let before = -((lit(years) - year.clone()) / lit(years));
+            when(year.clone().gt(lit(0)), (year + lit(years - 1)) / lit(years)).otherwise(before)
+        }
+    };
+    spans.is_ok_and(|spans| {
+        *expr = spans;
+        true
+    })
 }
 
 /// What is rounded to whole numbers, or to so many digits, has no others.

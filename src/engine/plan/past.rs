@@ -14,6 +14,7 @@ use crate::engine::plan::authorize::authorized;
 use crate::engine::plan::input::{InputColumn, Role, TrainingInput, plan_input};
 use crate::engine::plan::scope::Scope;
 use crate::engine::registry::{ColumnRole, Manifest, Model, ModelRole};
+use crate::engine::shared::Engine;
 use crate::engine::sql::{self, TrainStatement};
 use crate::engine::storage::Contents;
 use crate::error::{Error, Subject};
@@ -46,8 +47,45 @@ pub struct Past {
     pub periods: Option<LogicalPlan>,
     /// The columns of the rows.
     pub columns: Vec<InputColumn>,
-    /// How all rows can be read into memory, when they are not there.
-    pub unkept: Option<Arc<Unkept>>,
+    /// Where the rows come from.
+    pub origin: Origin,
+}
+
+/// Where the rows of the past come from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Memory.
+    Kept(Arc<Kept>),
+    /// Tables; all rows can be read into memory.
+    Tables(Arc<Unkept>),
+}
+
+impl Origin {
+    /// The rows are being read.
+    pub fn note(&self) {
+        if let Self::Tables(unkept) = self {
+            unkept.note();
+        }
+    }
+}
+
+/// A history in memory.
+#[derive(Debug)]
+pub struct Kept {
+    key: HistoryKey,
+    history: Arc<History>,
+}
+
+impl Kept {
+    /// The history.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// True while it is still there and what the tables say; counts as a use of it.
+    pub fn holds(&self, engine: &Engine, contents: &Contents) -> bool {
+        engine.histories.get(&self.key, contents).is_some_and(|now| Arc::ptr_eq(&now, &self.history))
+    }
 }
 
 /// The past of a model: from memory where it is there, else the rows of the recorded TRAIN statement.
@@ -64,23 +102,26 @@ pub fn past(scope: &Scope, model: &Model, context: &mut dyn RelationPlannerConte
     if let Some(history) = engine.histories.get(&key, &contents) {
         // Its owner may have lost rights meanwhile.
         authorized(engine, scope.session.actor(), history.plan.clone())?;
-        return Past::kept(&history, manifest);
+        return Past::kept(Kept { key, history }, manifest);
     }
     let statement = sql::parse_text(&manifest.sql)?;
     let (input, types) = history_plan(scope, &statement, model, context)?;
     let columns = columns(manifest, &types);
     let unkept = Unkept::new(scope, contents, key, &input, types)?;
-    Ok(Past { rows: input.plan, periods: input.periods, columns, unkept: Some(Arc::new(unkept)) })
+    let origin = Origin::Tables(Arc::new(unkept));
+    Ok(Past { rows: input.plan, periods: input.periods, columns, origin })
 }
 
 impl Past {
-    fn kept(history: &History, manifest: &Manifest) -> Result<Self> {
+    fn kept(kept: Kept, manifest: &Manifest) -> Result<Self> {
+        let history = &kept.history;
         let scan = |name: &str, table: Arc<dyn TableProvider>| {
             LogicalPlanBuilder::scan(name, provider_as_source(table), None)?.build()
         };
         let periods = history.periods.clone().map(|table| scan("periods", table)).transpose()?;
         let rows = scan("history", Arc::clone(&history.rows) as _)?;
-        Ok(Self { rows, periods, columns: columns(manifest, &history.types), unkept: None })
+        let columns = columns(manifest, &history.types);
+        Ok(Self { rows, periods, columns, origin: Origin::Kept(Arc::new(kept)) })
     }
 }
 
@@ -121,7 +162,7 @@ impl Unkept {
     }
 
     /// The history is read: the second time, all of it is read into memory beside the statement, for the next ones.
-    pub fn note(self: &Arc<Self>) {
+    fn note(self: &Arc<Self>) {
         let engine = &self.scope.engine;
         if !engine.histories.note(&self.key) {
             return;

@@ -1,15 +1,18 @@
-//! Prepared statements: parsed once, their parameters typed, planned anew with the values of every execution.
+//! Prepared statements: parsed once, their parameters typed, planned with the values of every execution or once for all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::generic::Plans;
+use crate::engine::query::Started;
 use crate::engine::sql::{Statement, literal, with_values};
 use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::postgres;
 
 /// A statement whose parameters and columns are known.
 #[derive(Debug, Clone)]
@@ -18,9 +21,20 @@ pub struct Prepared {
     pub(super) statement: Option<Arc<Statement>>,
     pub(super) types: Vec<ast::DataType>,
     pub(super) columns: Option<SchemaRef>,
+    pub(super) plans: Arc<Plans>,
 }
 
 impl Prepared {
+    /// A statement, the types of its parameters, and the columns of its rows if it returns some.
+    pub(super) fn new(statement: Statement, types: Vec<ast::DataType>, columns: Option<SchemaRef>) -> Self {
+        Self { statement: Some(Arc::new(statement)), types, columns, plans: Arc::default() }
+    }
+
+    /// A text without a statement.
+    pub(super) fn empty() -> Self {
+        Self { statement: None, types: vec![], columns: None, plans: Arc::default() }
+    }
+
     /// SQL's names of the types of the parameters.
     pub fn parameters(&self) -> Vec<String> {
         self.types.iter().map(ToString::to_string).collect()
@@ -52,22 +66,66 @@ impl Prepared {
         Ok(with_values(statement, values))
     }
 
+    /// The query that was started, with its columns as clients were told of them, which it has no longer when what it
+    /// reads has changed.
+    pub(super) fn checked(&self, started: Started) -> Result<Started> {
+        let is_query = self.statement.as_ref().is_some_and(|statement| statement.is_query());
+        let Some(told) = self.columns.as_ref().filter(|_| is_query) else { return Ok(started) };
+        let now = started.query.schema();
+        let shown = told.fields().iter().zip(now.fields()).map(|(told, now)| as_told(told, now));
+        match shown.collect::<Option<Vec<FieldRef>>>() {
+            Some(shown) if told.fields().len() == now.fields().len() => {
+                let shown = Schema::new_with_metadata(shown, now.metadata().clone());
+                Ok(Started { query: started.query.shown_as(Arc::new(shown)), ..started })
+            }
+            _ if is_long_number(told, &now) => {
+                let message = "numeric parameter is out of range: it has more than 38 digits";
+                Err(Error::data(message).with_hint("cast it: CAST($1 AS DOUBLE PRECISION)"))
+            }
+            _ => {
+                let message = "cached plan must not change result type";
+                Err(Error::new(ErrorKind::Unsupported, Subject::Prepared, message)
+                    .with_hint("what it reads has changed: prepare the statement again"))
+            }
+        }
+    }
+
     fn miscounted(&self, values: usize) -> Error {
         let message = format!("statement has {} parameters, {values} values were given", self.types.len());
         Error::new(ErrorKind::Input, Subject::Parameter, message)
     }
 
     /// Values in PostgreSQL's text form as expressions of the parameters' types.
-    pub(super) fn values(&self, texts: &[Option<&str>]) -> Result<Vec<ast::Expr>> {
+    pub(super) fn values(&self, texts: &[Option<String>]) -> Result<Vec<ast::Expr>> {
         if texts.len() != self.types.len() {
             return Err(self.miscounted(texts.len()));
         }
         let numbered = texts.iter().zip(&self.types).enumerate();
-        let value = |(n, (text, data_type)): (usize, (&Option<&str>, &ast::DataType))| {
-            literal(*text, data_type).map_err(|e| e.with_context(format!("parameter ${}", n + 1)))
+        let value = |(n, (text, data_type)): (usize, (&Option<String>, &ast::DataType))| {
+            literal(text.as_deref(), data_type).map_err(|e| e.with_context(format!("parameter ${}", n + 1)))
         };
         numbered.map(value).collect()
     }
+}
+
+/// True where a number has become a float, as one of very many digits does.
+fn is_long_number(told: &Schema, now: &Schema) -> bool {
+    let mut both = told.fields().iter().zip(now.fields());
+    both.any(|(told, now)| told.data_type().is_decimal() && now.data_type().is_floating())
+}
+
+/// The column with the type of PostgreSQL that clients were told of; `None` when its values are others. A parameter that
+/// is a small number says less of its type than the parameter itself.
+fn as_told(told: &FieldRef, now: &FieldRef) -> Option<FieldRef> {
+    if told.name() != now.name() {
+        return None;
+    }
+    if postgres::of_field(told).oid == postgres::of_field(now).oid {
+        return Some(Arc::clone(now));
+    }
+    let (before, after) = (told.data_type(), now.data_type());
+    let alike = before == after || before.is_string() && after.is_string();
+    alike.then(|| Arc::new(now.as_ref().clone().with_metadata(told.metadata().clone())))
 }
 
 /// A type from its name in SQL.

@@ -13,7 +13,9 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{self, FromTable, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
 use futures::TryStreamExt;
 
-use super::{Inner, plan_schema, run_subqueries, start};
+use super::Inner;
+use super::execution::{run_subqueries, start};
+use super::planning::plan_schema;
 use crate::engine::access::Guard;
 use crate::engine::fault;
 use crate::engine::plan::{authorized, stored_table};

@@ -8,11 +8,12 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
+use super::Inner;
 use super::cursors::Cursor;
+use super::planning::analyzed_columns;
 use super::prepared::{Prepared, parse_type};
 use super::returning::{is_returning, without_returning};
 use super::transaction::{TransactionStatus, warning};
-use super::{Inner, analyzed_columns};
 use crate::engine::query::{Query, QueryContext, Started, Tag};
 use crate::engine::settings;
 use crate::engine::sql::{
@@ -99,8 +100,15 @@ impl Inner {
             SessionStatement::Notify => done("NOTIFY"),
             SessionStatement::Execute { name, values } => {
                 let prepared = self.kept().prepared.get(&fold(name))?;
+                let texts: Option<Vec<Option<String>>> = values.iter().map(text_of).collect();
+                if let Some(texts) = texts
+                    && let Some(started) = Box::pin(self.start_generic(&prepared, &texts)).await?
+                {
+                    return prepared.checked(started);
+                }
                 let bound = prepared.bind(&arguments(&prepared, values)?)?;
-                Box::pin(self.run_planned(bound, query)).await
+                prepared.plans.count_custom();
+                prepared.checked(Box::pin(self.run_planned(bound, query)).await?)
             }
             SessionStatement::Deallocate(Some(name)) => {
                 self.kept().prepared.remove(&fold(name))?;
@@ -371,14 +379,27 @@ impl Inner {
         types: &[Option<String>],
     ) -> Result<Prepared> {
         if piece.text.trim().is_empty() {
-            return Ok(Prepared { statement: None, types: vec![], columns: None });
+            return Ok(Prepared::empty());
         }
         let named = types.iter().map(|name| name.as_deref().map(parse_type).transpose());
         let prepared = match (self.parse(piece), named.collect::<Result<Vec<_>>>()) {
-            (Ok(statement), Ok(types)) => Box::pin(self.prepare_statement(statement, &types)).await,
+            (Ok(statement), Ok(types)) => Box::pin(self.prepare_given(statement, types)).await,
             (Err(error), _) | (_, Err(error)) => Err(error),
         };
         prepared.map_err(|error| self.failed(error))
+    }
+
+    /// Parameters of the type void stand for nothing.
+    async fn prepare_given(
+        self: &Arc<Self>,
+        mut statement: Statement,
+        mut types: Vec<Option<ast::DataType>>,
+    ) -> Result<Prepared> {
+        if types.iter().flatten().any(sql::is_void) {
+            statement = sql::without_void(&statement, &types);
+            types.iter_mut().filter(|t| t.as_ref().is_some_and(sql::is_void)).for_each(|t| *t = None);
+        }
+        self.prepare_statement(statement, &types).await
     }
 
     async fn prepare_statement(
@@ -396,16 +417,16 @@ impl Inner {
                 _ => vec![],
             };
             let types = types.into_iter().map(|t| t.unwrap_or(sql::UNKNOWN)).collect();
-            return Ok(Prepared { statement: Some(Arc::new(statement)), types, columns });
+            return Ok(Prepared::new(statement, types, columns));
         }
         self.transaction.ensure_works()?;
         if let Body::Prepare { .. } = &statement.body {
-            return Ok(Prepared { statement: Some(Arc::new(statement)), types: vec![], columns: None });
+            return Ok(Prepared::new(statement, vec![], None));
         }
         let types = self.parameter_types(&statement, given).await?;
         let columns = self.columns(sql::typed(&statement, &types)).await?;
         let types = types.into_iter().map(|t| t.unwrap_or(sql::UNKNOWN)).collect();
-        Ok(Prepared { statement: Some(Arc::new(statement)), types, columns })
+        Ok(Prepared::new(statement, types, columns))
     }
 
     async fn parameter_types(
@@ -457,10 +478,10 @@ impl Inner {
         let (state, source) = self.planning_state(&statement);
         let planned = self.plan(&state, statement).await.map_err(|e| e.located(&source))?;
         let rows = planned.tag.has_rows() && planned.copy.is_none();
-        Ok(rows.then(|| analyzed_columns(&state, &planned.plan)))
+        rows.then(|| self.with_origins(analyzed_columns(&state, &planned.plan), &planned.origins)).transpose()
     }
 
-    fn planning_state(&self, statement: &Statement) -> (StatementState, Arc<sql::Source>) {
+    pub(super) fn planning_state(&self, statement: &Statement) -> (StatementState, Arc<sql::Source>) {
         let query = Arc::new(QueryContext::default());
         let scope = self.scope(&query, statement.trains.clone(), &statement.source);
         (scope.state(), Arc::clone(&statement.source))

@@ -125,6 +125,12 @@ pub const DEFINITIONS: &[Definition] = &[
     reported("integer_datetimes", "on", Fixed, "Dates and times are whole numbers on the wire."),
     reported("IntervalStyle", "postgres", Only(&["postgres"]), "Format of intervals."),
     reported("is_superuser", "on", Fixed, "True for the owner of the database."),
+    setting(
+        "plan_cache_mode",
+        "auto",
+        Words(&["auto", "force_generic_plan", "force_custom_plan"]),
+        "Whether prepared statements may be planned once for all values.",
+    ),
     setting("jit", "off", Bool, "Accepted, without effect."),
     setting("lc_collate", "C.UTF-8", Fixed, "Texts are compared by their bytes."),
     setting("lc_ctype", "C.UTF-8", Fixed, "Character classes."),

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result, Subject};
 
 pub use definitions::{DEFINITIONS, VERSION_TEXT};
 pub use search_path::schema_names;
-pub use variables::SharedVariables;
+pub use variables::{SharedVariables, Variables};
 
 /// Settings that belong to the whole database and cannot be changed by a session.
 const FIXED: &[&str] = &["datafusion.runtime", "datafusion.catalog", "datafusion.sql_parser"];

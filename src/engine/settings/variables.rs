@@ -117,6 +117,11 @@ impl Variables {
         self.values.remove("transaction_read_only");
     }
 
+    /// True when all settings have the values that they have there.
+    pub fn is_set_as(&self, other: &Self) -> bool {
+        self.values == other.values && self.defaults == other.defaults
+    }
+
     /// All settings with values and descriptions, by name.
     pub fn list(&self) -> Vec<(String, String, &'static str)> {
         let mut all: Vec<_> =

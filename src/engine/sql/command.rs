@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SequenceOptions};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::engine::sql::copy::{self, Copy};
 use crate::engine::sql::role::{self, RoleStatement};
@@ -75,8 +76,10 @@ pub enum CommandStatement {
     DropSequences { names: Vec<ObjectName>, if_exists: bool },
     /// About roles and their rights.
     Role(RoleStatement),
-    /// `VACUUM table [RETAIN n HOURS]`.
-    Vacuum { table: ObjectName, retain_hours: Option<u64> },
+    /// `VACUUM [table, …] [RETAIN n HOURS]`, with PostgreSQL's options; all tables without a name.
+    Vacuum { tables: Vec<ObjectName>, retain_hours: Option<u64> },
+    /// `ANALYZE [table, …]`, with PostgreSQL's options.
+    Analyze { tables: Vec<ObjectName> },
     /// `OPTIMIZE table [CLUSTER BY (columns)]`.
     Optimize { table: ObjectName, cluster_by: Vec<Ident> },
 }
@@ -108,6 +111,8 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
         cancel_training
     } else if starts_with(parser, &["vacuum"]) {
         vacuum
+    } else if starts_with(parser, &["analyze"]) {
+        analyze
     } else if starts_with(parser, &["optimize"]) {
         optimize
     } else {
@@ -268,7 +273,7 @@ fn cancel_training(parser: &mut Parser<'_>) -> Parsed {
 
 fn vacuum(parser: &mut Parser<'_>) -> Parsed {
     accept(parser, &["vacuum"]);
-    let table = parser.parse_object_name(false)?;
+    let tables = maintained(parser, &["full", "freeze", "verbose", "analyze"])?;
     let retain_hours = if accept(parser, &["retain"]) {
         let hours = parser.parse_literal_uint()?;
         if !accept(parser, &["hours"]) {
@@ -279,7 +284,42 @@ fn vacuum(parser: &mut Parser<'_>) -> Parsed {
     } else {
         None
     };
-    Ok(CommandStatement::Vacuum { table, retain_hours })
+    Ok(CommandStatement::Vacuum { tables, retain_hours })
+}
+
+fn analyze(parser: &mut Parser<'_>) -> Parsed {
+    accept(parser, &["analyze"]);
+    Ok(CommandStatement::Analyze { tables: maintained(parser, &["verbose"])? })
+}
+
+/// `[(options)] [words] [table [(columns)], …]`: what is said beside the tables changes nothing here.
+fn maintained(parser: &mut Parser<'_>, words: &[&str]) -> Result<Vec<ObjectName>, ParserError> {
+    let options = |parser: &mut Parser<'_>| -> Result<(), ParserError> {
+        if parser.consume_token(&Token::LParen) {
+            while parser.next_token().token != Token::RParen {
+                if parser.peek_token().token == Token::EOF {
+                    let found = parser.peek_token();
+                    return parser.expected(")", found);
+                }
+            }
+        }
+        Ok(())
+    };
+    options(parser)?;
+    while words.iter().any(|word| accept(parser, &[word])) {}
+    let mut tables = vec![];
+    let is_end = |token: &Token| matches!(token, Token::EOF | Token::SemiColon);
+    let is_retention = |parser: &Parser<'_>| {
+        is_word_at(parser, 0, "retain") && matches!(parser.peek_nth_token(1).token, Token::Number(..))
+    };
+    while !is_end(&parser.peek_token().token) && !is_retention(parser) {
+        tables.push(parser.parse_object_name(false)?);
+        options(parser)?;
+        if !parser.consume_token(&Token::Comma) {
+            break;
+        }
+    }
+    Ok(tables)
 }
 
 fn optimize(parser: &mut Parser<'_>) -> Parsed {

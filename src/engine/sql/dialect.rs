@@ -123,6 +123,11 @@ impl Dialect for ForetellDialect {
         true
     }
 
+    // `SELECT 1 FOR UPDATE` has no column that is called "for".
+    fn is_column_alias(&self, word: &Keyword, parser: &mut Parser<'_>) -> bool {
+        *word != Keyword::FOR && self.postgres.is_column_alias(word, parser)
+    }
+
     fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Parsed> {
         if starts_with(parser, &["train"]) {
             return Some(self.parse_train(parser));

@@ -13,6 +13,7 @@ mod parameters;
 mod qualify;
 mod repair;
 mod role;
+mod select_into;
 mod session;
 mod source;
 mod statement;
@@ -27,7 +28,9 @@ pub use command::{CommandStatement, Commented, ModelChange, TableChange};
 pub use copy::{Copy, End};
 pub use literal::literal;
 pub use naming::shown;
-pub use parameters::{UNKNOWN, cast, elements_for_arrays, typed, types_in_text, with_values};
+pub use parameters::{
+    UNKNOWN, cast, declared, elements_for_arrays, is_void, typed, types_in_text, with_values, without_void,
+};
 pub use qualify::{SearchPath, qualify_sequences};
 pub use repair::repair;
 pub use role::{Granted, RoleOptions, RoleStatement};

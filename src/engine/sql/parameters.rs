@@ -99,6 +99,47 @@ fn walk_sql(statement: &mut DfStatement, visitor: &mut impl VisitorMut) {
     }
 }
 
+/// The statement without the arguments of functions that are parameters of the type void: drivers send one in the place
+/// of what a call returns.
+///
+/// Source: PostgreSQL 15, `ParseFuncOrColumn`.
+pub fn without_void(statement: &Statement, types: &[Option<DataType>]) -> Statement {
+    struct Drop<'a>(&'a [Option<DataType>]);
+    impl Drop<'_> {
+        fn keeps(&self, argument: &ast::FunctionArg) -> bool {
+            let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = argument else { return true };
+            !number(expr).and_then(|n| self.0.get(n)).is_some_and(|given| given.as_ref().is_some_and(is_void))
+        }
+    }
+    impl VisitorMut for Drop<'_> {
+        type Break = ();
+
+        fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<()> {
+            match factor {
+                ast::TableFactor::Table { args: Some(list), .. } => list.args.retain(|a| self.keeps(a)),
+                ast::TableFactor::Function { args, .. } => args.retain(|a| self.keeps(a)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Function(ast::Function { args: ast::FunctionArguments::List(list), .. }) = expr {
+                list.args.retain(|a| self.keeps(a));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut kept = statement.clone();
+    walk(&mut kept, &mut Drop(types));
+    kept
+}
+
+/// The type of what is no value.
+pub fn is_void(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("void"))
+}
+
 /// The types that stand in the text: a cast, LIMIT and OFFSET; `given` ones come first.
 pub fn types_in_text(statement: &Statement, given: &[Option<DataType>]) -> Result<Vec<Option<DataType>>> {
     struct Types(HashMap<usize, DataType>);
@@ -182,6 +223,21 @@ pub fn typed(statement: &Statement, types: &[Option<DataType>]) -> Statement {
     })
 }
 
+/// The statement as PREPARE writes it, with the types of all its parameters.
+pub fn declared(statement: &Statement, types: &[DataType]) -> Statement {
+    let known: Vec<Option<DataType>> = types.iter().cloned().map(Some).collect();
+    let mut declared = typed(statement, &known);
+    if let Body::Sql(body) = &mut declared.body
+        && let DfStatement::Statement(inner) = body.as_mut()
+        && !types.is_empty()
+    {
+        let (name, data_types) = (ast::Ident::new("generic"), types.to_vec());
+        let prepared = |statement| ast::Statement::Prepare { name, data_types, statement };
+        **inner = prepared(Box::new(inner.as_ref().clone()));
+    }
+    declared
+}
+
 /// The statement with a value in the place of every parameter.
 pub fn with_values(statement: &Statement, values: &[Expr]) -> Statement {
     bound(statement, &|n, _| values.get(n).cloned())
@@ -189,8 +245,32 @@ pub fn with_values(statement: &Statement, values: &[Expr]) -> Statement {
 
 fn bound(statement: &Statement, value: &dyn Fn(usize, &Expr) -> Option<Expr>) -> Statement {
     struct Bind<'a>(&'a dyn Fn(usize, &Expr) -> Option<Expr>);
+    impl Bind<'_> {
+        /// A number that stands alone there would be the place of a column.
+        fn constant(&self, expr: &mut Expr) {
+            let value = number(expr).and_then(|n| (self.0)(n, expr));
+            if let Some(value @ Expr::Value(ast::ValueWithSpan { value: Value::Number(..), .. })) = value {
+                *expr = cast(value, DataType::BigInt(None));
+            }
+        }
+    }
     impl VisitorMut for Bind<'_> {
         type Break = ();
+
+        fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+            if let Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(exprs), .. }) = &mut query.order_by
+            {
+                exprs.iter_mut().for_each(|order| self.constant(&mut order.expr));
+            }
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+            if let ast::GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+                exprs.iter_mut().for_each(|expr| self.constant(expr));
+            }
+            ControlFlow::Continue(())
+        }
 
         // After its parts: what was put in is not looked at again.
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {

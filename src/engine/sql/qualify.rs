@@ -116,7 +116,6 @@ impl SearchPath<'_> {
     fn command(&self, command: &mut CommandStatement) -> Result<()> {
         match command {
             CommandStatement::AlterTable { name, .. }
-            | CommandStatement::Vacuum { table: name, .. }
             | CommandStatement::Optimize { table: name, .. }
             | CommandStatement::Copy(Copy::From { table: name, .. })
             | CommandStatement::Comment {
@@ -128,6 +127,8 @@ impl SearchPath<'_> {
             }
             CommandStatement::CreateSequence { name, .. } => self.created(name)?,
             CommandStatement::DropSequences { names, .. }
+            | CommandStatement::Vacuum { tables: names, .. }
+            | CommandStatement::Analyze { tables: names }
             | CommandStatement::Role(
                 RoleStatement::Grant { on: Granted::Tables(names) | Granted::Sequences(names), .. }
                 | RoleStatement::Owner { of: Granted::Tables(names), .. },

@@ -1,6 +1,7 @@
 //! The text of a statement and the places in it.
 
-use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::Span;
 
@@ -47,6 +48,19 @@ impl Source {
         Some(mark + bytes)
     }
 
+    /// Where this name stands, when it does so once.
+    pub fn only_place(&self, name: &str) -> Option<Span> {
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, &self.text).tokenize_with_location().ok()?;
+        let is_name = |token: &&TokenWithSpan| match &token.token {
+            Token::Word(word) if word.quote_style.is_some() => word.value == name,
+            Token::Word(word) => word.value.to_lowercase() == name,
+            _ => false,
+        };
+        let mut found = tokens.iter().filter(is_name);
+        let first = found.next().filter(|_| found.next().is_none())?;
+        self.span(first.span)
+    }
+
     /// Bytes of a token span, when it points into this text.
     pub fn span(&self, span: TokenSpan) -> Option<Span> {
         let (start, end) = (self.offset(span.start)?, self.offset(span.end)?);
@@ -57,6 +71,14 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_has_a_place_where_it_stands_once() {
+        let source = Source::new("SELECT é, B FROM \"B\" t ORDER BY Nothing -- nothing");
+        let found = source.only_place("nothing").map(|span| &source.text()[span.start..span.end]);
+        assert_eq!((found, source.only_place("x")), (Some("Nothing"), None));
+        assert_eq!(Source::new("SELECT a, a").only_place("a"), None);
+    }
 
     #[test]
     fn columns_count_characters_and_offsets_count_bytes() {

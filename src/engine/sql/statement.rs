@@ -16,6 +16,7 @@ use crate::engine::sql::explain::plain_options;
 use crate::engine::sql::guard;
 use crate::engine::sql::naming::narrow_literals;
 use crate::engine::sql::repair::repair;
+use crate::engine::sql::select_into;
 use crate::engine::sql::session::{self, SessionStatement};
 use crate::engine::sql::source::Source;
 use crate::engine::sql::tokens;
@@ -45,15 +46,21 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// The query that it is, when it is nothing else.
+    fn query(&self) -> Option<&ast::Query> {
+        let Body::Sql(body) = &self.body else { return None };
+        let DfStatement::Statement(inner) = body.as_ref() else { return None };
+        if let ast::Statement::Query(query) = inner.as_ref() { Some(query) } else { None }
+    }
+
     /// True for a query and nothing else.
     pub fn is_query(&self) -> bool {
-        match &self.body {
-            Body::Sql(body) => match body.as_ref() {
-                DfStatement::Statement(inner) => matches!(inner.as_ref(), ast::Statement::Query(_)),
-                _ => false,
-            },
-            _ => false,
-        }
+        self.query().is_some()
+    }
+
+    /// True for a query that asks for locks on its rows.
+    pub fn locks_rows(&self) -> bool {
+        self.query().is_some_and(|query| !query.locks.is_empty())
     }
 }
 
@@ -139,6 +146,11 @@ pub fn parse_one(
     let body = parse_tokens(tokens, &dialect)
         .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
     let mut statement = Statement { body, trains: dialect.trains(), source };
+    if let Body::Sql(body) = &mut statement.body
+        && let DfStatement::Statement(inner) = body.as_mut()
+    {
+        select_into::create_table(inner);
+    }
     qualify(&mut statement)?;
     repair_body(&mut statement.body);
     Ok(statement)

@@ -232,6 +232,19 @@ impl DurableFs {
         self.fs.sync_dir(parent(path)?)
     }
 
+    /// Bytes of all files in the directory `path` and below; 0 without one.
+    pub fn bytes_below(&self, path: &Path) -> io::Result<u64> {
+        let entries = match self.fs.list(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+            found => found?,
+        };
+        let bytes = |entry: FileInfo| match entry.is_dir {
+            true => self.bytes_below(&path.join(entry.name)),
+            false => Ok(entry.len),
+        };
+        entries.into_iter().map(bytes).sum()
+    }
+
     /// Publishes the finished directory `from` as `to`: every file and directory in it is synced first.
     pub fn publish_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.sync_tree(from)?;

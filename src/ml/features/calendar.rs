@@ -73,9 +73,12 @@ pub(super) fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
         };
         for cycle in &cycles {
             let phase = cycle.phase(time, period, panel.season_length);
-            for harmonic in 1..=cycle.harmonics() {
-                let angle = TAU * phase * harmonic as f64;
-                out.extend([angle.sin() as f32, angle.cos() as f32]);
+            // Every harmonic is the one before it, turned by the first.
+            let (sin, cos) = (TAU * phase).sin_cos();
+            let (mut s, mut c) = (sin, cos);
+            for _ in 0..cycle.harmonics() {
+                out.extend([s as f32, c as f32]);
+                (s, c) = (s * cos + c * sin, c * cos - s * sin);
             }
         }
     }
@@ -108,6 +111,19 @@ mod tests {
         assert_eq!(long_season(Frequency::Seconds(3600), 24), Some(168));
         assert_eq!(long_season(Frequency::Days(7), 52), Some(52));
         assert_eq!(long_season(Frequency::Months(12), 1), None);
+    }
+
+    #[test]
+    fn harmonics_are_sines_and_cosines_of_multiples() {
+        let mut panel = crate::ml::features::featurizer::tests::panel(3, 40);
+        (panel.frequency, panel.season_length) = (Frequency::Integer(1), 7);
+        for (period, row) in features(&panel, 0, 7).chunks_exact(6).enumerate() {
+            for (n, pair) in row.chunks_exact(2).enumerate() {
+                let angle = TAU * period as f64 / 7.0 * (n + 1) as f64;
+                let expected = [angle.sin(), angle.cos()];
+                assert!(pair.iter().zip(expected).all(|(x, y)| (f64::from(*x) - y).abs() < 1e-7), "{pair:?}");
+            }
+        }
     }
 
     #[test]

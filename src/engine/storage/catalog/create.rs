@@ -199,7 +199,9 @@ fn is_taken(contents: &Contents, name: &TableName, if_exists: IfExists) -> Resul
 
 fn repeated(error: Error, column: &str) -> Error {
     match error.kind() {
-        ErrorKind::Exists => Error::input(Subject::Column, format!("column {column} is given twice")),
+        ErrorKind::Exists => {
+            Error::new(ErrorKind::Exists, Subject::Column, format!("column {column} is given twice"))
+        }
         _ => error,
     }
 }

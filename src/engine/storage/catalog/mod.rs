@@ -2,6 +2,7 @@
 
 mod acl;
 mod alter;
+mod counts;
 mod create;
 mod entries;
 mod expressions;

@@ -245,7 +245,8 @@ fn sql_kind(thing: &str) -> String {
 
 fn check_role_name(name: &str) -> Result<()> {
     check_identifier(name, Subject::Role)?;
-    if name == PUBLIC || name == "none" || name.starts_with("pg_") {
+    let words = [PUBLIC, "none", "current_user", "current_role", "session_user"];
+    if words.contains(&name) || name.starts_with("pg_") {
         return Err(Error::input(Subject::Role, format!("role name \"{name}\" is reserved")));
     }
     Ok(())

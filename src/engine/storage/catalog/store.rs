@@ -9,6 +9,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::execution::{SessionState, TaskContext};
 use parking_lot::{Mutex, RwLock};
 
+use crate::engine::storage::catalog::counts::Counts;
 use crate::engine::storage::catalog::entries::{
     ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, SchemaEntry, Table, TableName, View,
     check_identifier,
@@ -46,10 +47,21 @@ pub(super) struct Inner {
     directory: PathBuf,
     generations: Generations,
     pub(super) counters: Counters,
+    counts: Counts,
     lock: Option<DatabaseLock>,
     current: RwLock<(u64, Arc<Contents>)>,
     changing: Arc<tokio::sync::Mutex<()>>,
     open_tables: Mutex<HashMap<String, Arc<StoredTable>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.lock.is_some() {
+            let (contents, open) = (Arc::clone(&self.current.read().1), self.open_tables.lock());
+            let now = |id: &str| open.get(id).and_then(|table| table.known_rows());
+            self.counts.save(contents.table_ids(), now, &self.fs);
+        }
+    }
 }
 
 impl Catalog {
@@ -85,6 +97,7 @@ impl Catalog {
         }
         let (functions, place) = with_next_value(&functions)?;
         let inner = Inner {
+            counts: Counts::load(&directory, &fs),
             tables,
             fs,
             functions: Arc::new(functions),
@@ -163,6 +176,18 @@ impl Catalog {
         self.contents()?.table(name).cloned()
     }
 
+    /// Bytes on the disk of the table `name`, past versions included.
+    pub fn table_bytes(&self, name: &TableName) -> Result<u64> {
+        let path = self.inner.tables.join(&self.table(name)?.id);
+        self.inner.fs.bytes_below(&path).map_err(|e| Error::io(&path, &e))
+    }
+
+    /// Bytes on the disk of the whole database.
+    pub fn bytes(&self) -> Result<u64> {
+        let path = self.directory();
+        self.inner.fs.bytes_below(path).map_err(|e| Error::io(path, &e))
+    }
+
     /// The stored table `name` at `version`, for reading and, at its newest, for writing.
     pub async fn provider(&self, name: &TableName, version: TableVersion) -> Result<Arc<dyn TableProvider>> {
         let table = self.stored_table(name)?;
@@ -209,10 +234,12 @@ impl Catalog {
         Ok(self.stored_table(name)?.latest().await?.rows())
     }
 
-    /// As [`Catalog::row_count`], without reading anything: `None` unless the table has been opened.
+    /// As [`Catalog::row_count`], without reading anything: what it was when the database was last closed, for a table
+    /// that has not been opened since.
     pub fn known_row_count(&self, name: &TableName) -> Option<u64> {
         let id = &self.table(name).ok()?.id;
-        self.inner.open_tables.lock().get(id)?.known_rows()
+        let open = self.inner.open_tables.lock().get(id).and_then(|table| table.known_rows());
+        open.or_else(|| self.inner.counts.rows(id))
     }
 
     /// All versions of the table `name` that can still be read, newest first.

@@ -1,0 +1,188 @@
+//! From a plan to its rows, on their way to whoever reads them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Analyze, Explain, LogicalPlan};
+use datafusion::physical_plan::execute_stream;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+use super::Inner;
+use super::explained::Explained;
+use super::planning::{Planned, limit_passes, plan_schema, within};
+use crate::engine::constants::Constant;
+use crate::engine::fault;
+use crate::engine::plan::{cancellable, dml_guard, has_subqueries, with_applied_subqueries};
+use crate::engine::query::{self, Message, Query, QueryContext, Started, Tag};
+use crate::engine::sql::{Source, Statement};
+use crate::error::Result;
+use crate::ml::Control;
+
+/// Batches that wait for a slow reader.
+const BATCHES_AHEAD: usize = 2;
+
+impl Inner {
+    /// Plans a statement.
+    pub(super) async fn run_planned(
+        &self,
+        statement: Statement,
+        query: Arc<QueryContext>,
+    ) -> Result<Started> {
+        let deadline = self.variables.read().deadline();
+        query.control.set_deadline(deadline);
+        if statement.locks_rows() {
+            query.warn("FOR UPDATE and FOR SHARE lock no rows: every statement commits by itself");
+        }
+        let source = Arc::clone(&statement.source);
+        let scope = self.scope(&query, statement.trains.clone(), &source);
+        let mut state = scope.state();
+        let located = |e: &_| fault::located(e, &source);
+        let planning = self.plan(&state, statement);
+        let planned = within(deadline, planning).await.map_err(|e| e.located(&source))?;
+        self.ensure_may_change(&planned)?;
+        let Planned { plan, tag, copy, changes, origins } = planned;
+        let constant = Some(&plan).filter(|_| tag == Tag::Rows && copy.is_none());
+        let schema = || plan_schema(&plan, plan.schema().inner());
+        if let Some(constant) = constant.and_then(|plan| Constant::of(plan, schema)) {
+            return Ok(Started { query: constant.query(query), rows: None, constant: Some(constant) });
+        }
+        limit_passes(&mut state, &plan)?;
+        let plan = run_subqueries(&state, plan, &query.control).await.map_err(|e| located(&e))?;
+        let rows = start(&state, &plan, &query.control).await.map_err(|e| located(&e))?;
+        let rows = match Explained::of(&plan) {
+            Some(explained) => explained.rows(rows),
+            None => rows,
+        };
+        let schema = self.with_origins(plan_schema(&plan, &rows.schema()), &origins)?;
+        let started = self.started(rows, schema, source, query, tag, changes);
+        Ok(Started { query: started.query.with_copy(copy), ..started })
+    }
+
+    /// A statement whose rows have begun.
+    pub(super) fn started(
+        &self,
+        rows: SendableRecordBatchStream,
+        schema: SchemaRef,
+        source: Arc<Source>,
+        query: Arc<QueryContext>,
+        tag: Tag,
+        changes: bool,
+    ) -> Started {
+        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+        watch_deadline(query.control.deadline(), &query);
+        let query = Query::new(schema, receiver, query, tag);
+        let query = query.in_transaction(self.transaction.clone(), changes);
+        Started { query, rows: Some(Box::pin(pump(rows, sender, source))), constant: None }
+    }
+}
+
+/// The plan with the values of the subqueries of a change in their places.
+pub(super) async fn run_subqueries(
+    state: &SessionState,
+    plan: LogicalPlan,
+    control: &Arc<Control>,
+) -> DfResult<LogicalPlan> {
+    match plan {
+        LogicalPlan::Dml(dml) => {
+            let mut values = vec![];
+            for subquery in dml_guard::subqueries(&dml)? {
+                values.push(first_column(start(state, &subquery, control).await?).await?);
+            }
+            dml_guard::with_values(dml, values)
+        }
+        LogicalPlan::Explain(explain) => {
+            let plan = Box::pin(run_subqueries(state, explain.plan.as_ref().clone(), control)).await?;
+            Ok(LogicalPlan::Explain(Explain { plan: Arc::new(plan), ..explain }))
+        }
+        LogicalPlan::Analyze(analyze) => {
+            let input = Box::pin(run_subqueries(state, analyze.input.as_ref().clone(), control)).await?;
+            Ok(LogicalPlan::Analyze(Analyze { input: Arc::new(input), ..analyze }))
+        }
+        plan => Ok(plan),
+    }
+}
+
+/// Starts a plan that stops once `control` says so.
+pub(super) async fn start(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    control: &Arc<Control>,
+) -> DfResult<SendableRecordBatchStream> {
+    let physical = match state.create_physical_plan(plan).await {
+        Err(error) if has_subqueries(plan)? => {
+            let applied = with_applied_subqueries(plan.clone(), &Arc::new(state.clone()), control)?;
+            // Where that does not help either, the first error tells more.
+            state.create_physical_plan(&applied).await.map_err(|_| error)?
+        }
+        physical => physical?,
+    };
+    execute_stream(cancellable(physical, control)?, Arc::new(task_context(state)))
+}
+
+/// The context that a plan runs in. Plans have their functions in them, so that it needs none: DataFusion's own
+/// way copies them all for every statement.
+pub(super) fn task_context(state: &SessionState) -> TaskContext {
+    let (none, config) = (state.session_id().to_owned(), state.config().clone());
+    let (scalar, higher_order, aggregate, window) = <_>::default();
+    TaskContext::new(
+        None,
+        none,
+        config,
+        scalar,
+        higher_order,
+        aggregate,
+        window,
+        Arc::clone(state.runtime_env()),
+    )
+}
+
+pub(super) async fn first_column(mut rows: SendableRecordBatchStream) -> DfResult<Vec<ScalarValue>> {
+    let mut values = vec![];
+    while let Some(batch) = rows.next().await.transpose()? {
+        for row in 0..batch.num_rows() {
+            values.push(ScalarValue::try_from_array(batch.column(0), row)?);
+        }
+    }
+    Ok(values)
+}
+
+/// Sends the rows of a statement to its reader.
+pub(super) async fn pump(
+    mut rows: SendableRecordBatchStream,
+    sender: mpsc::Sender<Message>,
+    source: Arc<Source>,
+) {
+    loop {
+        match rows.next().await {
+            Some(Ok(batch)) => {
+                if sender.send(Ok(Some(batch))).await.is_err() {
+                    return;
+                }
+            }
+            Some(Err(error)) => return query::fail(&sender, fault::located(&error, &source)).await,
+            None => {
+                // Everything the statement holds is let go before its end is told.
+                drop(rows);
+                let _ = sender.send(Ok(None)).await;
+                return;
+            }
+        }
+    }
+}
+
+pub(super) fn watch_deadline(deadline: Option<Instant>, query: &Arc<QueryContext>) {
+    let Some(deadline) = deadline else { return };
+    let query = Arc::downgrade(query);
+    tokio::spawn(async move {
+        tokio::time::sleep_until((deadline + Duration::from_millis(1)).into()).await;
+        if let Some(query) = query.upgrade() {
+            query.wake();
+        }
+    });
+}

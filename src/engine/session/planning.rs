@@ -1,0 +1,240 @@
+//! From a parsed statement to the plan that can be started.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{Analyze, DdlStatement, LogicalPlan, WriteOp};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast;
+
+use super::Inner;
+use super::defaults::with_defaults;
+use super::explained::Explained;
+use crate::engine::ddl::{self, Lowered};
+use crate::engine::fault;
+use crate::engine::plan::{
+    CommandNode, Mode, Origin, TrainNode, authorized, columns, has_subqueries, origins,
+    with_distinct_outer_keys, with_not_exists, with_origins,
+};
+use crate::engine::query::{ClientCopy, Tag};
+use crate::engine::sql::{Body, Source, Statement};
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+impl Inner {
+    /// Fails when the statement changes something in a transaction that only reads.
+    pub(super) fn ensure_may_change(&self, planned: &Planned) -> Result<()> {
+        if !planned.changes || !self.is_read_only() {
+            return Ok(());
+        }
+        let message = format!("cannot execute {} in a read-only transaction", planned.tag.command());
+        Err(Error::new(ErrorKind::Denied, Subject::Transaction, message))
+    }
+
+    /// The logical plan of a statement and how its tag is made.
+    pub(super) async fn plan(
+        &self,
+        state: &SessionState,
+        statement: Statement,
+    ) -> Result<Planned, PlanError> {
+        let planned = self.plan_unchecked(state, statement).await?;
+        let origins = if planned.tag == Tag::Rows { origins(&planned.plan) } else { vec![] };
+        let plan = authorized(&self.engine, &self.actor, planned.plan)?;
+        Ok(Planned { plan, origins, ..planned })
+    }
+
+    /// The columns of rows with the numbers of the tables and views that they come from.
+    pub(super) fn with_origins(&self, columns: SchemaRef, origins: &[Origin]) -> Result<SchemaRef> {
+        Ok(with_origins(columns, origins, &*self.engine.catalog.contents()?))
+    }
+
+    async fn plan_unchecked(&self, state: &SessionState, statement: Statement) -> Result<Planned, PlanError> {
+        let statement = match statement.body {
+            Body::Command(command) => {
+                return planned(ddl::lower_command(&self.engine, state, *command).await?);
+            }
+            Body::Sql(statement) => *statement,
+            Body::Session(_) | Body::Prepare { .. } => {
+                return Err(Error::unsupported("a statement about the session has no plan").into());
+            }
+        };
+        let mut statement = match statement {
+            DfStatement::Statement(inner) => match *inner {
+                ast::Statement::CreateTable(table) => return planned(ddl::create_table(state, table).await?),
+                ast::Statement::CreateView(view) => return planned(ddl::create_view(state, view).await?),
+                ast::Statement::CreateIndex(index) => return planned(ddl::create_index(state, &index)?),
+                ast::Statement::Drop { object_type, if_exists, names, .. }
+                    if ddl::is_dropped(&object_type) =>
+                {
+                    return planned(ddl::drop_all(state, &object_type, &names, if_exists)?);
+                }
+                other => DfStatement::Statement(Box::new(other)),
+            },
+            other => other,
+        };
+        with_defaults(&self.engine, &mut statement)?;
+        let plan = state.statement_to_plan(statement).await?;
+        let plan = with_distinct_outer_keys(with_not_exists(plan)?)?;
+        match plan {
+            LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
+            LogicalPlan::Dml(dml) if matches!(dml.op, WriteOp::Insert(_)) => {
+                let plan = LogicalPlan::Dml(ddl::with_meant_types(state, dml)?);
+                let tag = tag_of(&plan);
+                Ok(Planned::new(plan, tag, None, true))
+            }
+            plan => {
+                let tag = tag_of(&plan);
+                let changes = !tag.has_rows() || TrainNode::publishes(&plan);
+                Ok(Planned::new(dry_run(plan)?, tag, None, changes))
+            }
+        }
+    }
+}
+
+/// A statement that can be started.
+pub(super) struct Planned {
+    pub(super) plan: LogicalPlan,
+    pub(super) tag: Tag,
+    /// Rows come from the client or go to it in a format of COPY.
+    pub(super) copy: Option<ClientCopy>,
+    /// True when it changes tables or models.
+    pub(super) changes: bool,
+    /// Where the columns of its rows come from.
+    pub(super) origins: Vec<Origin>,
+}
+
+impl Planned {
+    pub(super) fn new(plan: LogicalPlan, tag: Tag, copy: Option<ClientCopy>, changes: bool) -> Self {
+        Self { plan, tag, copy, changes, origins: vec![] }
+    }
+}
+
+/// Either error of planning, so that DataFusion's keeps its place in the text.
+pub(super) enum PlanError {
+    DataFusion(Box<datafusion::error::DataFusionError>),
+    Ours(Box<Error>),
+}
+
+impl PlanError {
+    pub(super) fn located(self, source: &Source) -> Error {
+        let error = match self {
+            Self::DataFusion(e) => fault::located(&e, source),
+            Self::Ours(e) => *e,
+        };
+        fault::placed(error, source)
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for PlanError {
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        Self::DataFusion(Box::new(error))
+    }
+}
+
+impl From<Error> for PlanError {
+    fn from(error: Error) -> Self {
+        Self::Ours(Box::new(error))
+    }
+}
+
+pub(super) async fn within<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T, PlanError>>,
+) -> Result<T, PlanError> {
+    let Some(deadline) = deadline else { return work.await };
+    tokio::time::timeout_at(deadline.into(), work)
+        .await
+        .unwrap_or_else(|_| Err(Error::cancelled("canceling statement due to statement timeout").into()))
+}
+
+/// A command as a plan.
+pub(super) fn planned(lowered: Lowered) -> Result<Planned, PlanError> {
+    Ok(match lowered {
+        Lowered::Plan(plan, tag) => {
+            let changes = matches!(plan, LogicalPlan::Dml(_));
+            Planned::new(plan, tag, None, changes)
+        }
+        Lowered::Copy(plan, copy) => {
+            let changes = matches!(copy, ClientCopy::In(_));
+            Planned::new(plan, copy.tag(), Some(copy), changes)
+        }
+        Lowered::Command(command, input) => {
+            let tag = command.tag(input.is_some());
+            let plan = CommandNode::new(*command, input)?.into_plan();
+            Planned::new(plan, tag, None, true)
+        }
+    })
+}
+
+/// EXPLAIN of a TRAIN is a dry run, and EXPLAIN ANALYZE trains without publishing.
+pub(super) fn dry_run(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    match &plan {
+        LogicalPlan::Explain(explain) => match TrainNode::at_root(&explain.plan) {
+            Some(train) => Ok(train.with_mode(Mode::DryRun)?.into_plan()),
+            None => Ok(plan),
+        },
+        LogicalPlan::Analyze(analyze) => match TrainNode::at_root(&analyze.input) {
+            Some(train) => {
+                let inner = train.with_mode(Mode::Discard)?.into_plan();
+                Ok(LogicalPlan::Analyze(Analyze { input: Arc::new(inner), ..analyze.clone() }))
+            }
+            None => Ok(plan),
+        },
+        _ => Ok(plan),
+    }
+}
+
+pub(super) fn tag_of(plan: &LogicalPlan) -> Tag {
+    match plan {
+        LogicalPlan::Dml(dml) => match &dml.op {
+            WriteOp::Insert(_) => Tag::Count("INSERT"),
+            WriteOp::Delete => Tag::Count("DELETE"),
+            WriteOp::Update => Tag::Count("UPDATE"),
+            WriteOp::Truncate => Tag::Words("TRUNCATE TABLE"),
+            _ => Tag::Count("MERGE"),
+        },
+        LogicalPlan::Copy(_) => Tag::Count("COPY"),
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Tag::Told("EXPLAIN", 0, true),
+        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(_)) => Tag::Words("CREATE TABLE"),
+        _ => Tag::Rows,
+    }
+}
+
+/// The columns as users see them.
+pub(super) fn plan_schema(plan: &LogicalPlan, rows: &SchemaRef) -> SchemaRef {
+    match Explained::of(plan) {
+        Some(explained) => explained.schema(),
+        None => columns(plan, rows),
+    }
+}
+
+/// The columns of a plan's rows, whose types the analyzer may change: those of its branches are made one.
+pub(super) fn analyzed_columns(state: &SessionState, plan: &LogicalPlan) -> SchemaRef {
+    plan_schema(plan, ddl::analyzed(state, plan).schema().inner())
+}
+
+/// The plan as it is handed on to the physical planner.
+pub(super) fn optimized(state: &mut SessionState, plan: &LogicalPlan) -> DfResult<LogicalPlan> {
+    limit_passes(state, plan)?;
+    state.optimize(plan)
+}
+
+/// One pass of the optimizer where there is nothing for another.
+pub(super) fn limit_passes(state: &mut SessionState, plan: &LogicalPlan) -> DfResult<()> {
+    if is_flat(plan)? {
+        state.config_mut().options_mut().optimizer.max_passes = 1;
+    }
+    Ok(())
+}
+
+/// True for a plan that one pass of the optimizer leaves nothing to do in for another: one input, and no subqueries.
+pub(super) fn is_flat(plan: &LogicalPlan) -> DfResult<bool> {
+    let branches = plan.exists(|node| {
+        Ok(node.inputs().len() > 1
+            || matches!(node, LogicalPlan::Window(_) | LogicalPlan::Unnest(_) | LogicalPlan::Distinct(_)))
+    })?;
+    Ok(!branches && !has_subqueries(plan)?)
+}

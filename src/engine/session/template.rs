@@ -1,0 +1,79 @@
+//! What the states of all sessions are made of.
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::optimizer::analyzer::function_rewrite::ApplyFunctionRewrites;
+use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
+use datafusion::prelude::SessionConfig;
+
+use crate::engine::functions;
+use crate::engine::pg_catalog::{self, Surroundings};
+use crate::engine::plan::{CheckedNumbers, FloatsInUnions, ForetellPlanner, Relations, Semantics, TextCasts};
+use crate::engine::schemas::CATALOG;
+use crate::engine::shared::Engine;
+use crate::engine::storage::DEFAULT_SCHEMA;
+
+pub(super) fn new_config(engine: &Arc<Engine>, around: &Surroundings) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(engine.threads)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
+        .with_option_extension(around.variables.clone())
+        .with_option_extension(around.clone())
+        .with_extension(Arc::clone(engine));
+    let options = config.options_mut();
+    read_as_postgresql(options);
+    options.execution.parquet.pushdown_filters = true;
+    // It compares what tells types to clients, too.
+    options.execution.skip_physical_aggregate_schema_check = true;
+    config
+}
+
+/// How SQL is read.
+pub(super) fn read_as_postgresql(options: &mut ConfigOptions) {
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    // 0.1 + 0.2 is 0.3.
+    options.sql_parser.parse_float_as_decimal = true;
+    // Without a zone, TIMESTAMPTZ would be a timestamp that has forgotten its zone; functions of times take theirs from
+    // it when they are registered.
+    options.execution.time_zone = Some("UTC".to_owned());
+}
+
+/// DataFusion's rules, of which one adds casts, between those that it must find done and those that change its casts.
+pub(super) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(FloatsInUnions)];
+    rules.extend(Analyzer::new().rules);
+    let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 2] =
+        [Arc::new(CheckedNumbers), Arc::new(TextCasts)];
+    rules.push(Arc::new(ApplyFunctionRewrites::new(rewrites.to_vec())));
+    rules
+}
+
+/// The functions and planners of every session; what is of one session they find in its settings.
+pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
+    let mut config = SessionConfig::new();
+    read_as_postgresql(config.options_mut());
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::clone(environment))
+        .with_default_features()
+        .with_analyzer_rules(analyzer_rules())
+        .with_type_planner(Arc::new(Semantics))
+        .with_query_planner(Arc::new(ForetellPlanner))
+        .build();
+    // Registering under fixed names on a fresh state cannot fail.
+    functions::register_all(&mut state).expect("functions have distinct names");
+    for function in pg_catalog::functions() {
+        state.register_udf(Arc::new(function)).expect("functions have distinct names");
+    }
+    state.register_expr_planner(Arc::new(Semantics)).expect("a session takes planners of expressions");
+    state.register_relation_planner(Arc::new(Relations)).expect("a session takes planners of relations");
+    state.register_function_rewrite(Arc::new(Semantics)).expect("a session takes rewrites of expressions");
+    state
+}
