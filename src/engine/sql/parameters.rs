@@ -232,8 +232,8 @@ pub fn declared(statement: &Statement, types: &[DataType]) -> Statement {
         && !types.is_empty()
     {
         let (name, data_types) = (ast::Ident::new("generic"), types.to_vec());
-        let prepared = |statement| ast::Statement::Prepare { name, data_types, statement };
-        **inner = prepared(Box::new(inner.as_ref().clone()));
+        let statement = inner.clone();
+        **inner = ast::Statement::Prepare { name, data_types, statement };
     }
     declared
 }
