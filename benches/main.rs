@@ -1,5 +1,6 @@
 //! Benchmarks: `cargo bench` runs all, `cargo bench -- reopen` those named; results as a table and one JSON line each.
 
+mod accuracy;
 mod featurise;
 mod reopen;
 mod wire;
@@ -10,8 +11,12 @@ use foretell::Result;
 
 type Benchmark = (&'static str, fn() -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 3] =
-    [("featurise", featurise::run), ("reopen", reopen::run), ("wire", wire::run)];
+const BENCHMARKS: [Benchmark; 4] = [
+    ("accuracy", accuracy::run),
+    ("featurise", featurise::run),
+    ("reopen", reopen::run),
+    ("wire", wire::run),
+];
 
 /// What a benchmark found.
 struct Report {
@@ -52,4 +57,16 @@ fn print(name: &str, report: &Report) {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Seconds of processor time that this process has used, all threads together.
+fn cpu_seconds() -> f64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the call fills the structure it is given.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }

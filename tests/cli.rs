@@ -240,7 +240,7 @@ fn explain_train_tells_everything_and_trains_nothing() {
     for line in [
         "model,m",
         "relation,sales",
-        "family,tide",
+        "family,\"auto (seasonal_naive, theta, ets, gbt, tide)\"",
         "key,item",
         "time,day",
         "target,units",
@@ -256,7 +256,7 @@ fn explain_train_tells_everything_and_trains_nothing() {
         "gaps,3 (GAPS NULL)",
         "duplicates,0",
         "horizon,14",
-        "validation,last 14 steps",
+        "validation,last 42 steps in 3 windows",
         "models\n0",
     ] {
         assert!(told.contains(&format!("{line}\n")), "{line} is not in {told}{}", text(&output.stderr));

@@ -68,7 +68,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     integer("epochs", 1, 100_000, "most passes over the training windows"),
     integer("layers", 1, 64, "residual blocks in encoder and decoder"),
     number("learning_rate", 1e-8, 1.0, "peak learning rate"),
-    number("max_seconds", 0.1, 1e7, "wall-clock budget of the training"),
+    number("max_seconds", 0.1, 1e7, "wall-clock budget of the training").of_every_family(),
     integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong")
         .of_every_family(),
     integer("seed", 0, 1 << 53, "seed of all randomness").of_every_family(),
@@ -78,7 +78,13 @@ pub const OPTIONS: &[OptionSpec] = &[
 /// The clause values that are not keys of `WITH`.
 const CLAUSES: &[OptionSpec] = &[
     integer("horizon", 1, HORIZON_MAX, "steps to forecast").of_every_family(),
-    integer("validate", 1, HORIZON_MAX, "steps held out at the end of every series").of_every_family(),
+    integer(
+        "validate",
+        1,
+        HORIZON_MAX,
+        "steps held out at the end of every series, in windows of the horizon",
+    )
+    .of_every_family(),
 ];
 
 /// One raw value: a name, a literal or parameter, and its place.
@@ -95,11 +101,11 @@ pub struct RawOption {
 /// The options of one TRAIN, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOptions {
-    /// Family of models.
-    pub family: Family,
+    /// Families of models, combined where there are several.
+    pub families: Vec<Family>,
     /// Steps to forecast; `None` takes the usual horizon of the frequency.
     pub horizon: Option<usize>,
-    /// Steps held out; `None` takes the horizon.
+    /// Steps held out; `None` holds out as many windows of the horizon as the histories allow.
     pub validation_length: Option<usize>,
     /// Periods in a season; `None` takes the usual one of the frequency.
     pub season_length: Option<usize>,
@@ -115,16 +121,16 @@ impl TrainOptions {
     pub fn fit_options(&self, horizon: usize) -> FitOptions {
         FitOptions {
             horizon,
-            validation_length: self.validation_length.unwrap_or(horizon),
+            validation_length: self.validation_length,
             quantile_levels: self.quantile_levels.clone(),
             ..self.fit.clone()
         }
     }
 
     /// Reads and checks raw options; parameters that have no value yet are skipped.
-    pub fn check(family: Option<Family>, raw: &[RawOption]) -> Result<Self> {
+    pub fn check(families: &[Family], raw: &[RawOption]) -> Result<Self> {
         let mut options = Self {
-            family: family.unwrap_or(Family::Tide),
+            families: if families.is_empty() { vec![Family::Auto] } else { families.to_vec() },
             horizon: None,
             validation_length: None,
             season_length: None,
@@ -148,8 +154,10 @@ impl TrainOptions {
             return Ok(());
         }
         let spec = find(&option.name)?;
-        if spec.network && self.family != Family::Tide {
-            return Err(not_of(self.family, spec));
+        if let (true, [family]) = (spec.network, self.families.as_slice())
+            && !matches!(family, Family::Tide | Family::Auto)
+        {
+            return Err(not_of(*family, spec));
         }
         match literal(&option.value) {
             Some(value) => self.set(spec.name, in_range(spec, &value)?),
@@ -188,7 +196,7 @@ fn default_fit() -> FitOptions {
     FitOptions {
         horizon: 1,
         quantile_levels: vec![],
-        validation_length: 1,
+        validation_length: None,
         context_length: None,
         epochs: None,
         batch_size: None,

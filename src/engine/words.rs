@@ -21,6 +21,7 @@ const KEYWORDS: &[&str] = &[
     "BY",
     "CASE",
     "CAST",
+    "CENSORED",
     "CHECK",
     "COLUMN",
     "COMMENT",

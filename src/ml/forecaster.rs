@@ -12,12 +12,39 @@ use crate::ml::series::Panel;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
+    /// Those that suit the data, combined.
+    Auto,
     /// The last season repeated.
     SeasonalNaive,
     /// Exponential smoothing, chosen per series by AICc.
     Ets,
+    /// Exponential smoothing with a drift, per series (Assimakopoulos and Nikolopoulos 2000).
+    Theta,
+    /// Smoothed sizes of demands over smoothed intervals between them, per series (Croston 1972).
+    Croston,
+    /// Croston's method, corrected (Syntetos and Boylan 2005).
+    Sba,
+    /// Smoothed probability of demand times its smoothed size, per series (Teunter, Syntetos and Babai 2011).
+    Tsb,
+    /// Gradient-boosted trees over all series.
+    Gbt,
     /// One global dense encoder-decoder network over all series (Das et al. 2023, TiDE).
     Tide,
+}
+
+/// One candidate of a fit, and how it did on the held-out windows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The family.
+    pub family: Family,
+    /// Scores of the family alone.
+    pub scores: Scores,
+    /// Its weight in the combination, averaged over the series.
+    pub weight: f64,
+    /// Seconds that it took to learn and to forecast the windows.
+    pub seconds: f64,
+    /// Why it has no scores.
+    pub failure: Option<String>,
 }
 
 /// Everything a fit needs to know besides the panel; already checked.
@@ -27,8 +54,9 @@ pub struct FitOptions {
     pub horizon: usize,
     /// Levels of the quantiles to learn, ascending, each in (0, 1).
     pub quantile_levels: Vec<f64>,
-    /// Steps at the end of every series held out for early stopping, calibration and the report.
-    pub validation_length: usize,
+    /// Steps at the end of every series held out for early stopping, combination, calibration and the report, in
+    /// windows of the horizon; `None` holds out as many windows as the histories allow, three at most.
+    pub validation_length: Option<usize>,
     /// Steps of history the model sees; `None` lets the family choose.
     pub context_length: Option<usize>,
     /// Upper bound of passes over the training windows; `None` lets the family choose.
@@ -116,6 +144,12 @@ pub struct FitReport {
     pub scores: Scores,
     /// Scores of seasonal naive on the same windows.
     pub naive: Scores,
+    /// All candidates, the best first, seasonal naive always among them.
+    #[serde(default)]
+    pub candidates: Vec<Candidate>,
+    /// Windows that were held out, and their steps.
+    #[serde(default)]
+    pub held_out: (usize, usize),
 }
 
 /// What is asked of a fitted model.

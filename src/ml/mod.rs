@@ -10,5 +10,6 @@ pub mod models;
 pub mod rng;
 pub mod series;
 pub mod training;
+pub mod trees;
 
 pub use control::{Control, Progress};

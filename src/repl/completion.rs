@@ -9,7 +9,7 @@ use super::meta;
 const FORECAST_ARGUMENTS: [&str; 8] =
     ["horizon", "until", "level", "quantiles", "history", "version", "future", "set"];
 /// Functions whose first argument is a model.
-const MODEL_FUNCTIONS: [&str; 2] = ["forecast", "evaluate"];
+const MODEL_FUNCTIONS: [&str; 3] = ["forecast", "evaluate", "leaderboard"];
 /// Words after which a table is named.
 const BEFORE_TABLES: [&str; 8] = ["from", "join", "into", "update", "table", "view", "truncate", "copy"];
 

@@ -30,6 +30,7 @@ use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{Manifest, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Subject};
+use crate::ml::evaluation::levels::{lower_level, upper_level};
 
 /// Named arguments of `forecast`.
 const ARGUMENTS: &[&str] = &["horizon", "until", "level", "quantiles", "history", "version", "future", "set"];
@@ -150,19 +151,10 @@ impl Shape {
 
     /// All quantile levels that the model must give, ascending.
     pub fn quantile_levels(&self) -> Vec<f64> {
-        let bounds = self.levels.iter().flat_map(|l| [lower_level(*l), upper_level(*l)]);
+        let bounds =
+            self.levels.iter().flat_map(|l| [lower_level(*l), upper_level(*l, 0.0), upper_level(*l, 1.0)]);
         options::ascending(bounds.chain(self.quantiles.iter().copied()).collect())
     }
-}
-
-/// The quantile below an interval, rounded so that 0.9 gives 0.05 and not 0.04999….
-pub fn lower_level(level: f64) -> f64 {
-    ((1.0 - level) / 2.0 * 1e9).round() / 1e9
-}
-
-/// The quantile above an interval.
-pub fn upper_level(level: f64) -> f64 {
-    ((1.0 + level) / 2.0 * 1e9).round() / 1e9
 }
 
 /// `q05`, `q50`, `q975`: the digits of a level, two at least.

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{ColumnarValue, Expr};
 use datafusion::physical_plan::{EmptyRecordBatchStream, PhysicalExpr};
 use futures::{Stream, StreamExt};
 
-use crate::engine::plan::forecast::{Shape, lower_level, needed_columns, quantile_name, upper_level};
+use crate::engine::plan::forecast::{Shape, needed_columns, quantile_name};
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::past::Origin;
 use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, incomplete, instants};
@@ -24,6 +24,7 @@ use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result, Subject};
+use crate::ml::evaluation::levels::{lower_level, upper_level};
 use crate::ml::forecaster::{Forecast, PredictOptions, Status};
 use crate::ml::series::{
     ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, Incomplete, MISSING, Panel,
@@ -450,16 +451,17 @@ impl Output<'_> {
         if self.reading.shape.history.is_some() {
             let kind = places.iter().map(|p| if p.step > 0 { "forecast" } else { "history" });
             columns.push(Arc::new(kind.map(Some).collect::<StringArray>()));
-            columns.push(self.numbers(&places, |p| self.actual(p)));
+            columns.push(Arc::new(self.numbers(&places, |p| self.actual(p))));
         }
         columns.push(Arc::new(places.iter().map(|p| (p.step > 0).then_some(p.step)).collect::<Int64Array>()));
-        columns.push(self.numbers(&places, |p| self.point(p)));
+        columns.push(Arc::new(self.numbers(&places, |p| self.point(p))));
         for level in &self.reading.shape.levels {
-            columns.push(self.quantile(&places, lower_level(*level))?);
-            columns.push(self.quantile(&places, upper_level(*level))?);
+            let lower = self.quantile(&places, lower_level(*level))?;
+            columns.push(Arc::new(lower.clone()));
+            columns.push(Arc::new(self.upper(&places, *level, &lower)?));
         }
         for level in &self.reading.shape.quantiles {
-            columns.push(self.quantile(&places, *level)?);
+            columns.push(Arc::new(self.quantile(&places, *level)?));
         }
         let version = self.reading.model.manifest().version as i64;
         columns.push(Arc::new(Int64Array::from(vec![version; places.len()])));
@@ -509,8 +511,8 @@ impl Output<'_> {
         from_instants(found, data_type)
     }
 
-    fn numbers(&self, places: &[Place], value: impl Fn(&Place) -> Option<f64>) -> ArrayRef {
-        Arc::new(places.iter().map(value).collect::<Float64Array>())
+    fn numbers(&self, places: &[Place], value: impl Fn(&Place) -> Option<f64>) -> Float64Array {
+        places.iter().map(value).collect()
     }
 
     fn actual(&self, place: &Place) -> Option<f64> {
@@ -537,7 +539,19 @@ impl Output<'_> {
         self.forecast.point.get(place.series * self.forecast.horizon + step).copied()
     }
 
-    fn quantile(&self, places: &[Place], level: f64) -> Result<ArrayRef> {
+    /// Upper bounds of the intervals of a level, above these lower bounds.
+    fn upper(&self, places: &[Place], level: f64, lower: &Float64Array) -> Result<Float64Array> {
+        let usual = self.quantile(places, upper_level(level, 1.0))?;
+        let from_nothing = self.quantile(places, upper_level(level, 0.0))?;
+        let bounds = places.iter().zip(lower).zip(usual.iter().zip(&from_nothing));
+        let upper = bounds.map(|((place, lower), (usual, other))| match lower {
+            Some(0.0) => other.map(|other| other.max(self.point(place).unwrap_or(other))),
+            _ => usual,
+        });
+        Ok(upper.collect())
+    }
+
+    fn quantile(&self, places: &[Place], level: f64) -> Result<Float64Array> {
         let levels = &self.forecast.quantile_levels;
         let at = levels.iter().position(|l| (l - level).abs() < 1e-9);
         let at = at.ok_or_else(|| Error::internal(format!("the model gave no {}", quantile_name(level))))?;

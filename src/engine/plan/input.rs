@@ -5,15 +5,20 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::functions::expr_fn::{date_bin, date_trunc};
-use datafusion::functions_aggregate::expr_fn::{max, min};
+use datafusion::functions_aggregate::expr_fn::{bool_or, max, min};
 use datafusion::logical_expr::planner::RelationPlannerContext;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, ident, lit};
-use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, ident, lit, when,
+};
+use datafusion::sql::sqlparser::ast::{self, Ident};
 
 use crate::engine::sql::{Item, TrainStatement};
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
 use crate::ml::series::Frequency;
+
+/// The column that tells whether an aggregated period is censored.
+const CENSORED: &str = "censored";
 
 /// What a column is to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +73,7 @@ pub fn plan_input(
     let mut input = Clauses { context, schema: &schema, table: table_name(statement) };
     let target = input.column(&statement.target, Role::Target)?;
     let aggregated = is_aggregate(&target.expr);
+    let censored = statement.censored.as_ref().map(|expr| input.condition(expr)).transpose()?;
     let time = match &statement.order_by {
         Some(item) => input.column(item, Role::Time)?,
         None => input.infer_time()?,
@@ -85,7 +91,7 @@ pub fn plan_input(
         let used: Vec<&Planned> = keys.iter().chain([&time, &target]).collect();
         covariates = input.candidates(&used, &statement.ignore, &mut skipped)?;
     }
-    let parts = Parts { keys, time, target, covariates };
+    let parts = Parts { keys, time, target, censored, covariates };
     check_types(&parts, &schema, statement.every)?;
     check_names(&parts)?;
     build(relation, parts, aggregated, statement.every, skipped)
@@ -109,6 +115,8 @@ struct Parts {
     keys: Vec<Planned>,
     time: Planned,
     target: Planned,
+    /// Where the target is not what would have been.
+    censored: Option<Expr>,
     covariates: Vec<Planned>,
 }
 
@@ -142,6 +150,20 @@ impl Clauses<'_> {
             }
         };
         Ok(Planned { name, expr, role })
+    }
+
+    /// The condition of CENSORED WHEN.
+    fn condition(&mut self, condition: &ast::Expr) -> Result<Expr> {
+        let expr = self.context.sql_to_expr(condition.clone(), self.schema)?;
+        let data_type = expr.get_type(self.schema)?;
+        if !matches!(data_type, DataType::Boolean | DataType::Null) {
+            let type_name = sql_name(&data_type).to_lowercase();
+            let message = format!("CENSORED WHEN takes a condition, but {condition} is {type_name}");
+            return Err(Error::input(Subject::Type, message)
+                .with_hint("compare it: CENSORED WHEN stock = 0")
+                .into());
+        }
+        Ok(expr)
     }
 
     fn place(&self, error: DataFusionError, item: &Item) -> DataFusionError {
@@ -315,7 +337,13 @@ fn build(
         let expr = part.expr.clone();
         let data_type = expr.get_type(&schema)?;
         let expr = match part.role {
-            Role::Target => cast(expr, DataType::Float64),
+            Role::Target => {
+                let target = cast(expr, DataType::Float64);
+                match parts.censored.clone() {
+                    Some(censored) => when(censored, lit(ScalarValue::Float64(None))).otherwise(target)?,
+                    None => target,
+                }
+            }
             Role::Key | Role::Time => expr,
             _ if is_text(&data_type) => cast(expr, DataType::Utf8),
             _ => cast(expr, DataType::Float32),
@@ -353,6 +381,12 @@ fn aggregate(
         };
         aggregates.push(expr.alias(&part.name));
         part.expr = ident(&part.name);
+    }
+    // A period is censored where one of its rows is.
+    if let Some(censored) = parts.censored.take() {
+        let any = if is_aggregate(&censored) { censored } else { bool_or(censored) };
+        aggregates.push(any.alias(CENSORED));
+        parts.censored = Some(ident(CENSORED));
     }
     builder.aggregate(group, aggregates)
 }

@@ -32,6 +32,7 @@ use crate::engine::plan::scope::Scope;
 use crate::engine::plan::tables;
 use crate::engine::plan::train::TrainNode;
 use crate::engine::plan::train_function;
+use crate::engine::registry::Model;
 use crate::engine::sql::{self, MARK, TrainStatement};
 use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion, told_type};
 use crate::error::{Error, Result as OurResult, Subject};
@@ -78,6 +79,11 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
         "train_forecast_model('model', on => 'table', target => 'column', partition_by => '…', order_by => '…', …)",
         "TRAIN FORECAST MODEL for clients that only send SELECT.",
     ),
+    function(
+        "leaderboard",
+        "leaderboard(model, version => n)",
+        "The families that took part in a training, their scores and weights, beside seasonal naive.",
+    ),
     function("table_history", "table_history(table)", "The versions of a table."),
 ];
 
@@ -106,6 +112,20 @@ struct ForetellRelations {
 }
 
 impl ForetellRelations {
+    /// What is known of a model, as rows.
+    fn of_model(
+        &self,
+        name: &str,
+        args: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+        tell: impl Fn(&Model) -> OurResult<RecordBatch>,
+    ) -> Result<LogicalPlan> {
+        let mut args = Arguments::read(name, args, &["version"], context)?;
+        let version = version_argument(&mut args, context)?;
+        let model = model_argument(&mut args, context)?;
+        rows(name, tell(self.scope.model(&model, version)?.as_ref())?)
+    }
+
     fn plan_function(
         &self,
         name: &str,
@@ -114,18 +134,9 @@ impl ForetellRelations {
     ) -> Result<Option<LogicalPlan>> {
         let plan = match name {
             "forecast" => forecast::plan(&self.scope, args, context)?,
-            "evaluate" => {
-                let mut args = Arguments::read(name, args, &["version"], context)?;
-                let version = version_argument(&mut args, context)?;
-                let model = model_argument(&mut args, context)?;
-                rows(name, tables::evaluate(self.scope.model(&model, version)?.as_ref())?)?
-            }
-            "describe_model" => {
-                let mut args = Arguments::read(name, args, &["version"], context)?;
-                let version = version_argument(&mut args, context)?;
-                let model = model_argument(&mut args, context)?;
-                rows(name, tables::describe_model(self.scope.model(&model, version)?.as_ref())?)?
-            }
+            "evaluate" => self.of_model(name, args, context, tables::evaluate)?,
+            "describe_model" => self.of_model(name, args, context, tables::describe_model)?,
+            "leaderboard" => self.of_model(name, args, context, tables::leaderboard)?,
             "describe_table" => {
                 let mut args = Arguments::read(name, args, &[], context)?;
                 let Some(value) = args.positional(0) else {

@@ -10,6 +10,7 @@ use crate::engine::plan::training::skill;
 use crate::engine::registry::{Manifest, Model, ModelRole};
 use crate::engine::storage::{ColumnDefinition, VersionInfo, sql_name};
 use crate::error::{Error, Result};
+use crate::ml::forecaster::Candidate;
 use crate::ml::models::family_name;
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
@@ -43,6 +44,33 @@ pub fn evaluate(model: &Model) -> Result<RecordBatch> {
         ("naive_mae", number(naive.mae)),
         ("naive_mase", number(naive.mase)),
         ("skill", number(skill(scores.mase, naive.mase))),
+    ])
+}
+
+/// `leaderboard(m)`: the candidates of a training, the best first.
+pub fn leaderboard(model: &Model) -> Result<RecordBatch> {
+    let manifest = model.manifest();
+    let (candidates, naive) = (&manifest.report.candidates, &manifest.report.naive);
+    let number = |value: &dyn Fn(&Candidate) -> Option<f64>| -> ArrayRef {
+        Arc::new(candidates.iter().map(value).collect::<Float64Array>())
+    };
+    let ranks: Int64Array = (1..=candidates.len() as i64).map(Some).collect();
+    let families: StringArray = candidates.iter().map(|c| Some(family_name(c.family))).collect();
+    let selected: BooleanArray = candidates.iter().map(|c| Some(c.weight > 0.0)).collect();
+    let failures: StringArray = candidates.iter().map(|c| c.failure.as_deref()).collect();
+    batch(vec![
+        ("rank", Arc::new(ranks)),
+        ("family", Arc::new(families)),
+        ("mase", number(&|c| c.scores.mase)),
+        ("wape", number(&|c| c.scores.wape)),
+        ("rmse", number(&|c| c.scores.rmse)),
+        ("quantile_loss", number(&|c| c.scores.quantile_loss)),
+        ("coverage", number(&|c| c.scores.coverage)),
+        ("skill", number(&|c| skill(c.scores.mase, naive.mase))),
+        ("weight", number(&|c| Some(c.weight))),
+        ("selected", Arc::new(selected)),
+        ("seconds", number(&|c| Some(c.seconds))),
+        ("failure", Arc::new(failures)),
     ])
 }
 

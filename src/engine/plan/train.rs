@@ -59,7 +59,7 @@ impl TrainNode {
         options: Vec<RawOption>,
         lineage: Vec<(String, u64)>,
     ) -> Result<Self> {
-        let checked = TrainOptions::check(statement.using, &options)?;
+        let checked = TrainOptions::check(&statement.using, &options)?;
         let schema = if checked.background { job_schema() } else { result_schema() };
         let schema = Arc::new(DFSchema::try_from(schema)?);
         Ok(Self { statement, input, lineage: Arc::new(lineage), mode: Mode::Publish, options, schema })
@@ -104,7 +104,7 @@ impl TrainNode {
     }
 
     fn check_options(&self) -> Result<TrainOptions> {
-        Ok(TrainOptions::check(self.statement.using, &self.options)?)
+        Ok(TrainOptions::check(&self.statement.using, &self.options)?)
     }
 
     fn identity(&self) -> impl Hash + PartialEq + '_ {

@@ -10,7 +10,7 @@ use crate::engine::sql::{self, TrainStatement};
 use crate::error::identifier;
 
 /// Arguments that are clauses, in the order of the statement's text.
-const CLAUSES: [(&str, &str); 16] = [
+const CLAUSES: [(&str, &str); 17] = [
     ("on", "ON"),
     ("filter", "WHERE"),
     ("target", "TARGET"),
@@ -21,6 +21,7 @@ const CLAUSES: [(&str, &str); 16] = [
     ("past", "PAST"),
     ("static", "STATIC"),
     ("ignore", "IGNORE"),
+    ("censored_when", "CENSORED WHEN"),
     ("gaps", "GAPS"),
     ("horizon", "HORIZON"),
     ("quantiles", "QUANTILES"),

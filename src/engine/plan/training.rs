@@ -23,7 +23,7 @@ use crate::engine::sql::{TrainStatement, fold};
 use crate::engine::storage::{Acl, sql_name};
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
-use crate::ml::forecaster::{FitEstimate, FitOptions, FitReport};
+use crate::ml::forecaster::{Candidate, Family, FitEstimate, FitOptions, FitReport};
 use crate::ml::models;
 use crate::ml::series::{
     Covariate, FinishOptions, Gaps, Grid, HeldOut, Incomplete, MISSING, Panel, PanelBuilder, PanelReport,
@@ -150,8 +150,9 @@ async fn fit(
     let (started, name) = (Instant::now(), job.name());
     let Prepared { panel, report, roles, schema, fit, memory, .. } =
         prepare(job, inputs, query, pool).await?;
-    let family = job.options.family;
-    let estimate = models::estimate(family, &panel, &fit, &query.control)?;
+    let families = job.options.families.clone();
+    let family = if let [family] = families[..] { family } else { Family::Auto };
+    let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
     memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
     let options = fit.clone();
@@ -163,13 +164,14 @@ async fn fit(
         .engine
         .runtimes
         .train(&query.control, move |control| {
-            let (model, report) = models::fit(family, &panel, &options, control)?;
+            let (model, report) = models::fit(&families, &panel, &options, control)?;
             control.report(|p| p.phase = "save");
             let bytes = model.to_bytes()?;
             Ok((model, report, bytes))
         })
         .await?;
     drop(memory);
+    tell_failures(&fit_report.candidates, query);
     epochs.add(fit_report.epochs);
     let seconds = started.elapsed().as_secs_f64();
     let manifest = Manifest {
@@ -257,12 +259,13 @@ async fn prepare(
         (Some(periods), Some(every)) => incomplete(periods, every).await?,
         _ => Incomplete::default(),
     };
-    let named = job.options.validation_length.or(job.options.horizon);
+    let windows = models::WINDOWS_MAX;
+    let named = job.options.validation_length.or(job.options.horizon.map(|horizon| windows * horizon));
     let finish = FinishOptions {
         grid: job.statement.every.map_or(Grid::Infer, Grid::Every),
         gaps: job.gaps(),
         season_length: job.options.season_length,
-        held_out: named.map_or(HeldOut::UsualHorizon, HeldOut::Steps),
+        held_out: named.map_or(HeldOut::UsualHorizons(windows), HeldOut::Steps),
         incomplete: incomplete.begins(),
         ..FinishOptions::default()
     };
@@ -311,6 +314,12 @@ fn check_lengths(panel: &Panel, fit: &FitOptions, table: &str) -> Result<()> {
             "the longest series of {table} has {longest} row; a model needs at least 2"
         ))
         .with_hint("check PARTITION BY: does it split every row into a series of its own?"));
+    }
+    if let Some(steps) = fit.validation_length.filter(|steps| *steps >= longest) {
+        let message = format!(
+            "VALIDATE LAST {steps} leaves nothing to learn from: the longest series of {table} has {longest} rows"
+        );
+        return Err(Error::data(message).with_hint("hold out less, or leave VALIDATE away"));
     }
     if fit.horizon > longest.saturating_mul(10).max(1000) {
         let message =
@@ -440,11 +449,10 @@ impl Prepared {
                 "the {unit} of {begin} has rows only to {to}: it is not over yet, and is forecast instead of learnt from"
             ));
         }
-        let longest = self.panel.history.iter().max().copied().unwrap_or(0);
-        if longest <= self.fit.validation_length {
+        if models::held_out(&self.panel, &self.fit) == (0, 0) {
+            let steps = self.fit.validation_length.unwrap_or(self.fit.horizon);
             query.notice(format!(
-                "no series is longer than the {} steps to hold out: nothing is held out, and there is no score",
-                self.fit.validation_length
+                "no series is longer than the {steps} steps to hold out: nothing is held out, and there is no score"
             ));
         }
         if self.report.dropped_series > 0 {
@@ -534,17 +542,46 @@ pub async fn dry_run(
     pool: &Arc<dyn MemoryPool>,
 ) -> Result<Vec<ArrayRef>> {
     let prepared = prepare(job, inputs, query, pool).await?;
-    let estimate = models::estimate(job.options.family, &prepared.panel, &prepared.fit, &query.control)?;
+    let families = &job.options.families;
+    let estimate = models::estimate(families, &prepared.panel, &prepared.fit, &query.control)?;
     let mut lines = vec![
         ("model", job.name()),
         ("relation", table_name(&job.statement)),
-        ("family", models::family_name(job.options.family).to_owned()),
+        ("family", family_words(families, &prepared.panel)),
     ];
     lines.extend(role_lines(job, &prepared.roles));
     lines.extend(data_lines(job, &prepared));
     lines.extend(fit_lines(job, &prepared, &estimate));
     let (names, values): (Vec<&str>, Vec<String>) = lines.into_iter().unzip();
     Ok(vec![Arc::new(StringArray::from(names)), Arc::new(StringArray::from(values))])
+}
+
+/// The families that were asked for, and those that `auto` stands for.
+fn family_words(families: &[Family], panel: &Panel) -> String {
+    let words =
+        |families: &[Family]| families.iter().map(|f| models::family_name(*f)).collect::<Vec<_>>().join(", ");
+    match families.contains(&Family::Auto) {
+        true => format!("{} ({})", words(families), words(&models::candidates(families, panel))),
+        false => words(families),
+    }
+}
+
+/// What is held out, in words.
+fn validation((windows, length): (usize, usize)) -> String {
+    match windows {
+        0 => "nothing".to_owned(),
+        1 => format!("last {length} steps"),
+        windows => format!("last {} steps in {windows} windows", windows * length),
+    }
+}
+
+/// Notices of candidates that could not take part.
+fn tell_failures(candidates: &[Candidate], query: &QueryContext) {
+    for candidate in candidates {
+        if let Some(why) = &candidate.failure {
+            query.notice(format!("{} is left out: {why}", models::family_name(candidate.family)));
+        }
+    }
 }
 
 fn role_lines(job: &Job, roles: &[ColumnRole]) -> Vec<(&'static str, String)> {
@@ -602,7 +639,7 @@ fn fit_lines(job: &Job, prepared: &Prepared, estimate: &FitEstimate) -> Vec<(&'s
     let usual = if job.options.horizon.is_none() { " (default)" } else { "" };
     vec![
         ("horizon", format!("{}{usual}", fit.horizon)),
-        ("validation", format!("last {} steps", fit.validation_length)),
+        ("validation", validation(models::held_out(panel, fit))),
         ("quantiles", levels.join(", ")),
         ("windows", estimate.windows.to_string()),
         ("parameters", estimate.parameters.to_string()),

@@ -189,7 +189,7 @@ fn neutral_options() -> FitOptions {
     FitOptions {
         horizon: 0,
         quantile_levels: Vec::new(),
-        validation_length: 0,
+        validation_length: None,
         context_length: None,
         epochs: None,
         batch_size: None,

@@ -30,6 +30,7 @@ pub const CLAUSES: &[&str] = &[
     "PAST",
     "STATIC",
     "IGNORE",
+    "CENSORED WHEN",
     "GAPS",
     "HORIZON",
     "QUANTILES",
@@ -44,7 +45,6 @@ const LATER: &[&str] = &[
     "FROM",
     "TEXT",
     "FEATURES",
-    "CENSORED",
     "OUTLIERS",
     "HOLIDAYS",
     "HIERARCHY",
@@ -105,6 +105,8 @@ pub struct TrainStatement {
     pub statics: Option<Vec<Item>>,
     /// `IGNORE`: columns that inference leaves out.
     pub ignore: Vec<Ident>,
+    /// `CENSORED WHEN`: rows whose target is not what would have been, such as sales without stock.
+    pub censored: Option<ast::Expr>,
     /// `GAPS`: what missing periods become.
     pub gaps: Option<Gaps>,
     /// `HORIZON`: steps to forecast.
@@ -113,8 +115,8 @@ pub struct TrainStatement {
     pub quantiles: Option<Vec<ast::Expr>>,
     /// `VALIDATE LAST`: steps held out.
     pub validate: Option<ast::Expr>,
-    /// `USING`: the family.
-    pub using: Option<Family>,
+    /// `USING`: the families, none where the choice is ours.
+    pub using: Vec<Family>,
     /// `WITH`: options.
     pub with: Vec<(Ident, ast::Expr)>,
     /// `COMMENT`.
@@ -130,7 +132,8 @@ impl TrainStatement {
         let items = [&mut self.known, &mut self.past, &mut self.statics].into_iter().flatten().flatten();
         let items = items.chain([&mut self.target]).chain(&mut self.partition_by).chain(&mut self.order_by);
         let exprs = items.map(|item| &mut item.expr);
-        let values = [&mut self.filter, &mut self.horizon, &mut self.validate].into_iter().flatten();
+        let values = [&mut self.filter, &mut self.censored, &mut self.horizon, &mut self.validate];
+        let values = values.into_iter().flatten();
         let values = values.chain(self.quantiles.iter_mut().flatten());
         let values = values.chain(self.with.iter_mut().map(|(_, value)| value));
         exprs.chain(values).for_each(|expr| drop(expr.visit(visitor)));
@@ -321,11 +324,12 @@ struct Clauses<'a> {
     past: Option<Vec<Item>>,
     statics: Option<Vec<Item>>,
     ignore: Vec<Ident>,
+    censored: Option<ast::Expr>,
     gaps: Option<Gaps>,
     horizon: Option<ast::Expr>,
     quantiles: Option<Vec<ast::Expr>>,
     validate: Option<ast::Expr>,
-    using: Option<Family>,
+    using: Vec<Family>,
     with: Vec<(Ident, ast::Expr)>,
     comment: Option<String>,
 }
@@ -345,11 +349,12 @@ impl<'a> Clauses<'a> {
             past: None,
             statics: None,
             ignore: vec![],
+            censored: None,
             gaps: None,
             horizon: None,
             quantiles: None,
             validate: None,
-            using: None,
+            using: vec![],
             with: vec![],
             comment: None,
         }
@@ -366,11 +371,12 @@ impl<'a> Clauses<'a> {
             "PAST" => self.past = Some(self.items(parser)?),
             "STATIC" => self.statics = Some(self.items(parser)?),
             "IGNORE" => self.ignore = self.idents(parser)?,
+            "CENSORED WHEN" => self.censored = Some(parser.parse_expr()?),
             "GAPS" => self.gaps = Some(self.word(parser, Gaps::parse)?),
             "HORIZON" => self.horizon = Some(parser.parse_expr()?),
             "QUANTILES" => self.quantiles = Some(parenthesised(parser, |p| p.parse_expr())?),
             "VALIDATE" => self.parse_validate(parser)?,
-            "USING" => self.using = Some(self.family(parser)?),
+            "USING" => self.using = self.families(parser)?,
             "WITH" => self.with = parenthesised(parser, option)?,
             _ => self.comment = Some(parser.parse_literal_string()?),
         }
@@ -483,14 +489,21 @@ impl<'a> Clauses<'a> {
         Ok(())
     }
 
-    fn family(&self, parser: &mut Parser<'_>) -> Parsed<Family> {
-        let family = self.word(parser, parse_family)?;
-        let span = self.source.span(parser.peek_token_ref().span);
-        if parser.peek_token_ref().token == Token::Comma {
-            let error = Error::unsupported("USING takes one family; ensembles are not supported");
-            return Err(error.at(span).into());
+    fn families(&self, parser: &mut Parser<'_>) -> Parsed<Vec<Family>> {
+        let mut families = vec![];
+        loop {
+            let span = self.source.span(parser.peek_token_ref().span);
+            let family = self.word(parser, parse_family)?;
+            if families.contains(&family) {
+                let error =
+                    Error::input(Subject::Option, format!("USING names {} twice", family_name(family)));
+                return Err(error.at(span).into());
+            }
+            families.push(family);
+            if !parser.consume_token(&Token::Comma) {
+                return Ok(families);
+            }
         }
-        Ok(family)
     }
 
     fn single_item(&self, parser: &mut Parser<'_>, clause: &str) -> Parsed<Item> {
@@ -561,6 +574,7 @@ impl<'a> Clauses<'a> {
             past: self.past,
             statics: self.statics,
             ignore: self.ignore,
+            censored: self.censored,
             gaps: self.gaps,
             horizon: self.horizon,
             quantiles: self.quantiles,
@@ -673,13 +687,15 @@ impl Display for TrainStatement {
         write_list(f, "PAST", self.past.as_ref())?;
         write_list(f, "STATIC", self.statics.as_ref())?;
         write_list(f, "IGNORE", Some(&self.ignore).filter(|items| !items.is_empty()))?;
+        write_clause(f, "CENSORED WHEN", self.censored.as_ref())?;
         write_clause(f, "GAPS", self.gaps.map(Gaps::word).as_ref())?;
         write_clause(f, "HORIZON", self.horizon.as_ref())?;
         if let Some(levels) = &self.quantiles {
             write!(f, " QUANTILES ({})", list(levels))?;
         }
         write_clause(f, "VALIDATE LAST", self.validate.as_ref())?;
-        write_clause(f, "USING", self.using.map(family_name).as_ref())?;
+        let using: Vec<&str> = self.using.iter().copied().map(family_name).collect();
+        write_clause(f, "USING", Some(using.join(", ")).filter(|words| !words.is_empty()).as_ref())?;
         if !self.with.is_empty() {
             let pairs: Vec<String> = self.with.iter().map(|(k, v)| format!("{k} = {v}")).collect();
             write!(f, " WITH ({})", pairs.join(", "))?;

@@ -1,228 +1,119 @@
-//! Quantiles for point forecasts: residuals of the series itself, made conformal on held-out windows.
+//! Conformal calibration of quantiles on held-out windows (Romano, Patterson and Candès 2019).
 //!
-//! The quantile of level `u` at step `t` is `point + (base(u) + shift(u) * scale) * growth(t)`. `base` are
-//! the residual quantiles of the series, or of all series where it has too few; `shift` corrects them by
-//! the finite-sample rule of split conformal prediction (Vovk, Gammerman and Shafer 2005; Romano, Patterson
-//! and Candès 2019) and `growth` widens them with the step, both learnt on the validation windows.
+//! Every level is moved by a share of the spread of its row, such that on the windows a share `u` of the actuals
+//! lay at or below the quantile of level `u`, with the `n + 1` correction away from the median. Groups of series
+//! and parts of the horizon have shifts of their own where they have enough points. The median keeps its place.
 
 use serde::{Deserialize, Serialize};
 
-/// Residuals from which a series has quantiles of its own.
-const OWN_RESIDUALS_MIN: usize = 60;
-/// Latest residuals of a series that go into the quantiles of all series.
-const POOLED_RESIDUALS_MAX: usize = 100;
-/// Validation points below which nothing is learnt from them.
+use crate::ml::evaluation::levels::{LEVELS, MIDDLE, WIDTH};
+use crate::ml::evaluation::residuals::conformal_quantile;
+use crate::ml::forecaster::Forecast;
+
+/// Fewest points that may move a quantile.
 const POINTS_MIN: usize = 30;
-/// Errors beyond so many scales count as that many, so that one broken series does not widen all.
-const RATIO_MAX: f64 = 20.0;
+/// Fewest points for shifts of a group of series, or of a part of the horizon.
+const GROUP_POINTS_MIN: usize = 500;
+/// Parts of the horizon: up to these shares of it.
+const PARTS: [f64; 3] = [0.25, 0.5, 1.0];
+/// The levels whose distance is the spread of a row.
+const SPREAD: (usize, usize) = (2, WIDTH - 3);
+/// Errors beyond so many spreads count as that many.
+const SCORE_MAX: f64 = 10.0;
 
-/// Levels at which quantiles are learnt; others are interpolated.
-const LEVELS: [f64; 21] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95,
-    0.975, 0.99, 0.995,
-];
-
-/// A point forecast of one series and what is known about its errors.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LocalForecast {
-    /// One per step.
-    pub point: Vec<f64>,
-    /// One-step errors on the history, in time order.
-    pub residuals: Vec<f64>,
-    /// Mean of the absolute history; the size of the series where it has no residuals.
-    pub level: f64,
+/// Shifts of the quantiles.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Steps of the windows it was learnt on.
+    horizon: usize,
+    /// By group and part of the horizon, in shares of the spread; empty before anything is learnt.
+    shifts: Vec<Vec<f64>>,
 }
 
-/// Turns point forecasts into quantiles.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Calibrator {
-    /// Residual quantiles of all series at [`LEVELS`], in units of each series' scale.
-    pooled: Vec<f64>,
-    /// Conformal shifts at [`LEVELS`], in units of the scale.
-    shifts: Vec<f64>,
-    /// Width of step `t` beside that of one step; does not fall.
-    growth: Vec<f64>,
-    /// Scale of a series without residuals, as a share of its level.
-    relative_scale: f64,
-}
-
-impl Calibrator {
-    /// Learns from forecasts of held-out windows; `actual` is `[series, steps]` with NaN where nothing is
-    /// to be learnt.
-    pub fn fit(forecasts: &[LocalForecast], actual: &[f64], steps: usize, season_length: usize) -> Self {
-        let mut fitted = Self {
-            pooled: pooled_quantiles(forecasts),
-            shifts: vec![0.0; LEVELS.len()],
-            growth: (0..steps.max(1)).map(|t| (1.0 + (t / season_length.max(1)) as f64).sqrt()).collect(),
-            relative_scale: relative_scale(forecasts),
-        };
-        let points = actual.iter().filter(|y| !y.is_nan()).count();
-        if points >= POINTS_MIN {
-            fitted.learn_growth(forecasts, actual, steps);
-            fitted.learn_shifts(forecasts, actual, steps);
-        }
-        fitted
-    }
-
-    fn scale(&self, forecast: &LocalForecast) -> f64 {
-        match mean_absolute(&forecast.residuals) {
-            Some(scale) => scale,
-            None => self.relative_scale * forecast.level,
-        }
-    }
-
-    fn growth(&self, step: usize) -> f64 {
-        match (self.growth.get(step), self.growth.last()) {
-            (Some(growth), _) => *growth,
-            (None, Some(last)) => last * ((step + 1) as f64 / self.growth.len() as f64).sqrt(),
-            (None, None) => 1.0,
-        }
-    }
-
-    fn learn_growth(&mut self, forecasts: &[LocalForecast], actual: &[f64], steps: usize) {
-        let mut sums = vec![(0.0, 0.0); steps];
-        for (forecast, actual) in forecasts.iter().zip(actual.chunks_exact(steps)) {
-            let scale = self.scale(forecast);
-            for ((sum, y), point) in sums.iter_mut().zip(actual).zip(&forecast.point) {
-                if !y.is_nan() && scale > 0.0 {
-                    sum.0 += ((y - point).abs() / scale).min(RATIO_MAX);
-                    sum.1 += 1.0;
+impl Calibration {
+    /// Learns from forecasts at [`LEVELS`]; `actual` is `[series, horizon]` with NaN where nothing is to be
+    /// learnt, `groups` one number below `group_count` a series.
+    pub fn fit(forecasts: &[(&Forecast, &[f64])], groups: &[usize], group_count: usize) -> Self {
+        let horizon = forecasts.first().map_or(0, |(forecast, _)| forecast.horizon);
+        let cells = group_count.max(1) * PARTS.len();
+        let mut scores: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); WIDTH]; cells];
+        for (forecast, actual) in forecasts {
+            for (at, (row, y)) in forecast.quantiles.chunks_exact(WIDTH).zip(*actual).enumerate() {
+                let spread = row[SPREAD.1] - row[SPREAD.0];
+                if y.is_finite() && spread > 0.0 {
+                    let (series, step) = (at / horizon, at % horizon);
+                    let group = groups.get(series).copied().unwrap_or(0);
+                    let cell = &mut scores[group * PARTS.len() + part(step, horizon)];
+                    let score = |q: &f64| ((y - q) / spread).clamp(-SCORE_MAX, SCORE_MAX);
+                    cell.iter_mut().zip(row).for_each(|(scores, q)| scores.push(score(q)));
                 }
             }
         }
-        let growth = isotonic(&sums);
-        if growth.first().is_some_and(|first| *first > 0.0) {
-            self.growth = growth;
-        }
+        Self { horizon, shifts: pooled_shifts(&mut scores) }
     }
 
-    fn learn_shifts(&mut self, forecasts: &[LocalForecast], actual: &[f64], steps: usize) {
-        let mut scores: Vec<Vec<f64>> = vec![Vec::new(); LEVELS.len()];
-        for (forecast, actual) in forecasts.iter().zip(actual.chunks_exact(steps)) {
-            let scale = self.scale(forecast);
-            if scale <= 0.0 {
-                continue;
-            }
-            let base = self.base(forecast, scale);
-            for (step, (y, point)) in actual.iter().zip(&forecast.point).enumerate() {
-                let error = (y - point) / self.growth(step);
-                if !error.is_nan() {
-                    scores.iter_mut().zip(&base).for_each(|(s, base)| s.push((error - base) / scale));
-                }
-            }
+    /// Moves the quantiles of a forecast and sorts each row.
+    pub fn apply(&self, forecast: &mut Forecast, groups: &[usize]) {
+        if self.shifts.is_empty() || forecast.horizon == 0 {
+            return;
         }
-        for ((shift, scores), level) in self.shifts.iter_mut().zip(&mut scores).zip(LEVELS) {
-            if scores.len() >= POINTS_MIN {
-                scores.sort_unstable_by(f64::total_cmp);
-                *shift = conformal_quantile(scores, level);
-            }
+        let horizon = forecast.horizon;
+        for (at, row) in forecast.quantiles.chunks_exact_mut(WIDTH).enumerate() {
+            let group = groups.get(at / horizon).copied().unwrap_or(0);
+            let cell = group * PARTS.len() + part(at % horizon, self.horizon);
+            let spread = row[SPREAD.1] - row[SPREAD.0];
+            let shifts = self.shifts.get(cell).unwrap_or(&self.shifts[0]);
+            let median = row[MIDDLE];
+            row.iter_mut().zip(shifts).for_each(|(q, shift)| *q += shift * spread);
+            // Neither side crosses the median, which stays.
+            row[..MIDDLE].iter_mut().for_each(|q| *q = q.min(median));
+            row[MIDDLE + 1..].iter_mut().for_each(|q| *q = q.max(median));
+            row.sort_unstable_by(f64::total_cmp);
         }
-    }
-
-    /// Residual quantiles of a series at [`LEVELS`].
-    fn base(&self, forecast: &LocalForecast, scale: f64) -> Vec<f64> {
-        if forecast.residuals.len() < OWN_RESIDUALS_MIN {
-            return self.pooled.iter().map(|z| z * scale).collect();
-        }
-        let mut sorted = forecast.residuals.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
-        LEVELS.iter().map(|level| conformal_quantile(&sorted, *level)).collect()
-    }
-
-    /// Quantiles `[steps, levels]` of one series, ascending in each step.
-    pub fn quantiles(&self, forecast: &LocalForecast, levels: &[f64]) -> Vec<f64> {
-        let scale = self.scale(forecast);
-        let base = self.base(forecast, scale);
-        let spread: Vec<f64> =
-            base.iter().zip(&self.shifts).map(|(base, shift)| base + shift * scale).collect();
-        let offsets: Vec<f64> = levels.iter().map(|level| at_level(&spread, *level)).collect();
-        let mut out = Vec::with_capacity(forecast.point.len() * levels.len());
-        for (step, point) in forecast.point.iter().enumerate() {
-            let growth = self.growth(step);
-            let from = out.len();
-            out.extend(offsets.iter().map(|offset| point + offset * growth));
-            out[from..].sort_unstable_by(f64::total_cmp);
-        }
-        out
     }
 
     /// True when every number is finite and every list as long as it must be.
     pub fn is_sound(&self) -> bool {
-        let lists = [&self.pooled, &self.shifts, &self.growth];
-        lists.iter().all(|list| list.iter().all(|v| v.is_finite()))
-            && self.pooled.len() == LEVELS.len()
-            && self.shifts.len() == LEVELS.len()
-            && self.relative_scale.is_finite()
+        let sound = |shifts: &Vec<f64>| shifts.len() == WIDTH && shifts.iter().all(|v| v.is_finite());
+        self.shifts.iter().all(sound) && (self.horizon > 0 || self.shifts.is_empty())
     }
 }
 
-/// The sorted value at the rank `(n + 1) * level`, rounded away from the median.
-fn conformal_quantile(sorted: &[f64], level: f64) -> f64 {
-    let n = sorted.len();
-    if n == 0 {
-        return 0.0;
-    }
-    let rank = (n + 1) as f64 * level;
-    let rank = if level > 0.5 { rank.ceil() } else { rank.floor() };
-    sorted[(rank as usize).clamp(1, n) - 1]
+/// The part of the horizon that a step lies in; steps beyond it lie in the last one.
+fn part(step: usize, horizon: usize) -> usize {
+    let share = (step + 1) as f64 / horizon.max(1) as f64;
+    PARTS.iter().position(|end| share <= *end).unwrap_or(PARTS.len() - 1)
 }
 
-/// Linear between [`LEVELS`], flat beyond them.
-fn at_level(values: &[f64], level: f64) -> f64 {
-    let after = LEVELS.partition_point(|known| *known < level);
-    match (after.checked_sub(1).map(|i| (LEVELS[i], values[i])), values.get(after)) {
-        (Some((low, from)), Some(to)) => from + (to - from) * (level - low) / (LEVELS[after] - low),
-        (None, Some(first)) => *first,
-        (Some((_, last)), None) => last,
-        (None, None) => 0.0,
-    }
-}
-
-fn mean_absolute(values: &[f64]) -> Option<f64> {
-    let sum: f64 = values.iter().map(|v| v.abs()).sum();
-    (!values.is_empty()).then(|| sum / values.len() as f64)
-}
-
-fn pooled_quantiles(forecasts: &[LocalForecast]) -> Vec<f64> {
-    let mut scaled = Vec::new();
-    for forecast in forecasts {
-        let scale = mean_absolute(&forecast.residuals).filter(|scale| *scale > 0.0);
-        let latest = forecast.residuals.len().saturating_sub(POOLED_RESIDUALS_MAX);
-        if let Some(scale) = scale {
-            scaled.extend(forecast.residuals[latest..].iter().map(|r| r / scale));
-        }
-    }
-    scaled.sort_unstable_by(f64::total_cmp);
-    LEVELS.iter().map(|level| conformal_quantile(&scaled, *level)).collect()
-}
-
-/// The median over series of scale over level.
-fn relative_scale(forecasts: &[LocalForecast]) -> f64 {
-    let of = |f: &LocalForecast| mean_absolute(&f.residuals).filter(|_| f.level > 0.0).map(|s| s / f.level);
-    let mut shares: Vec<f64> = forecasts.iter().filter_map(of).collect();
-    shares.sort_unstable_by(f64::total_cmp);
-    shares.get(shares.len() / 2).copied().unwrap_or(0.0)
-}
-
-/// The non-decreasing means closest to weighted means (pool adjacent violators); `(sum, weight)` in.
-fn isotonic(sums: &[(f64, f64)]) -> Vec<f64> {
-    let mut blocks: Vec<(f64, f64, usize)> = Vec::new();
-    for (sum, weight) in sums {
-        let mut block = (*sum, *weight, 1);
-        while let Some(last) = blocks.last() {
-            let falls = block.1 == 0.0 || last.1 == 0.0 || last.0 / last.1 >= block.0 / block.1;
-            if !falls {
-                break;
-            }
-            block = (last.0 + block.0, last.1 + block.1, last.2 + block.2);
-            blocks.pop();
-        }
-        blocks.push(block);
-    }
-    let mean = |(sum, weight, n): (f64, f64, usize)| {
-        std::iter::repeat_n(if weight > 0.0 { sum / weight } else { 0.0 }, n)
+/// The shifts of every cell: its own where it has points enough, else those of its group, else of all.
+fn pooled_shifts(scores: &mut [Vec<Vec<f64>>]) -> Vec<Vec<f64>> {
+    let pool = |cells: &[Vec<Vec<f64>>]| -> Vec<Vec<f64>> {
+        (0..WIDTH).map(|level| cells.iter().flat_map(|cell| cell[level].iter().copied()).collect()).collect()
     };
-    blocks.into_iter().flat_map(mean).collect()
+    let points = |cell: &[Vec<f64>]| cell.first().map_or(0, Vec::len);
+    let mut all = pool(scores);
+    if points(&all) < POINTS_MIN {
+        return Vec::new();
+    }
+    let all = shifts(&mut all);
+    let mut out = Vec::with_capacity(scores.len());
+    for group in scores.chunks_exact_mut(PARTS.len()) {
+        let mut together = pool(group);
+        let own = if points(&together) >= GROUP_POINTS_MIN { shifts(&mut together) } else { all.clone() };
+        for cell in group {
+            out.push(if points(cell) >= GROUP_POINTS_MIN { shifts(cell) } else { own.clone() });
+        }
+    }
+    out
+}
+
+fn shifts(scores: &mut [Vec<f64>]) -> Vec<f64> {
+    let mut out = Vec::with_capacity(WIDTH);
+    for (at, scores) in scores.iter_mut().enumerate() {
+        scores.sort_unstable_by(f64::total_cmp);
+        out.push(if at == MIDDLE { 0.0 } else { conformal_quantile(scores, LEVELS[at]) });
+    }
+    out
 }
 
 #[cfg(test)]
@@ -230,63 +121,48 @@ mod tests {
     use super::*;
     use crate::ml::rng::Rng;
 
-    fn noisy(rng: &mut Rng, series: usize, steps: usize, history: usize) -> (Vec<LocalForecast>, Vec<f64>) {
-        let mut actual = Vec::new();
-        let forecasts = (0..series).map(|i| {
-            let scale = 1.0 + i as f64;
-            actual.extend((0..steps).map(|t| 100.0 + scale * rng.normal() * (1.0 + t as f64 / 4.0)));
-            let residuals = (0..history).map(|_| scale * rng.normal()).collect();
-            LocalForecast { point: vec![100.0; steps], residuals, level: 100.0 }
-        });
-        (forecasts.collect(), actual)
+    /// Normal actuals around 0 with a deviation of 1 + step, and quantiles that all take it for 1.
+    fn overconfident(rng: &mut Rng, series: usize, horizon: usize) -> (Forecast, Vec<f64>) {
+        let normal = [
+            -2.576, -2.326, -1.960, -1.645, -1.282, -1.036, -0.842, -0.674, -0.524, -0.253, 0.0, 0.253,
+            0.524, 0.674, 0.842, 1.036, 1.282, 1.645, 1.960, 2.326, 2.576,
+        ];
+        let quantiles = (0..series * horizon).flat_map(|_| normal).collect();
+        let actual = (0..series * horizon).map(|at| rng.normal() * (1.0 + (at % horizon) as f64)).collect();
+        let forecast = Forecast {
+            horizon,
+            quantile_levels: LEVELS.to_vec(),
+            point: vec![0.0; series * horizon],
+            quantiles,
+            status: vec![None; series],
+        };
+        (forecast, actual)
     }
 
     #[test]
-    fn intervals_cover_their_share_and_widen() {
-        let mut rng = Rng::new(5);
-        for history in [10, 200] {
-            let (forecasts, actual) = noisy(&mut rng, 100, 12, history);
-            let calibrator = Calibrator::fit(&forecasts, &actual, 12, 1);
-            let (forecasts, actual) = noisy(&mut rng, 100, 12, history);
-            let (mut inside, mut n) = (0, 0);
-            for (forecast, actual) in forecasts.iter().zip(actual.chunks_exact(12)) {
-                let quantiles = calibrator.quantiles(forecast, &[0.05, 0.5, 0.95]);
-                for (q, y) in quantiles.chunks_exact(3).zip(actual) {
-                    inside += u32::from(q[0] <= *y && *y <= q[2]);
-                    n += 1;
-                    assert!(q[0] <= q[1] && q[1] <= q[2]);
-                }
-                assert!(quantiles[35] - quantiles[33] > quantiles[2] - quantiles[0]);
-            }
-            let share = f64::from(inside) / f64::from(n);
-            assert!((0.87..0.93).contains(&share), "{share} with {history} residuals");
+    fn intervals_cover_their_share_in_every_part_of_the_horizon() {
+        let mut rng = Rng::new(3);
+        let (horizon, groups) = (4, vec![0; 8000]);
+        let (forecast, actual) = overconfident(&mut rng, 8000, horizon);
+        let calibration = Calibration::fit(&[(&forecast, &actual)], &groups, 1);
+        assert!(calibration.is_sound());
+        let (mut forecast, actual) = overconfident(&mut rng, 8000, horizon);
+        calibration.apply(&mut forecast, &groups);
+        for step in [0, 1] {
+            let rows = forecast.quantiles.chunks_exact(WIDTH).zip(&actual).skip(step).step_by(horizon);
+            let inside = rows.filter(|(row, y)| row[4] <= **y && **y <= row[16]).count();
+            assert!((6240..6560).contains(&inside), "{inside} of 8000 at step {step}");
         }
+        let sorted = |row: &[f64]| row.windows(2).all(|pair| pair[0] <= pair[1]) && row[MIDDLE] == 0.0;
+        assert!(forecast.quantiles.chunks_exact(WIDTH).all(sorted));
     }
 
     #[test]
-    fn without_errors_or_points_quantiles_stay_finite() {
-        let constant = LocalForecast { point: vec![3.0; 2], residuals: vec![0.0; 9], level: 3.0 };
-        let empty = LocalForecast { point: vec![0.0; 2], residuals: Vec::new(), level: 0.0 };
-        let calibrator = Calibrator::fit(&[constant.clone(), empty.clone()], &[f64::NAN; 4], 2, 7);
-        assert!(calibrator.is_sound());
-        assert_eq!(calibrator.quantiles(&constant, &[0.001, 0.999]), [3.0; 4]);
-        assert_eq!(calibrator.quantiles(&empty, &[0.5]), [0.0; 2]);
-        assert!(Calibrator::fit(&[], &[], 0, 1).quantiles(&empty, &[0.9]).iter().all(|q| q.is_finite()));
-    }
-
-    #[test]
-    fn adjacent_violators_are_pooled() {
-        assert_eq!(isotonic(&[(1.0, 1.0), (3.0, 1.0), (1.0, 1.0), (9.0, 3.0)]), [1.0, 2.0, 2.0, 3.0]);
-        assert_eq!(isotonic(&[(0.0, 0.0), (2.0, 1.0)]), [2.0, 2.0]);
-    }
-
-    #[test]
-    fn levels_between_are_interpolated() {
-        let values: Vec<f64> = LEVELS.iter().map(|u| u * 10.0).collect();
-        for (level, expected) in [(0.05, 0.5), (0.125, 1.25), (0.0001, 0.05), (0.9999, 9.95), (0.45, 4.5)] {
-            assert!((at_level(&values, level) - expected).abs() < 1e-12, "{level}");
-        }
-        assert_eq!(conformal_quantile(&[1.0, 2.0, 3.0], 0.9), 3.0);
-        assert_eq!(conformal_quantile(&[1.0, 2.0, 3.0], 0.5), 2.0);
+    fn few_points_move_nothing() {
+        let (mut forecast, actual) = overconfident(&mut Rng::new(1), 7, 4);
+        let calibration = Calibration::fit(&[(&forecast, &actual)], &[], 1);
+        let before = forecast.clone();
+        calibration.apply(&mut forecast, &[]);
+        assert_eq!(forecast, before);
     }
 }

@@ -1,7 +1,15 @@
-//! How good forecasts are: held-out windows, scores, calibrated intervals.
+//! How good forecasts are: held-out windows, scores, combinations, calibrated intervals.
 
 mod conformal;
+mod ensemble;
+mod groups;
+pub mod levels;
+mod residuals;
 mod validate;
 
-pub use conformal::{Calibrator, LocalForecast};
-pub use validate::Holdout;
+pub use conformal::Calibration;
+pub use ensemble::Contest;
+pub use groups::{GROUPS, group_of};
+pub use levels::{LEVELS, MIDDLE, WIDTH};
+pub use residuals::{PointForecast, Residuals};
+pub use validate::{Holdout, Scorer};

@@ -1,10 +1,11 @@
-//! The last steps of every series, held out to score forecasts.
+//! Windows at the end of every series, held out to score forecasts.
 
+use crate::ml::evaluation::levels::at_level;
 use crate::ml::forecaster::{Forecast, Scores};
 use crate::ml::metrics::{Accumulator, quantile_loss_term, rmsse_scale, seasonal_scale, smape_term};
 use crate::ml::series::Panel;
 
-/// A panel as it was before the validation steps, and what came true in them.
+/// A panel as it was before a window, and what came true in it.
 #[derive(Debug)]
 pub struct Holdout {
     panel: Panel,
@@ -13,21 +14,21 @@ pub struct Holdout {
 }
 
 impl Holdout {
-    /// Holds out the last `length` steps of every history; of a series with no more than that nothing is
-    /// left, and it is not scored.
-    pub fn new(panel: &Panel, length: usize) -> Self {
+    /// Holds out the window of `length` steps that begins `back` steps before the end of every history; a series
+    /// with no more than that before it is not scored.
+    pub fn new(panel: &Panel, back: usize, length: usize) -> Self {
         let mut actual = Vec::with_capacity(panel.len() * length);
         for i in 0..panel.len() {
             let history = panel.history_of(i);
-            match history.len().checked_sub(length) {
-                Some(left) if left > 0 => actual.extend_from_slice(&history[left..]),
+            match history.len().checked_sub(back) {
+                Some(left) if left > 0 => actual.extend_from_slice(&history[left..left + length]),
                 _ => actual.extend(std::iter::repeat_n(f64::NAN, length)),
             }
         }
-        Self { panel: panel.hold_out(length), actual, length }
+        Self { panel: panel.hold_out(back), actual, length }
     }
 
-    /// The panel whose history ends where validation begins.
+    /// The panel whose history ends where the window begins.
     pub fn panel(&self) -> &Panel {
         &self.panel
     }
@@ -42,24 +43,52 @@ impl Holdout {
         self.length
     }
 
-    /// Scores a forecast of these steps.
-    ///
-    /// Errors are pooled over all observed points. MASE is the mean over points of |error| over the
-    /// in-sample seasonal scale of their series; RMSSE is the mean over series; series whose scale is
-    /// zero or undefined are left out of both.
-    pub fn scores(&self, forecast: &Forecast) -> Scores {
-        let mut sums = Sums::new(forecast);
-        for i in 0..self.panel.len() {
-            let actual = &self.actual[i * self.length..(i + 1) * self.length];
-            if actual.iter().any(|y| !y.is_nan()) {
-                sums.add_series(&self.panel, i, actual, forecast);
-            }
-        }
-        sums.scores()
+    /// What the errors of every series are divided by: its in-sample seasonal mean absolute difference; NaN where
+    /// that says nothing.
+    pub fn scales(&self) -> Vec<f64> {
+        let scale = |i| seasonal_scale(self.panel.history_of(i), self.panel.season_length);
+        (0..self.panel.len()).map(|i| scale(i).filter(|s| *s > 0.0).unwrap_or(f64::NAN)).collect()
     }
 }
 
-#[derive(Default)]
+/// Scores forecasts of windows.
+///
+/// Errors are pooled over all observed points. MASE is the mean over points of |error| over the
+/// in-sample seasonal scale of their series; RMSSE is the mean over series and windows; series whose scale is
+/// zero or undefined are left out of both.
+#[derive(Debug)]
+pub struct Scorer<'a> {
+    /// Levels at which quantiles are scored; the outermost two make the interval.
+    levels: &'a [f64],
+    sums: Sums,
+}
+
+impl<'a> Scorer<'a> {
+    /// Nothing is scored yet.
+    pub fn new(levels: &'a [f64]) -> Self {
+        Self { levels, sums: Sums::default() }
+    }
+
+    /// Adds a forecast of a window; the more series of it count, the more it does.
+    pub fn add(&mut self, holdout: &Holdout, forecast: &Forecast) {
+        let mut scored = 0;
+        for i in 0..holdout.panel.len() {
+            let actual = &holdout.actual[i * holdout.length..(i + 1) * holdout.length];
+            if actual.iter().any(|y| !y.is_nan()) {
+                self.sums.add_series(&holdout.panel, i, actual, forecast, self.levels);
+                scored += 1;
+            }
+        }
+        self.sums.n_series = self.sums.n_series.max(scored);
+    }
+
+    /// The scores of all that was added.
+    pub fn scores(self) -> Scores {
+        self.sums.scores()
+    }
+}
+
+#[derive(Debug, Default)]
 struct Sums {
     n_series: usize,
     absolute: Accumulator,
@@ -72,22 +101,14 @@ struct Sums {
     quantile_loss: Accumulator,
     coverage: Accumulator,
     width: Accumulator,
-    /// Places of the lowest and highest level, where there are two.
-    interval: Option<(usize, usize)>,
 }
 
 impl Sums {
-    fn new(forecast: &Forecast) -> Self {
-        let levels = forecast.quantile_levels.len();
-        Self { interval: (levels > 1).then(|| (0, levels - 1)), ..Self::default() }
-    }
-
-    fn add_series(&mut self, panel: &Panel, i: usize, actual: &[f64], forecast: &Forecast) {
+    fn add_series(&mut self, panel: &Panel, i: usize, actual: &[f64], forecast: &Forecast, levels: &[f64]) {
         let history = panel.history_of(i);
         let scale = seasonal_scale(history, panel.season_length).filter(|scale| *scale > 0.0);
-        let levels = &forecast.quantile_levels;
+        let width = forecast.quantile_levels.len();
         let mut squared = Accumulator::default();
-        self.n_series += 1;
         for (step, y) in actual.iter().enumerate().filter(|(_, y)| !y.is_nan()) {
             let at = i * forecast.horizon + step;
             let error = forecast.point[at] - y;
@@ -99,14 +120,16 @@ impl Sums {
             if let Some(scale) = scale {
                 self.mase.add(error.abs() / scale);
             }
-            let quantiles = &forecast.quantiles[at * levels.len()..(at + 1) * levels.len()];
-            for (q, level) in quantiles.iter().zip(levels) {
-                self.quantile_loss.add(quantile_loss_term(*y, *q, *level));
+            let row = &forecast.quantiles[at * width..(at + 1) * width];
+            let quantile = |level: f64| at_level(&forecast.quantile_levels, row, level);
+            for level in levels {
+                self.quantile_loss.add(quantile_loss_term(*y, quantile(*level), *level));
             }
-            if let Some((low, high)) = self.interval {
-                let inside = quantiles[low] <= *y && *y <= quantiles[high];
-                self.coverage.add(f64::from(u8::from(inside)));
-                self.width.add(quantiles[high] - quantiles[low]);
+            if let [first, .., last] = levels {
+                let low = quantile(*first);
+                let high = if low == 0.0 { quantile(last - first) } else { quantile(*last) };
+                self.coverage.add(f64::from(u8::from(low <= *y && *y <= high)));
+                self.width.add(high - low);
             }
         }
         self.squared.merge(squared);
@@ -153,7 +176,7 @@ mod tests {
             past: Vec::new(),
             statics: Vec::new(),
         };
-        let holdout = Holdout::new(&panel, 2);
+        let holdout = Holdout::new(&panel, 2, 2);
         assert_eq!(holdout.panel().history, [3, 0, 2]);
         let forecast = Forecast {
             horizon: 2,
@@ -162,7 +185,9 @@ mod tests {
             quantiles: vec![4.0, 6.0, 4.0, 6.0, 0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 3.0, 5.0],
             status: vec![None; 3],
         };
-        let scores = holdout.scores(&forecast);
+        let mut scorer = Scorer::new(&forecast.quantile_levels);
+        scorer.add(&holdout, &forecast);
+        let scores = scorer.scores();
         assert_eq!((scores.n_series, scores.n), (2, 3));
         assert_eq!((scores.mae, scores.rmse, scores.mase), (Some(1.0), Some(1.0), Some(0.5)));
         assert_eq!((scores.wape, scores.bias), (Some(3.0 / 16.0), Some(-3.0 / 16.0)));

@@ -85,9 +85,51 @@ pub(super) fn features(panel: &Panel, first: i64, last: i64) -> Vec<f32> {
     out
 }
 
-/// Periods after which the season of seasons comes round, on this grid: a year of days in whole weeks,
+/// Seasons that may make a longer season where the grid has no calendar: a week of days, a year of months.
+const SEASONS_OF_SEASONS: [usize; 4] = [4, 5, 7, 12];
+/// Series that tell of a longer season.
+const SERIES_MAX: usize = 500;
+/// Share of the series for which repeating a longer season must err less than repeating the season.
+const SERIES_SHARE: f64 = 0.2;
+
+/// Periods after which the season of seasons comes round in the first `train[s]` rows of every series `s`: by the
+/// calendar, or where there is none, where repeating it errs less than repeating the season for many series.
+pub(super) fn long_season(panel: &Panel, train: &[usize]) -> Option<usize> {
+    let season = panel.season_length.max(1);
+    if !matches!(panel.frequency, Frequency::Integer(_)) || season < 2 {
+        return calendar_season(panel.frequency, season);
+    }
+    // The mean step over the lag in the second half of a history, which any of the lags leaves room before.
+    let error = |history: &[f64], lag: usize| {
+        let late = history.len() / 2;
+        let gaps = (late..history.len()).map(|t| (history[t] - history[t - lag]).abs());
+        let (n, sum) =
+            gaps.filter(|gap| gap.is_finite()).fold((0.0, 0.0), |(n, sum), gap| (n + 1.0, sum + gap));
+        (n > 0.0).then(|| sum / n)
+    };
+    let lags = SEASONS_OF_SEASONS.map(|seasons| seasons * season);
+    let (mut judged, mut better) = ([0usize; SEASONS_OF_SEASONS.len()], [0usize; SEASONS_OF_SEASONS.len()]);
+    for s in (0..panel.len()).step_by(panel.len().div_ceil(SERIES_MAX).max(1)) {
+        let history = &panel.history_of(s)[..train[s]];
+        let fits = lags.iter().filter(|lag| 2 * **lag <= history.len());
+        let errors: Vec<Option<f64>> = fits.map(|lag| error(history, *lag)).collect();
+        if errors.is_empty() {
+            continue;
+        }
+        let Some(plain) = error(history, season) else { continue };
+        for (i, found) in errors.into_iter().enumerate().filter_map(|(i, e)| e.map(|e| (i, e))) {
+            judged[i] += 1;
+            better[i] += usize::from(found < plain);
+        }
+    }
+    let share = |i: usize| better[i] as f64 / judged[i].max(1) as f64;
+    let best = (0..lags.len()).reduce(|a, b| if share(b) > share(a) { b } else { a })?;
+    (share(best) >= SERIES_SHARE).then_some(lags[best])
+}
+
+/// Periods after which the season of seasons comes round by the calendar: a year of days in whole weeks,
 /// a week of hours; `None` where the season itself is the longest.
-pub(super) fn long_season(frequency: Frequency, season_length: usize) -> Option<usize> {
+fn calendar_season(frequency: Frequency, season_length: usize) -> Option<usize> {
     let periods = match frequency {
         Frequency::Seconds(n) if n > 0 => 7 * 86_400 / n,
         Frequency::Days(n) if n > 0 && n % 7 == 0 => 52 * 7 / n,
@@ -106,11 +148,11 @@ mod tests {
 
     #[test]
     fn long_seasons_hold_whole_seasons() {
-        assert_eq!(long_season(Frequency::Days(1), 7), Some(364));
-        assert_eq!(long_season(Frequency::Months(1), 12), Some(12));
-        assert_eq!(long_season(Frequency::Seconds(3600), 24), Some(168));
-        assert_eq!(long_season(Frequency::Days(7), 52), Some(52));
-        assert_eq!(long_season(Frequency::Months(12), 1), None);
+        assert_eq!(calendar_season(Frequency::Days(1), 7), Some(364));
+        assert_eq!(calendar_season(Frequency::Months(1), 12), Some(12));
+        assert_eq!(calendar_season(Frequency::Seconds(3600), 24), Some(168));
+        assert_eq!(calendar_season(Frequency::Days(7), 52), Some(52));
+        assert_eq!(calendar_season(Frequency::Months(12), 1), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::ml::features::featurizer::Featurizer;
 use crate::ml::series::{Covariate, Panel, Values};
 
 /// Encoded rows of all series: history, then as many steps as asked for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EncodedPanel {
     /// Length: series + 1.
     pub offsets: Vec<usize>,

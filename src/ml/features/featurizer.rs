@@ -38,15 +38,16 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout for a grid, where the longest history has `longest` steps; `limit` bounds every reach.
-    pub fn new(panel: &Panel, horizon: usize, longest: usize, limit: Option<usize>) -> Self {
+    /// The layout for the first `train[s]` rows of every series `s`; `limit` bounds every reach.
+    pub fn new(panel: &Panel, train: &[usize], horizon: usize, limit: Option<usize>) -> Self {
         let season = panel.season_length.max(1);
+        let longest = train.iter().copied().max().unwrap_or(0);
         let reach = limit.unwrap_or(usize::MAX).min(longest).max(1);
         let bounded =
             |steps: usize, least: usize, most: usize| steps.clamp(least, most.max(least)).min(reach);
         let matched = bounded(26 * season, 26, 200.max(4 * season));
-        let long_season = calendar::long_season(panel.frequency, season)
-            .filter(|steps| steps + season < reach && *steps > season);
+        let long_season =
+            calendar::long_season(panel, train).filter(|steps| steps + season < reach && *steps > season);
         let recent = 4 * season;
         Self {
             horizon,
@@ -81,6 +82,8 @@ pub struct Widths {
 pub struct Featurizer {
     /// The grid.
     pub frequency: Frequency,
+    /// Where period 0 begins.
+    pub origin: i64,
     /// Periods in a season.
     pub season_length: usize,
     /// How far windows reach.
@@ -101,6 +104,8 @@ pub struct Featurizer {
     pub statics: Vec<ColumnEncoder>,
     /// What history is matched by.
     pub factors: Factors,
+    /// Binary known numbers, by their place among the numeric features: whether the rarer state is the upper one.
+    pub events: Vec<(usize, bool)>,
     /// Which of the values that history suggests forecasts are relative to.
     pub suggestion: usize,
     /// Keys of the training series, sorted; empty when there are too many. Stored beside the other state.
@@ -128,8 +133,7 @@ impl Featurizer {
         let each: Vec<Range<usize>> = order.iter().filter(|s| train[**s] > 0).map(|&s| s..s + 1).collect();
         control.check()?;
         let factors = Factors::fit(panel, &known, &order, &rows);
-        let longest = train.iter().copied().max().unwrap_or(0);
-        let layout = Layout::new(panel, horizon, longest, limit);
+        let layout = Layout::new(panel, train, horizon, limit);
         let keys = if panel.len() <= EMBEDDED_SERIES_MAX {
             order.iter().filter(|s| train[**s] > 0).map(|&s| panel.keys[s].clone()).collect()
         } else {
@@ -137,6 +141,7 @@ impl Featurizer {
         };
         let mut featurizer = Self {
             frequency: panel.frequency,
+            origin: panel.origin,
             season_length: panel.season_length.max(1),
             nonnegative: rows
                 .iter()
@@ -148,6 +153,7 @@ impl Featurizer {
             scale_logarithm: (0.0, 1.0),
             past: fit_all(&panel.past, &rows)?,
             statics: fit_all(&panel.statics, &each)?,
+            events: events(&known, &panel.known, &rows),
             known,
             factors,
             suggestion: 0,
@@ -301,6 +307,21 @@ impl Featurizer {
     }
 }
 
+/// The binary ones among these columns, and which of their states is an event: the rarer one.
+fn events(encoders: &[ColumnEncoder], columns: &[Covariate], rows: &[Range<usize>]) -> Vec<(usize, bool)> {
+    let mut position = 0;
+    let mut found = Vec::new();
+    for (encoder, column) in encoders.iter().zip(columns) {
+        if let (true, Values::Number(numbers)) = (encoder.is_binary(), &column.values) {
+            let all = || rows.iter().flat_map(|range| &numbers[range.clone()]).filter(|x| x.is_finite());
+            let upper = all().filter(|x| encoder.encode(**x) >= 0.5).count();
+            found.push((position, 2 * upper <= all().count()));
+        }
+        position += encoder.width();
+    }
+    found
+}
+
 /// Indexes of the series in the order of their keys.
 pub fn canonical_order(panel: &Panel) -> Vec<usize> {
     let mut order: Vec<usize> = (0..panel.len()).collect();
@@ -383,11 +404,11 @@ pub(crate) mod tests {
     #[test]
     fn reach_follows_season_history_and_the_users_limit() {
         let panel = panel(1, 1000);
-        let layout = Layout::new(&panel, 28, 1000, None);
+        let layout = Layout::new(&panel, &[1000], 28, None);
         assert_eq!((layout.long_season, layout.lookback, layout.matched), (Some(364), 392, 182));
-        let limited = Layout::new(&panel, 28, 1000, Some(64));
+        let limited = Layout::new(&panel, &[1000], 28, Some(64));
         assert_eq!((limited.long_season, limited.lookback, limited.context), (None, 64, 28));
-        assert_eq!(Layout::new(&panel, 28, 1, None).lookback, 1);
+        assert_eq!(Layout::new(&panel, &[1], 28, None).lookback, 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod encoded;
 mod factors;
 mod featurizer;
 mod history;
+mod rows;
 mod window;
 
 pub use batch::WindowBatch;
@@ -17,4 +18,5 @@ pub use factors::{Factors, Switch};
 #[cfg(test)]
 pub(crate) use featurizer::tests::panel as test_panel;
 pub use featurizer::{Featurizer, Layout, Widths, canonical_order};
+pub use rows::RowWriter;
 pub use window::Gatherer;

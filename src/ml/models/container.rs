@@ -55,6 +55,26 @@ pub(super) struct Tensor {
     pub(super) data: Data,
 }
 
+/// A model file that was read and checked.
+#[derive(Debug)]
+pub(super) struct File<'a> {
+    /// The family's name.
+    pub(super) family: String,
+    /// The configuration as JSON.
+    pub(super) config: String,
+    /// The tensors.
+    pub(super) tensors: SafeTensors<'a>,
+}
+
+/// One model in a file: its configuration, and its tensors, whose names begin with a prefix.
+#[derive(Debug)]
+pub(super) struct Stored<'a> {
+    /// The family's own JSON.
+    pub(super) config: Value,
+    file: &'a SafeTensors<'a>,
+    prefix: String,
+}
+
 /// A safetensors file; equal input gives equal bytes, which the metadata of several keys would not.
 pub(super) fn write(family: &str, config: String, mut tensors: Vec<Tensor>) -> Result<Vec<u8>> {
     let width = |data: &Data| match data {
@@ -88,19 +108,8 @@ pub(super) fn write(family: &str, config: String, mut tensors: Vec<Tensor>) -> R
     Ok(bytes)
 }
 
-/// A file that was read and checked.
-#[derive(Debug)]
-pub(super) struct Stored<'a> {
-    /// The family's name.
-    pub(super) family: String,
-    /// The family's own JSON.
-    pub(super) config: String,
-    /// The tensors.
-    pub(super) file: SafeTensors<'a>,
-}
-
 /// Reads a file; its sizes are checked before anything is allocated for them.
-pub(super) fn read(bytes: &[u8]) -> Result<Stored<'_>> {
+pub(super) fn read(bytes: &[u8]) -> Result<File<'_>> {
     let header = bytes.first_chunk::<8>().map(|size| u64::from_le_bytes(*size));
     match header {
         Some(size) if size <= HEADER_MAX => {}
@@ -109,10 +118,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Stored<'_>> {
     }
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
     let (family, config) = words(&metadata)?;
-    let file = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
-    match file.len() {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
+    match tensors.len() {
         n if n > TENSORS_MAX => Err(corrupt(format!("it holds {n} tensors"))),
-        _ => Ok(Stored { family, config, file }),
+        _ => Ok(File { family, config, tensors }),
     }
 }
 
@@ -125,10 +134,22 @@ fn words(metadata: &Metadata) -> Result<(String, String)> {
     }
 }
 
-impl Stored<'_> {
-    /// The configuration as a value of the family's own type.
+impl<'a> File<'a> {
+    /// The configuration as a value of its own type.
     pub(super) fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(&self.config).map_err(|e| corrupt(e.to_string()))
+    }
+
+    /// The model whose tensors begin with this prefix.
+    pub(super) fn stored(&'a self, prefix: &str, config: Value) -> Stored<'a> {
+        Stored { config, file: &self.tensors, prefix: prefix.to_owned() }
+    }
+}
+
+impl<'a> Stored<'a> {
+    /// The configuration as a value of the family's own type.
+    pub(super) fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_value(self.config.clone()).map_err(|e| corrupt(e.to_string()))
     }
 
     /// A tensor of bytes.
@@ -142,19 +163,38 @@ impl Stored<'_> {
         Ok(tensor.data().as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
     }
 
+    /// A tensor of weights.
+    pub(super) fn f32(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(floats(&self.tensor(name, Dtype::F32)?))
+    }
+
     /// A tensor of doubles.
     pub(super) fn f64(&self, name: &str) -> Result<Vec<f64>> {
         let tensor = self.tensor(name, Dtype::F64)?;
         Ok(tensor.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect())
     }
 
-    fn tensor(&self, name: &str, dtype: Dtype) -> Result<TensorView<'_>> {
-        let tensor = self.file.tensor(name).map_err(|e| corrupt(e.to_string()))?;
+    /// All tensors of weights: name, shape and values.
+    pub(super) fn weights(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let named = self.file.tensors().into_iter().filter_map(|(name, view)| {
+            let name = name.strip_prefix(&self.prefix)?.to_owned();
+            (view.dtype() == Dtype::F32).then(|| (name, view.shape().to_vec(), floats(&view)))
+        });
+        named.collect()
+    }
+
+    fn tensor(&self, name: &str, dtype: Dtype) -> Result<TensorView<'a>> {
+        let name = format!("{}{name}", self.prefix);
+        let tensor = self.file.tensor(&name).map_err(|e| corrupt(e.to_string()))?;
         match tensor.dtype() == dtype {
             true => Ok(tensor),
             false => Err(corrupt(format!("its tensor {name} is {:?}, not {dtype:?}", tensor.dtype()))),
         }
     }
+}
+
+fn floats(tensor: &TensorView<'_>) -> Vec<f32> {
+    tensor.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
 /// The error of a model file that is not what was written.
@@ -181,8 +221,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let bytes = example();
-        let stored = read(&bytes).unwrap();
-        assert_eq!((stored.family.as_str(), stored.config.as_str()), ("ets", "{\"x\":1}"));
+        let file = read(&bytes).unwrap();
+        assert_eq!((file.family.as_str(), file.config.as_str()), ("ets", "{\"x\":1}"));
+        let stored = file.stored("", json!({}));
+        assert_eq!(file.stored("key", json!({})).u8("s").unwrap(), [1, 2, 3]);
         assert_eq!((stored.u8("keys").unwrap(), stored.u32("ends").unwrap()), (vec![1, 2, 3], vec![3]));
         assert_eq!(stored.f64("parameters").unwrap()[0], 0.5);
         assert!(stored.f64("weights").is_err() && stored.f64("absent").is_err());

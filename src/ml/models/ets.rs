@@ -1,286 +1,339 @@
-//! Exponential smoothing in state space form, chosen per series by AICc (Hyndman et al. 2008).
+//! Exponential smoothing in state space form, chosen per series by AICc (Hyndman, Koehler, Ord and Snyder 2008).
 //!
 //! The candidates are the eight models of Petropoulos, Grushka-Cockayne, Siemsen and Spiliotis (2023),
-//! "Wielding Occam's razor", from the crate `anofox-forecast`. Smoothing parameters are estimated on the
-//! steps before validation; a forecast runs the chosen recursion over the history it is given.
+//! "Wielding Occam's razor": level only or with a damped trend, without a season, with an additive or with a
+//! multiplicative one. Smoothing parameters minimise the likelihood's error term on the latest steps, from states
+//! that a decomposition of the first seasons gives; a forecast runs the recursion over the history it is given.
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use crate::ml::evaluation::PointForecast;
+use crate::ml::models::local::{self, Rule};
+use crate::ml::models::simplex::minimise;
 
-use anofox_forecast::core::TimeSeries;
-use anofox_forecast::models::exponential::{AutoETS, AutoETSConfig, ETS, ETSSpec, ModelPool};
-use anofox_forecast::models::{EtsExplanation, Explanation, Forecaster, Inspectable};
-use chrono::DateTime;
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
-
-use crate::error::{Error, Result};
-use crate::ml::control::Control;
-use crate::ml::evaluation::{Holdout, LocalForecast};
-use crate::ml::forecaster::{
-    FitEstimate, FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions, Status,
-};
-use crate::ml::models::container::{self, Data, Stored, Tensor};
-use crate::ml::models::local::{self, LocalConfig, LocalModel};
-use crate::ml::models::seasonal_naive;
-use crate::ml::series::Panel;
-
-/// Latest steps on which parameters are estimated, unless four seasons are more.
+/// Latest steps on which parameters are estimated, unless five seasons are more.
 const ESTIMATION_LENGTH: usize = 300;
-/// Fewest observations for a model of its own.
-const OBSERVED_MIN: usize = 8;
 /// Longest season that is modelled: longer ones have more states than data supports.
 const SEASON_MAX: usize = 52;
-/// Series between two looks at the control.
-const SERIES_PER_CHECK: usize = 32;
-/// Seconds to choose and estimate one series of [`ESTIMATION_LENGTH`] steps on one core.
-const SECONDS_PER_SERIES: f64 = 0.06;
-/// The candidates, and how they stand in a file.
-const SPECIFICATIONS: [&str; 8] = ["ANN", "MNN", "AADN", "MADN", "ANA", "MNM", "AADA", "MADM"];
-/// Smoothing parameters of a series in a file: alpha, beta, gamma, phi.
-const PARAMETERS: usize = 4;
+/// Evaluations of the likelihood for one candidate.
+const CALLS: usize = 160;
+/// The damping of trends.
+const DAMPING: (f64, f64) = (0.8, 0.98);
 
-/// The model chosen for one series.
+/// The rule.
+#[derive(Debug)]
+pub(super) struct Ets;
+
+/// A candidate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Choice {
-    /// Its place in [`SPECIFICATIONS`].
-    specification: u8,
-    alpha: f64,
-    beta: Option<f64>,
-    gamma: Option<f64>,
-    phi: Option<f64>,
+struct Form {
+    multiplicative_error: bool,
+    trend: bool,
+    season: Season,
 }
 
-/// The models chosen for all series, by key; a series without one gets seasonal naive.
-#[derive(Debug)]
-struct Ets {
-    choices: HashMap<String, Option<Choice>>,
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Season {
+    None,
+    Additive,
+    Multiplicative,
 }
 
-#[derive(Debug)]
-struct FittedEts {
-    config: LocalConfig,
-    model: Ets,
+/// The candidates, by their place in a file: ANN, MNN, AAdN, MAdN, ANA, MNM, AAdA, MAdM.
+const FORMS: [Form; 8] = {
+    const fn form(multiplicative_error: bool, trend: bool, season: Season) -> Form {
+        Form { multiplicative_error, trend, season }
+    }
+    [
+        form(false, false, Season::None),
+        form(true, false, Season::None),
+        form(false, true, Season::None),
+        form(true, true, Season::None),
+        form(false, false, Season::Additive),
+        form(true, false, Season::Multiplicative),
+        form(false, true, Season::Additive),
+        form(true, true, Season::Multiplicative),
+    ]
+};
+
+/// Smoothing parameters: of level, trend and season, and the damping.
+type Smoothing = [f64; 4];
+
+/// Level, trend and season, the season of the next step first.
+#[derive(Debug, Clone)]
+struct State {
+    level: f64,
+    trend: f64,
+    season: Vec<f64>,
+    at: usize,
 }
 
-impl LocalModel for Ets {
-    fn forecast(
-        &self,
-        panel: &Panel,
-        i: usize,
+impl Rule for Ets {
+    const PARAMETERS: usize = 5;
+    const SECONDS: f64 = 0.004;
+
+    fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
+        let season = modelled(season_length);
+        let length = ESTIMATION_LENGTH.max(5 * season);
+        let values = local::completed(&history[history.len().saturating_sub(length)..], season);
+        let seasonal = season > 1 && values.len() >= 2 * season + 2;
+        let positive = values.iter().all(|y| *y > 0.0);
+        let fits = FORMS.iter().enumerate().filter_map(|(place, form)| {
+            let usable =
+                (form.season == Season::None || seasonal) && (!form.multiplicative_error || positive);
+            usable
+                .then(|| fit(*form, &values, season))
+                .flatten()
+                .map(|(aicc, smoothing)| (aicc, place, smoothing))
+        });
+        let (_, place, smoothing) = fits.reduce(|a, b| if b.0 < a.0 { b } else { a })?;
+        Some([&[place as f64][..], &smoothing].concat())
+    }
+
+    fn run(
+        parameters: &[f64],
         history: &[f64],
+        season_length: usize,
         horizon: usize,
-    ) -> (LocalForecast, Option<Status>) {
-        let naive = || seasonal_naive::forecast(history, panel.season_length, horizon);
-        if let Some(special) = seasonal_naive::status(history, 1) {
-            return (naive(), Some(special));
+    ) -> Option<PointForecast> {
+        let (place, smoothing) = parameters.split_first()?;
+        let form = *FORMS.get(*place as usize)?;
+        let smoothing: Smoothing = smoothing.try_into().ok()?;
+        let season = modelled(season_length);
+        let values = local::completed(history, season);
+        if form.multiplicative_error && values.iter().any(|y| *y <= 0.0) {
+            return None;
         }
-        let known = self.choices.get(panel.keys[i].as_str());
-        let choice = match known {
-            Some(choice) => *choice,
-            None => choose(history, panel.season_length),
-        };
-        let smoothed = choice.and_then(|choice| smooth(choice, history, panel.season_length, horizon));
-        match (smoothed, known) {
-            (Some(forecast), Some(_)) => (forecast, None),
-            (Some(forecast), None) => (forecast, Some(Status::ColdStart)),
-            (None, _) if observed(history) < OBSERVED_MIN => (naive(), Some(Status::ShortHistory)),
-            (None, _) => (naive(), Some(Status::FallbackNaive)),
+        if form.season != Season::None && values.len() < season + 2 {
+            return None;
         }
+        let mut state = State::first(form, &values, season);
+        let mut residuals = Vec::with_capacity(values.len());
+        for y in &values {
+            let expected = state.step(form, &smoothing, *y);
+            residuals.push(y - expected);
+        }
+        let point = state.forecast(form, smoothing[3], horizon);
+        let growth = growth(form, &smoothing, season, horizon);
+        Some(PointForecast { point, residuals, growth, level: local::level(history) })
     }
 }
 
-fn observed(history: &[f64]) -> usize {
-    history.iter().filter(|y| !y.is_nan()).count()
+fn modelled(season_length: usize) -> usize {
+    if season_length <= SEASON_MAX { season_length.max(1) } else { 1 }
 }
 
-/// The season that is modelled; 1 where it is too long or there are fewer than three of it.
-fn modelled_season(season_length: usize, history: usize) -> usize {
-    if season_length <= SEASON_MAX && history >= 3 * season_length { season_length } else { 1 }
+/// The best smoothing parameters of a candidate and its AICc.
+fn fit(form: Form, values: &[f64], season: usize) -> Option<(f64, Smoothing)> {
+    let start = State::first(form, values, season);
+    let mut state = start.clone();
+    let criterion = |smoothing: &Smoothing| {
+        state.clone_from(&start);
+        likelihood(form, smoothing, values, &mut state)
+    };
+    // Parameters that a form has not are held at a point.
+    let span = |used: bool, low: f64, high: f64| if used { (low, high) } else { (0.0, 0.0) };
+    let seasonal = form.season != Season::None;
+    let spans = [
+        (1e-4, 0.9999),
+        span(form.trend, 1e-4, 0.5),
+        span(seasonal, 1e-4, 0.9),
+        if form.trend { DAMPING } else { (1.0, 1.0) },
+    ];
+    let (low, high) = (spans.map(|(low, _)| low), spans.map(|(_, high)| high));
+    let first = [0.3, 0.05f64.min(high[1]), 0.1f64.min(high[2]), 0.95f64.clamp(low[3], high[3])];
+    let (smoothing, value) = minimise(first, low, high, CALLS, criterion);
+    let states = 1 + usize::from(form.trend) + if seasonal { season } else { 0 };
+    let used = 2 + 2 * usize::from(form.trend) + usize::from(seasonal);
+    let (n, k) = (values.len() as f64, (used + states) as f64);
+    let aicc = value + 2.0 * k + 2.0 * k * (k + 1.0) / (n - k - 1.0).max(1.0);
+    value.is_finite().then_some((aicc, smoothing))
 }
 
-/// The history from its first observation on, a missing value replaced by the latest one of its season or
-/// else the latest of all.
-fn completed(history: &[f64], season: usize) -> Vec<f64> {
-    let first = history.iter().position(|y| !y.is_nan()).unwrap_or(history.len());
-    let mut out = history[first..].to_vec();
-    for row in 0..out.len() {
-        if out[row].is_nan() {
-            out[row] = if row >= season { out[row - season] } else { out[row - 1] };
+/// Minus twice the log-likelihood, up to a constant.
+fn likelihood(form: Form, smoothing: &Smoothing, values: &[f64], state: &mut State) -> f64 {
+    let (mut squares, mut logarithms) = (0.0, 0.0);
+    for y in values {
+        let expected = state.step(form, smoothing, *y);
+        if form.multiplicative_error {
+            if expected <= 0.0 {
+                return f64::INFINITY;
+            }
+            let error = y / expected - 1.0;
+            squares += error * error;
+            logarithms += expected.ln();
+        } else {
+            squares += (y - expected) * (y - expected);
         }
+    }
+    let n = values.len() as f64;
+    n * (squares / n).max(1e-300).ln() + 2.0 * logarithms
+}
+
+impl State {
+    /// States before the first value: season by decomposition, level and trend by a line through the first values.
+    fn first(form: Form, values: &[f64], season: usize) -> Self {
+        let indices = match form.season {
+            Season::None => Vec::new(),
+            kind => first_season(values, season, kind == Season::Multiplicative),
+        };
+        let n = values.len().min((2 * season).max(10));
+        let adjusted = |i: usize| match form.season {
+            Season::None => values[i],
+            Season::Additive => values[i] - indices[i % season],
+            Season::Multiplicative => values[i] / indices[i % season],
+        };
+        let (mut sum, mut slope, mut squares) = (0.0, 0.0, 0.0);
+        let middle = (n as f64 - 1.0) / 2.0;
+        for i in 0..n {
+            let x = i as f64 - middle;
+            sum += adjusted(i);
+            slope += x * adjusted(i);
+            squares += x * x;
+        }
+        let mean = sum / n.max(1) as f64;
+        let slope = if form.trend && squares > 0.0 { slope / squares } else { 0.0 };
+        let mut level = if form.trend { mean - slope * (middle + 1.0) } else { mean };
+        let mut trend = slope;
+        if form.multiplicative_error && level <= 0.0 {
+            (level, trend) = (mean, 0.0);
+        }
+        Self { level, trend, season: indices, at: 0 }
+    }
+
+    /// What was expected of a step whose value is `y`; moves on by it.
+    fn step(&mut self, form: Form, smoothing: &Smoothing, y: f64) -> f64 {
+        let [alpha, beta, gamma, damping] = *smoothing;
+        let trend = damping * self.trend;
+        let base = self.level + trend;
+        let at = self.at;
+        let season = self.season.get(at).copied();
+        let (expected, error) = match (form.season, season) {
+            (Season::Additive, Some(s)) => (base + s, y - base - s),
+            (Season::Multiplicative, Some(s)) => (base * s, y / s - base),
+            _ => (base, y - base),
+        };
+        // In every form the level follows the error of what is left of the value without its season.
+        self.level = base + alpha * error;
+        if form.trend {
+            self.trend = trend + beta * error;
+        }
+        if let Some(s) = self.season.get_mut(at) {
+            match form.season {
+                Season::Multiplicative if base != 0.0 => *s *= 1.0 + gamma * (y / expected - 1.0),
+                Season::Multiplicative | Season::None => {}
+                Season::Additive => *s += gamma * error,
+            }
+            self.at = if at + 1 == self.season.len() { 0 } else { at + 1 };
+        }
+        expected
+    }
+
+    fn forecast(&self, form: Form, damping: f64, horizon: usize) -> Vec<f64> {
+        let (mut level, mut trend) = (self.level, self.trend);
+        let next = |step: usize| {
+            trend *= damping;
+            level += trend;
+            match form.season {
+                Season::None => level,
+                Season::Additive => level + self.season[(self.at + step) % self.season.len()],
+                Season::Multiplicative => level * self.season[(self.at + step) % self.season.len()],
+            }
+        };
+        (0..horizon).map(next).collect()
+    }
+}
+
+/// Width of the errors of each step beside the first, as in the form with additive errors.
+fn growth(form: Form, smoothing: &Smoothing, season: usize, horizon: usize) -> Vec<f64> {
+    let [alpha, beta, gamma, damping] = *smoothing;
+    let (mut variance, mut slope) = (1.0f64, 0.0);
+    let mut out = Vec::with_capacity(horizon);
+    let mut power = 1.0;
+    for step in 1..=horizon {
+        out.push(variance.sqrt());
+        power *= damping;
+        slope += power;
+        let seasonal = if form.season != Season::None && step % season == 0 { gamma } else { 0.0 };
+        let moved = alpha + if form.trend { beta * slope } else { 0.0 } + seasonal;
+        variance += moved * moved;
     }
     out
 }
 
-fn time_series(values: Vec<f64>) -> Option<TimeSeries> {
-    let times = (0..values.len() as i64).map(|hour| DateTime::from_timestamp(hour * 3600, 0));
-    TimeSeries::univariate(times.collect::<Option<Vec<_>>>()?, values).ok()
-}
-
-/// Chooses a model and estimates its parameters; `None` where none can be.
-fn choose(history: &[f64], season_length: usize) -> Option<Choice> {
-    if observed(history) < OBSERVED_MIN {
-        return None;
-    }
-    let length = ESTIMATION_LENGTH.max(4 * season_length.min(SEASON_MAX));
-    let latest = &history[history.len().saturating_sub(length)..];
-    let season = modelled_season(season_length, latest.len());
-    let values = completed(latest, season);
-    let config = AutoETSConfig::with_period(season).with_model_pool(ModelPool::Reduced);
-    // The library may panic on input it did not foresee: such a series falls back.
-    let chosen = catch_unwind(AssertUnwindSafe(|| {
-        let mut auto = AutoETS::with_config(config);
-        auto.fit(&time_series(values)?).ok()?;
-        match Inspectable::explanation(&auto).ok()? {
-            Explanation::Ets(chosen) => Some(chosen),
-            _ => None,
+/// Seasonal indices of the first seasons about their moving mean, for the first value on.
+fn first_season(values: &[f64], season: usize, multiplicative: bool) -> Vec<f64> {
+    let n = values.len().min(season * 5);
+    let neutral = if multiplicative { 1.0 } else { 0.0 };
+    let (mut sums, mut counts) = (vec![0.0; season], vec![0usize; season]);
+    let half = season / 2;
+    for t in half..n.saturating_sub(half) {
+        let mean = if season % 2 == 1 {
+            values[t - half..=t + half].iter().sum::<f64>() / season as f64
+        } else {
+            let inner: f64 = values[t - half + 1..t + half].iter().sum();
+            (inner + 0.5 * (values[t - half] + values[t + half])) / season as f64
+        };
+        let index = if multiplicative { values[t] / mean } else { values[t] - mean };
+        if index.is_finite() {
+            sums[t % season] += index;
+            counts[t % season] += 1;
         }
-    }));
-    let EtsExplanation { spec, alpha, beta, gamma, phi, .. } = chosen.ok().flatten()?;
-    let word: String = spec.trim_start_matches("ETS").chars().filter(char::is_ascii_alphabetic).collect();
-    let specification = SPECIFICATIONS.iter().position(|known| word.eq_ignore_ascii_case(known))?;
-    let specification = specification as u8;
-    Some(Choice { specification, alpha, beta, gamma, phi }).filter(|choice| choice.alpha.is_finite())
+    }
+    let mut indices: Vec<f64> =
+        sums.iter().zip(&counts).map(|(sum, n)| if *n > 0 { sum / *n as f64 } else { neutral }).collect();
+    let mean = indices.iter().sum::<f64>() / season as f64;
+    if multiplicative && mean > 0.0 {
+        indices.iter_mut().for_each(|s| *s = (*s / mean).max(1e-2));
+    } else if !multiplicative {
+        indices.iter_mut().for_each(|s| *s -= mean);
+    }
+    indices
 }
 
-/// Runs the chosen recursion over the history; `None` where it fails or leaves the bounds.
-fn smooth(choice: Choice, history: &[f64], season_length: usize, horizon: usize) -> Option<LocalForecast> {
-    let Choice { specification, alpha, beta, gamma, phi } = choice;
-    let spec = ETSSpec::from_notation(SPECIFICATIONS.get(usize::from(specification))?).ok()?;
-    let season = if spec.has_seasonal() { modelled_season(season_length, history.len()) } else { 1 };
-    let values = completed(history, modelled_season(season_length, history.len()));
-    let run = catch_unwind(AssertUnwindSafe(|| {
-        let mut model = ETS::with_params(spec, season, alpha, beta, gamma, phi);
-        model.fit(&time_series(values)?).ok()?;
-        let point = model.predict(horizon).ok()?.primary().to_vec();
-        let residuals: Vec<f64> = model.residuals()?.iter().copied().filter(|r| r.is_finite()).collect();
-        Some((point, residuals))
-    }));
-    let (point, residuals) = run.ok().flatten()?;
-    let (_, reach) = local::bounds(history);
-    let sane = point.len() == horizon && point.iter().all(|y| y.is_finite() && y.abs() <= reach);
-    sane.then(|| LocalForecast { point, residuals, level: local::level(history) })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::rng::Rng;
 
-/// Chooses a model for every series on the steps before validation, then calibrates on these.
-pub(super) fn fit(
-    panel: &Panel,
-    options: &FitOptions,
-    control: &Control,
-) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
-    control.report(|p| p.phase = "fit");
-    let holdout = Holdout::new(panel, options.validation_length);
-    let model = Ets { choices: choose_all(holdout.panel(), control)? };
-    let (calibrator, scores) = local::calibrate(&model, &holdout, options, control)?;
-    let naive = seasonal_naive::scores(&holdout, options, control)?;
-    let parameters = model.choices.values().flatten().map(|c| 1 + c.count()).sum();
-    let config = LocalConfig { season_length: panel.season_length, horizon: options.horizon, calibrator };
-    Ok((Arc::new(FittedEts { config, model }), local::report(parameters, scores, naive)))
-}
+    fn form_of(history: &[f64], season: usize) -> Form {
+        FORMS[Ets::choose(history, season).unwrap()[0] as usize]
+    }
 
-fn choose_all(panel: &Panel, control: &Control) -> Result<HashMap<String, Option<Choice>>> {
-    let mut choices = HashMap::with_capacity(panel.len());
-    while choices.len() < panel.len() {
-        control.check()?;
-        let chunk = choices.len()..(choices.len() + SERIES_PER_CHECK).min(panel.len());
-        let chosen: Vec<_> = chunk
-            .into_par_iter()
-            .map(|i| (panel.keys[i].clone(), choose(panel.history_of(i), panel.season_length)))
+    #[test]
+    fn the_form_follows_the_data() {
+        let mut rng = Rng::new(2);
+        let mut noise = || rng.normal();
+        let flat: Vec<f64> = (0..200).map(|_| 50.0 + noise()).collect();
+        assert_eq!((form_of(&flat, 1).trend, form_of(&flat, 1).season), (false, Season::None));
+        let wave = |t: usize| (t as f64 * std::f64::consts::TAU / 12.0).sin();
+        let additive: Vec<f64> = (0..120).map(|t| 50.0 + 10.0 * wave(t) + noise()).collect();
+        assert_ne!(form_of(&additive, 12).season, Season::None);
+        let growing: Vec<f64> = (0..120)
+            .map(|t| (20.0 + 2.0 * t as f64) * (1.0 + 0.4 * wave(t)) * (1.0 + 0.02 * noise()))
             .collect();
-        choices.extend(chosen);
-        control.report(|p| p.fraction = 0.9 * choices.len() as f64 / panel.len() as f64);
-    }
-    Ok(choices)
-}
-
-/// What a fit will need.
-pub(super) fn estimate(panel: &Panel) -> FitEstimate {
-    let threads = rayon::current_num_threads().max(1) as f64;
-    FitEstimate {
-        parameters: panel.len() * PARAMETERS,
-        windows: panel.len(),
-        memory_bytes: panel.bytes() + 16 * panel.target.len(),
-        seconds: panel.len() as f64 * SECONDS_PER_SERIES / threads,
-    }
-}
-
-impl Choice {
-    /// Parameters besides alpha.
-    fn count(&self) -> usize {
-        [self.beta, self.gamma, self.phi].iter().flatten().count()
-    }
-}
-
-impl FittedForecaster for FittedEts {
-    fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {
-        local::predict(&self.model, &self.config, panel, options, control)
+        assert_eq!(form_of(&growing, 12).season, Season::Multiplicative);
     }
 
-    fn context_length(&self) -> Option<usize> {
-        Some(local::context_length(self.config.season_length))
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut keys: Vec<&String> = self.model.choices.keys().collect();
-        keys.sort_unstable();
-        let (mut text, mut ends, mut codes, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for key in &keys {
-            text.extend_from_slice(key.as_bytes());
-            let end = u32::try_from(text.len())
-                .map_err(|_| Error::internal("the keys of the series are too long for a model file"))?;
-            ends.push(end);
-            let choice = self.model.choices[key.as_str()];
-            codes.push(choice.map_or(u8::MAX, |c| c.specification));
-            let absent = f64::NAN;
-            values.extend(choice.map_or([absent; PARAMETERS], |c| {
-                [c.alpha, c.beta.unwrap_or(absent), c.gamma.unwrap_or(absent), c.phi.unwrap_or(absent)]
-            }));
+    #[test]
+    fn seasons_and_trends_go_on() {
+        let wave = |t: usize| (t as f64 * std::f64::consts::TAU / 12.0).sin();
+        let value = |t: usize| 100.0 + 20.0 * wave(t) + 0.5 * t as f64;
+        let history: Vec<f64> = (0..96).map(value).collect();
+        let parameters = Ets::choose(&history, 12).unwrap();
+        let forecast = Ets::run(&parameters, &history, 12, 12).unwrap();
+        for (step, y) in forecast.point.iter().enumerate() {
+            assert!((y - value(96 + step)).abs() < 4.0, "{y} for {} at {step}", value(96 + step));
         }
-        let tensor = |name: &str, shape, data| Tensor { name: name.into(), shape, data };
-        let tensors = vec![
-            tensor("keys", vec![text.len()], Data::U8(text)),
-            tensor("key_ends", vec![keys.len()], Data::U32(ends)),
-            tensor("specifications", vec![keys.len()], Data::U8(codes)),
-            tensor("parameters", vec![keys.len(), PARAMETERS], Data::F64(values)),
-        ];
-        let config = serde_json::to_string(&self.config)
-            .map_err(|e| Error::internal(format!("the model cannot be written: {e}")))?;
-        container::write("ets", config, tensors)
+        assert!(forecast.growth.windows(2).all(|pair| pair[0] <= pair[1]) && forecast.growth[0] == 1.0);
     }
-}
 
-/// The model in a file.
-pub(super) fn load(stored: &Stored<'_>) -> Result<Arc<dyn FittedForecaster>> {
-    let config: LocalConfig = stored.config()?;
-    let (text, ends) = (stored.u8("keys")?, stored.u32("key_ends")?);
-    let (codes, values) = (stored.u8("specifications")?, stored.f64("parameters")?);
-    let unsound = || container::corrupt("its tensors do not fit together".into());
-    if !config.is_sound() || codes.len() != ends.len() || values.len() != PARAMETERS * ends.len() {
-        return Err(unsound());
-    }
-    let mut choices = HashMap::with_capacity(ends.len());
-    let mut from = 0;
-    for ((end, code), values) in ends.iter().zip(&codes).zip(values.chunks_exact(PARAMETERS)) {
-        let bytes = text.get(from..*end as usize).ok_or_else(unsound)?;
-        let key = std::str::from_utf8(bytes).map_err(|_| unsound())?;
-        from = *end as usize;
-        choices.insert(key.to_owned(), choice_of(*code, values).map_err(|()| unsound())?);
-    }
-    Ok(Arc::new(FittedEts { config, model: Ets { choices } }))
-}
-
-fn choice_of(code: u8, values: &[f64]) -> Result<Option<Choice>, ()> {
-    let [alpha, beta, gamma, phi] = values else { return Err(()) };
-    let given = |value: &f64| Some(*value).filter(|v| v.is_finite());
-    match code {
-        u8::MAX => Ok(None),
-        code if usize::from(code) < SPECIFICATIONS.len() && alpha.is_finite() => Ok(Some(Choice {
-            specification: code,
-            alpha: *alpha,
-            beta: given(beta),
-            gamma: given(gamma),
-            phi: given(phi),
-        })),
-        _ => Err(()),
+    #[test]
+    fn simple_smoothing_by_hand() {
+        let parameters = [0.0, 0.5, 0.0, 0.0, 1.0];
+        let history = [4.0, 8.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0];
+        let forecast = Ets::run(&parameters, &history, 1, 2).unwrap();
+        let mut level = history.iter().sum::<f64>() / 10.0;
+        history.iter().for_each(|y| level += 0.5 * (y - level));
+        assert_eq!(forecast.point, [level, level]);
+        assert!((forecast.growth[1] - 1.25f64.sqrt()).abs() < 1e-12);
     }
 }

@@ -1,76 +1,95 @@
-//! One door for all families of models.
+//! The families of models by the words users write.
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::control::Control;
 use crate::ml::forecaster::{Family, FitEstimate, FitOptions, FitReport, FittedForecaster};
-use crate::ml::models::container;
-use crate::ml::models::{ets, seasonal_naive, tide};
+use crate::ml::models::croston::{Croston, Sba, Tsb};
+use crate::ml::models::ets::Ets;
+use crate::ml::models::gbt::GbtLearner;
+use crate::ml::models::local::LocalLearner;
+use crate::ml::models::model::Learner;
+use crate::ml::models::seasonal_naive::SeasonalNaive;
+use crate::ml::models::theta::Theta;
+use crate::ml::models::tide::TideLearner;
+use crate::ml::models::{auto, fitted, fitting};
 use crate::ml::series::Panel;
 
-const FAMILIES: [Family; 3] = [Family::SeasonalNaive, Family::Ets, Family::Tide];
+/// A family: its word, and what learns, where it is not a choice of others.
+type Entry = (Family, &'static str, Option<&'static dyn Learner>);
+
+const FAMILIES: [Entry; 9] = [
+    (Family::Auto, "auto", None),
+    (Family::SeasonalNaive, "seasonal_naive", Some(&LocalLearner::<SeasonalNaive>::new())),
+    (Family::Ets, "ets", Some(&LocalLearner::<Ets>::new())),
+    (Family::Theta, "theta", Some(&LocalLearner::<Theta>::new())),
+    (Family::Croston, "croston", Some(&LocalLearner::<Croston>::new())),
+    (Family::Sba, "sba", Some(&LocalLearner::<Sba>::new())),
+    (Family::Tsb, "tsb", Some(&LocalLearner::<Tsb>::new())),
+    (Family::Gbt, "gbt", Some(&GbtLearner)),
+    (Family::Tide, "tide", Some(&TideLearner)),
+];
 
 /// The word users write after USING.
 pub fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::SeasonalNaive => "seasonal_naive",
-        Family::Ets => "ets",
-        Family::Tide => "tide",
-    }
+    FAMILIES.iter().find(|(known, _, _)| *known == family).map_or("", |(_, name, _)| *name)
 }
 
 /// The family of this word, in any case.
 pub fn parse_family(word: &str) -> Result<Family> {
-    let known = FAMILIES.into_iter().find(|family| family_name(*family).eq_ignore_ascii_case(word));
-    known.ok_or_else(|| {
-        let names = FAMILIES.map(family_name);
+    let known = FAMILIES.iter().find(|(_, name, _)| name.eq_ignore_ascii_case(word));
+    known.map(|(family, _, _)| *family).ok_or_else(|| {
+        let names = FAMILIES.map(|(_, name, _)| name);
         let message = format!("unknown family {word}{}", did_you_mean(word, names));
         Error::input(Subject::Option, message).with_hint(format!("USING knows {}", names.join(", ")))
     })
 }
 
-/// Fits a model of this family to all series of the panel.
+/// What learns for a family; none for a choice of others.
+pub(super) fn learner(family: Family) -> Option<&'static dyn Learner> {
+    FAMILIES.iter().find(|(known, _, _)| *known == family).and_then(|(_, _, learner)| *learner)
+}
+
+/// Fits these families to all series of the panel; several are combined.
 pub fn fit(
-    family: Family,
+    families: &[Family],
     panel: &Panel,
     options: &FitOptions,
     control: &Control,
 ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
-    match family {
-        Family::SeasonalNaive => seasonal_naive::fit(panel, options, control),
-        Family::Ets => ets::fit(panel, options, control),
-        Family::Tide => tide::fit(panel, options, control),
-    }
+    let candidates = auto::candidates(families, panel);
+    let family = if let [family] = families { *family } else { Family::Auto };
+    fitting::fit(family, &candidates, panel, options, control)
 }
 
-/// What a fit of this family will need.
+/// Windows at the end of every series that a fit holds out, and their steps.
+pub fn held_out(panel: &Panel, options: &FitOptions) -> (usize, usize) {
+    let plan = fitting::Plan::new(panel, options);
+    (plan.windows, plan.length)
+}
+
+/// What a fit of these families will need.
 pub fn estimate(
-    family: Family,
+    families: &[Family],
     panel: &Panel,
     options: &FitOptions,
     control: &Control,
 ) -> Result<FitEstimate> {
-    match family {
-        Family::SeasonalNaive => Ok(seasonal_naive::estimate(panel)),
-        Family::Ets => Ok(ets::estimate(panel)),
-        Family::Tide => tide::estimate(panel, options, control),
+    let mut total = FitEstimate::default();
+    for learner in auto::candidates(families, panel).into_iter().filter_map(learner) {
+        let own = learner.estimate(panel, options, control)?;
+        total.parameters += own.parameters;
+        total.windows = total.windows.max(own.windows);
+        total.memory_bytes = total.memory_bytes.max(own.memory_bytes);
+        total.seconds += own.seconds;
     }
+    Ok(total)
 }
 
 /// The model that [`FittedForecaster::to_bytes`] wrote; any other bytes are an error, never a panic.
 pub fn load(bytes: &[u8]) -> Result<Arc<dyn FittedForecaster>> {
-    let stored = container::read(bytes)?;
-    let family = FAMILIES.into_iter().find(|family| family_name(*family) == stored.family);
-    match family {
-        Some(Family::SeasonalNaive) => seasonal_naive::load(&stored),
-        Some(Family::Ets) => ets::load(&stored),
-        Some(Family::Tide) => tide::load(&stored.config, &stored.file),
-        None => Err(Error::corrupt(
-            Subject::Model,
-            format!("the model file names the family {}, which this version does not know", stored.family),
-        )),
-    }
+    fitted::load(bytes)
 }
 
 #[cfg(test)]
@@ -82,7 +101,7 @@ mod tests {
         assert_eq!(parse_family("TiDE").unwrap(), Family::Tide);
         let error = parse_family("etc").unwrap_err();
         assert_eq!(error.message(), "unknown family etc; did you mean ets?");
-        assert_eq!(error.hint(), Some("USING knows seasonal_naive, ets, tide"));
+        assert!(error.hint().unwrap().starts_with("USING knows auto, seasonal_naive, ets, "));
     }
 
     #[test]

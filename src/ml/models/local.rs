@@ -1,120 +1,265 @@
 //! What families that forecast each series from its own history have in common.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
-use crate::ml::evaluation::{Calibrator, Holdout, LocalForecast};
-use crate::ml::forecaster::{FitOptions, FitReport, Forecast, PredictOptions, Scores, Status};
+use crate::ml::evaluation::{LEVELS, PointForecast, Residuals, WIDTH};
+use crate::ml::forecaster::{FitEstimate, FitOptions, Forecast, Status};
+use crate::ml::models::container::{self, Data, Stored};
+use crate::ml::models::model::{Learner, Learnt, Lesson, Model, Saved};
+use crate::ml::models::seasonal_naive;
 use crate::ml::series::Panel;
 
-/// Series forecast between two looks at the control.
-const SERIES_PER_CHECK: usize = 256;
-/// Windows at the end of every series from which intervals are learnt.
-const CALIBRATION_WINDOWS: usize = 5;
+/// Series between two looks at the control.
+const SERIES_PER_CHECK: usize = 32;
+/// Series whose errors are pooled.
+const POOLED_SERIES_MAX: usize = 2_000;
+/// Fewest observations for a rule with parameters.
+const OBSERVED_MIN: usize = 8;
 /// Forecasts beyond so many times the largest value ever seen are not believed.
-pub(super) const REACH: f64 = 10.0;
+const REACH: f64 = 10.0;
 
 /// A rule that forecasts one series from its own history.
-pub(super) trait LocalModel: fmt::Debug + Sync {
-    /// Point forecast and residuals of series `i` of the panel, whose history is `history`.
-    fn forecast(
-        &self,
-        panel: &Panel,
-        i: usize,
+pub(super) trait Rule: fmt::Debug + Send + Sync + 'static {
+    /// Parameters of a series.
+    const PARAMETERS: usize;
+    /// Seconds to choose the parameters of a series of [`CONTEXT_LENGTH`] steps on one core.
+    const SECONDS: f64;
+
+    /// Chooses the parameters of a series; `None` where nothing can be chosen.
+    fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>>;
+
+    /// Forecasts with these parameters; `None` where the rule does not apply.
+    fn run(
+        parameters: &[f64],
         history: &[f64],
+        season_length: usize,
         horizon: usize,
-    ) -> (LocalForecast, Option<Status>);
+    ) -> Option<PointForecast>;
 }
 
-/// Steps of history that local models look at: the latest thousand, or four seasons.
-pub(super) fn context_length(season_length: usize) -> usize {
-    season_length.saturating_mul(4).max(1000)
+/// Steps of history that local models look at, unless four seasons are more.
+pub(super) const CONTEXT_LENGTH: usize = 1000;
+
+/// A family that is a rule.
+pub(super) struct LocalLearner<R>(PhantomData<R>);
+
+impl<R> LocalLearner<R> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
 }
 
-/// Forecasts of all series from `cut` steps before the end of their history, in parallel, in order.
-pub(super) fn forecast_all(
-    model: &dyn LocalModel,
-    panel: &Panel,
-    cut: usize,
-    horizon: usize,
-    control: &Control,
-) -> Result<Vec<(LocalForecast, Option<Status>)>> {
-    let mut out = Vec::with_capacity(panel.len());
-    let context = context_length(panel.season_length);
-    while out.len() < panel.len() {
+/// A rule with the parameters of all series by their keys; a series without any gets seasonal naive.
+#[derive(Debug)]
+struct Local<R> {
+    config: LocalConfig,
+    parameters: HashMap<String, Option<Vec<f64>>>,
+    rule: PhantomData<R>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct LocalConfig {
+    season_length: usize,
+    residuals: Residuals,
+}
+
+impl<R: Rule> Learner for LocalLearner<R> {
+    fn fit(&self, lesson: &Lesson<'_>) -> Result<Learnt> {
+        let model: Arc<dyn Model> = Arc::new(Local::<R>::fit(lesson)?);
+        Ok(Learnt::from(model))
+    }
+
+    fn estimate(&self, panel: &Panel, _: &FitOptions, _: &Control) -> Result<FitEstimate> {
+        let threads = rayon::current_num_threads().max(1) as f64;
+        let context = context_length(panel.season_length) as f64;
+        let lengths: f64 = panel.history.iter().map(|n| (*n as f64 / context).min(1.0)).sum();
+        Ok(FitEstimate {
+            parameters: panel.len() * R::PARAMETERS,
+            windows: 0,
+            memory_bytes: panel.bytes() + 16 * panel.target.len(),
+            seconds: lengths * R::SECONDS / threads,
+        })
+    }
+
+    fn load(&self, stored: &Stored<'_>) -> Result<Arc<dyn Model>> {
+        let config: LocalConfig = stored.config()?;
+        let unsound = || container::corrupt("its tensors do not fit together".into());
+        if config.season_length == 0 || !config.residuals.is_sound() {
+            return Err(unsound());
+        }
+        let (text, ends) = (stored.u8("keys")?, stored.u32("key_ends")?);
+        let values = stored.f64("parameters")?;
+        if values.len() != R::PARAMETERS * ends.len() {
+            return Err(unsound());
+        }
+        let mut parameters = HashMap::with_capacity(ends.len());
+        let mut from = 0;
+        for (i, end) in ends.iter().enumerate() {
+            let bytes = text.get(from..*end as usize).ok_or_else(unsound)?;
+            let key = std::str::from_utf8(bytes).map_err(|_| unsound())?;
+            let own = &values[i * R::PARAMETERS..(i + 1) * R::PARAMETERS];
+            let chosen = own.iter().all(|v| v.is_finite()).then(|| own.to_vec());
+            parameters.insert(key.to_owned(), chosen);
+            from = *end as usize;
+        }
+        Ok(Arc::new(Local::<R> { config, parameters, rule: PhantomData }))
+    }
+}
+
+impl<R: Rule> Local<R> {
+    fn fit(lesson: &Lesson<'_>) -> Result<Self> {
+        let season_length = lesson.panel.season_length.max(1);
+        let mut model = Self {
+            config: LocalConfig { season_length, residuals: Residuals::default() },
+            parameters: HashMap::with_capacity(lesson.panel.len()),
+            rule: PhantomData,
+        };
+        let choose = |i: usize| {
+            let history = latest(lesson.history_of(i), season_length);
+            (lesson.panel.keys[i].clone(), choose::<R>(history, season_length))
+        };
+        let chosen = in_chunks(lesson.panel.len(), lesson.control, choose)?;
+        model.parameters.extend(chosen);
+        let step = lesson.panel.len().div_ceil(POOLED_SERIES_MAX).max(1);
+        let pooled = in_chunks(lesson.panel.len().div_ceil(step), lesson.control, |n| {
+            let i = n * step;
+            model.forecast(&lesson.panel.keys[i], latest(lesson.history_of(i), season_length), 1).0
+        })?;
+        model.config.residuals = Residuals::fit(&pooled);
+        Ok(model)
+    }
+
+    fn forecast(&self, key: &str, history: &[f64], horizon: usize) -> (PointForecast, Option<Status>) {
+        let season = self.config.season_length;
+        let naive = || seasonal_naive::forecast(history, season, horizon);
+        if R::PARAMETERS == 0 {
+            return (naive(), seasonal_naive::status(history, season));
+        }
+        if let Some(special) = seasonal_naive::status(history, 1) {
+            return (naive(), Some(special));
+        }
+        let known = self.parameters.get(key);
+        let parameters = match known {
+            Some(parameters) => parameters.clone(),
+            None => choose::<R>(history, season),
+        };
+        let forecast = parameters.and_then(|p| R::run(&p, history, season, horizon));
+        let reach = bounds(history).1;
+        let sane = |f: &PointForecast| {
+            f.point.len() == horizon && f.point.iter().all(|y| y.is_finite() && y.abs() <= reach)
+        };
+        match (forecast.filter(sane), known) {
+            (Some(forecast), Some(_)) => (forecast, None),
+            (Some(forecast), None) => (forecast, Some(Status::ColdStart)),
+            (None, _) if observed(history) < OBSERVED_MIN => (naive(), Some(Status::ShortHistory)),
+            (None, _) => (naive(), Some(Status::FallbackNaive)),
+        }
+    }
+}
+
+impl<R: Rule> Model for Local<R> {
+    fn predict(&self, panel: &Panel, horizon: usize, control: &Control) -> Result<Forecast> {
+        if horizon == 0 {
+            return Err(Error::internal("a forecast of 0 steps was asked for"));
+        }
+        let forecasts = in_chunks(panel.len(), control, |i| {
+            let history = latest(panel.history_of(i), self.config.season_length);
+            let (forecast, status) = self.forecast(&panel.keys[i], history, horizon);
+            let quantiles = self.config.residuals.quantiles(&forecast);
+            (forecast.point, quantiles, status)
+        })?;
+        let mut out = Forecast {
+            horizon,
+            quantile_levels: LEVELS.to_vec(),
+            point: Vec::with_capacity(panel.len() * horizon),
+            quantiles: Vec::with_capacity(panel.len() * horizon * WIDTH),
+            status: Vec::with_capacity(panel.len()),
+        };
+        for (point, quantiles, status) in forecasts {
+            out.point.extend(point);
+            out.quantiles.extend(quantiles);
+            out.status.push(status);
+        }
+        Ok(out)
+    }
+
+    fn learn_rest(self: Arc<Self>, lesson: &Lesson<'_>) -> Result<Arc<dyn Model>> {
+        Ok(Arc::new(Self::fit(lesson)?))
+    }
+
+    fn context_length(&self) -> usize {
+        context_length(self.config.season_length)
+    }
+
+    fn parameters(&self) -> usize {
+        R::PARAMETERS * self.parameters.values().flatten().count()
+    }
+
+    fn save(&self) -> Result<Saved> {
+        let mut keys: Vec<&String> = self.parameters.keys().collect();
+        keys.sort_unstable();
+        let (mut text, mut ends, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for key in &keys {
+            text.extend_from_slice(key.as_bytes());
+            let end = u32::try_from(text.len())
+                .map_err(|_| Error::internal("the keys of the series are too long for a model file"))?;
+            ends.push(end);
+            match &self.parameters[key.as_str()] {
+                Some(own) => values.extend_from_slice(own),
+                None => values.extend(std::iter::repeat_n(f64::NAN, R::PARAMETERS)),
+            }
+        }
+        Ok(Saved::new(&self.config)?
+            .with("keys", vec![text.len()], Data::U8(text))
+            .with("key_ends", vec![keys.len()], Data::U32(ends))
+            .with("parameters", vec![keys.len(), R::PARAMETERS], Data::F64(values)))
+    }
+}
+
+fn choose<R: Rule>(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
+    if R::PARAMETERS == 0 {
+        return Some(Vec::new());
+    }
+    if observed(history) < OBSERVED_MIN {
+        return None;
+    }
+    R::choose(history, season_length).filter(|p| p.len() == R::PARAMETERS && p.iter().all(|v| v.is_finite()))
+}
+
+/// What `f` makes of every index below `n`, in order; in parallel, with looks at the control.
+fn in_chunks<T: Send>(n: usize, control: &Control, f: impl Fn(usize) -> T + Sync) -> Result<Vec<T>> {
+    let mut out = Vec::with_capacity(n);
+    while out.len() < n {
         control.check()?;
-        let chunk = out.len()..(out.len() + SERIES_PER_CHECK).min(panel.len());
-        let forecasts: Vec<_> = chunk
-            .into_par_iter()
-            .map(|i| {
-                let history = panel.history_of(i);
-                let history = &history[..history.len().saturating_sub(cut)];
-                let latest = &history[history.len().saturating_sub(context)..];
-                model.forecast(panel, i, latest, horizon)
-            })
-            .collect();
-        out.extend(forecasts);
+        let chunk = out.len()..(out.len() + SERIES_PER_CHECK).min(n);
+        let part: Vec<T> = chunk.into_par_iter().map(&f).collect();
+        out.extend(part);
     }
     Ok(out)
 }
 
-/// What a fit of a local model learns besides the model itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct LocalConfig {
-    pub(super) season_length: usize,
-    /// Steps that were asked for when the model was fitted.
-    pub(super) horizon: usize,
-    pub(super) calibrator: Calibrator,
+fn context_length(season_length: usize) -> usize {
+    season_length.saturating_mul(4).max(CONTEXT_LENGTH)
 }
 
-impl LocalConfig {
-    /// True when the numbers are such as a fit can have written.
-    pub(super) fn is_sound(&self) -> bool {
-        self.season_length > 0 && self.calibrator.is_sound()
-    }
+fn latest(history: &[f64], season_length: usize) -> &[f64] {
+    &history[history.len().saturating_sub(context_length(season_length))..]
 }
 
-/// Forecasts with calibrated quantiles, finite, and not negative where the history is not.
-pub(super) fn predict(
-    model: &dyn LocalModel,
-    config: &LocalConfig,
-    panel: &Panel,
-    options: &PredictOptions,
-    control: &Control,
-) -> Result<Forecast> {
-    if options.horizon == 0 {
-        return Err(Error::internal("a forecast of 0 steps was asked for"));
-    }
-    let mut forecasts = forecast_all(model, panel, 0, options.horizon, control)?;
-    if options.horizon > config.horizon {
-        forecasts.iter_mut().for_each(|(_, status)| *status = status.or(Some(Status::Extended)));
-    }
-    Ok(assemble(panel, &forecasts, &config.calibrator, options))
+/// Number of observed values.
+pub(super) fn observed(history: &[f64]) -> usize {
+    history.iter().filter(|y| !y.is_nan()).count()
 }
 
-fn assemble(
-    panel: &Panel,
-    forecasts: &[(LocalForecast, Option<Status>)],
-    calibrator: &Calibrator,
-    options: &PredictOptions,
-) -> Forecast {
-    let quantile_levels = options.quantile_levels.clone();
-    let mut point = Vec::with_capacity(panel.len() * options.horizon);
-    let mut quantiles = Vec::with_capacity(panel.len() * options.horizon * quantile_levels.len());
-    for (i, (forecast, _)) in forecasts.iter().enumerate() {
-        let (low, high) = bounds(panel.history_of(i));
-        point.extend(forecast.point.iter().map(|y| y.clamp(low, high)));
-        quantiles.extend(calibrator.quantiles(forecast, &quantile_levels).iter().map(|q| q.clamp(low, high)));
-    }
-    let status = forecasts.iter().map(|(_, status)| *status).collect();
-    Forecast { horizon: options.horizon, quantile_levels, point, quantiles, status }
-}
-
-/// The values that a forecast of this history may take.
+/// The values that a forecast of this history may take: not negative where the history is not.
 pub(super) fn bounds(history: &[f64]) -> (f64, f64) {
     let observed = history.iter().filter(|y| !y.is_nan());
     let (largest, least) = observed.fold((0.0f64, 0.0f64), |(big, low), y| (big.max(y.abs()), low.min(*y)));
@@ -122,57 +267,27 @@ pub(super) fn bounds(history: &[f64]) -> (f64, f64) {
     (if least < 0.0 { -reach } else { 0.0 }, reach)
 }
 
-/// What a fit of a local model finds on the last steps of every series: the calibrator, from several
-/// windows of the validation length, and the out-of-sample scores of the last window.
-pub(super) fn calibrate(
-    model: &dyn LocalModel,
-    holdout: &Holdout,
-    options: &FitOptions,
-    control: &Control,
-) -> Result<(Calibrator, Scores)> {
-    control.report(|p| p.phase = "calibrate");
-    let (panel, length) = (holdout.panel(), holdout.length());
-    if length == 0 {
-        let forecasts = plain(&forecast_all(model, panel, 0, 1, control)?);
-        let unknown = vec![f64::NAN; panel.len()];
-        return Ok((Calibrator::fit(&forecasts, &unknown, 1, panel.season_length), Scores::default()));
-    }
-    let last = forecast_all(model, panel, 0, length, control)?;
-    let mut forecasts = plain(&last);
-    let mut actual = holdout.actual().to_vec();
-    for window in 1..CALIBRATION_WINDOWS {
-        let back = window * length;
-        forecasts.extend(plain(&forecast_all(model, panel, back, length, control)?));
-        (0..panel.len()).for_each(|i| actual.extend(held_out(panel.history_of(i), back, length)));
-    }
-    let fit = |from: usize| {
-        Calibrator::fit(&forecasts[from..], &actual[from * length..], length, panel.season_length)
-    };
-    // The scored window is the first; its intervals come from those before it in time.
-    let (calibrator, earlier) = (fit(0), fit(panel.len()));
-    let asked = PredictOptions { horizon: length, quantile_levels: options.quantile_levels.clone() };
-    let scores = holdout.scores(&assemble(panel, &last, &earlier, &asked));
-    Ok((calibrator, scores))
-}
-
-fn plain(forecasts: &[(LocalForecast, Option<Status>)]) -> Vec<LocalForecast> {
-    forecasts.iter().map(|(forecast, _)| forecast.clone()).collect()
-}
-
-/// `length` steps that begin `back` steps before the end; missing where nothing is left before them.
-fn held_out(history: &[f64], back: usize, length: usize) -> impl Iterator<Item = f64> + '_ {
-    let begin = history.len().checked_sub(back).filter(|begin| *begin > 0);
-    (0..length).map(move |step| begin.map_or(f64::NAN, |begin| history[begin + step]))
-}
-
-/// The report of a family without epochs.
-pub(super) fn report(parameters: usize, scores: Scores, naive: Scores) -> FitReport {
-    FitReport { parameters, scores, naive, ..FitReport::default() }
-}
-
 /// Mean of the absolute observed values; 0 without any.
 pub(super) fn level(history: &[f64]) -> f64 {
     let observed = history.iter().filter(|y| !y.is_nan());
     let (sum, n) = observed.fold((0.0, 0.0), |(sum, n), y| (sum + y.abs(), n + 1.0));
     if n > 0.0 { sum / n } else { 0.0 }
+}
+
+/// The history from its first observation on, a missing value replaced by the latest one of its season or
+/// else the latest of all.
+pub(super) fn completed(history: &[f64], season: usize) -> Vec<f64> {
+    let first = history.iter().position(|y| !y.is_nan()).unwrap_or(history.len());
+    let mut out = history[first..].to_vec();
+    for row in 0..out.len() {
+        if out[row].is_nan() {
+            out[row] = if row >= season { out[row - season] } else { out[row - 1] };
+        }
+    }
+    out
+}
+
+/// Growth of the errors of a rule that adds a step's error to the next: the root of the number of seasons.
+pub(super) fn root_growth(horizon: usize, season_length: usize) -> Vec<f64> {
+    (0..horizon).map(|t| (1.0 + (t / season_length.max(1)) as f64).sqrt()).collect()
 }

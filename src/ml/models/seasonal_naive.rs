@@ -3,48 +3,31 @@
 //! With season 7 the forecast of next Monday is the last Monday that was observed, as in Hyndman and
 //! Athanasopoulos, "Forecasting: Principles and Practice", 5.2; a missing value is passed over.
 
-use std::sync::Arc;
-
-use crate::error::{Error, Result};
-use crate::ml::control::Control;
-use crate::ml::evaluation::{Holdout, LocalForecast};
-use crate::ml::forecaster::{
-    FitEstimate, FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions, Scores, Status,
-};
-use crate::ml::models::container::{self, Stored};
-use crate::ml::models::local::{self, LocalConfig, LocalModel};
-use crate::ml::series::Panel;
-
-/// Rows a second that one core gets through, both passes of a fit included.
-const ROWS_PER_SECOND: f64 = 5e6;
+use crate::ml::evaluation::PointForecast;
+use crate::ml::forecaster::Status;
+use crate::ml::models::local::{self, Rule};
 
 /// The rule itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct SeasonalNaive;
 
-/// The rule and its intervals.
-#[derive(Debug)]
-struct FittedSeasonalNaive {
-    config: LocalConfig,
-}
+impl Rule for SeasonalNaive {
+    const PARAMETERS: usize = 0;
+    const SECONDS: f64 = 2e-5;
 
-impl LocalModel for SeasonalNaive {
-    fn forecast(
-        &self,
-        panel: &Panel,
-        _: usize,
-        history: &[f64],
-        horizon: usize,
-    ) -> (LocalForecast, Option<Status>) {
-        let season_length = panel.season_length.max(1);
-        (forecast(history, season_length, horizon), status(history, season_length))
+    fn choose(_: &[f64], _: usize) -> Option<Vec<f64>> {
+        Some(Vec::new())
+    }
+
+    fn run(_: &[f64], history: &[f64], season_length: usize, horizon: usize) -> Option<PointForecast> {
+        Some(forecast(history, season_length, horizon))
     }
 }
 
 /// The forecast of one series, and its errors wherever the rule could have been applied before.
 ///
 /// Before a season is complete the rule is the last observed value, and so are the errors.
-pub(super) fn forecast(history: &[f64], season_length: usize, horizon: usize) -> LocalForecast {
+pub(super) fn forecast(history: &[f64], season_length: usize, horizon: usize) -> PointForecast {
     let mut latest = vec![f64::NAN; season_length];
     let mut last = None;
     let mut residuals = Vec::with_capacity(history.len().saturating_sub(season_length));
@@ -65,7 +48,8 @@ pub(super) fn forecast(history: &[f64], season_length: usize, horizon: usize) ->
     let at = |step: usize| latest[(history.len() + step) % season_length];
     let point =
         (0..horizon).map(|step| if at(step).is_nan() { last.unwrap_or(0.0) } else { at(step) }).collect();
-    LocalForecast { point, residuals, level: local::level(history) }
+    let growth = local::root_growth(horizon, season_length);
+    PointForecast { point, residuals, growth, level: local::level(history) }
 }
 
 /// What is special about a history: shorter than a season, or constant.
@@ -82,61 +66,6 @@ pub(super) fn status(history: &[f64], season_length: usize) -> Option<Status> {
         (1, _) => Some(Status::ShortHistory),
         (_, true) => Some(Status::ConstantSeries),
         (count, false) => (count < season_length).then_some(Status::ShortHistory),
-    }
-}
-
-/// Scores of seasonal naive on held-out steps.
-pub(super) fn scores(holdout: &Holdout, options: &FitOptions, control: &Control) -> Result<Scores> {
-    Ok(local::calibrate(&SeasonalNaive, holdout, options, control)?.1)
-}
-
-/// Learns the intervals of the rule on the validation steps.
-pub(super) fn fit(
-    panel: &Panel,
-    options: &FitOptions,
-    control: &Control,
-) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
-    control.report(|p| p.phase = "fit");
-    let holdout = Holdout::new(panel, options.validation_length);
-    let (calibrator, scores) = local::calibrate(&SeasonalNaive, &holdout, options, control)?;
-    control.report(|p| p.fraction = 1.0);
-    let report = local::report(0, scores.clone(), scores);
-    let config = LocalConfig { season_length: panel.season_length, horizon: options.horizon, calibrator };
-    Ok((Arc::new(FittedSeasonalNaive { config }), report))
-}
-
-/// What a fit will need.
-pub(super) fn estimate(panel: &Panel) -> FitEstimate {
-    let rows = panel.target.len();
-    FitEstimate {
-        memory_bytes: panel.bytes() + 8 * rows,
-        seconds: rows as f64 / ROWS_PER_SECOND / rayon::current_num_threads().max(1) as f64,
-        ..FitEstimate::default()
-    }
-}
-
-/// The model in a file.
-pub(super) fn load(stored: &Stored<'_>) -> Result<Arc<dyn FittedForecaster>> {
-    let config: LocalConfig = stored.config()?;
-    match config.is_sound() {
-        true => Ok(Arc::new(FittedSeasonalNaive { config })),
-        false => Err(container::corrupt("its intervals are not finite".into())),
-    }
-}
-
-impl FittedForecaster for FittedSeasonalNaive {
-    fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {
-        local::predict(&SeasonalNaive, &self.config, panel, options, control)
-    }
-
-    fn context_length(&self) -> Option<usize> {
-        Some(local::context_length(self.config.season_length))
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>> {
-        let config = serde_json::to_string(&self.config)
-            .map_err(|e| Error::internal(format!("the model cannot be written: {e}")))?;
-        container::write("seasonal_naive", config, Vec::new())
     }
 }
 

@@ -112,8 +112,8 @@ pub enum HeldOut {
     Nothing,
     /// So many.
     Steps(usize),
-    /// The usual horizon of the frequency.
-    UsualHorizon,
+    /// So many usual horizons of the frequency.
+    UsualHorizons(usize),
 }
 
 impl HeldOut {
@@ -121,7 +121,7 @@ impl HeldOut {
         match self {
             Self::Nothing => 0,
             Self::Steps(steps) => steps,
-            Self::UsualHorizon => frequency.default_horizon(),
+            Self::UsualHorizons(n) => n * frequency.default_horizon(),
         }
     }
 }

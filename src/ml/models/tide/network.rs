@@ -148,11 +148,6 @@ impl TideNetwork {
         })
     }
 
-    /// Sizes of the layers.
-    pub(super) fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
     /// Multiply-adds of one window's forward pass, about.
     pub(super) fn operations(&self) -> usize {
         let per_step = |name: &str| ["step.", "temporal.", "skip.step"].iter().any(|p| name.starts_with(p));

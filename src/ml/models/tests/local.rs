@@ -4,35 +4,18 @@ use std::sync::Arc;
 
 use crate::error::ErrorKind;
 use crate::ml::control::Control;
-use crate::ml::forecaster::{
-    Family, FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions, Status,
-};
+use crate::ml::forecaster::{Family, FitReport, FittedForecaster, Forecast, PredictOptions, Status};
+use crate::ml::models::family::learner;
+use crate::ml::models::model::Lesson;
+use crate::ml::models::tests::{QUANTILES, options};
 use crate::ml::models::{fit, load};
 use crate::ml::rng::Rng;
 use crate::ml::series::{Frequency, Panel};
 
-const FAMILIES: [Family; 2] = [Family::SeasonalNaive, Family::Ets];
+const FAMILIES: [Family; 6] =
+    [Family::SeasonalNaive, Family::Ets, Family::Theta, Family::Croston, Family::Sba, Family::Tsb];
 const HORIZON: usize = 7;
-const LEVELS: [f64; 3] = [0.05, 0.5, 0.95];
-
-fn options() -> FitOptions {
-    FitOptions {
-        horizon: HORIZON,
-        quantile_levels: LEVELS.to_vec(),
-        validation_length: HORIZON,
-        context_length: None,
-        epochs: None,
-        batch_size: None,
-        learning_rate: None,
-        weight_decay: None,
-        dropout: None,
-        hidden_size: None,
-        layers: None,
-        early_stop: None,
-        max_seconds: None,
-        seed: 1,
-    }
-}
+const LEVELS: [f64; 3] = QUANTILES;
 
 fn panel(series: Vec<Vec<f64>>) -> Panel {
     let mut offsets = vec![0];
@@ -66,7 +49,7 @@ fn sales(series: usize, days: usize) -> Panel {
 }
 
 fn trained(family: Family, panel: &Panel) -> (Arc<dyn FittedForecaster>, FitReport) {
-    fit(family, panel, &options(), &Control::default()).unwrap()
+    fit(&[family], panel, &options(HORIZON), &Control::default()).unwrap()
 }
 
 fn forecast(model: &dyn FittedForecaster, panel: &Panel, horizon: usize) -> Forecast {
@@ -123,7 +106,7 @@ fn threads_and_company_do_not_change_a_bit() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let (model, report) = trained(family, &panel);
-                (forecast(&*model, &panel, HORIZON), report)
+                (forecast(&*model, &panel, HORIZON), report.scores)
             })
         };
         assert_eq!(run(1), run(3));
@@ -136,7 +119,7 @@ fn threads_and_company_do_not_change_a_bit() {
     }
 }
 
-/// What the last steps hold does not reach the choice of models: only the calibration may read them.
+/// What the last steps hold does not reach the choice of models.
 #[test]
 fn validation_steps_do_not_reach_the_choice_of_models() {
     let clean = sales(5, 60);
@@ -145,13 +128,15 @@ fn validation_steps_do_not_reach_the_choice_of_models() {
         let end = garbage.offsets[i + 1];
         garbage.target[end - HORIZON..end].fill(-1e9);
     }
-    let stored = |panel: &Panel| {
-        let bytes = trained(Family::Ets, panel).0.to_bytes().unwrap();
-        let file = super::container::read(&bytes).unwrap();
-        let parameters: Vec<u64> = file.f64("parameters").unwrap().iter().map(|v| v.to_bits()).collect();
-        (parameters, file.u8("specifications").unwrap())
-    };
-    assert_eq!(stored(&clean), stored(&garbage));
+    for family in FAMILIES {
+        let chosen = |panel: &Panel| {
+            let (options, control) = (options(HORIZON), Control::default());
+            let lesson = Lesson::new(panel, HORIZON, &options, &control);
+            let saved = learner(family).unwrap().fit(&lesson).unwrap().model.save().unwrap();
+            format!("{:?}", (saved.config, saved.tensors))
+        };
+        assert_eq!(chosen(&clean), chosen(&garbage), "{family:?}");
+    }
 }
 
 #[test]
@@ -201,6 +186,9 @@ fn new_series_and_cancelled_fits() {
     let control = Control::default();
     control.cancel();
     for family in FAMILIES {
-        assert_eq!(fit(family, &other, &options(), &control).unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(
+            fit(&[family], &other, &options(HORIZON), &control).unwrap_err().kind(),
+            ErrorKind::Cancelled
+        );
     }
 }

@@ -1,0 +1,263 @@
+//! One or several models that forecast together: weighted, calibrated, within bounds.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::ml::control::Control;
+use crate::ml::evaluation::levels::at_level;
+use crate::ml::evaluation::{Calibration, GROUPS, LEVELS, MIDDLE, WIDTH, group_of};
+use crate::ml::forecaster::{Family, FittedForecaster, Forecast, PredictOptions, Status};
+use crate::ml::models::container::{self, Stored};
+use crate::ml::models::family::{family_name, learner};
+use crate::ml::models::local::bounds;
+use crate::ml::models::model::Model;
+use crate::ml::series::Panel;
+
+/// Most models in one.
+const MEMBERS_MAX: usize = 32;
+
+/// One model of a combination.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) family: Family,
+    pub(super) model: Arc<dyn Model>,
+    pub(super) calibration: Calibration,
+    /// Its weight for every group of series.
+    pub(super) weights: Vec<f64>,
+}
+
+/// A fitted combination; one model is a combination of itself.
+#[derive(Debug)]
+pub(super) struct Fitted {
+    pub(super) config: FittedConfig,
+    pub(super) members: Vec<Member>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct FittedConfig {
+    /// What the user asked for.
+    pub(super) family: Family,
+    /// Steps that the models were fitted for.
+    pub(super) horizon: usize,
+    /// Calibration of the combination.
+    pub(super) calibration: Calibration,
+}
+
+/// How a member stands in a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredMember {
+    family: Family,
+    calibration: Calibration,
+    weights: Vec<f64>,
+    config: Value,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredFitted {
+    #[serde(flatten)]
+    config: FittedConfig,
+    members: Vec<StoredMember>,
+}
+
+impl Fitted {
+    /// Forecasts at [`LEVELS`].
+    fn combined(&self, panel: &Panel, horizon: usize, control: &Control) -> Result<Forecast> {
+        let groups = groups(panel, self.context());
+        let mut forecasts = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            let mut forecast = member.model.predict(panel, horizon, control)?;
+            member.calibration.apply(&mut forecast, &groups);
+            forecasts.push(forecast);
+        }
+        let weights: Vec<&[f64]> = self.members.iter().map(|m| m.weights.as_slice()).collect();
+        let mut forecast = combine(&forecasts, &weights, &groups)
+            .ok_or_else(|| Error::internal("a combination of no models"))?;
+        self.config.calibration.apply(&mut forecast, &groups);
+        bound(panel, self.context(), &mut forecast);
+        if horizon > self.config.horizon {
+            forecast.status.iter_mut().for_each(|status| *status = status.or(Some(Status::Extended)));
+        }
+        Ok(forecast)
+    }
+
+    fn context(&self) -> usize {
+        self.members.iter().map(|m| m.model.context_length()).max().unwrap_or(1)
+    }
+}
+
+/// The part of a history that models with this context look at.
+fn latest(panel: &Panel, series: usize, context: usize) -> &[f64] {
+    let history = panel.history_of(series);
+    &history[history.len().saturating_sub(context)..]
+}
+
+/// Keeps forecasts where the history says they can be, and tells what is special.
+pub(super) fn bound(panel: &Panel, context: usize, forecast: &mut Forecast) {
+    let horizon = forecast.horizon;
+    for i in 0..panel.len() {
+        let history = latest(panel, i, context);
+        let rows = i * horizon..(i + 1) * horizon;
+        let values = &mut forecast.quantiles[rows.start * WIDTH..rows.end * WIDTH];
+        if let Some((value, status)) = constant(history) {
+            values.fill(value);
+            forecast.status[i] = Some(status);
+        }
+        let (low, high) = bounds(history);
+        if high > 0.0 {
+            values.iter_mut().for_each(|q| *q = q.clamp(low, high));
+        }
+        for (point, row) in forecast.point[rows].iter_mut().zip(values.chunks_exact(WIDTH)) {
+            *point = row[MIDDLE];
+        }
+    }
+}
+
+/// The group of every series by the latest steps of its history.
+pub(super) fn groups(panel: &Panel, context: usize) -> Vec<usize> {
+    (0..panel.len()).map(|i| group_of(latest(panel, i, context))).collect()
+}
+
+/// The one value that all observed values equal, and what that is called.
+fn constant(history: &[f64]) -> Option<(f64, Status)> {
+    let mut observed = history.iter().copied().filter(|y| y.is_finite());
+    let first = observed.next()?;
+    let mut status = Status::ShortHistory;
+    for y in observed {
+        if y != first {
+            return None;
+        }
+        status = Status::ConstantSeries;
+    }
+    Some((first, status))
+}
+
+/// The mean of forecasts level by level, with the weights of every series' group; models that have nothing to say of
+/// a series do not count for it.
+pub(super) fn combine(forecasts: &[Forecast], weights: &[&[f64]], groups: &[usize]) -> Option<Forecast> {
+    let first = forecasts.first()?;
+    let size = first.horizon * WIDTH;
+    let mut out = Forecast {
+        horizon: first.horizon,
+        quantile_levels: LEVELS.to_vec(),
+        point: vec![0.0; first.point.len()],
+        quantiles: vec![0.0; first.quantiles.len()],
+        status: Vec::with_capacity(first.status.len()),
+    };
+    for series in 0..first.status.len() {
+        let group = groups.get(series).copied().unwrap_or(0);
+        let has_history = |f: &Forecast| f.status[series] != Some(Status::NoHistory);
+        let weight = |model: usize| weights[model].get(group).copied().unwrap_or(0.0);
+        let mut shares: Vec<f64> = (0..forecasts.len())
+            .map(|model| if has_history(&forecasts[model]) { weight(model) } else { 0.0 })
+            .collect();
+        let total: f64 = shares.iter().sum();
+        if total > 0.0 {
+            shares.iter_mut().for_each(|share| *share /= total);
+        } else {
+            // Whoever has something to say speaks, the first one where nobody has.
+            let speaker = forecasts.iter().position(has_history).unwrap_or(0);
+            shares.fill(0.0);
+            shares[speaker] = 1.0;
+        }
+        let to = &mut out.quantiles[series * size..(series + 1) * size];
+        for (forecast, share) in forecasts.iter().zip(&shares).filter(|(_, share)| **share > 0.0) {
+            let from = &forecast.quantiles[series * size..(series + 1) * size];
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += share * from);
+        }
+        let points = &mut out.point[series * out.horizon..(series + 1) * out.horizon];
+        for (point, row) in points.iter_mut().zip(to.chunks_exact(WIDTH)) {
+            *point = row[MIDDLE];
+        }
+        let heaviest_first = {
+            let mut order: Vec<usize> = (0..forecasts.len()).filter(|model| shares[*model] > 0.0).collect();
+            order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
+            order
+        };
+        out.status.push(heaviest_first.into_iter().find_map(|model| forecasts[model].status[series]));
+    }
+    Some(out)
+}
+
+impl FittedForecaster for Fitted {
+    fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {
+        if options.horizon == 0 {
+            return Err(Error::internal("a forecast of 0 steps was asked for"));
+        }
+        let all = self.combined(panel, options.horizon, control)?;
+        let levels = &options.quantile_levels;
+        let mut quantiles = Vec::with_capacity(all.point.len() * levels.len());
+        for (i, rows) in all.quantiles.chunks_exact(all.horizon * WIDTH).enumerate() {
+            // What lies beyond the outermost levels is extrapolated, and bounded as they are.
+            let (low, high) = bounds(latest(panel, i, self.context()));
+            let (low, high) = if high > 0.0 { (low, high) } else { (f64::MIN, f64::MAX) };
+            for row in rows.chunks_exact(WIDTH) {
+                let at = |level: &f64| {
+                    at_level(&LEVELS, row, *level).clamp(low.min(row[0]), high.max(row[WIDTH - 1]))
+                };
+                quantiles.extend(levels.iter().map(at));
+            }
+        }
+        Ok(Forecast { quantile_levels: levels.clone(), quantiles, ..all })
+    }
+
+    fn context_length(&self) -> Option<usize> {
+        Some(self.context())
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut stored = StoredFitted { config: self.config.clone(), members: Vec::new() };
+        let mut tensors = Vec::new();
+        for (i, member) in self.members.iter().enumerate() {
+            let saved = member.model.save()?;
+            tensors.extend(saved.tensors.into_iter().map(|mut tensor| {
+                tensor.name = format!("{i}.{}", tensor.name);
+                tensor
+            }));
+            stored.members.push(StoredMember {
+                family: member.family,
+                calibration: member.calibration.clone(),
+                weights: member.weights.clone(),
+                config: saved.config,
+            });
+        }
+        let config = serde_json::to_string(&stored)
+            .map_err(|e| Error::internal(format!("the model cannot be written: {e}")))?;
+        container::write(family_name(self.config.family), config, tensors)
+    }
+}
+
+/// The model that [`FittedForecaster::to_bytes`] wrote; any other bytes are an error, never a panic.
+pub(super) fn load(bytes: &[u8]) -> Result<Arc<dyn FittedForecaster>> {
+    let file = container::read(bytes)?;
+    let stored: StoredFitted = file.config()?;
+    let sound = |member: &StoredMember| {
+        let weights = &member.weights;
+        weights.len() == GROUPS
+            && weights.iter().all(|w| (0.0..=1.0).contains(w))
+            && member.calibration.is_sound()
+    };
+    let members = &stored.members;
+    let StoredFitted { config, .. } = &stored;
+    if members.is_empty() || members.len() > MEMBERS_MAX || !members.iter().all(sound) {
+        return Err(container::corrupt("its members do not fit together".into()));
+    }
+    if file.family != family_name(config.family) {
+        return Err(container::corrupt(format!("it names the family {}", file.family)));
+    }
+    if config.horizon == 0 || !config.calibration.is_sound() {
+        return Err(container::corrupt("its intervals are not finite".into()));
+    }
+    let load = |(i, member): (usize, &StoredMember)| {
+        let stored: Stored<'_> = file.stored(&format!("{i}."), member.config.clone());
+        let model = learner(member.family)
+            .ok_or_else(|| container::corrupt(format!("{} is no model", family_name(member.family))))?
+            .load(&stored)?;
+        let (calibration, weights) = (member.calibration.clone(), member.weights.clone());
+        Ok(Member { family: member.family, model, calibration, weights })
+    };
+    let members = members.iter().enumerate().map(load).collect::<Result<_>>()?;
+    Ok(Arc::new(Fitted { config: stored.config, members }))
+}

@@ -1,0 +1,348 @@
+//! A fit: candidates learn, forecast held-out windows, are weighted and calibrated by them, and learn the rest.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ml::control::Control;
+use crate::ml::evaluation::{Calibration, Contest, GROUPS, Holdout, Scorer};
+use crate::ml::forecaster::{Candidate, Family, FitOptions, FitReport, FittedForecaster, Forecast, Scores};
+use crate::ml::models::family::{family_name, learner};
+use crate::ml::models::fitted::{Fitted, FittedConfig, Member, bound, combine, groups};
+use crate::ml::models::model::{Learnt, Lesson};
+use crate::ml::series::Panel;
+
+/// Most windows that are held out where the user names no number of steps.
+pub const WINDOWS_MAX: usize = 3;
+/// Share of the usual work that each of several families does.
+const SHARED_EFFORT: f64 = 0.25;
+/// Share of the seconds that candidates may take together; the rest is for what they learn at the end.
+const CANDIDATES_SECONDS: f64 = 0.6;
+/// Share of the progress when all candidates have learnt; the rest is what they learn at the end.
+const CANDIDATES_SHARE: f64 = 0.75;
+
+/// Windows at the end of every series that are held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Number of windows.
+    pub(super) windows: usize,
+    /// Steps of each.
+    pub(super) length: usize,
+}
+
+impl Plan {
+    /// As many windows as the user's steps hold, or else as many as leave enough to learn from.
+    pub(super) fn new(panel: &Panel, options: &FitOptions) -> Self {
+        let longest = panel.history.iter().copied().max().unwrap_or(0);
+        let horizon = options.horizon.max(1);
+        if let Some(steps) = options.validation_length {
+            let length = steps.min(horizon).max(1);
+            let plan = Self { windows: (steps / length).max(usize::from(steps > 0)), length };
+            return plan.within(longest);
+        }
+        let mut lengths = panel.history.clone();
+        lengths.sort_unstable();
+        let typical = lengths.get(lengths.len() / 4).copied().unwrap_or(0);
+        let needed = (2 * panel.season_length).max(2 * horizon);
+        let fits = |windows: usize| typical >= needed + windows * horizon;
+        let windows = (1..=WINDOWS_MAX).rev().find(|n| fits(*n)).unwrap_or(1);
+        Self { windows, length: horizon }.within(longest)
+    }
+
+    /// Fewer or shorter windows where the longest history has no more steps.
+    fn within(self, longest: usize) -> Self {
+        let windows = self.windows.min(longest.saturating_sub(1) / self.length.max(1));
+        Self { windows, length: if windows == 0 { 0 } else { self.length } }
+    }
+
+    /// Steps that are held out.
+    pub(super) fn steps(self) -> usize {
+        self.windows * self.length
+    }
+}
+
+/// A candidate that has learnt, and what it says of the windows.
+struct Entrant {
+    family: Family,
+    learnt: Learnt,
+    forecasts: Vec<Forecast>,
+    calibration: Calibration,
+    seconds: f64,
+}
+
+/// Fits these families, which are combined where there are several.
+pub(super) fn fit(
+    family: Family,
+    families: &[Family],
+    panel: &Panel,
+    options: &FitOptions,
+    control: &Control,
+) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+    let plan = Plan::new(panel, options);
+    let (started, holdouts) = (Instant::now(), holdouts(panel, plan));
+    let effort = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
+    let fit = Fitting { family, panel, options, control, plan, holdouts, effort, started };
+    let (entrants, failures) = fit.entrants(families)?;
+    fit.finish(entrants, failures)
+}
+
+fn holdouts(panel: &Panel, plan: Plan) -> Vec<Holdout> {
+    (1..=plan.windows).rev().map(|back| Holdout::new(panel, back * plan.length, plan.length)).collect()
+}
+
+struct Fitting<'a> {
+    family: Family,
+    panel: &'a Panel,
+    options: &'a FitOptions,
+    control: &'a Control,
+    plan: Plan,
+    holdouts: Vec<Holdout>,
+    effort: f64,
+    started: Instant,
+}
+
+impl Fitting<'_> {
+    /// The instant at which this share of the user's seconds is over.
+    fn deadline(&self, share: f64) -> Option<Instant> {
+        self.options.max_seconds.map(|seconds| self.started + Duration::from_secs_f64(seconds * share))
+    }
+
+    fn lesson(&self, held_out: usize, deadline: Option<Instant>) -> Lesson<'_> {
+        let lesson = Lesson::new(self.panel, held_out, self.options, self.control);
+        Lesson { effort: self.effort, deadline, ..lesson }
+    }
+
+    /// Why there is no time for this family, where there is none.
+    fn too_slow(&self, family: Family) -> Result<Option<String>> {
+        let (Some(deadline), Some(learner)) = (self.deadline(CANDIDATES_SECONDS), learner(family)) else {
+            return Ok(None);
+        };
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
+        let estimate = learner.estimate(self.panel, self.options, self.control)?;
+        // A network or a booster that is cut short is still of use from a tenth of its way on.
+        let needed = if learner.can_stop() { 0.1 * self.effort * estimate.seconds } else { estimate.seconds };
+        Ok((needed > left).then(|| {
+            format!("it needs about {:.1} s, and {left:.1} s of max_seconds are left for it", needed.max(0.1))
+        }))
+    }
+
+    /// Lets every family learn; of several, those that fail are left out and told.
+    fn entrants(&self, families: &[Family]) -> Result<(Vec<Entrant>, Vec<Candidate>)> {
+        let (mut entrants, mut failures) = (Vec::new(), Vec::new());
+        for (n, family) in families.iter().enumerate() {
+            let share = CANDIDATES_SHARE / families.len() as f64;
+            self.control.report(|p| p.fraction = n as f64 * share);
+            let slow = match families.len() > 1 && *family != Family::SeasonalNaive {
+                true => self.too_slow(*family)?,
+                false => None,
+            };
+            let entered = match slow {
+                Some(why) => Err(Error::data(why)),
+                None => self.enter(*family),
+            };
+            match entered {
+                Ok(entrant) => entrants.push(entrant),
+                Err(error) if families.len() == 1 || error.kind() == ErrorKind::Cancelled => {
+                    return Err(error);
+                }
+                Err(error) => failures.push(Candidate {
+                    family: *family,
+                    scores: Scores::default(),
+                    weight: 0.0,
+                    seconds: 0.0,
+                    failure: Some(error.message().to_owned()),
+                }),
+            }
+        }
+        match entrants.is_empty() {
+            true => Err(Error::data(failures.first().and_then(|f| f.failure.clone()).unwrap_or_default())),
+            false => Ok((entrants, failures)),
+        }
+    }
+
+    fn enter(&self, family: Family) -> Result<Entrant> {
+        let started = Instant::now();
+        self.control.report(|p| p.phase = "fit");
+        let learner = learner(family)
+            .ok_or_else(|| Error::internal(format!("{} does not learn", family_name(family))))?;
+        let learnt = learner.fit(&self.lesson(self.plan.steps(), self.deadline(CANDIDATES_SECONDS)))?;
+        self.control.report(|p| p.phase = "validate");
+        let predict = |holdout: &Holdout| {
+            let mut forecast = learnt.model.predict(holdout.panel(), holdout.length(), self.control)?;
+            bound(holdout.panel(), learnt.model.context_length(), &mut forecast);
+            Ok(forecast)
+        };
+        let forecasts: Vec<Forecast> = self.holdouts.iter().map(predict).collect::<Result<_>>()?;
+        let calibration = self.calibrate(&forecasts, None);
+        Ok(Entrant { family, learnt, forecasts, calibration, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    fn groups(&self) -> Vec<usize> {
+        groups(self.panel, usize::MAX)
+    }
+
+    /// Calibration by these forecasts of the windows, one of them left out.
+    fn calibrate(&self, forecasts: &[Forecast], without: Option<usize>) -> Calibration {
+        let windows = forecasts.iter().zip(&self.holdouts).enumerate();
+        let learnt: Vec<(&Forecast, &[f64])> = windows
+            .filter(|(w, _)| Some(*w) != without)
+            .map(|(_, (f, holdout))| (f, holdout.actual()))
+            .collect();
+        Calibration::fit(&learnt, &self.groups(), GROUPS)
+    }
+
+    fn calibrated(&self, forecasts: &[Forecast], calibration: &Calibration) -> Vec<Forecast> {
+        let groups = self.groups();
+        let calibrated = forecasts.iter().cloned().map(|mut forecast| {
+            calibration.apply(&mut forecast, &groups);
+            forecast
+        });
+        calibrated.collect()
+    }
+
+    /// Scores of forecasts of the windows, each calibrated by the others where there are others.
+    fn scores(&self, forecasts: &[Forecast]) -> Scores {
+        let mut scorer = Scorer::new(&self.options.quantile_levels);
+        let groups = self.groups();
+        for (w, (forecast, holdout)) in forecasts.iter().zip(&self.holdouts).enumerate() {
+            let mut forecast = forecast.clone();
+            let without = (forecasts.len() > 1).then_some(w);
+            self.calibrate(forecasts, without).apply(&mut forecast, &groups);
+            scorer.add(holdout, &forecast);
+        }
+        scorer.scores()
+    }
+
+    fn weights(&self, calibrated: &[Vec<Forecast>]) -> Vec<Vec<f64>> {
+        if calibrated.len() == 1 || self.holdouts.is_empty() {
+            let even = 1.0 / calibrated.len() as f64;
+            return vec![vec![even; calibrated.len()]; GROUPS];
+        }
+        let groups = self.groups();
+        let contest = Contest {
+            forecasts: calibrated.iter().map(|windows| windows.iter().collect()).collect(),
+            actual: self.holdouts.iter().map(Holdout::actual).collect(),
+            scales: self.holdouts.iter().map(Holdout::scales).collect(),
+            groups: &groups,
+        };
+        contest.weights(GROUPS)
+    }
+
+    fn finish(
+        &self,
+        entrants: Vec<Entrant>,
+        failures: Vec<Candidate>,
+    ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+        self.control.report(|p| p.phase = "combine");
+        let calibrated: Vec<Vec<Forecast>> =
+            entrants.iter().map(|e| self.calibrated(&e.forecasts, &e.calibration)).collect();
+        let by_group = self.weights(&calibrated);
+        let of_model = |model: usize| by_group.iter().map(|weights| weights[model]).collect::<Vec<f64>>();
+        let weights: Vec<Vec<f64>> = (0..entrants.len()).map(of_model).collect();
+        let groups = self.groups();
+        let combined: Vec<Forecast> = (0..self.holdouts.len())
+            .filter_map(|w| {
+                let forecasts: Vec<Forecast> = calibrated.iter().map(|windows| windows[w].clone()).collect();
+                combine(&forecasts, &weights.iter().map(Vec::as_slice).collect::<Vec<_>>(), &groups)
+            })
+            .collect();
+        let mut report = self.report(&entrants, &weights, &combined);
+        report.candidates.extend(failures);
+        let config = FittedConfig {
+            family: self.family,
+            horizon: self.options.horizon,
+            calibration: self.calibrate(&combined, None),
+        };
+        let members = self.members(entrants, weights)?;
+        report.parameters = members.iter().map(|m| m.model.parameters()).sum();
+        Ok((Arc::new(Fitted { config, members }), report))
+    }
+
+    /// Members that have weight, after they have learnt the rest.
+    fn members(&self, entrants: Vec<Entrant>, weights: Vec<Vec<f64>>) -> Result<Vec<Member>> {
+        let chosen: Vec<(Entrant, Vec<f64>)> = entrants
+            .into_iter()
+            .zip(weights)
+            .filter(|(_, weights)| weights.iter().any(|w| *w > 0.0))
+            .collect();
+        let lesson = self.lesson(0, self.deadline(1.0));
+        let count = chosen.len().max(1) as f64;
+        let mut members = Vec::with_capacity(chosen.len());
+        for (n, (entrant, weights)) in chosen.into_iter().enumerate() {
+            self.control.check()?;
+            self.control.report(|p| {
+                p.phase = "learn all";
+                p.fraction = CANDIDATES_SHARE + (1.0 - CANDIDATES_SHARE) * n as f64 / count;
+            });
+            // Whoever would not be ready in time stays with what was learnt before the windows.
+            let late = lesson.seconds_left().is_some_and(|left| left < entrant.seconds);
+            let model = match self.plan.steps() {
+                0 => entrant.learnt.model,
+                _ if late => entrant.learnt.model,
+                _ => entrant.learnt.model.learn_rest(&lesson)?,
+            };
+            members.push(Member { family: entrant.family, model, calibration: entrant.calibration, weights });
+        }
+        Ok(members)
+    }
+
+    fn report(&self, entrants: &[Entrant], weights: &[Vec<f64>], combined: &[Forecast]) -> FitReport {
+        let groups = self.groups();
+        let share = |weights: &Vec<f64>| {
+            groups.iter().map(|group| weights[*group]).sum::<f64>() / groups.len().max(1) as f64
+        };
+        let mut candidates: Vec<Candidate> = entrants
+            .iter()
+            .zip(weights)
+            .map(|(entrant, weights)| Candidate {
+                family: entrant.family,
+                scores: self.scores(&entrant.forecasts),
+                weight: share(weights),
+                seconds: entrant.seconds,
+                failure: None,
+            })
+            .collect();
+        let scores = match candidates.as_slice() {
+            [only] => only.scores.clone(),
+            _ => self.scores(combined),
+        };
+        let naive = candidates.iter().find(|c| c.family == Family::SeasonalNaive).cloned();
+        let naive = naive.or_else(|| self.naive());
+        candidates.sort_by(|a, b| rank(&a.scores).total_cmp(&rank(&b.scores)));
+        if let Some(naive) =
+            naive.clone().filter(|_| candidates.iter().all(|c| c.family != Family::SeasonalNaive))
+        {
+            candidates.push(naive);
+        }
+        let log =
+            entrants.iter().map(|e| &e.learnt.log).find(|log| !log.is_empty()).cloned().unwrap_or_default();
+        FitReport {
+            epochs: log.len(),
+            windows: entrants.iter().map(|e| e.learnt.windows).max().unwrap_or(0),
+            log,
+            scores,
+            naive: naive.map(|candidate| candidate.scores).unwrap_or_default(),
+            candidates,
+            held_out: (self.plan.windows, self.plan.length),
+            ..FitReport::default()
+        }
+    }
+
+    /// Seasonal naive on the windows, where it is no candidate itself.
+    fn naive(&self) -> Option<Candidate> {
+        let started = Instant::now();
+        let entrant = self.enter(Family::SeasonalNaive).ok()?;
+        Some(Candidate {
+            family: Family::SeasonalNaive,
+            scores: self.scores(&entrant.forecasts),
+            weight: 0.0,
+            seconds: started.elapsed().as_secs_f64(),
+            failure: None,
+        })
+    }
+}
+
+/// What candidates are sorted by.
+fn rank(scores: &Scores) -> f64 {
+    scores.mase.or(scores.wape).unwrap_or(f64::INFINITY)
+}

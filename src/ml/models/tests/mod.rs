@@ -1,0 +1,30 @@
+//! What the families promise, through the common door.
+
+mod combined;
+mod global;
+mod local;
+
+use crate::ml::forecaster::FitOptions;
+
+/// Levels that tests ask for.
+pub(super) const QUANTILES: [f64; 3] = [0.05, 0.5, 0.95];
+
+/// One window held out, and every choice left to the family.
+pub(super) fn options(horizon: usize) -> FitOptions {
+    FitOptions {
+        horizon,
+        quantile_levels: QUANTILES.to_vec(),
+        validation_length: Some(horizon),
+        context_length: None,
+        epochs: None,
+        batch_size: None,
+        learning_rate: None,
+        weight_decay: None,
+        dropout: None,
+        hidden_size: None,
+        layers: None,
+        early_stop: None,
+        max_seconds: None,
+        seed: 1,
+    }
+}
