@@ -1,14 +1,17 @@
 //! Layers with gradients: fused on the CPU, plain Candle formulas elsewhere; one thread per call.
 
+mod cells;
 mod concat;
 mod dropout;
 mod embedding;
 #[cfg(test)]
 pub mod gradcheck;
 mod gradients;
+mod gru;
 mod kernels;
 mod layer_norm;
 mod linear;
+mod lstm;
 mod parameters;
 mod residual;
 mod storage;
@@ -17,7 +20,9 @@ pub use concat::concat;
 pub use dropout::keeps;
 pub use embedding::embedding;
 pub use gradients::Gradients;
+pub use gru::gru;
 pub use kernels::Activation;
+pub use lstm::lstm;
 pub use parameters::{Initializer, Parameters};
 pub use residual::{Linear, ResidualBlock};
 pub use storage::{read, slice};
