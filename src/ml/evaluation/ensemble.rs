@@ -63,7 +63,7 @@ impl Contest<'_> {
                 .collect();
             // Neither blend nor pick may be worse than the best model on these very points.
             let own = thinned(&own);
-            if self.loss(&own, &blended) <= self.best_alone(&own).0 { blended } else { weights }
+            if self.loss(&own, &blended) <= least(&self.losses_alone(&own)).0 { blended } else { weights }
         });
         blended.collect()
     }
@@ -104,17 +104,18 @@ impl Contest<'_> {
         &self.forecasts[model][point.window].quantiles[point.at * WIDTH..(point.at + 1) * WIDTH]
     }
 
-    fn best_alone(&self, points: &[Point]) -> (f64, usize) {
+    /// Loss of every model alone.
+    fn losses_alone(&self, points: &[Point]) -> Vec<f64> {
         let models = self.forecasts.len();
         let alone = |model: usize| (0..models).map(|m| f64::from(u8::from(m == model))).collect::<Vec<f64>>();
-        let losses = (0..models).map(|model| (self.loss(points, &alone(model)), model));
-        losses.reduce(|a, b| if b.0 < a.0 { b } else { a }).unwrap_or((0.0, 0))
+        (0..models).map(|model| self.loss(points, &alone(model))).collect()
     }
 
     /// Greedy selection with replacement; the best combination on the way.
     fn pick(&self, points: &[Point]) -> Vec<f64> {
         let models = self.forecasts.len();
-        let (mut best_loss, first) = self.best_alone(points);
+        let alone = self.losses_alone(points);
+        let (mut best_loss, first) = least(&alone);
         let mut counts = vec![0usize; models];
         counts[first] = 1;
         let mut best = counts.clone();
@@ -142,17 +143,14 @@ impl Contest<'_> {
         best.iter_mut().filter(|count| **count * RARE < most).for_each(|count| *count = 0);
         let total: usize = best.iter().sum();
         let picked: Vec<f64> = best.into_iter().map(|count| count as f64 / total as f64).collect();
-        self.shrunk(points, picked)
+        self.shrunk(points, picked, &alone)
     }
 
     /// Weights moved towards equal ones of all models that are about as good as the best: what a few windows prefer is
     /// partly chance.
-    fn shrunk(&self, points: &[Point], picked: Vec<f64>) -> Vec<f64> {
-        let models = self.forecasts.len();
-        let alone = |model: usize| (0..models).map(|m| f64::from(u8::from(m == model))).collect::<Vec<f64>>();
-        let losses: Vec<f64> = (0..models).map(|model| self.loss(points, &alone(model))).collect();
-        let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
-        let good: Vec<bool> = losses.iter().map(|loss| *loss <= GOOD * best).collect();
+    fn shrunk(&self, points: &[Point], picked: Vec<f64>, alone: &[f64]) -> Vec<f64> {
+        let best = least(alone).0;
+        let good: Vec<bool> = alone.iter().map(|loss| *loss <= GOOD * best).collect();
         let count = good.iter().filter(|good| **good).count().max(1) as f64;
         let shrunk: Vec<f64> = picked
             .iter()
@@ -173,6 +171,12 @@ impl Contest<'_> {
 fn loss_of(row: &[f64; WIDTH], point: &Point) -> f64 {
     let loss: f64 = row.iter().zip(LEVELS).map(|(q, level)| quantile_loss_term(point.y, *q, level)).sum();
     loss / point.scale
+}
+
+/// The least loss and whose it is; the first of equal ones.
+fn least(losses: &[f64]) -> (f64, usize) {
+    let numbered = losses.iter().copied().zip(0..);
+    numbered.reduce(|a, b| if b.0 < a.0 { b } else { a }).unwrap_or((0.0, 0))
 }
 
 fn thinned(points: &[Point]) -> Vec<Point> {

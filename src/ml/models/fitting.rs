@@ -81,7 +81,8 @@ pub(super) fn fit(
     let plan = Plan::new(panel, options);
     let (started, holdouts) = (Instant::now(), holdouts(panel, plan));
     let effort = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
-    let fit = Fitting { family, panel, options, control, plan, holdouts, effort, started };
+    let groups = groups(panel, usize::MAX);
+    let fit = Fitting { family, panel, options, control, plan, holdouts, groups, effort, started };
     let (entrants, failures) = fit.entrants(families)?;
     fit.finish(entrants, failures)
 }
@@ -97,6 +98,8 @@ struct Fitting<'a> {
     control: &'a Control,
     plan: Plan,
     holdouts: Vec<Holdout>,
+    /// Group of every series.
+    groups: Vec<usize>,
     effort: f64,
     started: Instant,
 }
@@ -177,10 +180,6 @@ impl Fitting<'_> {
         Ok(Entrant { family, learnt, forecasts, calibration, seconds: started.elapsed().as_secs_f64() })
     }
 
-    fn groups(&self) -> Vec<usize> {
-        groups(self.panel, usize::MAX)
-    }
-
     /// Calibration by these forecasts of the windows, one of them left out.
     fn calibrate(&self, forecasts: &[Forecast], without: Option<usize>) -> Calibration {
         let windows = forecasts.iter().zip(&self.holdouts).enumerate();
@@ -188,13 +187,12 @@ impl Fitting<'_> {
             .filter(|(w, _)| Some(*w) != without)
             .map(|(_, (f, holdout))| (f, holdout.actual()))
             .collect();
-        Calibration::fit(&learnt, &self.groups(), GROUPS)
+        Calibration::fit(&learnt, &self.groups, GROUPS)
     }
 
     fn calibrated(&self, forecasts: &[Forecast], calibration: &Calibration) -> Vec<Forecast> {
-        let groups = self.groups();
         let calibrated = forecasts.iter().cloned().map(|mut forecast| {
-            calibration.apply(&mut forecast, &groups);
+            calibration.apply(&mut forecast, &self.groups);
             forecast
         });
         calibrated.collect()
@@ -203,11 +201,10 @@ impl Fitting<'_> {
     /// Scores of forecasts of the windows, each calibrated by the others where there are others.
     fn scores(&self, forecasts: &[Forecast]) -> Scores {
         let mut scorer = Scorer::new(&self.options.quantile_levels);
-        let groups = self.groups();
         for (w, (forecast, holdout)) in forecasts.iter().zip(&self.holdouts).enumerate() {
             let mut forecast = forecast.clone();
             let without = (forecasts.len() > 1).then_some(w);
-            self.calibrate(forecasts, without).apply(&mut forecast, &groups);
+            self.calibrate(forecasts, without).apply(&mut forecast, &self.groups);
             scorer.add(holdout, &forecast);
         }
         scorer.scores()
@@ -218,12 +215,11 @@ impl Fitting<'_> {
             let even = 1.0 / calibrated.len() as f64;
             return vec![vec![even; calibrated.len()]; GROUPS];
         }
-        let groups = self.groups();
         let contest = Contest {
             forecasts: calibrated.iter().map(|windows| windows.iter().collect()).collect(),
             actual: self.holdouts.iter().map(Holdout::actual).collect(),
             scales: self.holdouts.iter().map(Holdout::scales).collect(),
-            groups: &groups,
+            groups: &self.groups,
         };
         contest.weights(GROUPS)
     }
@@ -239,11 +235,10 @@ impl Fitting<'_> {
         let by_group = self.weights(&calibrated);
         let of_model = |model: usize| by_group.iter().map(|weights| weights[model]).collect::<Vec<f64>>();
         let weights: Vec<Vec<f64>> = (0..entrants.len()).map(of_model).collect();
-        let groups = self.groups();
         let combined: Vec<Forecast> = (0..self.holdouts.len())
             .filter_map(|w| {
                 let forecasts: Vec<Forecast> = calibrated.iter().map(|windows| windows[w].clone()).collect();
-                combine(&forecasts, &weights.iter().map(Vec::as_slice).collect::<Vec<_>>(), &groups)
+                combine(&forecasts, &weights.iter().map(Vec::as_slice).collect::<Vec<_>>(), &self.groups)
             })
             .collect();
         let mut report = self.report(&entrants, &weights, &combined);
@@ -287,9 +282,9 @@ impl Fitting<'_> {
     }
 
     fn report(&self, entrants: &[Entrant], weights: &[Vec<f64>], combined: &[Forecast]) -> FitReport {
-        let groups = self.groups();
         let share = |weights: &Vec<f64>| {
-            groups.iter().map(|group| weights[*group]).sum::<f64>() / groups.len().max(1) as f64
+            let sum: f64 = self.groups.iter().map(|group| weights[*group]).sum();
+            sum / self.groups.len().max(1) as f64
         };
         let mut candidates: Vec<Candidate> = entrants
             .iter()

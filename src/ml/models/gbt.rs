@@ -1,7 +1,7 @@
 //! Gradient-boosted trees over all series: a row for every step of many windows, targets in units of the window's scale.
 //!
-//! One booster gives the median; another one learns how far targets lie from it, on rows that the first has not seen
-//! in its trees, and so how wide the quantiles of a row are.
+//! One booster gives the median; another one learns how far targets of the same rows lie from it, and so how wide the
+//! quantiles of a row are. How many such widths a quantile is away from the median is told by the held-out rows.
 
 use std::sync::Arc;
 
