@@ -153,12 +153,14 @@ pub struct FitReport {
 }
 
 /// What is asked of a fitted model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PredictOptions {
     /// Steps to forecast after the history of each series.
     pub horizon: usize,
     /// Levels of the quantiles wanted, ascending, each in (0, 1).
     pub quantile_levels: Vec<f64>,
+    /// Levels of the central intervals wanted, each in (0, 1).
+    pub interval_levels: Vec<f64>,
 }
 
 /// Why a series did not get the model's plain forecast.
@@ -181,7 +183,7 @@ pub enum Status {
 }
 
 /// Forecasts of all series of a panel; finite, quantiles ascending.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Forecast {
     /// Steps per series.
     pub horizon: usize,
@@ -191,6 +193,8 @@ pub struct Forecast {
     pub point: Vec<f64>,
     /// `[series, horizon, level]`.
     pub quantiles: Vec<f64>,
+    /// `[series, horizon, interval level]`, lower and upper bound; of the intervals that were asked for.
+    pub intervals: Vec<(f64, f64)>,
     /// `[series]`.
     pub status: Vec<Option<Status>>,
 }

@@ -30,7 +30,6 @@ use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{Manifest, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Subject};
-use crate::ml::evaluation::levels::{lower_level, upper_level};
 
 /// Named arguments of `forecast`.
 const ARGUMENTS: &[&str] = &["horizon", "until", "level", "quantiles", "history", "version", "future", "set"];
@@ -148,17 +147,10 @@ impl Shape {
         };
         Ok(Self { levels, quantiles, history })
     }
-
-    /// All quantile levels that the model must give, ascending.
-    pub fn quantile_levels(&self) -> Vec<f64> {
-        let bounds =
-            self.levels.iter().flat_map(|l| [lower_level(*l), upper_level(*l, 0.0), upper_level(*l, 1.0)]);
-        options::ascending(bounds.chain(self.quantiles.iter().copied()).collect())
-    }
 }
 
 /// `q05`, `q50`, `q975`: the digits of a level, two at least.
-pub fn quantile_name(level: f64) -> String {
+fn quantile_name(level: f64) -> String {
     let text = format!("{level}");
     format!("q{:0<2}", text.trim_start_matches("0."))
 }

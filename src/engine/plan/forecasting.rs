@@ -16,7 +16,7 @@ use datafusion::logical_expr::{ColumnarValue, Expr};
 use datafusion::physical_plan::{EmptyRecordBatchStream, PhysicalExpr};
 use futures::{Stream, StreamExt};
 
-use crate::engine::plan::forecast::{Shape, needed_columns, quantile_name};
+use crate::engine::plan::forecast::{Shape, needed_columns};
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::past::Origin;
 use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, incomplete, instants};
@@ -24,7 +24,6 @@ use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result, Subject};
-use crate::ml::evaluation::levels::{lower_level, upper_level};
 use crate::ml::forecaster::{Forecast, PredictOptions, Status};
 use crate::ml::series::{
     ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, Incomplete, MISSING, Panel,
@@ -240,7 +239,9 @@ impl Reader {
         let kept: Vec<usize> = kept_series(&text_keys, &panel.keys);
         let horizon = self.horizon(&panel)?;
         let panel = self.with_future(panel, horizon)?;
-        let options = PredictOptions { horizon, quantile_levels: self.reading.shape.quantile_levels() };
+        let shape = &self.reading.shape;
+        let (quantile_levels, interval_levels) = (shape.quantiles.clone(), shape.levels.clone());
+        let options = PredictOptions { horizon, quantile_levels, interval_levels };
         let model = Arc::clone(&self.reading.model);
         let shared = Arc::new(panel);
         let input = Arc::clone(&shared);
@@ -455,13 +456,15 @@ impl Output<'_> {
         }
         columns.push(Arc::new(places.iter().map(|p| (p.step > 0).then_some(p.step)).collect::<Int64Array>()));
         columns.push(Arc::new(self.numbers(&places, |p| self.point(p))));
-        for level in &self.reading.shape.levels {
-            let lower = self.quantile(&places, lower_level(*level))?;
-            columns.push(Arc::new(lower.clone()));
-            columns.push(Arc::new(self.upper(&places, *level, &lower)?));
+        let shape = &self.reading.shape;
+        for n in 0..shape.levels.len() {
+            let bounds = |p: &Place| self.of_step(p, &self.forecast.intervals, (n, shape.levels.len()));
+            columns.push(Arc::new(self.numbers(&places, |p| bounds(p).map(|(lower, _)| lower))));
+            columns.push(Arc::new(self.numbers(&places, |p| bounds(p).map(|(_, upper)| upper))));
         }
-        for level in &self.reading.shape.quantiles {
-            columns.push(Arc::new(self.quantile(&places, *level)?));
+        for n in 0..shape.quantiles.len() {
+            let quantile = |p: &Place| self.of_step(p, &self.forecast.quantiles, (n, shape.quantiles.len()));
+            columns.push(Arc::new(self.numbers(&places, quantile)));
         }
         let version = self.reading.model.manifest().version as i64;
         columns.push(Arc::new(Int64Array::from(vec![version; places.len()])));
@@ -535,31 +538,13 @@ impl Output<'_> {
     }
 
     fn point(&self, place: &Place) -> Option<f64> {
-        let step = self.forecast_step(place)?;
-        self.forecast.point.get(place.series * self.forecast.horizon + step).copied()
+        self.of_step(place, &self.forecast.point, (0, 1))
     }
 
-    /// Upper bounds of the intervals of a level, above these lower bounds.
-    fn upper(&self, places: &[Place], level: f64, lower: &Float64Array) -> Result<Float64Array> {
-        let usual = self.quantile(places, upper_level(level, 1.0))?;
-        let from_nothing = self.quantile(places, upper_level(level, 0.0))?;
-        let bounds = places.iter().zip(lower).zip(usual.iter().zip(&from_nothing));
-        let upper = bounds.map(|((place, lower), (usual, other))| match lower {
-            Some(0.0) => other.map(|other| other.max(self.point(place).unwrap_or(other))),
-            _ => usual,
-        });
-        Ok(upper.collect())
-    }
-
-    fn quantile(&self, places: &[Place], level: f64) -> Result<Float64Array> {
-        let levels = &self.forecast.quantile_levels;
-        let at = levels.iter().position(|l| (l - level).abs() < 1e-9);
-        let at = at.ok_or_else(|| Error::internal(format!("the model gave no {}", quantile_name(level))))?;
-        Ok(self.numbers(places, |p| {
-            let step = self.forecast_step(p)?;
-            let row = p.series * self.forecast.horizon + step;
-            self.forecast.quantiles.get(row * levels.len() + at).copied()
-        }))
+    /// Value `n` of the `width` values that a forecast has for every step.
+    fn of_step<T: Copy>(&self, place: &Place, values: &[T], (n, width): (usize, usize)) -> Option<T> {
+        let row = place.series * self.forecast.horizon + self.forecast_step(place)?;
+        values.get(row * width + n).copied()
     }
 }
 

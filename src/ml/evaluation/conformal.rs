@@ -135,6 +135,7 @@ mod tests {
             point: vec![0.0; series * horizon],
             quantiles,
             status: vec![None; series],
+            ..Forecast::default()
         };
         (forecast, actual)
     }

@@ -192,7 +192,14 @@ mod tests {
         let point: Vec<f64> = points.collect();
         let quantiles = point.iter().flat_map(|y| LEVELS.map(|u| y + (u - 0.5))).collect();
         let status = vec![None; point.len()];
-        Forecast { horizon: 1, quantile_levels: LEVELS.to_vec(), point, quantiles, status }
+        Forecast {
+            horizon: 1,
+            quantile_levels: LEVELS.to_vec(),
+            point,
+            quantiles,
+            status,
+            ..Forecast::default()
+        }
     }
 
     #[test]

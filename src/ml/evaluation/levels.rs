@@ -39,22 +39,39 @@ pub fn at_level(levels: &[f64], row: &[f64], level: f64) -> f64 {
     row[median] + (row[outer] - row[median]) * score / outer_score
 }
 
-/// The level of the quantile above a central interval of this level, whose lower bound is `lower`.
+/// The bounds of the interval between the quantiles at `low` and `high`.
 ///
-/// Where the lower bound is 0, which is as far down as demand goes, nothing lies below it, and the interval holds its
-/// share with a lower upper bound: [0, quantile(0.8)] holds 80 % of the outcomes.
-pub fn upper_level(level: f64, lower: f64) -> f64 {
-    if lower == 0.0 { level } else { round((1.0 + level) / 2.0) }
+/// Where the lower bound is 0, which is as far down as demand goes, all outcomes below it are within, and the upper
+/// bound comes down until the interval holds its share and no more: with half of the outcomes at nothing,
+/// [0, quantile(0.8)] holds 80 %. Between, where the share at nothing just exceeds `low`, it comes down by that much.
+pub fn interval(levels: &[f64], row: &[f64], low: f64, high: f64) -> (f64, f64) {
+    let lower = at_level(levels, row, low);
+    if lower != 0.0 {
+        return (lower, at_level(levels, row, high));
+    }
+    let spare = (share_at_nothing(levels, row) - low).clamp(0.0, low);
+    let middle = at_level(levels, row, MEDIAN);
+    (lower, at_level(levels, row, high - spare).max(middle))
 }
 
-/// The level of the quantile below a central interval of this level.
-pub fn lower_level(level: f64) -> f64 {
-    round((1.0 - level) / 2.0)
+/// The levels below and above a central interval of this level, without 0.04999… for 0.05.
+pub fn central(level: f64) -> (f64, f64) {
+    let round = |level: f64| (level * 1e9).round() / 1e9;
+    (round((1.0 - level) / 2.0), round((1.0 + level) / 2.0))
 }
 
-/// Rounded so that 0.9 gives 0.05 and not 0.04999….
-fn round(level: f64) -> f64 {
-    (level * 1e9).round() / 1e9
+/// The level at which ascending quantiles that are cut at 0 leave it: on the line through the first two above it.
+fn share_at_nothing(levels: &[f64], row: &[f64]) -> f64 {
+    let above = row.partition_point(|q| *q <= 0.0);
+    match (above.checked_sub(1), row.get(above), row.get(above + 1)) {
+        (None, ..) => 0.0,
+        (_, None, _) => 1.0,
+        (Some(last), Some(_), None) => levels[last],
+        (Some(last), Some(first), Some(second)) => {
+            let slope = (levels[above + 1] - levels[above]) / (second - first).max(1e-300);
+            (levels[above] - slope * first).max(levels[last])
+        }
+    }
 }
 
 /// Quantile of the standard normal distribution (Abramowitz and Stegun 1964, 26.2.23; error below 5e-4).
@@ -77,10 +94,25 @@ mod tests {
         assert!(LEVELS.windows(2).all(|pair| pair[0] < pair[1]));
     }
 
+    /// Quantiles of an even distribution from `from` to `to`, cut at 0.
+    fn even(from: f64, to: f64) -> [f64; WIDTH] {
+        LEVELS.map(|level| (from + (to - from) * level).max(0.0))
+    }
+
     #[test]
-    fn intervals_that_begin_at_nothing_have_all_their_outcomes_above() {
-        assert_eq!((lower_level(0.9), upper_level(0.9, 3.0), upper_level(0.9, 0.0)), (0.05, 0.95, 0.9));
-        assert_eq!(upper_level(0.8, -1.0), 0.9);
+    fn intervals_at_nothing_hold_their_share_and_come_down_without_a_jump() {
+        assert_eq!((central(0.9), central(0.95)), ((0.05, 0.95), (0.025, 0.975)));
+        let bounds = |from: f64| interval(&LEVELS, &even(from, from + 100.0), 0.1, 0.9);
+        assert_eq!((bounds(5.0).0, bounds(5.0).1.round()), (15.0, 95.0));
+        // With half of the outcomes at nothing, 80 % lie below the quantile at 0.8.
+        assert!(bounds(-50.0).0 == 0.0 && (bounds(-50.0).1 - 30.0).abs() < 0.5, "{:?}", bounds(-50.0));
+        let mut before = bounds(0.0).1;
+        for shift in 1..600 {
+            let upper = bounds(-0.1 * f64::from(shift)).1;
+            assert!(upper < before + 1e-9 && before - upper < 0.5, "{before} and {upper} at {shift}");
+            before = upper;
+        }
+        assert_eq!(interval(&LEVELS, &[0.0; WIDTH], 0.1, 0.9), (0.0, 0.0));
     }
 
     #[test]

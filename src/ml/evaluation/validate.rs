@@ -1,6 +1,6 @@
 //! Windows at the end of every series, held out to score forecasts.
 
-use crate::ml::evaluation::levels::at_level;
+use crate::ml::evaluation::levels::{at_level, interval};
 use crate::ml::forecaster::{Forecast, Scores};
 use crate::ml::metrics::{Accumulator, quantile_loss_term, rmsse_scale, seasonal_scale, smape_term};
 use crate::ml::series::Panel;
@@ -126,8 +126,7 @@ impl Sums {
                 self.quantile_loss.add(quantile_loss_term(*y, quantile(*level), *level));
             }
             if let [first, .., last] = levels {
-                let low = quantile(*first);
-                let high = if low == 0.0 { quantile(last - first) } else { quantile(*last) };
+                let (low, high) = interval(&forecast.quantile_levels, row, *first, *last);
                 self.coverage.add(f64::from(u8::from(low <= *y && *y <= high)));
                 self.width.add(high - low);
             }
@@ -184,6 +183,7 @@ mod tests {
             point: vec![5.0, 5.0, 0.0, 0.0, 4.0, 4.0],
             quantiles: vec![4.0, 6.0, 4.0, 6.0, 0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 3.0, 5.0],
             status: vec![None; 3],
+            ..Forecast::default()
         };
         let mut scorer = Scorer::new(&forecast.quantile_levels);
         scorer.add(&holdout, &forecast);

@@ -242,6 +242,97 @@ vectorised! {
     }
 }
 
+vectorised! {
+    /// Scales every row to mean square 1 and by the gain; leaves the inverse roots.
+    scale_rows(x: &[f32], gain: &[f32], epsilon: f32, y: &mut [f32], inverses: &mut [f32]) {
+        let n = gain.len();
+        for ((x, y), inverse) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(inverses) {
+            *inverse = 1.0 / (sum(|j| x[j] * x[j], n) / n as f32 + epsilon).sqrt();
+            for j in 0..n {
+                y[j] = x[j] * *inverse * gain[j];
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Gradients of [`scale_rows`]; that of the gain is added to, first row first.
+    scale_rows_backward(
+        x: &[f32], gain: &[f32], inverses: &[f32], gradient: &[f32], dx: &mut [f32], dgain: &mut [f32]
+    ) {
+        let n = gain.len();
+        let rows = x.chunks_exact(n).zip(gradient.chunks_exact(n)).zip(inverses);
+        for (((x, g), inverse), dx) in rows.zip(dx.chunks_exact_mut(n)) {
+            let along = sum(|j| g[j] * gain[j] * x[j], n) / n as f32 * inverse * inverse;
+            for j in 0..n {
+                dx[j] = inverse * (g[j] * gain[j] - x[j] * along);
+                dgain[j] += g[j] * x[j] * inverse;
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// `output[m, n] = left[m, k] * right[k, n]` of matrices that are too small for a packed product.
+    product(left: &[f32], right: &[f32], output: &mut [f32], size: (usize, usize, usize)) {
+        let (m, n, k) = size;
+        let whole = n - n % LANES;
+        for (left, output) in left.chunks_exact(k).zip(output.chunks_exact_mut(n)).take(m) {
+            for at in (0..whole).step_by(LANES) {
+                let mut lanes = [0.0f32; LANES];
+                for (x, right) in left.iter().zip(right.chunks_exact(n)) {
+                    let right: &[f32; LANES] = right[at..].first_chunk().unwrap_or(&[0.0; LANES]);
+                    for lane in 0..LANES {
+                        lanes[lane] += x * right[lane];
+                    }
+                }
+                output[at..at + LANES].copy_from_slice(&lanes);
+            }
+            output[whole..].fill(0.0);
+            for (x, right) in left.iter().zip(right.chunks_exact(n)) {
+                output[whole..].iter_mut().zip(&right[whole..]).for_each(|(y, r)| *y += x * r);
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// `output[n, m]` is `input[m, n]` turned.
+    transpose(input: &[f32], size: (usize, usize), output: &mut [f32]) {
+        let (m, n) = size;
+        for (i, row) in input.chunks_exact(n).enumerate().take(m) {
+            for (j, x) in row.iter().enumerate() {
+                output[j * m + i] = *x;
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Exponentials of every row over their sum, those without a flag of 1 left out; zeros where all are.
+    softmax_rows(rows: &mut [f32], flags: &[f32]) {
+        for row in rows.chunks_exact_mut(flags.len()) {
+            let seen = row.iter().zip(flags).filter(|(_, flag)| **flag > 0.0);
+            let largest = seen.fold(f32::NEG_INFINITY, |most, (x, _)| most.max(*x));
+            row.iter_mut().zip(flags).for_each(|(x, flag)| *x = flag * exp(*x - largest));
+            let total = sum(|j| row[j], row.len());
+            let inverse = if total > 0.0 { 1.0 / total } else { 0.0 };
+            row.iter_mut().for_each(|x| *x *= inverse);
+        }
+    }
+}
+
+vectorised! {
+    /// Turns gradients of probabilities `[n, n]` into those of the scores.
+    softmax_backward(probabilities: &[f32], gradient: &mut [f32]) {
+        let n = probabilities.len().isqrt();
+        for (p, g) in probabilities.chunks_exact(n).zip(gradient.chunks_exact_mut(n)) {
+            let along = sum(|j| p[j] * g[j], n);
+            g.iter_mut().zip(p).for_each(|(g, p)| *g = p * (*g - along));
+        }
+    }
+}
+
 /// A well mixed hash of 32 bits.
 #[inline(always)]
 pub(super) fn mix(x: u32) -> u32 {

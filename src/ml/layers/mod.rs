@@ -1,5 +1,7 @@
 //! Layers with gradients: fused on the CPU, plain Candle formulas elsewhere; one thread per call.
 
+mod attention;
+mod block;
 mod cells;
 mod concat;
 mod dropout;
@@ -14,8 +16,11 @@ mod linear;
 mod lstm;
 mod parameters;
 mod residual;
+mod rms_norm;
 mod storage;
 
+pub use attention::{Along, attention};
+pub use block::TransformerBlock;
 pub use concat::concat;
 pub use dropout::keeps;
 pub use embedding::embedding;
@@ -25,4 +30,5 @@ pub use kernels::Activation;
 pub use lstm::lstm;
 pub use parameters::{Initializer, Parameters};
 pub use residual::{Linear, ResidualBlock};
+pub use rms_norm::rms_norm;
 pub use storage::{read, slice};

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
-use crate::ml::evaluation::levels::at_level;
+use crate::ml::evaluation::levels::{at_level, central, interval};
 use crate::ml::evaluation::{Calibration, GROUPS, LEVELS, MIDDLE, WIDTH, group_of};
 use crate::ml::forecaster::{Family, FittedForecaster, Forecast, PredictOptions, Status};
 use crate::ml::models::container::{self, Stored};
@@ -145,6 +145,7 @@ pub(super) fn combine(forecasts: &[Forecast], weights: &[&[f64]], groups: &[usiz
         point: vec![0.0; first.point.len()],
         quantiles: vec![0.0; first.quantiles.len()],
         status: Vec::with_capacity(first.status.len()),
+        ..Forecast::default()
     };
     for series in 0..first.status.len() {
         let group = groups.get(series).copied().unwrap_or(0);
@@ -189,18 +190,22 @@ impl FittedForecaster for Fitted {
         let all = self.combined(panel, options.horizon, control)?;
         let levels = &options.quantile_levels;
         let mut quantiles = Vec::with_capacity(all.point.len() * levels.len());
+        let mut intervals = Vec::with_capacity(all.point.len() * options.interval_levels.len());
         for (i, rows) in all.quantiles.chunks_exact(all.horizon * WIDTH).enumerate() {
             // What lies beyond the outermost levels is extrapolated, and bounded as they are.
             let (low, high) = bounds(latest(panel, i, self.context()));
             let (low, high) = if high > 0.0 { (low, high) } else { (f64::MIN, f64::MAX) };
             for row in rows.chunks_exact(WIDTH) {
-                let at = |level: &f64| {
-                    at_level(&LEVELS, row, *level).clamp(low.min(row[0]), high.max(row[WIDTH - 1]))
-                };
-                quantiles.extend(levels.iter().map(at));
+                let within = |y: f64| y.clamp(low.min(row[0]), high.max(row[WIDTH - 1]));
+                quantiles.extend(levels.iter().map(|level| within(at_level(&LEVELS, row, *level))));
+                intervals.extend(options.interval_levels.iter().map(|level| {
+                    let (below, above) = central(*level);
+                    let (lower, upper) = interval(&LEVELS, row, below, above);
+                    (within(lower), within(upper))
+                }));
             }
         }
-        Ok(Forecast { quantile_levels: levels.clone(), quantiles, ..all })
+        Ok(Forecast { quantile_levels: levels.clone(), quantiles, intervals, ..all })
     }
 
     fn context_length(&self) -> Option<usize> {

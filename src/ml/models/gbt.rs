@@ -333,6 +333,7 @@ impl Gbt {
             point: vec![0.0; panel.len() * horizon],
             quantiles: vec![0.0; panel.len() * horizon * WIDTH],
             status: (0..panel.len()).map(|s| self.status(panel, &encoded, s)).collect(),
+            ..Forecast::default()
         };
         for done in (0..horizon).step_by(block) {
             control.check()?;

@@ -182,6 +182,7 @@ impl<R: Rule> Model for Local<R> {
             point: Vec::with_capacity(panel.len() * horizon),
             quantiles: Vec::with_capacity(panel.len() * horizon * WIDTH),
             status: Vec::with_capacity(panel.len()),
+            ..Forecast::default()
         };
         for (point, quantiles, status) in forecasts {
             out.point.extend(point);

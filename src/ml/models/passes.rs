@@ -25,6 +25,7 @@ pub(super) fn predict(
         point: Vec::new(),
         quantiles: Vec::new(),
         status: Vec::new(),
+        ..Forecast::default()
     };
     for part in parts {
         out.point.extend(part.point);

@@ -41,7 +41,7 @@ fn a_stored_combination_forecasts_the_same_bits() {
     let model = fitted();
     let bytes = model.to_bytes().unwrap();
     assert!(bytes == fitted().to_bytes().unwrap(), "two fits differ");
-    let asked = PredictOptions { horizon: 9, quantile_levels: QUANTILES.to_vec() };
+    let asked = PredictOptions { horizon: 9, quantile_levels: QUANTILES.to_vec(), ..Default::default() };
     let loaded = load(&bytes).unwrap();
     let forecast = model.predict(&panel, &asked, &Control::default()).unwrap();
     assert_eq!(forecast, loaded.predict(&panel, &asked, &Control::default()).unwrap());
@@ -84,7 +84,7 @@ fn what_does_not_fit_into_the_seconds_is_left_out_and_told() {
     let panel = noisy(40, 300);
     let options = FitOptions { max_seconds: Some(0.02), ..options(7) };
     let (model, report) = fit(&[Family::Auto], &panel, &options, &Control::default()).unwrap();
-    let asked = PredictOptions { horizon: 7, quantile_levels: QUANTILES.to_vec() };
+    let asked = PredictOptions { horizon: 7, quantile_levels: QUANTILES.to_vec(), ..Default::default() };
     assert!(model.predict(&panel, &asked, &Control::default()).is_ok());
     let tide = report.candidates.iter().find(|c| c.family == Family::Tide).unwrap();
     let why = tide.failure.as_deref().unwrap();

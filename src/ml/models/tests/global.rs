@@ -36,7 +36,7 @@ fn fit(
 }
 
 fn wanted(horizon: usize) -> PredictOptions {
-    PredictOptions { horizon, quantile_levels: vec![0.1, 0.5, 0.9] }
+    PredictOptions { horizon, quantile_levels: vec![0.1, 0.5, 0.9], ..Default::default() }
 }
 
 fn fitted(family: Family, panel: &Panel, options: &FitOptions) -> Arc<dyn FittedForecaster> {

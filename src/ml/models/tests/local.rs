@@ -53,7 +53,7 @@ fn trained(family: Family, panel: &Panel) -> (Arc<dyn FittedForecaster>, FitRepo
 }
 
 fn forecast(model: &dyn FittedForecaster, panel: &Panel, horizon: usize) -> Forecast {
-    let asked = PredictOptions { horizon, quantile_levels: LEVELS.to_vec() };
+    let asked = PredictOptions { horizon, quantile_levels: LEVELS.to_vec(), ..Default::default() };
     model.predict(panel, &asked, &Control::default()).unwrap()
 }
 

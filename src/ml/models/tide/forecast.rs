@@ -46,6 +46,7 @@ impl Forecaster<'_> {
             point: vec![0.0; panel.len() * horizon],
             quantiles: vec![0.0; panel.len() * horizon * WIDTH],
             status: (0..panel.len()).map(|s| self.status(panel, &encoded, s)).collect(),
+            ..Forecast::default()
         };
         let limits: Vec<f64> = (0..panel.len()).map(|s| limit(panel.history_of(s))).collect();
         let mut batch = WindowBatch::default();
