@@ -30,6 +30,14 @@ pub enum Family {
     Gbt,
     /// One global dense encoder-decoder network over all series (Das et al. 2023, TiDE).
     Tide,
+    /// Linear maps of trend and remainder, shared by all series (Zeng et al. 2023).
+    Dlinear,
+    /// A long short-term memory over all series (Wen et al. 2017).
+    Lstm,
+    /// Gated recurrent units over all series.
+    Gru,
+    /// A transformer over patches of all series and their covariates (Nie et al. 2023; Ansari et al. 2025).
+    Transformer,
 }
 
 /// One candidate of a fit, and how it did on the held-out windows.
@@ -71,8 +79,14 @@ pub struct FitOptions {
     pub dropout: Option<f64>,
     /// Width of hidden layers; `None` lets the family choose.
     pub hidden_size: Option<usize>,
-    /// Residual blocks in encoder and decoder; `None` lets the family choose.
+    /// Layers or blocks of a network; `None` lets the family choose.
     pub layers: Option<usize>,
+    /// Heads of attention; `None` lets the family choose.
+    #[serde(default)]
+    pub heads: Option<usize>,
+    /// Steps of a patch; `None` lets the family choose.
+    #[serde(default)]
+    pub patch_length: Option<usize>,
     /// Epochs without improvement before the fit stops; `None` lets the family choose.
     pub early_stop: Option<usize>,
     /// Wall-clock budget of the fit in seconds.

@@ -198,6 +198,8 @@ fn neutral_options() -> FitOptions {
         dropout: None,
         hidden_size: None,
         layers: None,
+        heads: None,
+        patch_length: None,
         early_stop: None,
         max_seconds: None,
         seed: 0,

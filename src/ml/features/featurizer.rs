@@ -67,6 +67,10 @@ pub struct Widths {
     pub context_row: usize,
     /// Features of a step after the origin.
     pub future_row: usize,
+    /// Known covariates among those of a step before the origin; they come first.
+    pub known: usize,
+    /// Where they begin among the features of a step after the origin.
+    pub known_at: usize,
     /// Statistics and static numbers of a window.
     pub window_row: usize,
     /// Words of every known category.
@@ -294,6 +298,8 @@ impl Featurizer {
         let static_numbers: usize = self.statics.iter().map(ColumnEncoder::width).sum();
         Widths {
             context_row: known + self.past_numbers(),
+            known,
+            known_at: 2 + calendar,
             future_row: 2
                 + calendar
                 + known * (1 + self.neighbours().len())

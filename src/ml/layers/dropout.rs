@@ -6,7 +6,7 @@ use crate::ml::layers::kernels::{drop_elements, mix};
 use crate::ml::layers::storage::{read, slice};
 
 /// Zeroes elements with this probability and scales the rest up; the same seed drops the same positions.
-pub(super) fn dropout(x: &Tensor, probability: f64, seed: u64) -> Result<Tensor> {
+pub fn dropout(x: &Tensor, probability: f64, seed: u64) -> Result<Tensor> {
     if probability <= 0.0 {
         return Ok(x.clone());
     }

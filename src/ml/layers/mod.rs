@@ -22,7 +22,7 @@ mod storage;
 pub use attention::{Along, attention};
 pub use block::TransformerBlock;
 pub use concat::concat;
-pub use dropout::keeps;
+pub use dropout::{dropout, keeps};
 pub use embedding::embedding;
 pub use gradients::Gradients;
 pub use gru::gru;

@@ -10,16 +10,16 @@ use crate::ml::models::ets::Ets;
 use crate::ml::models::gbt::GbtLearner;
 use crate::ml::models::local::LocalLearner;
 use crate::ml::models::model::Learner;
+use crate::ml::models::networks::{Architecture, NetworkLearner};
 use crate::ml::models::seasonal_naive::SeasonalNaive;
 use crate::ml::models::theta::Theta;
-use crate::ml::models::tide::TideLearner;
 use crate::ml::models::{auto, fitted, fitting};
 use crate::ml::series::Panel;
 
 /// A family: its word, and what learns, where it is not a choice of others.
 type Entry = (Family, &'static str, Option<&'static dyn Learner>);
 
-const FAMILIES: [Entry; 9] = [
+const FAMILIES: [Entry; 13] = [
     (Family::Auto, "auto", None),
     (Family::SeasonalNaive, "seasonal_naive", Some(&LocalLearner::<SeasonalNaive>::new())),
     (Family::Ets, "ets", Some(&LocalLearner::<Ets>::new())),
@@ -28,7 +28,11 @@ const FAMILIES: [Entry; 9] = [
     (Family::Sba, "sba", Some(&LocalLearner::<Sba>::new())),
     (Family::Tsb, "tsb", Some(&LocalLearner::<Tsb>::new())),
     (Family::Gbt, "gbt", Some(&GbtLearner)),
-    (Family::Tide, "tide", Some(&TideLearner)),
+    (Family::Tide, "tide", Some(&NetworkLearner(Architecture::Tide))),
+    (Family::Dlinear, "dlinear", Some(&NetworkLearner(Architecture::Dlinear))),
+    (Family::Lstm, "lstm", Some(&NetworkLearner(Architecture::Lstm))),
+    (Family::Gru, "gru", Some(&NetworkLearner(Architecture::Gru))),
+    (Family::Transformer, "transformer", Some(&NetworkLearner(Architecture::Transformer))),
 ];
 
 /// The word users write after USING.

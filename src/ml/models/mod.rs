@@ -10,11 +10,11 @@ mod fitting;
 mod gbt;
 mod local;
 mod model;
+mod networks;
 mod passes;
 mod seasonal_naive;
 mod simplex;
 mod theta;
-pub mod tide;
 mod trees;
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use crate::ml::models::{estimate, load};
 use crate::ml::rng::Rng;
 use crate::ml::series::{Covariate, Panel, Values};
 
-const FAMILIES: [Family; 2] = [Family::Tide, Family::Gbt];
+const FAMILIES: [Family; 6] =
+    [Family::Tide, Family::Dlinear, Family::Lstm, Family::Gru, Family::Transformer, Family::Gbt];
 
 fn options(horizon: usize) -> FitOptions {
     FitOptions {

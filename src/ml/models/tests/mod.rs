@@ -23,6 +23,8 @@ pub(super) fn options(horizon: usize) -> FitOptions {
         dropout: None,
         hidden_size: None,
         layers: None,
+        heads: None,
+        patch_length: None,
         early_stop: None,
         max_seconds: None,
         seed: 1,

@@ -1,12 +1,12 @@
-//! Forecasts of a fitted TiDE: passes over some series, block after block of the trained horizon.
+//! Forecasts of a fitted network: passes over some series, block after block of the trained horizon.
 
 use crate::error::Result;
 use crate::ml::control::Control;
 use crate::ml::evaluation::{LEVELS, MIDDLE, WIDTH};
 use crate::ml::features::{EncodedPanel, Featurizer, Gatherer, WindowBatch};
 use crate::ml::forecaster::{Forecast, Status};
+use crate::ml::models::networks::network::WindowNetwork;
 use crate::ml::models::passes;
-use crate::ml::models::tide::network::TideNetwork;
 use crate::ml::series::Panel;
 use crate::ml::training::Network;
 
@@ -19,7 +19,7 @@ pub(super) struct Forecaster<'a> {
     /// Scalers, vocabularies and layout.
     pub(super) featurizer: &'a Featurizer,
     /// The trained network.
-    pub(super) network: &'a TideNetwork,
+    pub(super) network: &'a WindowNetwork,
 }
 
 impl Forecaster<'_> {

@@ -1,14 +1,8 @@
-//! TiDE, one global dense encoder-decoder over all series (Das et al. 2023, "Long-term Forecasting with TiDE").
+//! A global network over all series: how it is sized, trained, adapted, stored.
 //!
 //! Windows of `context` steps before and `horizon` steps after an origin go in, with covariates and
 //! statistics of the history before the origin; quantiles `[batch, horizon, levels]` come out, in units of
 //! the window's own scale and relative to the mean of matched history.
-
-mod forecast;
-mod network;
-#[cfg(test)]
-mod tests;
-mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,9 +18,10 @@ use crate::ml::forecaster::{FitEstimate, FitOptions, Forecast};
 use crate::ml::layers::{Parameters, read};
 use crate::ml::models::container::{Data, Stored};
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model, Saved};
-use crate::ml::models::tide::forecast::Forecaster;
-use crate::ml::models::tide::network::{Shape, TideNetwork};
-use crate::ml::models::tide::windows::Windows;
+use crate::ml::models::networks::body::{Architecture, Shape};
+use crate::ml::models::networks::forecast::Forecaster;
+use crate::ml::models::networks::network::WindowNetwork;
+use crate::ml::models::networks::windows::Windows;
 use crate::ml::rng::Rng;
 use crate::ml::series::Panel;
 use crate::ml::training::{AdamWConfig, Dataset, Network, Trainer, TrainerConfig};
@@ -54,33 +49,53 @@ const KEYS: &str = "series.keys";
 
 /// Everything about a fitted model besides its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct TideConfig {
+struct NetworkConfig {
     shape: Shape,
     featurizer: Featurizer,
 }
 
-/// A fitted TiDE.
+/// A fitted network.
 #[derive(Debug)]
-struct Tide {
-    config: TideConfig,
-    network: TideNetwork,
+struct FittedNetwork {
+    config: NetworkConfig,
+    network: WindowNetwork,
     /// The epoch whose weights were best for the steps that told when to stop.
     best_epoch: usize,
 }
 
-/// The family.
-pub(super) struct TideLearner;
+/// A family: networks with this body.
+pub(in crate::ml::models) struct NetworkLearner(pub(in crate::ml::models) Architecture);
 
 /// Sizes by the number of training windows, where the user names none.
-fn shape(options: &FitOptions, windows: usize, series: usize) -> Shape {
+pub(super) fn shape(
+    architecture: Architecture,
+    options: &FitOptions,
+    windows: usize,
+    featurizer: &Featurizer,
+) -> Shape {
     let hidden = options.hidden_size.unwrap_or(match windows {
         0..2_000 => 32,
         2_000..50_000 => 64,
-        _ => 128,
+        _ if architecture == Architecture::Tide => 128,
+        _ => 64,
     });
+    let heads = options.heads.unwrap_or(4);
+    let hidden = match architecture {
+        // Heads share the width, in pairs that turn together.
+        Architecture::Transformer => hidden.next_multiple_of(2 * heads),
+        _ => hidden,
+    };
+    let layers = match architecture {
+        Architecture::Lstm | Architecture::Gru => 1,
+        _ => 2,
+    };
+    let series = featurizer.keys.len();
     Shape {
+        architecture,
         hidden,
-        layers: options.layers.unwrap_or(2),
+        layers: options.layers.unwrap_or(layers),
+        heads,
+        patch: options.patch_length.unwrap_or(patch_length(featurizer)),
         step_hidden: hidden.clamp(16, 64),
         projection: 4,
         decoded: 8,
@@ -89,9 +104,33 @@ fn shape(options: &FitOptions, windows: usize, series: usize) -> Shape {
     }
 }
 
+/// A season where it is short, else a few patches to a horizon.
+fn patch_length(featurizer: &Featurizer) -> usize {
+    match featurizer.season_length {
+        season @ 4..=12 => season,
+        24 => 12,
+        _ => (featurizer.layout.context / 8).clamp(1, 16),
+    }
+}
+
+/// Peak learning rate, where the user names none.
+fn learning_rate(architecture: Architecture) -> f64 {
+    match architecture {
+        Architecture::Dlinear => 5e-3,
+        Architecture::Transformer => 1e-3,
+        _ => 2e-3,
+    }
+}
+
 /// Settings of the training by the number of windows and the operations that one of them takes, where the user names
 /// none.
-fn trainer_config(options: &FitOptions, effort: f64, windows: usize, operations: usize) -> TrainerConfig {
+pub(super) fn trainer_config(
+    architecture: Architecture,
+    options: &FitOptions,
+    effort: f64,
+    windows: usize,
+    operations: usize,
+) -> TrainerConfig {
     let batch_size = options.batch_size.unwrap_or(match windows {
         0..2_000 => 32,
         2_000..20_000 => 64,
@@ -110,7 +149,7 @@ fn trainer_config(options: &FitOptions, effort: f64, windows: usize, operations:
         epoch_length,
         batch_size,
         shard_size: (batch_size / 4).clamp(1, 64),
-        learning_rate: options.learning_rate.unwrap_or(2e-3),
+        learning_rate: options.learning_rate.unwrap_or(learning_rate(architecture)),
         patience: options.early_stop.unwrap_or((epochs / 5).max(3)),
         optimizer: AdamWConfig {
             weight_decay: options.weight_decay.unwrap_or(1e-2),
@@ -123,7 +162,7 @@ fn trainer_config(options: &FitOptions, effort: f64, windows: usize, operations:
     }
 }
 
-impl Learner for TideLearner {
+impl Learner for NetworkLearner {
     fn fit(&self, lesson: &Lesson<'_>) -> Result<Learnt> {
         lesson.control.report(|p| p.phase = "prepare");
         let (panel, options, control) = (lesson.panel, lesson.options, lesson.control);
@@ -137,12 +176,12 @@ impl Learner for TideLearner {
         let windows = Windows::train(&featurizer, &encoded, &order, &lesson.train);
         let valid = Windows::valid(&featurizer, &encoded, &order, &lesson.train);
         if windows.len() == 0 {
-            return Err(lesson.too_short("tide"));
+            return Err(lesson.too_short(self.0.name()));
         }
         let parameters = Parameters::seeded(Rng::new(options.seed).fork("parameters"));
-        let shape = shape(options, windows.len(), featurizer.keys.len());
-        let network = TideNetwork::new(parameters, &featurizer, shape.clone(), LEVELS.to_vec())?;
-        let config = trainer_config(options, lesson.effort, windows.len(), network.operations());
+        let shape = shape(self.0, options, windows.len(), &featurizer);
+        let network = WindowNetwork::new(parameters, &featurizer, &shape, LEVELS.to_vec())?;
+        let config = trainer_config(self.0, options, lesson.effort, windows.len(), network.operations());
         let config = TrainerConfig { seconds_max: lesson.seconds_left(), ..config };
         let epoch_length = config.epoch_length.min(windows.len());
         control.report(|p| p.phase = "fit");
@@ -150,7 +189,8 @@ impl Learner for TideLearner {
         trainer.run(control)?;
         let (log, best_epoch) = (trainer.log().to_vec(), trainer.best_epoch());
         drop(trainer);
-        let model = Arc::new(Tide { config: TideConfig { shape, featurizer }, network, best_epoch });
+        let model =
+            Arc::new(FittedNetwork { config: NetworkConfig { shape, featurizer }, network, best_epoch });
         Ok(Learnt { model, log, windows: epoch_length })
     }
 
@@ -159,32 +199,39 @@ impl Learner for TideLearner {
     }
 
     fn estimate(&self, panel: &Panel, options: &FitOptions, control: &Control) -> Result<FitEstimate> {
-        estimate(panel, options, control)
+        estimate(self.0, panel, options, control)
     }
 
     fn load(&self, stored: &Stored<'_>) -> Result<Arc<dyn Model>> {
-        load(stored)
+        load(self.0, stored)
     }
 }
 
 /// The model whose configuration and tensors [`Model::save`] gave.
-fn load(stored: &Stored<'_>) -> Result<Arc<dyn Model>> {
-    let corrupt =
-        |why: String| Error::corrupt(Subject::Model, format!("the tide model cannot be read: {why}"));
-    let mut config: TideConfig = stored.config()?;
+fn load(architecture: Architecture, stored: &Stored<'_>) -> Result<Arc<dyn Model>> {
+    let corrupt = |why: String| {
+        Error::corrupt(Subject::Model, format!("the {} model cannot be read: {why}", architecture.name()))
+    };
+    let mut config: NetworkConfig = stored.config()?;
     config.featurizer.check().map_err(corrupt)?;
+    config.shape.check(architecture).map_err(|why| corrupt(why.to_owned()))?;
     config.featurizer.keys = serde_json::from_slice(&stored.u8(KEYS)?).map_err(|e| corrupt(e.to_string()))?;
     let mut tensors = BTreeMap::new();
     for (name, shape, values) in stored.weights() {
         tensors.insert(name, Tensor::from_vec(values, shape, &Device::Cpu)?);
     }
     let parameters = Parameters::stored(tensors);
-    let network = TideNetwork::new(parameters, &config.featurizer, config.shape.clone(), LEVELS.to_vec())?;
-    Ok(Arc::new(Tide { config, network, best_epoch: 0 }))
+    let network = WindowNetwork::new(parameters, &config.featurizer, &config.shape, LEVELS.to_vec())?;
+    Ok(Arc::new(FittedNetwork { config, network, best_epoch: 0 }))
 }
 
 /// What a fit will need on this machine.
-fn estimate(panel: &Panel, options: &FitOptions, control: &Control) -> Result<FitEstimate> {
+fn estimate(
+    architecture: Architecture,
+    panel: &Panel,
+    options: &FitOptions,
+    control: &Control,
+) -> Result<FitEstimate> {
     let held_out = options.validation_length.unwrap_or(options.horizon);
     let train = Lesson::new(panel, held_out, options, control).train;
     let featurizer = Featurizer::fit(panel, &train, options.horizon, options.context_length, control)?;
@@ -192,9 +239,9 @@ fn estimate(panel: &Panel, options: &FitOptions, control: &Control) -> Result<Fi
     let windows: usize =
         train.iter().map(|n| if *n > horizon { n - horizon } else { n.saturating_sub(1) }).sum();
     let parameters = Parameters::seeded(Rng::new(options.seed));
-    let shape = shape(options, windows, featurizer.keys.len());
-    let network = TideNetwork::new(parameters, &featurizer, shape, LEVELS.to_vec())?;
-    let config = trainer_config(options, 1.0, windows, network.operations());
+    let shape = shape(architecture, options, windows, &featurizer);
+    let network = WindowNetwork::new(parameters, &featurizer, &shape, LEVELS.to_vec())?;
+    let config = trainer_config(architecture, options, 1.0, windows, network.operations());
     let per_epoch = windows.min(config.epoch_length);
     let threads = rayon::current_num_threads().max(1);
     let row = featurizer.known_numbers() + featurizer.past_numbers() + 3;
@@ -211,7 +258,7 @@ fn estimate(panel: &Panel, options: &FitOptions, control: &Control) -> Result<Fi
 /// Floating-point operations a second that one core gets through while training, all overheads included.
 const OPERATIONS_PER_SECOND: f64 = 3e10;
 
-impl Model for Tide {
+impl Model for FittedNetwork {
     fn predict(&self, panel: &Panel, horizon: usize, control: &Control) -> Result<Forecast> {
         let forecaster = Forecaster { featurizer: &self.config.featurizer, network: &self.network };
         forecaster.predict(panel, horizon, control)
@@ -224,7 +271,9 @@ impl Model for Tide {
         let encoded = EncodedPanel::new(featurizer, panel, 0, 0);
         let windows = Windows::train(featurizer, &encoded, &canonical_order(panel), &lesson.train);
         let none = Windows::train(featurizer, &encoded, &[], &lesson.train);
-        let config = trainer_config(lesson.options, lesson.effort, windows.len(), self.network.operations());
+        let (options, effort, operations) = (lesson.options, lesson.effort, self.network.operations());
+        let config =
+            trainer_config(self.config.shape.architecture, options, effort, windows.len(), operations);
         let config = TrainerConfig {
             epochs: self.best_epoch.div_ceil(3),
             learning_rate: config.learning_rate / 3.0,

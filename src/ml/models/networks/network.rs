@@ -1,0 +1,90 @@
+//! A network over windows: its inputs, its body, and linear skips beside it.
+
+use candle_core::{Device, Tensor};
+
+use crate::error::Result;
+use crate::ml::features::{Featurizer, WindowBatch};
+use crate::ml::layers::{Activation, Initializer, Linear, Parameters};
+use crate::ml::models::networks::body::{Body, Drops, Shape, body};
+use crate::ml::models::networks::inputs::Inputs;
+use crate::ml::training::{LossSum, Network, Objective, masked_loss};
+
+/// Elements of the largest activation of a pass; from 64 Ki on Candle's pointwise operations spin.
+const ELEMENTS_MAX: usize = 65_535;
+
+/// A network with a quantile head, relative to what matched history suggests.
+#[derive(Debug)]
+pub(super) struct WindowNetwork {
+    parameters: Parameters,
+    objective: Objective,
+    dropout: f64,
+    pass_length: usize,
+    inputs: Inputs,
+    body: Box<dyn Body>,
+    step_skip: Linear,
+    context_skip: Linear,
+}
+
+impl WindowNetwork {
+    /// Builds the layers; parameters start as the registry says.
+    pub(super) fn new(
+        mut p: Parameters,
+        featurizer: &Featurizer,
+        shape: &Shape,
+        levels: Vec<f64>,
+    ) -> Result<Self> {
+        let inputs = Inputs::new(&mut p, featurizer, shape.knows_series)?;
+        let body = body(&mut p, shape, &inputs.sizes, levels.len())?;
+        let (sizes, outputs) = (&inputs.sizes, levels.len());
+        let skip = |p: &mut Parameters, name: &str, from: usize, to: usize| {
+            Linear::with_initializer(p, name, from, to, Initializer::Zeros)
+        };
+        Ok(Self {
+            step_skip: skip(&mut p, "skip.step", sizes.future_row, outputs)?,
+            context_skip: skip(&mut p, "skip.context", sizes.context, sizes.horizon)?,
+            parameters: p,
+            objective: Objective::Quantile(levels),
+            dropout: shape.dropout,
+            pass_length: (ELEMENTS_MAX / body.widest().max(1)).clamp(1, 64),
+            inputs,
+            body,
+        })
+    }
+
+    /// Multiply-adds of one window's forward pass, about.
+    pub(super) fn operations(&self) -> usize {
+        self.parameters
+            .iter()
+            .filter(|(name, _, decays)| *decays || name.starts_with("skip"))
+            .map(|(name, var, _)| self.body.uses(name) * var.elem_count())
+            .sum()
+    }
+
+    /// Scaled quantiles `[len, horizon, levels]`; dropout where there is a seed.
+    pub(super) fn forward(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<Tensor> {
+        let x = self.inputs.read(batch, seed)?;
+        let corrections = self.body.forward(batch, &x, Drops(seed.map(|seed| (self.dropout, seed))))?;
+        let base = Tensor::from_slice(&batch.base, (batch.len, self.inputs.sizes.horizon), &Device::Cpu)?;
+        let base = (base + self.context_skip.forward(&x.values, Activation::None)?)?.unsqueeze(2)?;
+        let skip = self.step_skip.forward(&x.future, Activation::None)?;
+        Ok((corrections + skip)?.broadcast_add(&base)?)
+    }
+}
+
+impl Network for WindowNetwork {
+    type Batch = WindowBatch;
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn pass_length(&self) -> usize {
+        self.pass_length
+    }
+
+    fn loss(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<LossSum> {
+        let forecast = self.forward(batch, seed)?;
+        let sum = masked_loss(&forecast, &batch.target, &batch.weight, &self.objective)?;
+        Ok(LossSum { sum, weight: batch.weight.iter().map(|w| f64::from(*w)).sum() })
+    }
+}
