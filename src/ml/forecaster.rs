@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ml::control::Control;
+use crate::ml::hierarchy::{Hierarchy, Reconciliation};
 use crate::ml::series::Panel;
 
 /// A family of models, by the word users write after USING.
@@ -150,6 +151,9 @@ pub struct FitReport {
     /// Windows that were held out, and their steps.
     #[serde(default)]
     pub held_out: (usize, usize),
+    /// How forecasts of sums are reconciled, of a model of a hierarchy.
+    #[serde(default)]
+    pub reconciliation: Option<Reconciliation>,
 }
 
 /// What is asked of a fitted model.
@@ -212,6 +216,18 @@ pub struct FitEstimate {
 pub trait FittedForecaster: fmt::Debug + Send + Sync {
     /// Forecasts every series of the panel from the end of its history.
     fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast>;
+
+    /// Forecasts every series and every sum of a hierarchy, coherently; the panel has a series for each node, as
+    /// [`Hierarchy::aggregate`] makes it. Only models that were fitted to a hierarchy do.
+    fn predict_coherent(
+        &self,
+        _panel: &Panel,
+        _hierarchy: &Hierarchy,
+        _options: &PredictOptions,
+        _control: &Control,
+    ) -> Result<Forecast> {
+        Err(Error::internal("the model was not fitted to a hierarchy"))
+    }
 
     /// Steps of history that [`FittedForecaster::predict`] looks at; `None` means all of it.
     fn context_length(&self) -> Option<usize>;

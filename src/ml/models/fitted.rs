@@ -89,7 +89,7 @@ impl Fitted {
 }
 
 /// The part of a history that models with this context look at.
-fn latest(panel: &Panel, series: usize, context: usize) -> &[f64] {
+pub(super) fn latest(panel: &Panel, series: usize, context: usize) -> &[f64] {
     let history = panel.history_of(series);
     &history[history.len().saturating_sub(context)..]
 }

@@ -70,6 +70,14 @@ struct Entrant {
     seconds: f64,
 }
 
+/// What a fit gives.
+pub(super) struct Outcome {
+    pub(super) model: Arc<dyn FittedForecaster>,
+    pub(super) report: FitReport,
+    /// The held-out windows, and what was forecast for them before they were learnt.
+    pub(super) windows: Vec<(Holdout, Forecast)>,
+}
+
 /// Fits these families, which are combined where there are several.
 pub(super) fn fit(
     family: Family,
@@ -77,7 +85,7 @@ pub(super) fn fit(
     panel: &Panel,
     options: &FitOptions,
     control: &Control,
-) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+) -> Result<Outcome> {
     let plan = Plan::new(panel, options);
     let (started, holdouts) = (Instant::now(), holdouts(panel, plan));
     let effort = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
@@ -224,11 +232,7 @@ impl Fitting<'_> {
         contest.weights(GROUPS)
     }
 
-    fn finish(
-        &self,
-        entrants: Vec<Entrant>,
-        failures: Vec<Candidate>,
-    ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+    fn finish(self, entrants: Vec<Entrant>, failures: Vec<Candidate>) -> Result<Outcome> {
         self.control.report(|p| p.phase = "combine");
         let calibrated: Vec<Vec<Forecast>> =
             entrants.iter().map(|e| self.calibrated(&e.forecasts, &e.calibration)).collect();
@@ -250,7 +254,8 @@ impl Fitting<'_> {
         };
         let members = self.members(entrants, weights)?;
         report.parameters = members.iter().map(|m| m.model.parameters()).sum();
-        Ok((Arc::new(Fitted { config, members }), report))
+        let windows = self.holdouts.into_iter().zip(combined).collect();
+        Ok(Outcome { model: Arc::new(Fitted { config, members }), report, windows })
     }
 
     /// Members that have weight, after they have learnt the rest.

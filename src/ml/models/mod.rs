@@ -11,6 +11,7 @@ mod gbt;
 mod local;
 mod model;
 mod passes;
+mod reconciled;
 mod seasonal_naive;
 mod simplex;
 mod theta;
@@ -21,5 +22,5 @@ mod trees;
 mod tests;
 
 pub use auto::candidates;
-pub use family::{estimate, family_name, fit, held_out, load, parse_family};
+pub use family::{estimate, family_name, fit, fit_coherent, held_out, load, parse_family};
 pub use fitting::WINDOWS_MAX;
