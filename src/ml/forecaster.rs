@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
-use crate::ml::hierarchy::{Hierarchy, Reconciliation};
+use crate::ml::hierarchy::Hierarchy;
 use crate::ml::series::Panel;
 
 /// A family of models, by the word users write after USING.
@@ -151,9 +151,6 @@ pub struct FitReport {
     /// Windows that were held out, and their steps.
     #[serde(default)]
     pub held_out: (usize, usize),
-    /// How forecasts of sums are reconciled, of a model of a hierarchy.
-    #[serde(default)]
-    pub reconciliation: Option<Reconciliation>,
 }
 
 /// What is asked of a fitted model.

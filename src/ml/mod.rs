@@ -8,6 +8,7 @@ pub mod hierarchy;
 pub mod layers;
 pub mod metrics;
 pub mod models;
+pub mod reconciliation;
 pub mod rng;
 pub mod series;
 pub mod training;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::control::Control;
 use crate::ml::forecaster::{Family, FitEstimate, FitOptions, FitReport, FittedForecaster};
-use crate::ml::hierarchy::{Hierarchy, Reconciliation};
+use crate::ml::hierarchy::Hierarchy;
 use crate::ml::models::croston::{Croston, Sba, Tsb};
 use crate::ml::models::ets::Ets;
 use crate::ml::models::fitting::Outcome;
@@ -16,6 +16,7 @@ use crate::ml::models::seasonal_naive::SeasonalNaive;
 use crate::ml::models::theta::Theta;
 use crate::ml::models::tide::TideLearner;
 use crate::ml::models::{auto, container, fitted, fitting, reconciled};
+use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::Panel;
 
 /// A family: its word, and what learns, where it is not a choice of others.
@@ -65,12 +66,12 @@ pub fn fit(
 }
 
 /// Fits these families to all nodes of a hierarchy, so that their forecasts are coherent; the panel has a series for each
-/// node, as [`Hierarchy::aggregate`] makes it. Without a method the usual one is taken.
+/// node, as [`Hierarchy::aggregate`] makes it.
 pub fn fit_coherent(
     families: &[Family],
     panel: &Panel,
     hierarchy: &Hierarchy,
-    method: Option<Reconciliation>,
+    method: Reconciliation,
     options: &FitOptions,
     control: &Control,
 ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {

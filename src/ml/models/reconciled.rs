@@ -6,12 +6,13 @@ use crate::error::Result;
 use crate::ml::control::Control;
 use crate::ml::evaluation::{Calibration, GROUPS, Holdout, Scorer};
 use crate::ml::forecaster::{FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions, Scores};
-use crate::ml::hierarchy::{Hierarchy, NodeErrors, Reconciler, Reconciliation};
+use crate::ml::hierarchy::Hierarchy;
 use crate::ml::models::container::{self, Data, File};
 use crate::ml::models::fitted::{self, groups};
 use crate::ml::models::fitting::Outcome;
 use crate::ml::models::local::bounds;
 use crate::ml::models::model::Saved;
+use crate::ml::reconciliation::{NodeErrors, Reconciler, Reconciliation};
 use crate::ml::series::Panel;
 
 /// What the file of such a model names in the place of a family.
@@ -29,20 +30,17 @@ pub(super) fn reconciled(
     outcome: Outcome,
     panel: &Panel,
     hierarchy: &Hierarchy,
-    method: Option<Reconciliation>,
+    method: Reconciliation,
     options: &FitOptions,
     control: &Control,
 ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
     control.report(|p| p.phase = "reconcile");
     let Outcome { model, mut report, windows } = outcome;
-    let held_out = windows.iter().map(|(holdout, _)| holdout.length()).sum();
-    let method = method.unwrap_or(Reconciliation::usual(held_out));
     let fit = Fit { panel, hierarchy, method, windows };
     let reconciler = fit.reconciler(None);
     if !fit.windows.is_empty() {
         report.scores = fit.scores(options, control)?;
     }
-    report.reconciliation = Some(method);
     Ok((Arc::new(Reconciled { model, reconciler }), report))
 }
 

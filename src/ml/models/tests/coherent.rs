@@ -2,9 +2,10 @@
 
 use crate::ml::control::Control;
 use crate::ml::forecaster::{Family, Forecast, PredictOptions};
-use crate::ml::hierarchy::{Hierarchy, Reconciliation, Rollup};
+use crate::ml::hierarchy::{Hierarchy, Rollup};
 use crate::ml::models::tests::{QUANTILES, options};
 use crate::ml::models::{fit_coherent, load};
+use crate::ml::reconciliation::Reconciliation;
 use crate::ml::rng::Rng;
 use crate::ml::series::{Frequency, Panel};
 
@@ -61,11 +62,10 @@ fn forecasts_add_up_after_storing_too_and_scores_are_theirs() {
     let control = Control::default();
     let wanted = PredictOptions { horizon: 7, quantile_levels: QUANTILES.to_vec() };
     let options = crate::ml::forecaster::FitOptions { validation_length: Some(21), ..options(7) };
-    for method in [None, Some(Reconciliation::BottomUp), Some(Reconciliation::Wls)] {
+    for method in [Reconciliation::Mint, Reconciliation::BottomUp, Reconciliation::Wls] {
         let families = [Family::Theta, Family::SeasonalNaive];
         let (model, report) =
             fit_coherent(&families, &panel, &hierarchy, method, &options, &control).unwrap();
-        assert_eq!(report.reconciliation, Some(method.unwrap_or(Reconciliation::Mint)));
         assert!(report.scores.mase.unwrap() < report.naive.mase.unwrap());
         let forecast = model.predict_coherent(&panel, &hierarchy, &wanted, &control).unwrap();
         assert_coherent(&hierarchy, &forecast);

@@ -9,8 +9,8 @@ use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::control::Control;
 use crate::ml::forecaster::{Forecast, Status};
 use crate::ml::hierarchy::Hierarchy;
-use crate::ml::hierarchy::covariance::{Covariance, lifted, mean_squares};
-use crate::ml::hierarchy::solve::System;
+use crate::ml::reconciliation::covariance::{Covariance, lifted, mean_squares};
+use crate::ml::reconciliation::solve::System;
 
 /// Held-out steps from which correlations of errors are worth estimating.
 const STEPS_MIN: usize = 12;

@@ -1,7 +1,7 @@
 //! Coherent forecasts nearest to base forecasts: one system with an equation for every sum, by conjugate gradients.
 
 use crate::ml::hierarchy::Hierarchy;
-use crate::ml::hierarchy::covariance::Covariance;
+use crate::ml::reconciliation::covariance::Covariance;
 
 /// Residual, beside the one at the start, at which the system is solved.
 const TOLERANCE: f64 = 1e-12;
