@@ -81,6 +81,7 @@ const KEYWORDS: &[&str] = &[
     "PAST",
     "PREPARE",
     "QUANTILES",
+    "RECONCILE",
     "RENAME",
     "REPLACE",
     "RIGHT",

@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ml::control::Control;
+use crate::ml::evaluation::PathOptions;
+use crate::ml::hierarchy::Hierarchy;
 use crate::ml::series::Panel;
 
 /// A family of models, by the word users write after USING.
@@ -175,6 +177,10 @@ pub struct PredictOptions {
     pub quantile_levels: Vec<f64>,
     /// Levels of the central intervals wanted, each in (0, 1).
     pub interval_levels: Vec<f64>,
+    /// The point forecast is the mean, not the median.
+    pub mean: bool,
+    /// Sample paths wanted.
+    pub paths: Option<PathOptions>,
 }
 
 /// Why a series did not get the model's plain forecast.
@@ -209,6 +215,8 @@ pub struct Forecast {
     pub quantiles: Vec<f64>,
     /// `[series, horizon, interval level]`, lower and upper bound; of the intervals that were asked for.
     pub intervals: Vec<(f64, f64)>,
+    /// `[series, path, horizon]`; of the paths that were asked for.
+    pub paths: Vec<f64>,
     /// `[series]`.
     pub status: Vec<Option<Status>>,
 }
@@ -230,6 +238,18 @@ pub struct FitEstimate {
 pub trait FittedForecaster: fmt::Debug + Send + Sync {
     /// Forecasts every series of the panel from the end of its history.
     fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast>;
+
+    /// Forecasts every series and every sum of a hierarchy, coherently; the panel has a series for each node, as
+    /// [`Hierarchy::aggregate`] makes it. Only models that were fitted to a hierarchy do.
+    fn predict_coherent(
+        &self,
+        _panel: &Panel,
+        _hierarchy: &Hierarchy,
+        _options: &PredictOptions,
+        _control: &Control,
+    ) -> Result<Forecast> {
+        Err(Error::internal("the model was not fitted to a hierarchy"))
+    }
 
     /// Steps of history that [`FittedForecaster::predict`] looks at; `None` means all of it.
     fn context_length(&self) -> Option<usize>;

@@ -78,6 +78,7 @@ pub fn plan(
         periods,
         future,
         origin,
+        is_hierarchy: manifest.hierarchy.is_some(),
     })?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
@@ -279,6 +280,8 @@ pub struct Call {
     pub future: Option<LogicalPlan>,
     /// Where the history comes from.
     pub origin: Origin,
+    /// Forecasts depend on all series: they are reconciled with those of sums.
+    pub is_hierarchy: bool,
 }
 
 /// The logical node.
@@ -371,10 +374,10 @@ impl UserDefinedLogicalNodeCore for ForecastNode {
         &self.schema
     }
 
-    /// Filters on series keys go below; all others are about the forecast.
+    /// Filters on series keys go below, unless the series need each other; all others are about the forecast.
     fn prevent_predicate_push_down_columns(&self) -> std::collections::HashSet<String> {
-        let keys: Vec<&str> =
-            self.call.columns.iter().filter(|c| c.role == Role::Key).map(|c| c.name.as_str()).collect();
+        let alone = |c: &&InputColumn| c.role == Role::Key && !self.call.is_hierarchy;
+        let keys: Vec<&str> = self.call.columns.iter().filter(alone).map(|c| c.name.as_str()).collect();
         let fields = self.schema.fields().iter().map(|f| f.name().clone());
         fields.filter(|name| !keys.contains(&name.as_str())).collect()
     }

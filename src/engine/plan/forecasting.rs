@@ -17,20 +17,25 @@ use datafusion::physical_plan::{EmptyRecordBatchStream, PhysicalExpr};
 use futures::{Stream, StreamExt};
 
 use crate::engine::plan::forecast::{Shape, needed_columns};
+use crate::engine::plan::hierarchy::{hierarchy, refuse_null_keys};
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::past::Origin;
-use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, from_instants, incomplete, instants};
+use crate::engine::plan::series::{
+    Runs, SeriesLayout, column_spec, from_instants, incomplete, instants, kept_series,
+};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result, Subject};
+use crate::ml::Control;
 use crate::ml::forecaster::{Forecast, PredictOptions, Status};
+use crate::ml::hierarchy::{Hierarchy, Rollup, aligned};
 use crate::ml::series::{
     ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, Incomplete, MISSING, Panel,
     PanelBuilder, Values,
 };
 
-/// Series per panel: enough for one wide forward pass, few enough to stream.
+/// Series per panel: enough for one wide forward pass, few enough to stream. A hierarchy needs all in one.
 const SERIES_PER_PANEL: usize = 512;
 
 /// Longest horizon that `until` may ask for.
@@ -144,12 +149,15 @@ struct Reader {
 struct Chunk {
     builder: PanelBuilder,
     keys: Vec<Vec<ArrayRef>>,
+    /// The keys as texts, where some are rolled up.
+    parts: Vec<Vec<String>>,
     last_key: Option<String>,
 }
 
 impl Chunk {
     fn new(layout: &SeriesLayout, schema: &SchemaRef, table: &str) -> Self {
-        Self { builder: PanelBuilder::new(layout.panel_schema(table, schema)), keys: vec![], last_key: None }
+        let builder = PanelBuilder::new(layout.panel_schema(table, schema));
+        Self { builder, keys: vec![], parts: vec![], last_key: None }
     }
 }
 
@@ -165,6 +173,10 @@ impl Reader {
             }
             match self.history.next().await.transpose()? {
                 Some(batch) if batch.num_rows() > 0 => {
+                    if let Some(rollup) = self.rollup() {
+                        refuse_null_keys(&batch, rollup, &self.table)?;
+                        self.memory.try_grow(batch.get_array_memory_size())?;
+                    }
                     let runs = Runs::new(&batch, &self.layout, &self.table)?;
                     self.pending = Some((batch, Arc::new(runs), 0));
                 }
@@ -178,6 +190,11 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// Which keys are rolled up.
+    fn rollup(&self) -> Option<&Rollup> {
+        self.reading.model.manifest().hierarchy.as_ref()
     }
 
     /// Reads all that is not history.
@@ -204,7 +221,7 @@ impl Reader {
         for n in first..runs.len() {
             let (row, key) = runs.key(n)?;
             if self.chunk.last_key.as_deref() != Some(&key) {
-                if self.chunk.keys.len() == SERIES_PER_PANEL {
+                if self.chunk.keys.len() == SERIES_PER_PANEL && self.rollup().is_none() {
                     self.pending = Some((batch, runs, n));
                     return Ok(true);
                 }
@@ -213,6 +230,9 @@ impl Reader {
                 let taken =
                     columns.iter().map(|c| take(c, &one, None)).collect::<std::result::Result<_, _>>();
                 self.chunk.keys.push(taken.map_err(|e| Error::internal(e.to_string()))?);
+                if self.rollup().is_some() {
+                    self.chunk.parts.push(runs.parts(row)?);
+                }
                 self.chunk.last_key = Some(key.clone());
             }
             let builder = &mut self.chunk.builder;
@@ -233,28 +253,45 @@ impl Reader {
             incomplete: self.incomplete.begins(),
             ..FinishOptions::default()
         };
-        let all_keys = chunk.keys;
         let text_keys: Vec<String> = chunk.builder.keys().to_vec();
         let (panel, _) = chunk.builder.finish(&finish, &self.query.control)?;
-        let kept: Vec<usize> = kept_series(&text_keys, &panel.keys);
+        let kept = kept_series(&text_keys, &panel.keys);
+        let keys = kept.into_iter().map(|i| chunk.keys[i].clone()).collect();
+        let sums = self.rollup().map(|rollup| hierarchy(rollup, &text_keys, &chunk.parts, &panel.keys));
+        let panel = if sums.is_some() { aligned(&panel, manifest.gaps) } else { panel };
         let horizon = self.horizon(&panel)?;
         let panel = self.with_future(panel, horizon)?;
+        let panel = match &sums {
+            Some(sums) => sums.aggregate(&panel),
+            None => panel,
+        };
         let shape = &self.reading.shape;
         let (quantile_levels, interval_levels) = (shape.quantiles.clone(), shape.levels.clone());
-        let options = PredictOptions { horizon, quantile_levels, interval_levels };
+        let options =
+            PredictOptions { horizon, quantile_levels, interval_levels, ..PredictOptions::default() };
+        let (panel, sums) = (Arc::new(panel), Arc::new(sums));
+        let forecast = self.forecast(Arc::clone(&panel), Arc::clone(&sums), options).await?;
+        let shown = shown(panel.len(), sums.as_ref().as_ref());
+        let (reading, sums) = (&self.reading, sums.as_ref().as_ref());
+        Output { reading, panel: &panel, sums, forecast: &forecast, keys, shown }.rows()
+    }
+
+    async fn forecast(
+        &self,
+        panel: Arc<Panel>,
+        sums: Arc<Option<Hierarchy>>,
+        options: PredictOptions,
+    ) -> Result<Forecast> {
         let model = Arc::clone(&self.reading.model);
-        let shared = Arc::new(panel);
-        let input = Arc::clone(&shared);
-        let forecast = self
-            .reading
-            .engine
-            .runtimes
-            .predict(shared.len(), &self.query.control, move |control| {
-                model.forecaster()?.predict(&input, &options, control)
-            })
-            .await?;
-        let keys = kept.into_iter().map(|i| all_keys[i].clone()).collect();
-        Output { reading: &self.reading, panel: &shared, forecast: &forecast, keys }.rows()
+        let (series, runtimes) = (panel.len(), &self.reading.engine.runtimes);
+        let work = move |control: &Control| {
+            let forecaster = model.forecaster()?;
+            match sums.as_ref() {
+                None => forecaster.predict(&panel, &options, control),
+                Some(sums) => forecaster.predict_coherent(&panel, sums, &options, control),
+            }
+        };
+        runtimes.predict(series, &self.query.control, work).await
     }
 
     /// Where training ended, or before it where that period is not over after all.
@@ -368,19 +405,6 @@ impl Reader {
     }
 }
 
-/// Which of the series that were read are in the panel.
-fn kept_series(read: &[String], kept: &[String]) -> Vec<usize> {
-    let mut found = Vec::with_capacity(kept.len());
-    let mut next = kept.iter().peekable();
-    for (i, key) in read.iter().enumerate() {
-        if next.peek() == Some(&key) {
-            found.push(i);
-            next.next();
-        }
-    }
-    found
-}
-
 /// Values of a known covariate at these rows; a missing one is the last value before it.
 fn column_of(panel: &Panel, covariate: &Covariate, rows: &[usize]) -> ArrayRef {
     let start = |row: usize| panel.offsets.partition_point(|o| *o <= row) - 1;
@@ -433,13 +457,39 @@ fn write_column(values: &mut Values, column: &ArrayRef, rows: &[usize]) -> Resul
 struct Output<'a> {
     reading: &'a Reading,
     panel: &'a Panel,
+    sums: Option<&'a Hierarchy>,
     forecast: &'a Forecast,
     /// Key columns of every series, one row each.
     keys: Vec<Vec<ArrayRef>>,
+    shown: Vec<Shown<'a>>,
+}
+
+/// A series of the output: one of the panel, or keys of it with some rolled up.
+struct Shown<'a> {
+    /// Its series in the panel.
+    series: usize,
+    /// The series that has its keys.
+    keys: usize,
+    /// Which keys it has; all where nothing is rolled up.
+    kept: Option<&'a [bool]>,
+}
+
+/// The series of the panel, and the sums of every level.
+fn shown(series: usize, sums: Option<&Hierarchy>) -> Vec<Shown<'_>> {
+    let plain = |series| Shown { series, keys: series, kept: None };
+    let Some(sums) = sums else { return (0..series).map(plain).collect() };
+    let rolled_up = sums.rows().iter().map(|sum| Shown {
+        series: sum.node,
+        keys: sum.first,
+        kept: Some(&sums.levels()[sum.level]),
+    });
+    (0..sums.series()).map(plain).chain(rolled_up).collect()
 }
 
 /// One output row: a step of a series, counted from 1, or a row of its history (0 or less).
 struct Place {
+    /// Its place among those shown.
+    shown: usize,
     series: usize,
     step: i64,
 }
@@ -477,7 +527,8 @@ impl Output<'_> {
     fn places(&self) -> Vec<Place> {
         let manifest = self.reading.model.manifest();
         let mut places = vec![];
-        for series in 0..self.panel.len() {
+        for (shown, Shown { series, .. }) in self.shown.iter().enumerate() {
+            let series = *series;
             let before = self.reading.shape.history.map_or(0, |n| n.min(self.panel.history[series])) as i64;
             let steps = match self.reading.until {
                 Some(until) => {
@@ -485,16 +536,17 @@ impl Output<'_> {
                 }
                 None => self.forecast.horizon as i64,
             };
-            places.extend((1 - before..=steps.max(0)).map(|step| Place { series, step }));
+            places.extend((1 - before..=steps.max(0)).map(|step| Place { shown, series, step }));
         }
         places
     }
 
     fn key_columns(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
         let count = self.keys.first().map_or(0, Vec::len);
-        let index: UInt32Array = places.iter().map(|p| p.series as u32).collect();
         let mut columns = vec![];
         for k in 0..count {
+            let row = |shown: &Shown<'_>| shown.kept.is_none_or(|kept| kept[k]).then_some(shown.keys as u32);
+            let index: UInt32Array = places.iter().map(|p| row(&self.shown[p.shown])).collect();
             let parts: Vec<&dyn Array> = self.keys.iter().map(|row| row[k].as_ref()).collect();
             let all = concat(&parts).and_then(|all| take(&all, &index, None));
             columns.push(all.map_err(|e| Error::internal(e.to_string()))?);
@@ -518,10 +570,17 @@ impl Output<'_> {
         places.iter().map(value).collect()
     }
 
+    /// What was observed; of a sum, the sum of what was observed of its series.
     fn actual(&self, place: &Place) -> Option<f64> {
         let back = usize::try_from(-place.step).ok()? + 1;
-        let row = self.panel.offsets[place.series] + self.panel.history[place.series].checked_sub(back)?;
-        self.panel.target.get(row).copied().filter(|v| !v.is_nan())
+        let observed = |series: usize| {
+            let row = self.panel.offsets[series] + self.panel.history[series].checked_sub(back)?;
+            self.panel.target.get(row).copied().filter(|v| !v.is_nan())
+        };
+        match self.sums {
+            None => observed(place.series),
+            Some(sums) => sums.series_of(place.series).into_iter().filter_map(observed).reduce(|a, b| a + b),
+        }
     }
 
     /// The step, counted from 0, where the model has something to say.

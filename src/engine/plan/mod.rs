@@ -11,6 +11,7 @@ mod features;
 mod forecast;
 mod forecasting;
 mod generic;
+mod hierarchy;
 mod input;
 mod marks;
 mod node;

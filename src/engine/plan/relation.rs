@@ -27,6 +27,7 @@ use crate::engine::options::{self, RawOption};
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::features;
 use crate::engine::plan::forecast;
+use crate::engine::plan::hierarchy;
 use crate::engine::plan::input::plan_input;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::tables;
@@ -266,6 +267,7 @@ impl ForetellRelations {
     ) -> Result<LogicalPlan> {
         let lineage = self.scope.lineage(&relation)?;
         let input = plan_input(context, &statement, relation)?;
+        let rollup = hierarchy::rollup(&statement, &input.columns, &self.scope.source)?;
         let mut raw = vec![];
         let clauses = [("horizon", &statement.horizon), ("validate", &statement.validate)];
         for (name, value) in clauses {
@@ -281,7 +283,7 @@ impl ForetellRelations {
         for level in statement.quantiles.iter().flatten() {
             raw.push(self.raw_option(options::QUANTILE.to_owned(), level, context)?);
         }
-        Ok(TrainNode::new(statement, input, raw, lineage)?.into_plan())
+        Ok(TrainNode::new(statement, input, rollup, raw, lineage)?.into_plan())
     }
 
     fn raw_option(

@@ -112,6 +112,19 @@ pub async fn incomplete(mut periods: SendableRecordBatchStream, frequency: Frequ
     Ok(incomplete_periods(found, frequency))
 }
 
+/// Which of the series that were read are among those that were kept, which are in the same order.
+pub fn kept_series(read: &[String], kept: &[String]) -> Vec<usize> {
+    let mut found = Vec::with_capacity(kept.len());
+    let mut next = kept.iter().peekable();
+    for (i, key) in read.iter().enumerate() {
+        if next.peek() == Some(&key) {
+            found.push(i);
+            next.next();
+        }
+    }
+    found
+}
+
 /// Instants back in the type of the user's time column.
 pub fn from_instants(instants: Vec<i64>, data_type: &DataType) -> Result<ArrayRef> {
     use datafusion::arrow::array::{Int64Array, TimestampMicrosecondArray};
@@ -184,7 +197,7 @@ impl Runs {
     /// The first row of run `n` and its key as text.
     pub fn key(&self, n: usize) -> Result<(usize, String)> {
         let row = self.ranges[n].start;
-        Ok((row, self.key_text(row)?))
+        Ok((row, self.parts(row)?.join(", ")))
     }
 
     /// Calls `visit` with the rows of run `n`.
@@ -220,7 +233,8 @@ impl Runs {
         Ok(())
     }
 
-    fn key_text(&self, row: usize) -> Result<String> {
+    /// The keys of a row, each as text: `store_id=3`.
+    pub fn parts(&self, row: usize) -> Result<Vec<String>> {
         let options = FormatOptions::default().with_null("NULL");
         let mut parts = vec![];
         for (name, column) in self.key_names.iter().zip(&self.keys) {
@@ -228,7 +242,7 @@ impl Runs {
                 .map_err(|e| Error::internal(e.to_string()))?;
             parts.push(format!("{name}={}", formatter.value(row)));
         }
-        Ok(parts.join(", "))
+        Ok(parts)
     }
 }
 

@@ -110,6 +110,8 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
             Some(manifest.quantile_levels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         ),
         ("series", Some(manifest.panel.series.to_string())),
+        ("hierarchy", manifest.hierarchy.as_ref().map(ToString::to_string)),
+        ("reconciliation", manifest.reconciliation.map(|method| method.word().to_owned())),
         ("rows", Some(manifest.panel.rows.to_string())),
         (
             "history",

@@ -25,6 +25,7 @@ use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::shared::Engine;
 use crate::engine::sql::{TrainStatement, fold};
+use crate::ml::hierarchy::Rollup;
 
 /// What running the node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,7 @@ pub struct TrainNode {
     /// Tables that the rows come from, with their versions.
     pub lineage: Arc<Vec<(String, u64)>>,
     mode: Mode,
+    rollup: Option<Rollup>,
     options: Vec<RawOption>,
     schema: DFSchemaRef,
 }
@@ -56,13 +58,15 @@ impl TrainNode {
     pub fn new(
         statement: Arc<TrainStatement>,
         input: TrainingInput,
+        rollup: Option<Rollup>,
         options: Vec<RawOption>,
         lineage: Vec<(String, u64)>,
     ) -> Result<Self> {
         let checked = TrainOptions::check(&statement.using, &options)?;
         let schema = if checked.background { job_schema() } else { result_schema() };
         let schema = Arc::new(DFSchema::try_from(schema)?);
-        Ok(Self { statement, input, lineage: Arc::new(lineage), mode: Mode::Publish, options, schema })
+        let (lineage, mode) = (Arc::new(lineage), Mode::Publish);
+        Ok(Self { statement, input, lineage, mode, rollup, options, schema })
     }
 
     /// What running it does.
@@ -196,6 +200,7 @@ pub fn plan_node(
         engine: Arc::clone(engine),
         statement: Arc::clone(&node.statement),
         columns: node.input.columns.clone(),
+        rollup: node.rollup.clone(),
         skipped: node.input.skipped.clone(),
         lineage: Arc::clone(&node.lineage),
         options: node.check_options()?,

@@ -10,7 +10,7 @@ use crate::engine::sql::{self, TrainStatement};
 use crate::error::identifier;
 
 /// Arguments that are clauses, in the order of the statement's text.
-const CLAUSES: [(&str, &str); 17] = [
+const CLAUSES: [(&str, &str); 19] = [
     ("on", "ON"),
     ("filter", "WHERE"),
     ("target", "TARGET"),
@@ -23,6 +23,8 @@ const CLAUSES: [(&str, &str); 17] = [
     ("ignore", "IGNORE"),
     ("censored_when", "CENSORED WHEN"),
     ("gaps", "GAPS"),
+    ("hierarchy", "HIERARCHY"),
+    ("reconcile", "RECONCILE"),
     ("horizon", "HORIZON"),
     ("quantiles", "QUANTILES"),
     ("validate", "VALIDATE LAST"),
@@ -67,6 +69,8 @@ fn clause_value(name: &str, value: ast::Expr) -> String {
             let levels: Vec<String> = Arguments::as_list(value).iter().map(ToString::to_string).collect();
             format!("({})", levels.join(", "))
         }
+        // A list of keys, or several of them.
+        ("hierarchy", None) if !value.to_string().starts_with("((") => format!("({value})"),
         (_, None) => {
             let items = Arguments::as_list(value);
             items

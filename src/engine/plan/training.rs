@@ -13,6 +13,7 @@ use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
 use crate::engine::options::TrainOptions;
+use crate::engine::plan::hierarchy::{hierarchy, refuse_null_keys};
 use crate::engine::plan::input::{InputColumn, Role, table_name};
 use crate::engine::plan::series::{Runs, SeriesLayout, incomplete};
 use crate::engine::query::QueryContext;
@@ -24,7 +25,9 @@ use crate::engine::storage::{Acl, sql_name};
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
 use crate::ml::forecaster::{Candidate, Family, FitEstimate, FitOptions, FitReport};
+use crate::ml::hierarchy::{Hierarchy, Rollup, aligned};
 use crate::ml::models;
+use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{
     Covariate, FinishOptions, Gaps, Grid, HeldOut, Incomplete, MISSING, Panel, PanelBuilder, PanelReport,
     PanelSchema, Values,
@@ -39,6 +42,8 @@ pub struct Job {
     pub statement: Arc<TrainStatement>,
     /// Columns of the rows and their roles.
     pub columns: Vec<InputColumn>,
+    /// Which keys are rolled up.
+    pub rollup: Option<Rollup>,
     /// Columns left out by inference, with reasons.
     pub skipped: Vec<(String, String)>,
     /// Tables the rows come from.
@@ -51,9 +56,20 @@ pub struct Job {
     pub pid: i64,
 }
 
+/// The sums of the series of a job.
+struct Sums {
+    hierarchy: Hierarchy,
+    /// How their forecasts are reconciled.
+    method: Reconciliation,
+    /// Series without rows up to the end of the others.
+    ended: usize,
+}
+
 /// The panel of a job and what was learnt while reading it.
 struct Prepared {
     panel: Panel,
+    /// What is known of the sums that are further series of the panel.
+    sums: Option<Sums>,
     report: PanelReport,
     roles: Vec<ColumnRole>,
     schema: PanelSchema,
@@ -148,7 +164,7 @@ async fn fit(
     epochs: &Count,
 ) -> Result<Trained> {
     let (started, name) = (Instant::now(), job.name());
-    let Prepared { panel, report, roles, schema, fit, memory, .. } =
+    let Prepared { panel, sums, report, roles, schema, fit, memory, .. } =
         prepare(job, inputs, query, pool).await?;
     let families = job.options.families.clone();
     let family = if let [family] = families[..] { family } else { Family::Auto };
@@ -156,6 +172,7 @@ async fn fit(
     memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
     let options = fit.clone();
+    let reconciliation = sums.as_ref().map(|sums| sums.method);
     if job.engine.runtimes.is_training() {
         query.notice("another training runs; this one begins when it has ended");
         query.control.report(|p| p.phase = "wait");
@@ -164,7 +181,12 @@ async fn fit(
         .engine
         .runtimes
         .train(&query.control, move |control| {
-            let (model, report) = models::fit(&families, &panel, &options, control)?;
+            let (model, report) = match &sums {
+                None => models::fit(&families, &panel, &options, control)?,
+                Some(Sums { hierarchy, method, .. }) => {
+                    models::fit_coherent(&families, &panel, hierarchy, *method, &options, control)?
+                }
+            };
             control.report(|p| p.phase = "save");
             let bytes = model.to_bytes()?;
             Ok((model, report, bytes))
@@ -185,6 +207,8 @@ async fn fit(
         time_kind: schema.time_kind,
         season_length: season,
         gaps: job.gaps(),
+        hierarchy: job.rollup.clone(),
+        reconciliation,
         seed: fit.seed,
         context_length: model.context_length(),
         options: fit.clone(),
@@ -254,7 +278,7 @@ async fn prepare(
     let memory = MemoryConsumer::new(format!("TRAIN {}", job.statement.name)).register(pool);
     let mut inputs = inputs.into_iter();
     let rows = inputs.next().ok_or_else(|| Error::internal("TRAIN has no input"))?;
-    let (builder, schema) = read_rows(job, rows, &table, query, &memory).await?;
+    let Rows { builder, schema, parts } = read_rows(job, rows, &table, query, &memory).await?;
     let incomplete = match (inputs.next(), job.statement.every) {
         (Some(periods), Some(every)) => incomplete(periods, every).await?,
         _ => Incomplete::default(),
@@ -269,18 +293,41 @@ async fn prepare(
         incomplete: incomplete.begins(),
         ..FinishOptions::default()
     };
+    let read = if job.rollup.is_some() { builder.keys().to_vec() } else { vec![] };
     let keyless = !job.columns.iter().any(|c| c.role == Role::Key);
     let (mut panel, report) = builder
         .finish(&finish, &query.control)
         .map_err(|e| if keyless { suggest_keys(e, job) } else { e })?;
+    let mut ended = 0;
+    if job.rollup.is_some() {
+        let together = aligned(&panel, job.gaps());
+        ended = (0..panel.len()).filter(|i| together.rows_of(*i).len() > panel.rows_of(*i).len()).count();
+        panel = together;
+    }
     memory.try_resize(panel.bytes())?;
     let roles = settle_roles(job, &mut panel);
+    let hierarchy = job.rollup.as_ref().map(|rollup| hierarchy(rollup, &read, &parts, &panel.keys));
+    if let Some(hierarchy) = &hierarchy {
+        panel = hierarchy.aggregate(&panel);
+        memory.try_resize(panel.bytes())?;
+    }
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
     let fit = job.options.fit_options(horizon);
     check_lengths(&panel, &fit, &table)?;
-    let prepared = Prepared { panel, report, roles, schema, fit, incomplete, memory };
+    let (windows, length) = models::held_out(&panel, &fit);
+    let method = job.statement.reconcile.unwrap_or(Reconciliation::usual(windows * length));
+    let sums = hierarchy.map(|hierarchy| Sums { hierarchy, method, ended });
+    let prepared = Prepared { panel, sums, report, roles, schema, fit, incomplete, memory };
     prepared.tell(job, query);
     Ok(prepared)
+}
+
+/// The rows of a job.
+struct Rows {
+    builder: PanelBuilder,
+    schema: PanelSchema,
+    /// The keys of every series, where they are rolled up.
+    parts: Vec<Vec<String>>,
 }
 
 async fn read_rows(
@@ -289,21 +336,30 @@ async fn read_rows(
     table: &str,
     query: &QueryContext,
     memory: &MemoryReservation,
-) -> Result<(PanelBuilder, PanelSchema)> {
+) -> Result<Rows> {
     let layout = SeriesLayout::new(&job.columns);
     let schema = layout.panel_schema(table, &rows.schema());
-    let mut builder = PanelBuilder::new(schema.clone());
+    let (mut builder, mut parts) = (PanelBuilder::new(schema.clone()), vec![]);
     while let Some(batch) = rows.next().await.transpose()? {
         query.control.check()?;
         if batch.num_rows() == 0 {
             continue;
         }
         memory.try_grow(batch.num_rows() * (24 + 4 * batch.num_columns()))?;
-        Runs::new(&batch, &layout, table)?.for_each(|_, key, rows| builder.append(key, rows))?;
+        if let Some(rollup) = &job.rollup {
+            refuse_null_keys(&batch, rollup, table)?;
+        }
+        let runs = Runs::new(&batch, &layout, table)?;
+        runs.for_each(|row, key, rows| {
+            if job.rollup.is_some() && builder.keys().last().is_none_or(|last| last != key) {
+                parts.push(runs.parts(row)?);
+            }
+            builder.append(key, rows)
+        })?;
     }
     match builder.is_empty() {
         true => Err(Error::data(format!("{table} has no rows: there is nothing to train on"))),
-        false => Ok((builder, schema)),
+        false => Ok(Rows { builder, schema, parts }),
     }
 }
 
@@ -449,6 +505,14 @@ impl Prepared {
                 "the {unit} of {begin} has rows only to {to}: it is not over yet, and is forecast instead of learnt from"
             ));
         }
+        let ended = self.sums.as_ref().map_or(0, |sums| sums.ended);
+        if ended > 0 && job.gaps() != Gaps::Zero {
+            let to = self.time(self.report.last_time);
+            query.notice(format!(
+                "{ended} series have no rows up to {to}: what they were since is unknown, also in their sums; \
+                 GAPS ZERO says that it was nothing"
+            ));
+        }
         if models::held_out(&self.panel, &self.fit) == (0, 0) {
             let steps = self.fit.validation_length.unwrap_or(self.fit.horizon);
             query.notice(format!(
@@ -485,6 +549,9 @@ impl Prepared {
         }
         if job.options.horizon.is_none() {
             found.push(format!("HORIZON {}", self.fit.horizon));
+        }
+        if let Some(sums) = self.sums.as_ref().filter(|_| job.statement.reconcile.is_none()) {
+            found.push(format!("RECONCILE {}", sums.method.word()));
         }
         (!found.is_empty()).then(|| found.join("; "))
     }
@@ -620,6 +687,12 @@ fn data_lines(job: &Job, prepared: &Prepared) -> Vec<(&'static str, String)> {
         lines.push(("unfinished", format!("{begin}, rows only to {to}")));
     }
     lines.push(("series", report.series.to_string()));
+    if let (Some(rollup), Some(Sums { hierarchy, method, .. })) = (&job.rollup, &prepared.sums) {
+        let (levels, sums) = (hierarchy.levels().len(), hierarchy.rows().len());
+        lines.push(("hierarchy", format!("{rollup}: {levels} levels, {sums} sums of series")));
+        let usual = if job.statement.reconcile.is_none() { " (default)" } else { "" };
+        lines.push(("reconciliation", format!("{}{usual}", method.word())));
+    }
     if report.dropped_series > 0 {
         lines.push(("empty series", format!("{}, left out", report.dropped_series)));
     }

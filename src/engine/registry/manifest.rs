@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::{Family, FitOptions, FitReport};
+use crate::ml::hierarchy::Rollup;
+use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{Frequency, Gaps, PanelReport, TimeKind};
 
 const FORMAT: u32 = 1;
@@ -101,6 +103,12 @@ pub struct Manifest {
     pub season_length: usize,
     /// What a period without a row is.
     pub gaps: Gaps,
+    /// Which keys are rolled up, of a model that forecasts sums of series too.
+    #[serde(default)]
+    pub hierarchy: Option<Rollup>,
+    /// How forecasts of those are reconciled.
+    #[serde(default)]
+    pub reconciliation: Option<Reconciliation>,
     /// Seed of all randomness of the fit.
     pub seed: u64,
     /// Steps of history that a forecast reads; `None` means all of it.
@@ -145,6 +153,8 @@ impl Manifest {
             time_kind: TimeKind::Date,
             season_length: 1,
             gaps: Gaps::default(),
+            hierarchy: None,
+            reconciliation: None,
             seed: 0,
             context_length: None,
             options: neutral_options(),

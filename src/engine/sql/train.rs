@@ -11,10 +11,11 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::engine::sql::source::Source;
-use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
+use crate::engine::sql::words::{accept, at_end, fold, is_word_at, starts_with};
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
 use crate::ml::forecaster::Family;
 use crate::ml::models::{family_name, parse_family};
+use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{Frequency, Gaps};
 
 /// Quote style of names that only our own statements can produce: the tokenizer never yields it.
@@ -32,6 +33,7 @@ pub const CLAUSES: &[&str] = &[
     "IGNORE",
     "CENSORED WHEN",
     "GAPS",
+    "HIERARCHY",
     "HORIZON",
     "QUANTILES",
     "VALIDATE",
@@ -47,7 +49,6 @@ const LATER: &[&str] = &[
     "FEATURES",
     "OUTLIERS",
     "HOLIDAYS",
-    "HIERARCHY",
     "METRIC",
     "OBJECTIVE",
     "TEST",
@@ -109,6 +110,10 @@ pub struct TrainStatement {
     pub censored: Option<ast::Expr>,
     /// `GAPS`: what missing periods become.
     pub gaps: Option<Gaps>,
+    /// `HIERARCHY`: lists of keys that are rolled up.
+    pub hierarchy: Vec<Vec<Ident>>,
+    /// `RECONCILE`, after `HIERARCHY`.
+    pub reconcile: Option<Reconciliation>,
     /// `HORIZON`: steps to forecast.
     pub horizon: Option<ast::Expr>,
     /// `QUANTILES`: levels to learn.
@@ -326,6 +331,8 @@ struct Clauses<'a> {
     ignore: Vec<Ident>,
     censored: Option<ast::Expr>,
     gaps: Option<Gaps>,
+    hierarchy: Vec<Vec<Ident>>,
+    reconcile: Option<Reconciliation>,
     horizon: Option<ast::Expr>,
     quantiles: Option<Vec<ast::Expr>>,
     validate: Option<ast::Expr>,
@@ -351,6 +358,8 @@ impl<'a> Clauses<'a> {
             ignore: vec![],
             censored: None,
             gaps: None,
+            hierarchy: vec![],
+            reconcile: None,
             horizon: None,
             quantiles: None,
             validate: None,
@@ -373,6 +382,7 @@ impl<'a> Clauses<'a> {
             "IGNORE" => self.ignore = self.idents(parser)?,
             "CENSORED WHEN" => self.censored = Some(parser.parse_expr()?),
             "GAPS" => self.gaps = Some(self.word(parser, Gaps::parse)?),
+            "HIERARCHY" => self.parse_hierarchy(parser)?,
             "HORIZON" => self.horizon = Some(parser.parse_expr()?),
             "QUANTILES" => self.quantiles = Some(parenthesised(parser, |p| p.parse_expr())?),
             "VALIDATE" => self.parse_validate(parser)?,
@@ -478,6 +488,39 @@ impl<'a> Clauses<'a> {
         read(&word.value).map_err(|e| e.at(self.source.span(word.span)).into())
     }
 
+    /// `(region, store_id), (item_id) RECONCILE MINT`.
+    fn parse_hierarchy(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
+        let mut seen = vec![];
+        loop {
+            let span = self.source.span(parser.peek_token_ref().span);
+            let hint = "HIERARCHY (region, store_id), (item_id)";
+            if parser.peek_token_ref().token != Token::LParen {
+                let error = Error::input(Subject::Syntax, "HIERARCHY takes lists of keys in parentheses");
+                return Err(error.with_hint(hint).at(span).into());
+            }
+            if parser.peek_nth_token_ref(1).token == Token::RParen {
+                let error = Error::input(Subject::Syntax, "a list of HIERARCHY has no key");
+                return Err(error.with_hint(hint).at(span).into());
+            }
+            let list = parenthesised(parser, |p| p.parse_identifier())?;
+            for key in &list {
+                if seen.contains(&fold(key)) {
+                    let error = Error::input(Subject::Column, format!("HIERARCHY names {key} twice"));
+                    return Err(error.at(self.source.span(key.span)).into());
+                }
+                seen.push(fold(key));
+            }
+            self.hierarchy.push(list);
+            if !parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        if accept(parser, &["reconcile"]) {
+            self.reconcile = Some(self.word(parser, Reconciliation::parse)?);
+        }
+        Ok(())
+    }
+
     fn parse_validate(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
         let span = self.source.span(parser.peek_token_ref().span);
         if !accept(parser, &["last"]) {
@@ -576,6 +619,8 @@ impl<'a> Clauses<'a> {
             ignore: self.ignore,
             censored: self.censored,
             gaps: self.gaps,
+            hierarchy: self.hierarchy,
+            reconcile: self.reconcile,
             horizon: self.horizon,
             quantiles: self.quantiles,
             validate: self.validate,
@@ -595,6 +640,9 @@ fn stray_comma() -> Error {
 fn misplaced(word: &str) -> Option<&'static str> {
     match word {
         "WHERE" => Some("WHERE stands right after the table: ON table WHERE condition"),
+        "RECONCILE" => Some(
+            "RECONCILE stands right after the lists of keys: HIERARCHY (region, store_id) RECONCILE MINT",
+        ),
         "EVERY" => Some("EVERY stands right after the time: ORDER BY column EVERY WEEK"),
         _ => None,
     }
@@ -689,6 +737,11 @@ impl Display for TrainStatement {
         write_list(f, "IGNORE", Some(&self.ignore).filter(|items| !items.is_empty()))?;
         write_clause(f, "CENSORED WHEN", self.censored.as_ref())?;
         write_clause(f, "GAPS", self.gaps.map(Gaps::word).as_ref())?;
+        if !self.hierarchy.is_empty() {
+            let lists: Vec<String> = self.hierarchy.iter().map(|keys| format!("({})", list(keys))).collect();
+            write_list(f, "HIERARCHY", Some(&lists))?;
+        }
+        write_clause(f, "RECONCILE", self.reconcile.map(Reconciliation::word).as_ref())?;
         write_clause(f, "HORIZON", self.horizon.as_ref())?;
         if let Some(levels) = &self.quantiles {
             write!(f, " QUANTILES ({})", list(levels))?;

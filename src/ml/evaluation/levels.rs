@@ -1,5 +1,7 @@
 //! The levels of the quantiles that models give, and quantiles between and beyond them.
 
+use std::sync::OnceLock;
+
 /// The level of the point forecast.
 pub const MEDIAN: f64 = 0.5;
 
@@ -39,6 +41,53 @@ pub fn at_level(levels: &[f64], row: &[f64], level: f64) -> f64 {
     row[median] + (row[outer] - row[median]) * score / outer_score
 }
 
+/// Normal scores of [`LEVELS`].
+fn scores() -> &'static [f64; WIDTH] {
+    static SCORES: OnceLock<[f64; WIDTH]> = OnceLock::new();
+    SCORES.get_or_init(|| LEVELS.map(normal_score))
+}
+
+/// The quantile at a normal score of a row at [`LEVELS`], as [`at_level`] has it; beyond the outermost levels no more
+/// than twice as far from the median as they are.
+pub fn at_score(row: &[f64], score: f64) -> f64 {
+    let scores = scores();
+    let above = scores.partition_point(|s| *s <= score);
+    if above == 0 || above == WIDTH {
+        let outer = if above == 0 { 0 } else { WIDTH - 1 };
+        let reach = (score / scores[outer]).min(2.0);
+        return row[MIDDLE] + (row[outer] - row[MIDDLE]) * reach;
+    }
+    let share = (score - scores[above - 1]) / (scores[above] - scores[above - 1]);
+    row[above - 1] + share * (row[above] - row[above - 1])
+}
+
+/// The normal score of an outcome under a row at [`LEVELS`], the middle of the levels where several have its value;
+/// none where nothing was observed or the row says nothing.
+pub fn score_of(row: &[f64], y: f64) -> Option<f64> {
+    let (first, last) = (*row.first()?, *row.last()?);
+    if !y.is_finite() || first >= last {
+        return None;
+    }
+    let scores = scores();
+    let (below, above) = (row.partition_point(|q| *q < y), row.partition_point(|q| *q <= y));
+    if below < above {
+        return Some((scores[below] + scores[above - 1]) / 2.0);
+    }
+    if below == 0 || below == WIDTH {
+        return Some(scores[below.min(WIDTH - 1)]);
+    }
+    let share = (y - row[below - 1]) / (row[below] - row[below - 1]);
+    Some(scores[below - 1] + share * (scores[below] - scores[below - 1]))
+}
+
+/// The mean of the distribution whose quantiles at [`LEVELS`] are a row: its quantiles over all levels.
+pub fn mean(row: &[f64]) -> f64 {
+    let inner: f64 =
+        LEVELS.windows(2).zip(row.windows(2)).map(|(u, q)| (u[1] - u[0]) * (q[0] + q[1]) / 2.0).sum();
+    let (low, high) = (LEVELS[0], 1.0 - LEVELS[WIDTH - 1]);
+    inner + low * row[0] + high * row[WIDTH - 1]
+}
+
 /// The bounds of the interval between the quantiles at `low` and `high`.
 ///
 /// Where the lower bound is 0, which is as far down as demand goes, all outcomes below it are within, and the upper
@@ -75,7 +124,7 @@ fn share_at_nothing(levels: &[f64], row: &[f64]) -> f64 {
 }
 
 /// Quantile of the standard normal distribution (Abramowitz and Stegun 1964, 26.2.23; error below 5e-4).
-fn normal_score(level: f64) -> f64 {
+pub fn normal_score(level: f64) -> f64 {
     let tail = level.min(1.0 - level).max(1e-12);
     let t = (-2.0 * tail.ln()).sqrt();
     let top = 2.515_517 + t * (0.802_853 + t * 0.010_328);
@@ -113,6 +162,21 @@ mod tests {
             before = upper;
         }
         assert_eq!(interval(&LEVELS, &[0.0; WIDTH], 0.1, 0.9), (0.0, 0.0));
+    }
+
+    #[test]
+    fn scores_and_means_of_rows() {
+        let row = even(10.0, 20.0);
+        assert!((mean(&row) - 15.0).abs() < 1e-9);
+        for score in [-2.9, -1.3, 0.0, 0.4, 2.2] {
+            let y = at_score(&row, score);
+            let expected = score.clamp(normal_score(0.005), normal_score(0.995));
+            assert!((score_of(&row, y).unwrap() - expected).abs() < 1e-6, "{score}");
+        }
+        // Half of the outcomes at nothing: an outcome of nothing is in the middle of them.
+        let half = score_of(&even(-50.0, 50.0), 0.0).unwrap();
+        assert!((half - normal_score(LEVELS[0]) / 2.0).abs() < 1e-6, "{half}");
+        assert_eq!((score_of(&row, f64::NAN), score_of(&[3.0; WIDTH], 3.0)), (None, None));
     }
 
     #[test]

@@ -108,6 +108,18 @@ pub(super) fn write(family: &str, config: String, mut tensors: Vec<Tensor>) -> R
     Ok(bytes)
 }
 
+/// Texts one after the other, and where each ends: as two tensors.
+pub(super) fn texts<T: AsRef<str>>(texts: &[T]) -> Result<(Vec<u8>, Vec<u32>)> {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(texts.len()));
+    for text in texts {
+        bytes.extend_from_slice(text.as_ref().as_bytes());
+        let end = u32::try_from(bytes.len())
+            .map_err(|_| Error::internal("the keys of the series are too long for a model file"))?;
+        ends.push(end);
+    }
+    Ok((bytes, ends))
+}
+
 /// Reads a file; its sizes are checked before anything is allocated for them.
 pub(super) fn read(bytes: &[u8]) -> Result<File<'_>> {
     let header = bytes.first_chunk::<8>().map(|size| u64::from_le_bytes(*size));
@@ -161,6 +173,17 @@ impl<'a> Stored<'a> {
     pub(super) fn u32(&self, name: &str) -> Result<Vec<u32>> {
         let tensor = self.tensor(name, Dtype::U32)?;
         Ok(tensor.data().as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+    }
+
+    /// Texts that [`texts`] made tensors of these names.
+    pub(super) fn texts(&self, name: &str, ends: &str) -> Result<Vec<String>> {
+        let (bytes, mut from) = (self.u8(name)?, 0);
+        let text = |end: u32| {
+            let text = bytes.get(from..end as usize).and_then(|text| std::str::from_utf8(text).ok());
+            from = end as usize;
+            text.map(str::to_owned).ok_or_else(|| corrupt(format!("its {name} do not fit together")))
+        };
+        self.u32(ends)?.into_iter().map(text).collect()
     }
 
     /// A tensor of weights.

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::control::Control;
 use crate::ml::forecaster::{Family, FitEstimate, FitOptions, FitReport, FittedForecaster};
+use crate::ml::hierarchy::Hierarchy;
 use crate::ml::models::croston::{Croston, Sba, Tsb};
 use crate::ml::models::ets::Ets;
+use crate::ml::models::fitting::Outcome;
 use crate::ml::models::gbt::GbtLearner;
 use crate::ml::models::local::LocalLearner;
 use crate::ml::models::model::Learner;
 use crate::ml::models::networks::{Architecture, NetworkLearner};
 use crate::ml::models::seasonal_naive::SeasonalNaive;
 use crate::ml::models::theta::Theta;
-use crate::ml::models::{auto, fitted, fitting};
+use crate::ml::models::{auto, container, fitted, fitting, reconciled};
+use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::Panel;
 
 /// A family: its word, and what learns, where it is not a choice of others.
@@ -62,6 +65,25 @@ pub fn fit(
     options: &FitOptions,
     control: &Control,
 ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+    let Outcome { model, report, .. } = outcome(families, panel, options, control)?;
+    Ok((model, report))
+}
+
+/// Fits these families to all nodes of a hierarchy, so that their forecasts are coherent; the panel has a series for each
+/// node, as [`Hierarchy::aggregate`] makes it.
+pub fn fit_coherent(
+    families: &[Family],
+    panel: &Panel,
+    hierarchy: &Hierarchy,
+    method: Reconciliation,
+    options: &FitOptions,
+    control: &Control,
+) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+    let outcome = outcome(families, panel, options, control)?;
+    reconciled::reconciled(outcome, panel, hierarchy, method, options, control)
+}
+
+fn outcome(families: &[Family], panel: &Panel, options: &FitOptions, control: &Control) -> Result<Outcome> {
     let candidates = auto::candidates(families, panel);
     let family = if let [family] = families { *family } else { Family::Auto };
     fitting::fit(family, &candidates, panel, options, control)
@@ -93,7 +115,8 @@ pub fn estimate(
 
 /// The model that [`FittedForecaster::to_bytes`] wrote; any other bytes are an error, never a panic.
 pub fn load(bytes: &[u8]) -> Result<Arc<dyn FittedForecaster>> {
-    fitted::load(bytes)
+    let file = container::read(bytes)?;
+    if file.family == reconciled::WORD { reconciled::load(&file) } else { Ok(fitted::load(bytes)?) }
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
-use crate::ml::evaluation::levels::{at_level, central, interval};
-use crate::ml::evaluation::{Calibration, GROUPS, LEVELS, MIDDLE, WIDTH, group_of};
+use crate::ml::evaluation::{Calibration, Dependence, GROUPS, LEVELS, MIDDLE, WIDTH, group_of};
 use crate::ml::forecaster::{Family, FittedForecaster, Forecast, PredictOptions, Status};
+use crate::ml::models::answer::Answer;
 use crate::ml::models::container::{self, Stored};
 use crate::ml::models::family::{family_name, learner};
 use crate::ml::models::local::bounds;
@@ -44,6 +44,9 @@ pub(super) struct FittedConfig {
     pub(super) horizon: usize,
     /// Calibration of the combination.
     pub(super) calibration: Calibration,
+    /// How its errors hang together.
+    #[serde(default)]
+    pub(super) dependence: Dependence,
 }
 
 /// How a member stands in a file.
@@ -64,7 +67,10 @@ struct StoredFitted {
 
 impl Fitted {
     /// Forecasts at [`LEVELS`].
-    fn combined(&self, panel: &Panel, horizon: usize, control: &Control) -> Result<Forecast> {
+    pub(super) fn combined(&self, panel: &Panel, horizon: usize, control: &Control) -> Result<Forecast> {
+        if horizon == 0 {
+            return Err(Error::internal("a forecast of 0 steps was asked for"));
+        }
         let groups = groups(panel, self.context());
         let mut forecasts = Vec::with_capacity(self.members.len());
         for member in &self.members {
@@ -83,13 +89,26 @@ impl Fitted {
         Ok(forecast)
     }
 
+    /// What was asked for, from forecasts at [`LEVELS`].
+    pub(super) fn answer(
+        &self,
+        panel: &Panel,
+        all: Forecast,
+        options: &PredictOptions,
+        control: &Control,
+    ) -> Result<Forecast> {
+        let limits = (0..panel.len()).map(|i| bounds(latest(panel, i, self.context()))).collect();
+        Answer { all, keys: &panel.keys, limits, dependence: self.config.dependence }
+            .forecast(options, control)
+    }
+
     fn context(&self) -> usize {
         self.members.iter().map(|m| m.model.context_length()).max().unwrap_or(1)
     }
 }
 
 /// The part of a history that models with this context look at.
-fn latest(panel: &Panel, series: usize, context: usize) -> &[f64] {
+pub(super) fn latest(panel: &Panel, series: usize, context: usize) -> &[f64] {
     let history = panel.history_of(series);
     &history[history.len().saturating_sub(context)..]
 }
@@ -184,28 +203,7 @@ pub(super) fn combine(forecasts: &[Forecast], weights: &[&[f64]], groups: &[usiz
 
 impl FittedForecaster for Fitted {
     fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast> {
-        if options.horizon == 0 {
-            return Err(Error::internal("a forecast of 0 steps was asked for"));
-        }
-        let all = self.combined(panel, options.horizon, control)?;
-        let levels = &options.quantile_levels;
-        let mut quantiles = Vec::with_capacity(all.point.len() * levels.len());
-        let mut intervals = Vec::with_capacity(all.point.len() * options.interval_levels.len());
-        for (i, rows) in all.quantiles.chunks_exact(all.horizon * WIDTH).enumerate() {
-            // What lies beyond the outermost levels is extrapolated, and bounded as they are.
-            let (low, high) = bounds(latest(panel, i, self.context()));
-            let (low, high) = if high > 0.0 { (low, high) } else { (f64::MIN, f64::MAX) };
-            for row in rows.chunks_exact(WIDTH) {
-                let within = |y: f64| y.clamp(low.min(row[0]), high.max(row[WIDTH - 1]));
-                quantiles.extend(levels.iter().map(|level| within(at_level(&LEVELS, row, *level))));
-                intervals.extend(options.interval_levels.iter().map(|level| {
-                    let (below, above) = central(*level);
-                    let (lower, upper) = interval(&LEVELS, row, below, above);
-                    (within(lower), within(upper))
-                }));
-            }
-        }
-        Ok(Forecast { quantile_levels: levels.clone(), quantiles, intervals, ..all })
+        self.answer(panel, self.combined(panel, options.horizon, control)?, options, control)
     }
 
     fn context_length(&self) -> Option<usize> {
@@ -235,7 +233,7 @@ impl FittedForecaster for Fitted {
 }
 
 /// The model that [`FittedForecaster::to_bytes`] wrote; any other bytes are an error, never a panic.
-pub(super) fn load(bytes: &[u8]) -> Result<Arc<dyn FittedForecaster>> {
+pub(super) fn load(bytes: &[u8]) -> Result<Arc<Fitted>> {
     let file = container::read(bytes)?;
     let stored: StoredFitted = file.config()?;
     let sound = |member: &StoredMember| {
@@ -252,7 +250,7 @@ pub(super) fn load(bytes: &[u8]) -> Result<Arc<dyn FittedForecaster>> {
     if file.family != family_name(config.family) {
         return Err(container::corrupt(format!("it names the family {}", file.family)));
     }
-    if config.horizon == 0 || !config.calibration.is_sound() {
+    if config.horizon == 0 || !config.calibration.is_sound() || !config.dependence.is_sound() {
         return Err(container::corrupt("its intervals are not finite".into()));
     }
     let load = |(i, member): (usize, &StoredMember)| {

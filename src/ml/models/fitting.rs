@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ml::control::Control;
-use crate::ml::evaluation::{Calibration, Contest, GROUPS, Holdout, Scorer};
-use crate::ml::forecaster::{Candidate, Family, FitOptions, FitReport, FittedForecaster, Forecast, Scores};
+use crate::ml::evaluation::{Calibration, Contest, Dependence, GROUPS, Holdout, Scorer};
+use crate::ml::forecaster::{Candidate, Family, FitOptions, FitReport, Forecast, Scores};
 use crate::ml::models::family::{family_name, learner};
 use crate::ml::models::fitted::{Fitted, FittedConfig, Member, bound, combine, groups};
 use crate::ml::models::model::{Learnt, Lesson};
@@ -70,6 +70,14 @@ struct Entrant {
     seconds: f64,
 }
 
+/// What a fit gives.
+pub(super) struct Outcome {
+    pub(super) model: Arc<Fitted>,
+    pub(super) report: FitReport,
+    /// The held-out windows, and what was forecast for them before they were learnt.
+    pub(super) windows: Vec<(Holdout, Forecast)>,
+}
+
 /// Fits these families, which are combined where there are several.
 pub(super) fn fit(
     family: Family,
@@ -77,7 +85,7 @@ pub(super) fn fit(
     panel: &Panel,
     options: &FitOptions,
     control: &Control,
-) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+) -> Result<Outcome> {
     let plan = Plan::new(panel, options);
     let (started, holdouts) = (Instant::now(), holdouts(panel, plan));
     let effort = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
@@ -224,11 +232,7 @@ impl Fitting<'_> {
         contest.weights(GROUPS)
     }
 
-    fn finish(
-        &self,
-        entrants: Vec<Entrant>,
-        failures: Vec<Candidate>,
-    ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
+    fn finish(self, entrants: Vec<Entrant>, failures: Vec<Candidate>) -> Result<Outcome> {
         self.control.report(|p| p.phase = "combine");
         let calibrated: Vec<Vec<Forecast>> =
             entrants.iter().map(|e| self.calibrated(&e.forecasts, &e.calibration)).collect();
@@ -243,14 +247,23 @@ impl Fitting<'_> {
             .collect();
         let mut report = self.report(&entrants, &weights, &combined);
         report.candidates.extend(failures);
+        let calibration = self.calibrate(&combined, None);
         let config = FittedConfig {
             family: self.family,
             horizon: self.options.horizon,
-            calibration: self.calibrate(&combined, None),
+            dependence: self.dependence(&self.calibrated(&combined, &calibration)),
+            calibration,
         };
         let members = self.members(entrants, weights)?;
         report.parameters = members.iter().map(|m| m.model.parameters()).sum();
-        Ok((Arc::new(Fitted { config, members }), report))
+        let windows = self.holdouts.into_iter().zip(combined).collect();
+        Ok(Outcome { model: Arc::new(Fitted { config, members }), report, windows })
+    }
+
+    fn dependence(&self, forecasts: &[Forecast]) -> Dependence {
+        let windows: Vec<(&Forecast, &[f64])> =
+            forecasts.iter().zip(&self.holdouts).map(|(f, holdout)| (f, holdout.actual())).collect();
+        Dependence::fit(&windows)
     }
 
     /// Members that have weight, after they have learnt the rest.

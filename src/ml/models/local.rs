@@ -95,20 +95,15 @@ impl<R: Rule> Learner for LocalLearner<R> {
         if config.season_length == 0 || !config.residuals.is_sound() {
             return Err(unsound());
         }
-        let (text, ends) = (stored.u8("keys")?, stored.u32("key_ends")?);
-        let values = stored.f64("parameters")?;
-        if values.len() != R::PARAMETERS * ends.len() {
+        let (keys, values) = (stored.texts("keys", "key_ends")?, stored.f64("parameters")?);
+        if values.len() != R::PARAMETERS * keys.len() {
             return Err(unsound());
         }
-        let mut parameters = HashMap::with_capacity(ends.len());
-        let mut from = 0;
-        for (i, end) in ends.iter().enumerate() {
-            let bytes = text.get(from..*end as usize).ok_or_else(unsound)?;
-            let key = std::str::from_utf8(bytes).map_err(|_| unsound())?;
+        let mut parameters = HashMap::with_capacity(keys.len());
+        for (i, key) in keys.into_iter().enumerate() {
             let own = &values[i * R::PARAMETERS..(i + 1) * R::PARAMETERS];
             let chosen = own.iter().all(|v| v.is_finite()).then(|| own.to_vec());
-            parameters.insert(key.to_owned(), chosen);
-            from = *end as usize;
+            parameters.insert(key, chosen);
         }
         Ok(Arc::new(Local::<R> { config, parameters, rule: PhantomData }))
     }
@@ -207,12 +202,8 @@ impl<R: Rule> Model for Local<R> {
     fn save(&self) -> Result<Saved> {
         let mut keys: Vec<&String> = self.parameters.keys().collect();
         keys.sort_unstable();
-        let (mut text, mut ends, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        let ((text, ends), mut values) = (container::texts(&keys)?, Vec::new());
         for key in &keys {
-            text.extend_from_slice(key.as_bytes());
-            let end = u32::try_from(text.len())
-                .map_err(|_| Error::internal("the keys of the series are too long for a model file"))?;
-            ends.push(end);
             match &self.parameters[key.as_str()] {
                 Some(own) => values.extend_from_slice(own),
                 None => values.extend(std::iter::repeat_n(f64::NAN, R::PARAMETERS)),

@@ -1,5 +1,6 @@
 //! The families of models: fit, estimate and load by family.
 
+mod answer;
 mod auto;
 mod container;
 mod croston;
@@ -12,6 +13,7 @@ mod local;
 mod model;
 mod networks;
 mod passes;
+mod reconciled;
 mod seasonal_naive;
 mod simplex;
 mod theta;
@@ -21,5 +23,5 @@ mod trees;
 mod tests;
 
 pub use auto::candidates;
-pub use family::{estimate, family_name, fit, held_out, load, parse_family};
+pub use family::{estimate, family_name, fit, fit_coherent, held_out, load, parse_family};
 pub use fitting::WINDOWS_MAX;

@@ -1,5 +1,6 @@
 //! What the families promise, through the common door.
 
+mod coherent;
 mod combined;
 mod global;
 mod local;

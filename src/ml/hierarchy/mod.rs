@@ -1,0 +1,12 @@
+//! Sums of series over their keys, as a structure and as further series of a panel.
+
+mod aggregate;
+mod align;
+mod rollup;
+mod sums;
+#[cfg(test)]
+mod tests;
+
+pub use align::aligned;
+pub use rollup::Rollup;
+pub use sums::{Hierarchy, Sum};
