@@ -76,6 +76,11 @@ impl Arguments {
         Ok(())
     }
 
+    /// The function that is called.
+    pub fn function(&self) -> &str {
+        &self.function
+    }
+
     /// Number of positional arguments.
     pub fn positional_len(&self) -> usize {
         self.positional.len()

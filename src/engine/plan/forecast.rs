@@ -1,4 +1,5 @@
-//! `forecast(m, …)` as a plan: the model's history and future rows in, one row per series and step out.
+//! `forecast(m, …)` and `simulate(m, …)` as plans: the model's history and future rows in, one row per series and
+//! step out, or one per path, or sums of them.
 
 use std::fmt;
 use std::hash::Hash;
@@ -16,6 +17,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, FunctionArg, Spanned};
 
 use crate::engine::fault;
@@ -30,32 +32,85 @@ use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{Manifest, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Subject};
+use crate::ml::evaluation::PathOptions;
 
 /// Named arguments of `forecast`.
-const ARGUMENTS: &[&str] = &["horizon", "until", "level", "quantiles", "history", "version", "future", "set"];
+const ARGUMENTS: &[&str] = &[
+    "horizon",
+    "until",
+    "level",
+    "quantiles",
+    "history",
+    "by",
+    "total",
+    "mean",
+    "seed",
+    "version",
+    "future",
+    "set",
+];
+/// Named arguments of `simulate`.
+const SIMULATE_ARGUMENTS: &[&str] = &["horizon", "until", "paths", "seed", "version", "future", "set"];
+
+/// Sample paths where none are asked for, and the most that may be.
+const PATHS: (usize, i64) = (100, 100_000);
+/// Sample paths behind sums.
+const SUM_PATHS: usize = 1_000;
 
 /// Interval level when none is asked for.
 const LEVEL_DEFAULT: f64 = 0.9;
 
-/// Plans a call.
+/// Plans a call of `forecast`.
 pub fn plan(
     scope: &Scope,
     args: Vec<FunctionArg>,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<LogicalPlan> {
     let mut args = Arguments::read("forecast", args, ARGUMENTS, context)?;
-    let version = version_argument(&mut args, context)?;
     let shape = Shape::read(&mut args, context)?;
+    plan_shape(scope, args, shape, context)
+}
+
+/// Plans a call of `simulate`.
+pub fn plan_simulation(
+    scope: &Scope,
+    args: Vec<FunctionArg>,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
+    let mut args = Arguments::read("simulate", args, SIMULATE_ARGUMENTS, context)?;
+    let count =
+        args.named("paths").map(|value| whole_number("paths", value, (1, PATHS.1), context)).transpose()?;
+    let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(PATHS.0);
+    let seed = seed_argument(&mut args, context)?;
+    let rows = OutputRows::Paths(PathOptions { count, seed });
+    let shape = Shape { levels: vec![], rows, ..Shape::default() };
+    plan_shape(scope, args, shape, context)
+}
+
+/// `seed => n`.
+fn seed_argument(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<u64> {
+    let Some(value) = args.named("seed") else { return Ok(0) };
+    Ok(u64::try_from(whole_number("seed", value, (0, 1 << 53), context)?).unwrap_or(0))
+}
+
+fn plan_shape(
+    scope: &Scope,
+    mut args: Arguments,
+    shape: Shape,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
+    let version = version_argument(&mut args, context)?;
     let horizon = args.named("horizon").map(|e| horizon_expr(e, context)).transpose()?;
     let until = args.named("until");
     let future = args.named("future");
     let set = args.named("set");
     let model = model_argument(&mut args, context)?;
     if horizon.is_some() && until.is_some() {
-        return Err(args.invalid("forecast takes horizon or until, not both".to_owned()));
+        return Err(args.invalid(format!("{} takes horizon or until, not both", args.function())));
     }
     let model = scope.model(&model, version)?;
     let manifest = model.manifest();
+    shape.check_keys(manifest)?;
     let Past { rows: history, periods, columns, origin } = past(scope, &model, context)?;
     let future = match future {
         Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
@@ -112,11 +167,34 @@ pub struct Shape {
     pub quantiles: Vec<f64>,
     /// Rows of history before the forecast; `None` for none.
     pub history: Option<usize>,
+    /// The forecast is the mean, not the median.
+    pub mean: bool,
+    /// What a row is.
+    pub rows: OutputRows,
+}
+
+/// What a row of the result is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutputRows {
+    /// A step of a series.
+    Steps,
+    /// A step of a sample path of a series.
+    Paths(PathOptions),
+    /// A sum over series that share the keys of `by`, all keys where it is not given, and over steps where `total`.
+    Sums {
+        /// The keys that are kept.
+        by: Option<Vec<String>>,
+        /// One row for all steps.
+        total: bool,
+        /// Seed of the paths.
+        seed: u64,
+    },
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { levels: vec![LEVEL_DEFAULT], quantiles: vec![], history: None }
+        let (levels, rows) = (vec![LEVEL_DEFAULT], OutputRows::Steps);
+        Self { levels, quantiles: vec![], history: None, mean: false, rows }
     }
 }
 
@@ -146,7 +224,80 @@ impl Shape {
             }
             None => None,
         };
-        Ok(Self { levels, quantiles, history })
+        let mean = truth(args, "mean", context)?;
+        let rows = Self::read_rows(args, history, context)?;
+        Ok(Self { levels, quantiles, history, mean, rows })
+    }
+
+    fn read_rows(
+        args: &mut Arguments,
+        history: Option<usize>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<OutputRows> {
+        let total = truth(args, "total", context)?;
+        let by = args.named("by").map(|value| {
+            let names = Arguments::as_list(value).into_iter().map(|key| args.as_name("by", key, context));
+            names.collect::<Result<Vec<_>>>()
+        });
+        let (by, seed) = (by.transpose()?, seed_argument(args, context)?);
+        if by.is_none() && !total {
+            return Ok(OutputRows::Steps);
+        }
+        if history.is_some() {
+            let message = "forecast: history does not go with by or total, whose rows are sums of forecasts";
+            return Err(args.invalid(message.to_owned()));
+        }
+        Ok(OutputRows::Sums { by, total, seed })
+    }
+
+    /// Rows are sums.
+    pub fn is_sum(&self) -> bool {
+        matches!(self.rows, OutputRows::Sums { .. })
+    }
+
+    /// The sample paths that are needed.
+    pub fn paths(&self) -> Option<PathOptions> {
+        match self.rows {
+            OutputRows::Steps => None,
+            OutputRows::Paths(paths) => Some(paths),
+            OutputRows::Sums { seed, .. } => Some(PathOptions { count: SUM_PATHS, seed }),
+        }
+    }
+
+    /// Sums keep series keys only.
+    fn check_keys(&self, manifest: &Manifest) -> Result<()> {
+        let OutputRows::Sums { by: Some(by), .. } = &self.rows else { return Ok(()) };
+        let keys: Vec<&str> =
+            manifest.roles.iter().filter(|c| c.role == ModelRole::Key).map(|c| c.name.as_str()).collect();
+        let Some(other) = by.iter().find(|name| !keys.contains(&name.as_str())) else { return Ok(()) };
+        let suggestion = crate::error::did_you_mean(other, keys.iter().copied());
+        let message = format!("by => {other} is no series key of model {}{suggestion}", manifest.name);
+        let hint = match keys.len() {
+            0 => format!("{} has one series: leave by away", manifest.name),
+            _ => format!("series keys: {}; join what belongs to them to the result", keys.join(", ")),
+        };
+        Err(Error::not_found(Subject::Column, message).with_hint(hint).into())
+    }
+
+    /// True when the values of this series key are shown.
+    fn shows(&self, key: &str) -> bool {
+        match &self.rows {
+            OutputRows::Sums { by: Some(by), .. } => by.iter().any(|name| name == key),
+            _ => true,
+        }
+    }
+}
+
+/// `name => true` or `name => false`.
+fn truth(args: &mut Arguments, name: &str, context: &mut dyn RelationPlannerContext) -> Result<bool> {
+    let Some(value) = args.named(name) else { return Ok(false) };
+    let span = value.span();
+    match scalar(value, DataType::Boolean, context)? {
+        Expr::Literal(ScalarValue::Boolean(Some(truth)), _) => Ok(truth),
+        other => {
+            let error = Error::input(Subject::Option, format!("{name} takes true or false, got {other}"));
+            Err(fault::at(error, span))
+        }
     }
 }
 
@@ -322,7 +473,7 @@ fn output_schema(call: &Call) -> Schema {
     let history = call.history.schema();
     let mut fields: Vec<Field> = vec![];
     for (column, field) in call.columns.iter().zip(history.fields()) {
-        if matches!(column.role, Role::Key | Role::Time) {
+        if column.role == Role::Time || column.role == Role::Key && call.shape.shows(&column.name) {
             fields.push(field.as_ref().clone().with_nullable(true));
         }
     }
@@ -334,6 +485,10 @@ impl Shape {
     /// Our columns, which stand behind keys and time.
     pub fn fields(&self) -> Vec<Field> {
         let number = |name: String| Field::new(name, DataType::Float64, true);
+        if let OutputRows::Paths(_) = self.rows {
+            let whole = |name: &str| Field::new(name, DataType::Int64, false);
+            return vec![whole("step"), whole("path"), number("value".to_owned())];
+        }
         let mut fields = vec![];
         if self.history.is_some() {
             fields.push(Field::new("kind", DataType::Utf8, false));

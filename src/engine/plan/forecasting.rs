@@ -1,4 +1,7 @@
-//! What `forecast` does with its rows: panels of a few hundred series, predictions, output rows.
+//! What `forecast` and `simulate` do with their rows: panels of a few hundred series, predictions, output rows.
+
+mod output;
+mod sums;
 
 use std::sync::Arc;
 
@@ -16,7 +19,9 @@ use datafusion::logical_expr::{ColumnarValue, Expr};
 use datafusion::physical_plan::{EmptyRecordBatchStream, PhysicalExpr};
 use futures::{Stream, StreamExt};
 
-use crate::engine::plan::forecast::{Shape, needed_columns};
+use crate::engine::plan::forecast::{OutputRows, Shape, needed_columns};
+use crate::engine::plan::forecasting::output::{Output, shown};
+use crate::engine::plan::forecasting::sums::Sums;
 use crate::engine::plan::hierarchy::{hierarchy, refuse_null_keys};
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::past::Origin;
@@ -37,6 +42,9 @@ use crate::ml::series::{
 
 /// Series per panel: enough for one wide forward pass, few enough to stream. A hierarchy needs all in one.
 const SERIES_PER_PANEL: usize = 512;
+
+/// Values of sample paths of a panel, unless one series has more.
+const PATH_VALUES_MAX: usize = 4_000_000;
 
 /// Longest horizon that `until` may ask for.
 const HORIZON_MAX: i64 = 100_000;
@@ -112,6 +120,7 @@ pub fn read(
         future,
         periods,
         incomplete: Incomplete::default(),
+        sums: Sums::new(Arc::clone(&reading)),
         given: None,
         query,
         memory,
@@ -135,6 +144,8 @@ struct Reader {
     periods: Option<SendableRecordBatchStream>,
     /// The periods at the ends of the data whose rows are not all there.
     incomplete: Incomplete,
+    /// Sums over series and steps, where they are asked for.
+    sums: Sums,
     /// All rows of `future =>`, read once.
     given: Option<Vec<RecordBatch>>,
     query: Arc<QueryContext>,
@@ -168,8 +179,10 @@ impl Reader {
         }
         while !self.done {
             self.query.control.check()?;
-            if self.fill()? {
-                return self.predict().await.map(Some);
+            if self.fill()?
+                && let Some(rows) = self.predict().await?
+            {
+                return Ok(Some(rows));
             }
             match self.history.next().await.transpose()? {
                 Some(batch) if batch.num_rows() > 0 => {
@@ -183,13 +196,23 @@ impl Reader {
                 Some(_) => {}
                 None => {
                     self.done = true;
-                    if !self.chunk.builder.is_empty() {
-                        return self.predict().await.map(Some);
-                    }
+                    let rows = match self.chunk.builder.is_empty() {
+                        true => None,
+                        false => self.predict().await?,
+                    };
+                    let rows = if self.reading.shape.is_sum() { self.sums.rows()? } else { rows };
+                    return Ok(rows);
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Series that are forecast at once: fewer where each has many paths.
+    fn series_per_panel(&self) -> usize {
+        let horizon = self.reading.horizon.unwrap_or(self.reading.model.manifest().horizon);
+        let paths = self.reading.shape.paths().map_or(0, |paths| paths.count * horizon);
+        (PATH_VALUES_MAX / paths.max(1)).clamp(1, SERIES_PER_PANEL)
     }
 
     /// Which keys are rolled up.
@@ -221,7 +244,7 @@ impl Reader {
         for n in first..runs.len() {
             let (row, key) = runs.key(n)?;
             if self.chunk.last_key.as_deref() != Some(&key) {
-                if self.chunk.keys.len() == SERIES_PER_PANEL && self.rollup().is_none() {
+                if self.chunk.keys.len() == self.series_per_panel() && self.rollup().is_none() {
                     self.pending = Some((batch, runs, n));
                     return Ok(true);
                 }
@@ -241,7 +264,8 @@ impl Reader {
         Ok(false)
     }
 
-    async fn predict(&mut self) -> Result<RecordBatch> {
+    /// The rows of the panel that was read; none where they go into sums.
+    async fn predict(&mut self) -> Result<Option<RecordBatch>> {
         let next = Chunk::new(&self.layout, &self.history.schema(), &self.table);
         let chunk = std::mem::replace(&mut self.chunk, next);
         let manifest = self.reading.model.manifest();
@@ -267,13 +291,25 @@ impl Reader {
         };
         let shape = &self.reading.shape;
         let (quantile_levels, interval_levels) = (shape.quantiles.clone(), shape.levels.clone());
-        let options =
-            PredictOptions { horizon, quantile_levels, interval_levels, ..PredictOptions::default() };
+        let paths = shape.paths();
+        let options = PredictOptions { horizon, quantile_levels, interval_levels, mean: shape.mean, paths };
+        let path_bytes = paths.map_or(0, |paths| panel.len() * paths.count * horizon * size_of::<f64>());
+        self.memory.try_grow(path_bytes)?;
         let (panel, sums) = (Arc::new(panel), Arc::new(sums));
         let forecast = self.forecast(Arc::clone(&panel), Arc::clone(&sums), options).await?;
         let shown = shown(panel.len(), sums.as_ref().as_ref());
         let (reading, sums) = (&self.reading, sums.as_ref().as_ref());
-        Output { reading, panel: &panel, sums, forecast: &forecast, keys, shown }.rows()
+        let output = Output { reading, panel: &panel, sums, forecast: &forecast, keys, shown };
+        let rows = match self.reading.shape.rows {
+            OutputRows::Steps => Some(output.rows()?),
+            OutputRows::Paths(_) => Some(output.paths()?),
+            OutputRows::Sums { .. } => {
+                self.sums.add(&output, &mut self.memory)?;
+                None
+            }
+        };
+        self.memory.shrink(path_bytes);
+        Ok(rows)
     }
 
     async fn forecast(
@@ -451,171 +487,4 @@ fn write_column(values: &mut Values, column: &ArrayRef, rows: &[usize]) -> Resul
         }
     }
     Ok(())
-}
-
-/// The rows of one panel's forecasts.
-struct Output<'a> {
-    reading: &'a Reading,
-    panel: &'a Panel,
-    sums: Option<&'a Hierarchy>,
-    forecast: &'a Forecast,
-    /// Key columns of every series, one row each.
-    keys: Vec<Vec<ArrayRef>>,
-    shown: Vec<Shown<'a>>,
-}
-
-/// A series of the output: one of the panel, or keys of it with some rolled up.
-struct Shown<'a> {
-    /// Its series in the panel.
-    series: usize,
-    /// The series that has its keys.
-    keys: usize,
-    /// Which keys it has; all where nothing is rolled up.
-    kept: Option<&'a [bool]>,
-}
-
-/// The series of the panel, and the sums of every level.
-fn shown(series: usize, sums: Option<&Hierarchy>) -> Vec<Shown<'_>> {
-    let plain = |series| Shown { series, keys: series, kept: None };
-    let Some(sums) = sums else { return (0..series).map(plain).collect() };
-    let rolled_up = sums.rows().iter().map(|sum| Shown {
-        series: sum.node,
-        keys: sum.first,
-        kept: Some(&sums.levels()[sum.level]),
-    });
-    (0..sums.series()).map(plain).chain(rolled_up).collect()
-}
-
-/// One output row: a step of a series, counted from 1, or a row of its history (0 or less).
-struct Place {
-    /// Its place among those shown.
-    shown: usize,
-    series: usize,
-    step: i64,
-}
-
-impl Output<'_> {
-    fn rows(&self) -> Result<RecordBatch> {
-        let places = self.places();
-        let mut columns = self.key_columns(&places)?;
-        columns.push(self.time_column(&places)?);
-        if self.reading.shape.history.is_some() {
-            let kind = places.iter().map(|p| if p.step > 0 { "forecast" } else { "history" });
-            columns.push(Arc::new(kind.map(Some).collect::<StringArray>()));
-            columns.push(Arc::new(self.numbers(&places, |p| self.actual(p))));
-        }
-        columns.push(Arc::new(places.iter().map(|p| (p.step > 0).then_some(p.step)).collect::<Int64Array>()));
-        columns.push(Arc::new(self.numbers(&places, |p| self.point(p))));
-        let shape = &self.reading.shape;
-        for n in 0..shape.levels.len() {
-            let bounds = |p: &Place| self.of_step(p, &self.forecast.intervals, (n, shape.levels.len()));
-            columns.push(Arc::new(self.numbers(&places, |p| bounds(p).map(|(lower, _)| lower))));
-            columns.push(Arc::new(self.numbers(&places, |p| bounds(p).map(|(_, upper)| upper))));
-        }
-        for n in 0..shape.quantiles.len() {
-            let quantile = |p: &Place| self.of_step(p, &self.forecast.quantiles, (n, shape.quantiles.len()));
-            columns.push(Arc::new(self.numbers(&places, quantile)));
-        }
-        let version = self.reading.model.manifest().version as i64;
-        columns.push(Arc::new(Int64Array::from(vec![version; places.len()])));
-        let status = places.iter().map(|p| self.status(p).map(status_word));
-        columns.push(Arc::new(status.collect::<StringArray>()));
-        RecordBatch::try_new(Arc::clone(&self.reading.schema), columns)
-            .map_err(|e| Error::internal(e.to_string()))
-    }
-
-    fn places(&self) -> Vec<Place> {
-        let manifest = self.reading.model.manifest();
-        let mut places = vec![];
-        for (shown, Shown { series, .. }) in self.shown.iter().enumerate() {
-            let series = *series;
-            let before = self.reading.shape.history.map_or(0, |n| n.min(self.panel.history[series])) as i64;
-            let steps = match self.reading.until {
-                Some(until) => {
-                    manifest.frequency.period(manifest.origin, until) - self.panel.first_step(series) + 1
-                }
-                None => self.forecast.horizon as i64,
-            };
-            places.extend((1 - before..=steps.max(0)).map(|step| Place { shown, series, step }));
-        }
-        places
-    }
-
-    fn key_columns(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
-        let count = self.keys.first().map_or(0, Vec::len);
-        let mut columns = vec![];
-        for k in 0..count {
-            let row = |shown: &Shown<'_>| shown.kept.is_none_or(|kept| kept[k]).then_some(shown.keys as u32);
-            let index: UInt32Array = places.iter().map(|p| row(&self.shown[p.shown])).collect();
-            let parts: Vec<&dyn Array> = self.keys.iter().map(|row| row[k].as_ref()).collect();
-            let all = concat(&parts).and_then(|all| take(&all, &index, None));
-            columns.push(all.map_err(|e| Error::internal(e.to_string()))?);
-        }
-        Ok(columns)
-    }
-
-    fn time_column(&self, places: &[Place]) -> Result<ArrayRef> {
-        let at = self.reading.columns.iter().filter(|c| c.role == Role::Key).count();
-        let data_type: &DataType = self.reading.schema.field(at).data_type();
-        let mut found = Vec::with_capacity(places.len());
-        for place in places {
-            let period = self.panel.first_step(place.series) + place.step - 1;
-            let instant = self.panel.instant(period);
-            found.push(instant.ok_or_else(|| Error::data("the forecast reaches beyond the range of time"))?);
-        }
-        from_instants(found, data_type)
-    }
-
-    fn numbers(&self, places: &[Place], value: impl Fn(&Place) -> Option<f64>) -> Float64Array {
-        places.iter().map(value).collect()
-    }
-
-    /// What was observed; of a sum, the sum of what was observed of its series.
-    fn actual(&self, place: &Place) -> Option<f64> {
-        let back = usize::try_from(-place.step).ok()? + 1;
-        let observed = |series: usize| {
-            let row = self.panel.offsets[series] + self.panel.history[series].checked_sub(back)?;
-            self.panel.target.get(row).copied().filter(|v| !v.is_nan())
-        };
-        match self.sums {
-            None => observed(place.series),
-            Some(sums) => sums.series_of(place.series).into_iter().filter_map(observed).reduce(|a, b| a + b),
-        }
-    }
-
-    /// The step, counted from 0, where the model has something to say.
-    fn forecast_step(&self, place: &Place) -> Option<usize> {
-        let lost = self.forecast.status[place.series] == Some(Status::NoHistory);
-        usize::try_from(place.step - 1).ok().filter(|_| !lost)
-    }
-
-    /// The status of a step; only those beyond the trained horizon are extended.
-    fn status(&self, place: &Place) -> Option<Status> {
-        let trained = self.reading.model.manifest().horizon as i64;
-        let applies = |status: &Status| *status != Status::Extended || place.step > trained;
-        self.forecast.status[place.series].filter(|status| place.step > 0 && applies(status))
-    }
-
-    fn point(&self, place: &Place) -> Option<f64> {
-        self.of_step(place, &self.forecast.point, (0, 1))
-    }
-
-    /// Value `n` of the `width` values that a forecast has for every step.
-    fn of_step<T: Copy>(&self, place: &Place, values: &[T], (n, width): (usize, usize)) -> Option<T> {
-        let row = place.series * self.forecast.horizon + self.forecast_step(place)?;
-        values.get(row * width + n).copied()
-    }
-}
-
-/// The word of a status in SQL.
-fn status_word(status: Status) -> &'static str {
-    match status {
-        Status::NoHistory => "failed: no history",
-        Status::ShortHistory => "short_history",
-        Status::FallbackNaive => "fallback_naive",
-        Status::Extended => "extended",
-        Status::CovariatesCarried => "covariates_carried",
-        Status::ConstantSeries => "constant_series",
-        Status::ColdStart => "cold_start",
-    }
 }

@@ -61,14 +61,20 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
     function("evaluate", "evaluate(model, version => n)", "Scores on the steps held out in training."),
     function(
         "forecast",
-        "forecast(model, horizon => n, until => time, level => 90, quantiles => (0.1, …), history => n, \
-         version => n, future => table, set => (column = value, …))",
-        "Forecasts of a model with intervals: a row for every series and step.",
+        "forecast(model, horizon => n, until => time, level => 90, quantiles => (0.1, …), history => n, by => key, \
+         total => true, mean => true, version => n, future => table, set => (column = value, …))",
+        "Forecasts of a model with intervals: a row for every series and step, or for sums of them.",
     ),
     function(
         "lag_features",
         "lag_features(table, value => column, partition_by => …, order_by => …, lags => (1, 7), …)",
         "A table with lags and rolling means of a column beside its rows.",
+    ),
+    function(
+        "simulate",
+        "simulate(model, horizon => n, until => time, paths => n, seed => n, version => n, future => table, \
+         set => (column = value, …))",
+        "Sample paths of a model: what may come true, a row for every series, step and path.",
     ),
     function(
         "synthetic_sales",
@@ -135,6 +141,7 @@ impl ForetellRelations {
     ) -> Result<Option<LogicalPlan>> {
         let plan = match name {
             "forecast" => forecast::plan(&self.scope, args, context)?,
+            "simulate" => forecast::plan_simulation(&self.scope, args, context)?,
             "evaluate" => self.of_model(name, args, context, tables::evaluate)?,
             "describe_model" => self.of_model(name, args, context, tables::describe_model)?,
             "leaderboard" => self.of_model(name, args, context, tables::leaderboard)?,
