@@ -16,22 +16,36 @@ pub enum Activation {
 }
 
 /// A matrix in a slice: element (i, j) is at `i * rows + j * columns`.
-#[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a, T = f32> {
     /// The elements.
-    pub(super) data: &'a [f32],
+    pub data: &'a [T],
     /// Distance between rows.
-    pub(super) rows: usize,
+    pub rows: usize,
     /// Distance between columns.
-    pub(super) columns: usize,
+    pub columns: usize,
+}
+
+/// A number that matrices hold.
+pub trait Element: Copy + 'static {
+    /// The number that changes no product.
+    const ONE: Self;
+}
+
+impl Element for f32 {
+    const ONE: Self = 1.0;
+}
+
+impl Element for f64 {
+    const ONE: Self = 1.0;
 }
 
 /// `output[m, n] += left[m, k] * right[k, n]` on the calling thread.
-pub(super) fn multiply_add(
-    output: &mut [f32],
+pub fn multiply_add<T: Element>(
+    output: &mut [T],
     (m, n, k): (usize, usize, usize),
-    left: Matrix<'_>,
-    right: Matrix<'_>,
+    left: Matrix<'_, T>,
+    right: Matrix<'_, T>,
 ) {
     if m == 0 || n == 0 || k == 0 {
         return;
@@ -55,8 +69,8 @@ pub(super) fn multiply_add(
             right.data.as_ptr(),
             right.columns as isize,
             right.rows as isize,
-            1.0,
-            1.0,
+            T::ONE,
+            T::ONE,
             false,
             false,
             false,

@@ -7,9 +7,9 @@ use crate::ml::control::Control;
 use crate::ml::forecaster::{Family, FitEstimate, FitOptions, FitReport, FittedForecaster};
 use crate::ml::models::croston::{Croston, Sba, Tsb};
 use crate::ml::models::ets::Ets;
-use crate::ml::models::gbt::GbtLearner;
 use crate::ml::models::local::LocalLearner;
 use crate::ml::models::model::Learner;
+use crate::ml::models::regression::{Gbt, RegressionLearner, Ridge, Svr, Tree};
 use crate::ml::models::seasonal_naive::SeasonalNaive;
 use crate::ml::models::theta::Theta;
 use crate::ml::models::tide::TideLearner;
@@ -19,7 +19,7 @@ use crate::ml::series::Panel;
 /// A family: its word, and what learns, where it is not a choice of others.
 type Entry = (Family, &'static str, Option<&'static dyn Learner>);
 
-const FAMILIES: [Entry; 9] = [
+const FAMILIES: [Entry; 12] = [
     (Family::Auto, "auto", None),
     (Family::SeasonalNaive, "seasonal_naive", Some(&LocalLearner::<SeasonalNaive>::new())),
     (Family::Ets, "ets", Some(&LocalLearner::<Ets>::new())),
@@ -27,7 +27,10 @@ const FAMILIES: [Entry; 9] = [
     (Family::Croston, "croston", Some(&LocalLearner::<Croston>::new())),
     (Family::Sba, "sba", Some(&LocalLearner::<Sba>::new())),
     (Family::Tsb, "tsb", Some(&LocalLearner::<Tsb>::new())),
-    (Family::Gbt, "gbt", Some(&GbtLearner)),
+    (Family::Ridge, "ridge", Some(&RegressionLearner::<Ridge>::new())),
+    (Family::Svr, "svr", Some(&RegressionLearner::<Svr>::new())),
+    (Family::Tree, "tree", Some(&RegressionLearner::<Tree>::new())),
+    (Family::Gbt, "gbt", Some(&RegressionLearner::<Gbt>::new())),
     (Family::Tide, "tide", Some(&TideLearner)),
 ];
 
