@@ -21,7 +21,7 @@ pub use dropout::keeps;
 pub use embedding::embedding;
 pub use gradients::Gradients;
 pub use gru::gru;
-pub use kernels::{Activation, Matrix, multiply_add};
+pub(in crate::ml) use kernels::{Activation, Matrix, exp, multiply_add, vectorised};
 pub use lstm::lstm;
 pub use parameters::{Initializer, Parameters};
 pub use residual::{Linear, ResidualBlock};

@@ -17,6 +17,10 @@ use crate::ml::series::Panel;
 
 /// Rows that held-out windows must give to tell the quantiles; those that were learnt from tell them else.
 const JUDGED_ROWS_MIN: usize = 200;
+/// Share of a fit when its rows are there.
+const PREPARED_SHARE: f64 = 0.2;
+/// Share of a fit when they are learnt.
+const FITTED_SHARE: f64 = 0.9;
 /// Columns of a row, about.
 const COLUMNS: usize = 100;
 /// Seconds that one value of a row takes to be written.
@@ -40,7 +44,9 @@ impl<R: Regressor> Learner for RegressionLearner<R> {
             return Err(lesson.too_short(R::FAMILY));
         }
         lesson.control.report(|p| p.phase = "fit");
+        lesson.advance(PREPARED_SHARE);
         let regressor = R::fit(&rows, &valid, lesson, None)?;
+        lesson.advance(FITTED_SHARE);
         lesson.control.check()?;
         let judged = if valid.len() >= JUDGED_ROWS_MIN { &valid } else { &rows };
         let spread = Spread::fit(judged, &regressor.predict(judged.rows()), lesson.options.horizon);

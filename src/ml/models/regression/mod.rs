@@ -1,8 +1,10 @@
 //! Families that learn the targets of rows from their values: one row for every step of many windows.
 
 mod course;
+mod descent;
 mod design;
 mod gbt;
+mod kernel;
 mod learner;
 mod matrix;
 mod model;
@@ -11,6 +13,8 @@ mod ridge;
 mod spread;
 mod svr;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub(super) use gbt::Gbt;

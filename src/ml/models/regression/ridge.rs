@@ -163,3 +163,46 @@ impl Regressor for Ridge {
         Cost { parameters: columns, seconds: products as f64 * SECONDS_PER_PRODUCT }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::features::test_panel;
+    use crate::ml::rng::Rng;
+    use crate::ml::trees::ColumnType;
+
+    #[test]
+    fn the_cross_validated_error_is_that_of_the_hat_matrix() {
+        let (n, mut rng) = (40, Rng::new(6));
+        let mut rows = Table::new(vec![ColumnType::Number; 3]);
+        for _ in 0..n {
+            let x: [f32; 3] = std::array::from_fn(|_| rng.normal() as f32);
+            rows.values.extend(x);
+            rows.targets.push(x[0] - x[1] + rng.normal() as f32);
+        }
+        let (panel, options) = (test_panel(1, 20), crate::ml::models::tests::options(7));
+        let control = crate::ml::control::Control::default();
+        let design = Design::fit(&rows);
+        let normal = Normal::new(&design, &rows, &Lesson::new(&panel, 7, &options, &control)).unwrap();
+        let strength = 0.3;
+        let factor = normal.factor(strength).unwrap();
+        let found = normal.cross_validated(&factor, &factor.solve(&normal.target), strength);
+        let mut expanded = Vec::new();
+        design.expand(rows.rows(), &mut expanded);
+        let row = |i: usize| -> Vec<f64> {
+            expanded[3 * i..3 * i + 3].iter().map(|x| f64::from(*x)).chain([1.0]).collect()
+        };
+        // H = X (XᵀX + strength n D)⁻¹ Xᵀ; GCV = (‖y - Hy‖² / n) / (1 - tr H / n)².
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+        let (mut trace, mut squares) = (0.0, 0.0);
+        for i in 0..n {
+            let solved = factor.solve(&row(i));
+            trace += product(&solved, &row(i));
+            let fitted: f64 = (0..n).map(|j| product(&solved, &row(j)) * f64::from(rows.targets[j])).sum();
+            squares += (f64::from(rows.targets[i]) - fitted).powi(2);
+        }
+        let n = n as f64;
+        let expected = squares / n / (1.0 - trace / n).powi(2);
+        assert!((found / expected - 1.0).abs() < 1e-9, "{found} {expected}");
+    }
+}

@@ -109,11 +109,11 @@ mod tests {
         let mut rows = Table::new(Vec::new());
         let mut predicted = Predicted::default();
         for i in 0..n {
-            let (step, size) = (i % horizon, if i % 3 == 0 { 1.0 } else { 4.0 });
+            let (step, size) = (i % horizon, if i % 3 == 0 { 1.0f32 } else { 4.0 });
             let width = size * if step < 4 { 1.0 } else { 2.0 };
             rows.steps.push(step);
             rows.bases.push(0.0);
-            rows.targets.push(size + (width * rng.normal()) as f32);
+            rows.targets.push(size + width * rng.normal() as f32);
             predicted.medians.push(size);
         }
         let spread = Spread::fit(&rows, &predicted, horizon);

@@ -1,6 +1,6 @@
 //! Rows of windows with their targets.
 
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 
 use crate::ml::trees::{ColumnType, Rows, SAMPLE_ROWS, TreeRows};

@@ -1,6 +1,6 @@
 //! One regression tree (Breiman et al. 1984), whose leaves take the median of their rows.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ml::models::container::{self, Data, Stored};
 use crate::ml::models::model::{Lesson, Saved};
 use crate::ml::models::regression::regressor::{Cost, Predicted, Regressor};
@@ -11,7 +11,9 @@ use crate::ml::trees::{Booster, BoosterOptions, Objective, Rows, TreeRows};
 /// Most leaves.
 const LEAVES: usize = 512;
 /// Fewest rows of a leaf: the held-out rows choose among these.
-const ROWS_MIN: [usize; 4] = [10, 30, 100, 300];
+const ROWS_MIN: [usize; 4] = [20, 100, 300, 1_000];
+/// Fewest rows of a leaf where too few rows are held out to choose.
+const USUAL_ROWS_MIN: usize = 100;
 /// Rows without which nothing is chosen.
 const JUDGED_ROWS_MIN: usize = 50;
 /// Seconds that one value of one row costs a tree on one core, all overheads included.
@@ -51,20 +53,19 @@ impl Regressor for Tree {
         if let Some(before) = before {
             return Self::grow(&binned, before.rows_min, lesson);
         }
-        let middling = ROWS_MIN[1].min(rows.len().div_ceil(20));
         if valid.len() < JUDGED_ROWS_MIN {
-            return Self::grow(&binned, middling, lesson);
+            return Self::grow(&binned, USUAL_ROWS_MIN.min(rows.len().div_ceil(20)), lesson);
         }
-        let mut best = (f64::INFINITY, None);
-        for rows_min in ROWS_MIN.into_iter().filter(|least| *least == ROWS_MIN[0] || least * 20 < rows.len())
-        {
+        let mut best: Option<(f64, Self)> = None;
+        let choices = ROWS_MIN.into_iter().filter(|least| *least == ROWS_MIN[0] || least * 20 < rows.len());
+        for rows_min in choices {
             let tree = Self::grow(&binned, rows_min, lesson)?;
             let error = valid.error(&tree.predict(valid.rows()).medians);
-            if error < best.0 {
-                best = (error, Some(tree));
+            if best.as_ref().is_none_or(|best| error < best.0) {
+                best = Some((error, tree));
             }
         }
-        best.1.map_or_else(|| Self::grow(&binned, middling, lesson), Ok)
+        best.map(|(_, tree)| tree).ok_or_else(|| Error::internal("no tree was tried"))
     }
 
     fn predict(&self, rows: Rows<'_>) -> Predicted {
