@@ -16,14 +16,17 @@ use crate::ml::trees::Rows;
 
 /// ε in mean absolute deviations of the targets.
 const EPSILON: f32 = 0.1;
-/// Bounds of a row's weight, in mean absolute deviations, ascending: the held-out rows choose among these.
-const BOUNDS: [f32; 3] = [0.03, 0.2, 1.0];
+/// Bounds of a row's weight, in mean absolute deviations, ascending.
+const BOUNDS: [f32; 3] = [0.03, 0.3, 3.0];
+/// The smallest bound is chosen whose error on the held-out rows is not above so many times the least one: a larger one
+/// fits what may not come again.
+const TOLERANCE: f64 = 1.05;
 /// The bound where too few rows are held out to choose.
-const USUAL_BOUND: f32 = 0.2;
+const USUAL_BOUND: f32 = 0.3;
 /// Held-out rows without which nothing is chosen.
 const JUDGED_ROWS_MIN: usize = 50;
 /// Seconds that a product of two numbers takes.
-const SECONDS_PER_PRODUCT: f64 = 2e-10;
+const SECONDS_PER_PRODUCT: f64 = 3e-10;
 /// Columns of the design beside every column of a row, about.
 const COLUMNS_PER_COLUMN: usize = 2;
 
@@ -50,21 +53,22 @@ impl Regressor for Svr {
         let mut descent =
             Descent::new(features.rows(), features.width(), &targets, EPSILON, rng.fork("descent"));
         let chooses = before.is_none() && valid.len() >= JUDGED_ROWS_MIN;
-        let fixed = [before.map_or(USUAL_BOUND, |before| before.bound)];
-        let mut model = Self { kernel, weights: Vec::new(), bound: fixed[0] };
-        let mut best: Option<(f64, f32, Vec<f64>)> = None;
-        for bound in if chooses { &BOUNDS[..] } else { &fixed[..] } {
+        let last = before.map_or(if chooses { f32::INFINITY } else { USUAL_BOUND }, |before| before.bound);
+        let mut model = Self { kernel, weights: Vec::new(), bound: last };
+        let mut tried: Vec<(f64, f32, Vec<f64>)> = Vec::new();
+        for bound in BOUNDS.iter().filter(|bound| **bound <= last) {
             model.weights = features.of_landmarks(descent.run(*bound, lesson.control)?);
             model.weights.iter_mut().for_each(|w| *w *= f64::from(deviation));
             if let Some(intercept) = model.weights.last_mut() {
                 *intercept += f64::from(middle);
             }
             let error = if chooses { valid.error(&model.predict(valid.rows()).medians) } else { 0.0 };
-            if best.as_ref().is_none_or(|best| error < best.0) {
-                best = Some((error, *bound, std::mem::take(&mut model.weights)));
-            }
+            tried.push((error, *bound, std::mem::take(&mut model.weights)));
         }
-        let (_, bound, weights) = best.ok_or_else(|| Error::internal("no bound was tried"))?;
+        let least = tried.iter().map(|(error, ..)| *error).fold(f64::INFINITY, f64::min);
+        let sufficient = |tried: &(f64, f32, Vec<f64>)| tried.0 <= TOLERANCE * least;
+        let chosen = if chooses { tried.into_iter().find(sufficient) } else { tried.pop() };
+        let (_, bound, weights) = chosen.ok_or_else(|| Error::internal("no bound was tried"))?;
         Ok(Self { bound, weights, ..model })
     }
 

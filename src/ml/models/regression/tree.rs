@@ -17,7 +17,7 @@ const USUAL_ROWS_MIN: usize = 100;
 /// Rows without which nothing is chosen.
 const JUDGED_ROWS_MIN: usize = 50;
 /// Seconds that one value of one row costs a tree on one core, all overheads included.
-const SECONDS_PER_VALUE: f64 = 2e-8;
+const SECONDS_PER_VALUE: f64 = 3e-8;
 
 /// The tree.
 #[derive(Debug)]
