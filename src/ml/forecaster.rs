@@ -28,6 +28,12 @@ pub enum Family {
     Sba,
     /// Smoothed probability of demand times its smoothed size, per series (Teunter, Syntetos and Babai 2011).
     Tsb,
+    /// A linear model over all series, its coefficients kept small (Hoerl and Kennard 1970).
+    Ridge,
+    /// Support vector regression over all series (Drucker et al. 1997).
+    Svr,
+    /// One regression tree over all series (Breiman et al. 1984).
+    Tree,
     /// Gradient-boosted trees over all series.
     Gbt,
     /// One global dense encoder-decoder network over all series (Das et al. 2023, TiDE).

@@ -16,22 +16,36 @@ pub enum Activation {
 }
 
 /// A matrix in a slice: element (i, j) is at `i * rows + j * columns`.
-#[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a, T = f32> {
     /// The elements.
-    pub(super) data: &'a [f32],
+    pub data: &'a [T],
     /// Distance between rows.
-    pub(super) rows: usize,
+    pub rows: usize,
     /// Distance between columns.
-    pub(super) columns: usize,
+    pub columns: usize,
+}
+
+/// A number that matrices hold.
+pub trait Element: Copy + 'static {
+    /// The number that changes no product.
+    const ONE: Self;
+}
+
+impl Element for f32 {
+    const ONE: Self = 1.0;
+}
+
+impl Element for f64 {
+    const ONE: Self = 1.0;
 }
 
 /// `output[m, n] += left[m, k] * right[k, n]` on the calling thread.
-pub(super) fn multiply_add(
-    output: &mut [f32],
+pub fn multiply_add<T: Element>(
+    output: &mut [T],
     (m, n, k): (usize, usize, usize),
-    left: Matrix<'_>,
-    right: Matrix<'_>,
+    left: Matrix<'_, T>,
+    right: Matrix<'_, T>,
 ) {
     if m == 0 || n == 0 || k == 0 {
         return;
@@ -55,8 +69,8 @@ pub(super) fn multiply_add(
             right.data.as_ptr(),
             right.columns as isize,
             right.rows as isize,
-            1.0,
-            1.0,
+            T::ONE,
+            T::ONE,
             false,
             false,
             false,
@@ -104,11 +118,11 @@ macro_rules! vectorised {
     };
 }
 
-pub(super) use vectorised;
+pub(in crate::ml) use vectorised;
 
 /// e^x without branches, relative error near 1e-7, for |x| up to 87.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 87.0);

@@ -26,7 +26,7 @@ pub use dropout::{dropout, keeps};
 pub use embedding::embedding;
 pub use gradients::Gradients;
 pub use gru::gru;
-pub use kernels::Activation;
+pub(in crate::ml) use kernels::{Activation, Matrix, exp, multiply_add, vectorised};
 pub use lstm::lstm;
 pub use parameters::{Initializer, Parameters};
 pub use residual::{Linear, ResidualBlock};

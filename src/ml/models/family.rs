@@ -9,10 +9,10 @@ use crate::ml::hierarchy::Hierarchy;
 use crate::ml::models::croston::{Croston, Sba, Tsb};
 use crate::ml::models::ets::Ets;
 use crate::ml::models::fitting::Outcome;
-use crate::ml::models::gbt::GbtLearner;
 use crate::ml::models::local::LocalLearner;
 use crate::ml::models::model::Learner;
 use crate::ml::models::networks::{Architecture, NetworkLearner};
+use crate::ml::models::regression::{Gbt, RegressionLearner, Ridge, Svr, Tree};
 use crate::ml::models::seasonal_naive::SeasonalNaive;
 use crate::ml::models::theta::Theta;
 use crate::ml::models::{auto, container, fitted, fitting, reconciled};
@@ -22,7 +22,7 @@ use crate::ml::series::Panel;
 /// A family: its word, and what learns, where it is not a choice of others.
 type Entry = (Family, &'static str, Option<&'static dyn Learner>);
 
-const FAMILIES: [Entry; 13] = [
+const FAMILIES: [Entry; 16] = [
     (Family::Auto, "auto", None),
     (Family::SeasonalNaive, "seasonal_naive", Some(&LocalLearner::<SeasonalNaive>::new())),
     (Family::Ets, "ets", Some(&LocalLearner::<Ets>::new())),
@@ -30,7 +30,10 @@ const FAMILIES: [Entry; 13] = [
     (Family::Croston, "croston", Some(&LocalLearner::<Croston>::new())),
     (Family::Sba, "sba", Some(&LocalLearner::<Sba>::new())),
     (Family::Tsb, "tsb", Some(&LocalLearner::<Tsb>::new())),
-    (Family::Gbt, "gbt", Some(&GbtLearner)),
+    (Family::Ridge, "ridge", Some(&RegressionLearner::<Ridge>::new())),
+    (Family::Svr, "svr", Some(&RegressionLearner::<Svr>::new())),
+    (Family::Tree, "tree", Some(&RegressionLearner::<Tree>::new())),
+    (Family::Gbt, "gbt", Some(&RegressionLearner::<Gbt>::new())),
     (Family::Tide, "tide", Some(&NetworkLearner(Architecture::Tide))),
     (Family::Dlinear, "dlinear", Some(&NetworkLearner(Architecture::Dlinear))),
     (Family::Lstm, "lstm", Some(&NetworkLearner(Architecture::Lstm))),

@@ -118,9 +118,9 @@ impl Fitting<'_> {
         self.options.max_seconds.map(|seconds| self.started + Duration::from_secs_f64(seconds * share))
     }
 
-    fn lesson(&self, held_out: usize, deadline: Option<Instant>) -> Lesson<'_> {
+    fn lesson(&self, held_out: usize, deadline: Option<Instant>, span: (f64, f64)) -> Lesson<'_> {
         let lesson = Lesson::new(self.panel, held_out, self.options, self.control);
-        Lesson { effort: self.effort, deadline, ..lesson }
+        Lesson { effort: self.effort, deadline, span, ..lesson }
     }
 
     /// Why there is no time for this family, where there is none.
@@ -142,14 +142,15 @@ impl Fitting<'_> {
         let (mut entrants, mut failures) = (Vec::new(), Vec::new());
         for (n, family) in families.iter().enumerate() {
             let share = CANDIDATES_SHARE / families.len() as f64;
-            self.control.report(|p| p.fraction = n as f64 * share);
+            let span = (n as f64 * share, (n + 1) as f64 * share);
+            self.control.report(|p| p.fraction = span.0);
             let slow = match families.len() > 1 && *family != Family::SeasonalNaive {
                 true => self.too_slow(*family)?,
                 false => None,
             };
             let entered = match slow {
                 Some(why) => Err(Error::data(why)),
-                None => self.enter(*family),
+                None => self.enter(*family, span),
             };
             match entered {
                 Ok(entrant) => entrants.push(entrant),
@@ -171,12 +172,13 @@ impl Fitting<'_> {
         }
     }
 
-    fn enter(&self, family: Family) -> Result<Entrant> {
+    fn enter(&self, family: Family, span: (f64, f64)) -> Result<Entrant> {
         let started = Instant::now();
         self.control.report(|p| p.phase = "fit");
         let learner = learner(family)
             .ok_or_else(|| Error::internal(format!("{} does not learn", family_name(family))))?;
-        let learnt = learner.fit(&self.lesson(self.plan.steps(), self.deadline(CANDIDATES_SECONDS)))?;
+        let deadline = self.deadline(CANDIDATES_SECONDS);
+        let learnt = learner.fit(&self.lesson(self.plan.steps(), deadline, span))?;
         self.control.report(|p| p.phase = "validate");
         let predict = |holdout: &Holdout| {
             let mut forecast = learnt.model.predict(holdout.panel(), holdout.length(), self.control)?;
@@ -273,15 +275,14 @@ impl Fitting<'_> {
             .zip(weights)
             .filter(|(_, weights)| weights.iter().any(|w| *w > 0.0))
             .collect();
-        let lesson = self.lesson(0, self.deadline(1.0));
         let count = chosen.len().max(1) as f64;
+        let done = |members: usize| CANDIDATES_SHARE + (1.0 - CANDIDATES_SHARE) * members as f64 / count;
         let mut members = Vec::with_capacity(chosen.len());
         for (n, (entrant, weights)) in chosen.into_iter().enumerate() {
             self.control.check()?;
-            self.control.report(|p| {
-                p.phase = "learn all";
-                p.fraction = CANDIDATES_SHARE + (1.0 - CANDIDATES_SHARE) * n as f64 / count;
-            });
+            let lesson = self.lesson(0, self.deadline(1.0), (done(n), done(n + 1)));
+            self.control.report(|p| p.phase = "learn all");
+            lesson.advance(0.0);
             // Whoever would not be ready in time stays with what was learnt before the windows.
             let late = lesson.seconds_left().is_some_and(|left| left < entrant.seconds);
             let model = match self.plan.steps() {
@@ -339,7 +340,7 @@ impl Fitting<'_> {
     /// Seasonal naive on the windows, where it is no candidate itself.
     fn naive(&self) -> Option<Candidate> {
         let started = Instant::now();
-        let entrant = self.enter(Family::SeasonalNaive).ok()?;
+        let entrant = self.enter(Family::SeasonalNaive, (1.0, 1.0)).ok()?;
         Some(Candidate {
             family: Family::SeasonalNaive,
             scores: self.scores(&entrant.forecasts),

@@ -22,6 +22,8 @@ pub(super) struct Lesson<'a> {
     pub(super) effort: f64,
     /// When a fit is to come to an end with what it has.
     pub(super) deadline: Option<Instant>,
+    /// Shares of the whole work that are done when the fit begins and when it is over.
+    pub(super) span: (f64, f64),
 }
 
 impl<'a> Lesson<'a> {
@@ -33,12 +35,18 @@ impl<'a> Lesson<'a> {
         control: &'a Control,
     ) -> Self {
         let train = panel.history.iter().map(|n| n.saturating_sub(held_out)).collect();
-        Self { panel, train, options, control, effort: 1.0, deadline: None }
+        Self { panel, train, options, control, effort: 1.0, deadline: None, span: (0.0, 1.0) }
     }
 
     /// Seconds until the deadline.
     pub(super) fn seconds_left(&self) -> Option<f64> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+
+    /// Tells that this share of the fit is done.
+    pub(super) fn advance(&self, share: f64) {
+        let (from, to) = self.span;
+        self.control.report(|p| p.fraction = from + share * (to - from));
     }
 
     /// The error of a family that finds nothing to learn from.

@@ -3,8 +3,9 @@
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::Result;
-use crate::ml::evaluation::LEVELS;
-use crate::ml::forecaster::Forecast;
+use crate::ml::evaluation::{LEVELS, WIDTH};
+use crate::ml::features::{EncodedPanel, Featurizer};
+use crate::ml::forecaster::{Forecast, Status};
 use crate::ml::series::Panel;
 
 /// Forecasts at [`LEVELS`], `length` series to a pass; the result does not depend on it.
@@ -33,4 +34,33 @@ pub(super) fn predict(
         out.status.extend(part.status);
     }
     Ok(out)
+}
+
+/// A forecast of nothing but zeros at [`LEVELS`], with what is to be told of every series; a history of fewer than
+/// `shortest` steps is short.
+pub(super) fn blank(
+    panel: &Panel,
+    featurizer: &Featurizer,
+    encoded: &EncodedPanel,
+    shortest: usize,
+    horizon: usize,
+) -> Forecast {
+    let status = |series: usize| {
+        let known = featurizer.keys.is_empty() || encoded.series[series] > 0;
+        if !known || panel.history_of(series).iter().all(|y| y.is_nan()) {
+            Some(Status::ColdStart)
+        } else if panel.history[series] < shortest {
+            Some(Status::ShortHistory)
+        } else {
+            encoded.carried[series].then_some(Status::CovariatesCarried)
+        }
+    };
+    Forecast {
+        horizon,
+        quantile_levels: LEVELS.to_vec(),
+        point: vec![0.0; panel.len() * horizon],
+        quantiles: vec![0.0; panel.len() * horizon * WIDTH],
+        status: (0..panel.len()).map(status).collect(),
+        ..Forecast::default()
+    }
 }

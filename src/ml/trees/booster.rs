@@ -147,11 +147,12 @@ impl Booster {
                 return Err(Error::data(format!("a target of {y} {why}, which the objective cannot take")));
             }
         }
+        control.check()?;
         let mut fit = Fit::new(rows, options);
         let mut valid = valid.filter(|rows| !rows.is_empty()).map(|rows| Valid::new(rows, &fit.booster));
         for tree in 0..options.trees {
+            fit.add_tree(tree, control);
             control.check()?;
-            fit.add_tree(tree);
             let stops = valid.as_mut().is_some_and(|valid| valid.stops(&fit.booster, options.patience));
             let late = options.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if stops || late || fit.is_exhausted() {
@@ -264,7 +265,7 @@ impl<'a> Fit<'a> {
         self.exhausted
     }
 
-    fn add_tree(&mut self, number: usize) {
+    fn add_tree(&mut self, number: usize, control: &Control) {
         let objective = self.options.objective;
         let weights = &self.rows.weights;
         let pairs = self.scores.par_iter().zip(&self.rows.targets).enumerate().map(|(row, (score, y))| {
@@ -282,6 +283,7 @@ impl<'a> Fit<'a> {
             rows_min: self.options.rows_min.max(1),
             l2: self.options.l2,
             columns: &columns,
+            control,
         };
         let grower = Grower { data: self.rows.binned(), gradients: &self.gradients, growth };
         let mut grown = grower.grow(&mut self.index, &mut self.spare);

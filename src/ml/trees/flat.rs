@@ -44,6 +44,7 @@ impl Booster {
             Objective::Poisson => (2.0, 0.0),
             Objective::Tweedie(power) => (3.0, power),
             Objective::Logistic => (4.0, 0.0),
+            Objective::AbsoluteError => (5.0, 0.0),
         };
         let mut flat = Flat {
             header: vec![kind, parameter, f64::from(self.base)],
@@ -96,6 +97,7 @@ impl Booster {
             2 => Objective::Poisson,
             3 => Objective::Tweedie(parameter),
             4 => Objective::Logistic,
+            5 => Objective::AbsoluteError,
             other => return Err(format!("objective {other}")),
         };
         if !parameter.is_finite() || !base.is_finite() || flat.gains.len() != flat.cut_ends.len() {

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 
+use crate::ml::control::Control;
 use crate::ml::trees::bins::{BINS_MAX, BLOCK, Bins, Codes, Cuts, MISSING_BIN};
 use crate::ml::trees::tree::{BinSet, LEAF, Node, Test, Tree};
 
@@ -36,6 +37,8 @@ pub(super) struct Growth<'a> {
     pub(super) l2: f64,
     /// Columns that this tree may split by.
     pub(super) columns: &'a [u32],
+    /// Cuts the growth short when it is cancelled.
+    pub(super) control: &'a Control,
 }
 
 /// Gradients of all rows, each one integer: gradient in the upper half, curvature in the lower.
@@ -127,7 +130,7 @@ impl Grower<'_> {
         let split = self.best_split(&histogram, rows.len());
         let mut open = vec![Open { rows: 0..rows.len(), histogram, split, parent: None }];
         let mut scratch = Vec::new();
-        while open.len() < self.growth.leaves_max {
+        while open.len() < self.growth.leaves_max && !self.growth.control.is_cancelled() {
             let best = (0..open.len())
                 .filter_map(|i| open[i].split.map(|split| (split, i)))
                 .reduce(|a, b| if b.0.gain > a.0.gain { b } else { a });

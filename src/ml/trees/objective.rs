@@ -13,6 +13,8 @@ pub enum Objective {
     SquaredError,
     /// Quantile loss of this level; leaves take the quantile of their residuals (Friedman 2001).
     Quantile(f64),
+    /// `|y - f|`: the median. Splits are those of the squared error; leaves take the median of their residuals.
+    AbsoluteError,
     /// Poisson deviance of counts, with logarithmic link.
     Poisson,
     /// Tweedie deviance of this power between 1 and 2, with logarithmic link: many zeros and a long tail.
@@ -25,7 +27,7 @@ impl Objective {
     /// Gradient and curvature of the loss of a row in its score.
     pub(super) fn gradient(self, score: f32, y: f32) -> (f32, f32) {
         match self {
-            Self::SquaredError => (score - y, 1.0),
+            Self::SquaredError | Self::AbsoluteError => (score - y, 1.0),
             Self::Quantile(level) => {
                 let level = level as f32;
                 (if score >= y { 1.0 - level } else { -level }, 1.0)
@@ -51,6 +53,7 @@ impl Objective {
         let (score, y) = (f64::from(score), f64::from(y));
         match self {
             Self::SquaredError => 0.5 * (y - score) * (y - score),
+            Self::AbsoluteError => (y - score).abs(),
             Self::Quantile(level) => crate::ml::metrics::quantile_loss_term(y, score, level),
             Self::Poisson => score.exp() - y * score,
             Self::Tweedie(power) => {
@@ -64,7 +67,7 @@ impl Objective {
     /// What a score predicts.
     pub(super) fn prediction(self, score: f32) -> f32 {
         match self {
-            Self::SquaredError | Self::Quantile(_) => score,
+            Self::SquaredError | Self::AbsoluteError | Self::Quantile(_) => score,
             Self::Poisson | Self::Tweedie(_) => score.exp(),
             Self::Logistic => 1.0 / (1.0 + (-score).exp()),
         }
@@ -73,7 +76,7 @@ impl Objective {
     /// Scores within which the link is finite.
     pub(super) fn bounded(self, score: f32) -> f32 {
         match self {
-            Self::SquaredError | Self::Quantile(_) => score,
+            Self::SquaredError | Self::AbsoluteError | Self::Quantile(_) => score,
             _ => score.clamp(-SCORE_MAX, SCORE_MAX),
         }
     }
@@ -82,13 +85,14 @@ impl Objective {
     pub(super) fn renewed_level(self) -> Option<f64> {
         match self {
             Self::Quantile(level) => Some(level),
+            Self::AbsoluteError => Some(0.5),
             _ => None,
         }
     }
 
     /// The best score that is the same for all rows; `weights` empty where all weigh the same.
     pub(super) fn base_score(self, targets: &[f32], weights: &[f32]) -> f32 {
-        if let Self::Quantile(level) = self {
+        if let Some(level) = self.renewed_level() {
             let mut rows: Vec<(f32, f32)> =
                 (0..targets.len()).map(|i| (targets[i], weights.get(i).copied().unwrap_or(1.0))).collect();
             return weighted_quantile(&mut rows, level);
@@ -105,7 +109,7 @@ impl Objective {
                 let p = mean.clamp(1e-6, 1.0 - 1e-6);
                 (p / (1.0 - p)).ln()
             }
-            Self::SquaredError | Self::Quantile(_) => mean,
+            Self::SquaredError | Self::AbsoluteError | Self::Quantile(_) => mean,
         };
         score as f32
     }

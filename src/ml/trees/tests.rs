@@ -200,3 +200,13 @@ fn lists_of_numbers_bring_the_same_booster_back_and_wrong_ones_none() {
         assert!(Booster::from_flat(wrong).is_err());
     }
 }
+
+#[test]
+fn leaves_of_the_absolute_error_are_medians_between_the_cuts_of_the_squared_error() {
+    let values: Vec<f32> = (0..10).map(|i| if i < 5 { 0.0 } else { 1.0 }).collect();
+    let targets = [1.0, 1.0, 2.0, 2.0, 9.0, 20.0, 21.0, 22.0, 23.0, 99.0];
+    let rows = rows(&values, &targets, &[NUMBER]);
+    let booster = fit(&rows, &BoosterOptions { objective: Objective::AbsoluteError, ..plain(2) });
+    assert_eq!(booster.predict(Rows { values: &[0.0, 1.0], width: 1 }), [2.0, 22.0]);
+    assert_eq!(Booster::from_flat(booster.to_flat()).unwrap(), booster);
+}

@@ -2,16 +2,14 @@
 
 use crate::error::Result;
 use crate::ml::control::Control;
-use crate::ml::evaluation::{LEVELS, MIDDLE, WIDTH};
+use crate::ml::evaluation::{MIDDLE, WIDTH};
 use crate::ml::features::{EncodedPanel, Featurizer, Gatherer, WindowBatch};
 use crate::ml::forecaster::{Forecast, Status};
+use crate::ml::models::local::bounds;
 use crate::ml::models::networks::network::WindowNetwork;
 use crate::ml::models::passes;
 use crate::ml::series::Panel;
 use crate::ml::training::Network;
-
-/// A forecast further away than this many times the largest value in sight is cut.
-const REACH: f64 = 10.0;
 
 /// What forecasting needs of a fitted model.
 #[derive(Debug, Clone, Copy)]
@@ -40,14 +38,8 @@ impl Forecaster<'_> {
         let block = self.featurizer.layout.horizon;
         let steps = horizon.div_ceil(block) * block;
         let mut encoded = EncodedPanel::new(self.featurizer, panel, steps, horizon);
-        let mut out = Forecast {
-            horizon,
-            quantile_levels: LEVELS.to_vec(),
-            point: vec![0.0; panel.len() * horizon],
-            quantiles: vec![0.0; panel.len() * horizon * WIDTH],
-            status: (0..panel.len()).map(|s| self.status(panel, &encoded, s)).collect(),
-            ..Forecast::default()
-        };
+        let mut out =
+            passes::blank(panel, self.featurizer, &encoded, self.featurizer.layout.context, horizon);
         let limits: Vec<f64> = (0..panel.len()).map(|s| limit(panel.history_of(s))).collect();
         let mut batch = WindowBatch::default();
         let mut rows = vec![0.0; block * WIDTH];
@@ -111,24 +103,10 @@ impl Forecaster<'_> {
         }
         finite
     }
-
-    fn status(&self, panel: &Panel, encoded: &EncodedPanel, series: usize) -> Option<Status> {
-        let layout = &self.featurizer.layout;
-        let known = self.featurizer.keys.is_empty() || encoded.series[series] > 0;
-        if !known || panel.history_of(series).iter().all(|y| y.is_nan()) {
-            Some(Status::ColdStart)
-        } else if panel.history[series] < layout.context {
-            Some(Status::ShortHistory)
-        } else if encoded.carried[series] {
-            Some(Status::CovariatesCarried)
-        } else {
-            None
-        }
-    }
 }
 
 /// The largest size a forecast may have.
 fn limit(history: &[f64]) -> f64 {
-    let largest = history.iter().filter(|y| y.is_finite()).fold(0.0f64, |m, y| m.max(y.abs()));
-    if largest > 0.0 { REACH * largest } else { f64::MAX }
+    let reach = bounds(history).1;
+    if reach > 0.0 { reach } else { f64::MAX }
 }

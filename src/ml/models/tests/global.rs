@@ -12,8 +12,17 @@ use crate::ml::models::{estimate, load};
 use crate::ml::rng::Rng;
 use crate::ml::series::{Covariate, Panel, Values};
 
-const FAMILIES: [Family; 6] =
-    [Family::Tide, Family::Dlinear, Family::Lstm, Family::Gru, Family::Transformer, Family::Gbt];
+const FAMILIES: [Family; 9] = [
+    Family::Tide,
+    Family::Dlinear,
+    Family::Lstm,
+    Family::Gru,
+    Family::Transformer,
+    Family::Gbt,
+    Family::Tree,
+    Family::Ridge,
+    Family::Svr,
+];
 
 fn options(horizon: usize) -> FitOptions {
     FitOptions {
@@ -251,11 +260,31 @@ fn estimate_knows_the_size_and_cancel_stops() {
         assert!(report.scores.mase.unwrap() > 0.0 && report.naive.mase.unwrap() > 0.0);
         assert!((0.0..=1.0).contains(&report.scores.coverage.unwrap()));
         let estimate = estimate(&[family], &panel, &options(7), &Control::default()).unwrap();
-        assert!(family == Family::Gbt || estimate.parameters == report.parameters);
+        assert!(family != Family::Tide || estimate.parameters == report.parameters);
         assert!(report.parameters > 0);
         assert!(estimate.memory_bytes > 0 && estimate.seconds > 0.0);
         let control = Control::default();
         control.cancel();
         assert_eq!(fit(family, &panel, &options(7), &control).unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+}
+
+#[test]
+fn words_never_seen_and_covariates_that_are_missing_have_forecasts() {
+    for family in FAMILIES {
+        let mut panel = panel(6, 60);
+        let model = fitted(family, &panel.hold_out(7), &options(7));
+        if let Values::Category { codes, labels } = &mut panel.statics[1].values {
+            labels.push("never seen".into());
+            (codes[0], codes[1]) = (2, crate::ml::series::MISSING);
+        }
+        for column in [&mut panel.known[0], &mut panel.past[0], &mut panel.statics[0]] {
+            if let Values::Number(numbers) = &mut column.values {
+                numbers.iter_mut().step_by(3).for_each(|x| *x = f32::NAN);
+            }
+        }
+        let forecast = forecast(&model, &panel.hold_out(7), 7);
+        assert_sane(&forecast);
+        assert!(forecast.point.iter().any(|y| *y != 0.0));
     }
 }

@@ -1,0 +1,87 @@
+//! How every family over rows is fitted, estimated and loaded.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::ml::control::Control;
+use crate::ml::features::{EncodedPanel, RowWriter};
+use crate::ml::forecaster::{FitEstimate, FitOptions};
+use crate::ml::models::container::{self, Stored};
+use crate::ml::models::model::{Learner, Learnt, Lesson, Model};
+use crate::ml::models::regression::course::{Course, rows_of};
+use crate::ml::models::regression::model::{Regression, RegressionConfig};
+use crate::ml::models::regression::regressor::Regressor;
+use crate::ml::models::regression::spread::Spread;
+use crate::ml::series::Panel;
+
+/// Rows that held-out windows must give to tell the quantiles; those that were learnt from tell them else.
+const JUDGED_ROWS_MIN: usize = 200;
+/// Share of a fit when its rows are there.
+const PREPARED_SHARE: f64 = 0.2;
+/// Share of a fit when they are learnt.
+const FITTED_SHARE: f64 = 0.9;
+/// Columns of a row, about.
+const COLUMNS: usize = 100;
+/// Seconds that one value of a row takes to be written.
+const SECONDS_PER_VALUE: f64 = 1.5e-7;
+
+/// A family that is a regressor over rows.
+pub(in crate::ml::models) struct RegressionLearner<R>(PhantomData<R>);
+
+impl<R> RegressionLearner<R> {
+    pub(in crate::ml::models) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R: Regressor> Learner for RegressionLearner<R> {
+    fn fit(&self, lesson: &Lesson<'_>) -> Result<Learnt> {
+        lesson.control.report(|p| p.phase = "prepare");
+        let course = Course::new(lesson, R::ROWS_MAX)?;
+        let (rows, valid) = course.tables(lesson)?;
+        if rows.is_empty() {
+            return Err(lesson.too_short(R::FAMILY));
+        }
+        lesson.control.report(|p| p.phase = "fit");
+        lesson.advance(PREPARED_SHARE);
+        let regressor = R::fit(&rows, &valid, lesson, None)?;
+        lesson.advance(FITTED_SHARE);
+        lesson.control.check()?;
+        let judged = if valid.len() >= JUDGED_ROWS_MIN { &valid } else { &rows };
+        let spread = Spread::fit(judged, &regressor.predict(judged.rows()), lesson.options.horizon);
+        let config = RegressionConfig { featurizer: course.featurizer, relative: course.relative, spread };
+        let model: Arc<dyn Model> = Arc::new(Regression { config, regressor });
+        Ok(Learnt { windows: rows.len(), ..Learnt::from(model) })
+    }
+
+    fn can_stop(&self) -> bool {
+        R::CAN_STOP
+    }
+
+    fn estimate(&self, panel: &Panel, options: &FitOptions, _: &Control) -> Result<FitEstimate> {
+        let steps: usize = panel.history.iter().map(|n| n * options.horizon.min(*n)).sum();
+        let rows = steps.min(rows_of(panel.history.iter().sum(), R::ROWS_MAX));
+        let cost = R::cost(rows, COLUMNS);
+        let threads = rayon::current_num_threads().max(1) as f64;
+        Ok(FitEstimate {
+            parameters: cost.parameters,
+            windows: rows,
+            memory_bytes: rows * COLUMNS * 6 + panel.bytes() * 2,
+            seconds: (rows * COLUMNS) as f64 * SECONDS_PER_VALUE + cost.seconds / threads,
+        })
+    }
+
+    fn load(&self, stored: &Stored<'_>) -> Result<Arc<dyn Model>> {
+        let mut config: RegressionConfig = stored.config()?;
+        let corrupt = |why: String| container::corrupt(format!("its rows cannot be read: {why}"));
+        config.featurizer.check().map_err(corrupt)?;
+        config.featurizer.keys =
+            serde_json::from_slice(&stored.u8("series")?).map_err(|e| corrupt(e.to_string()))?;
+        if !config.spread.is_sound() {
+            return Err(corrupt("quantiles of errors that are not one for each level".into()));
+        }
+        let columns = RowWriter::new(&config.featurizer, &EncodedPanel::default()).types().len();
+        Ok(Arc::new(Regression { regressor: R::load(stored, columns)?, config }))
+    }
+}
