@@ -51,11 +51,11 @@ impl Sums {
     fn plan(&self) -> (Vec<usize>, bool) {
         let keys = self.reading.columns.iter().filter(|c| c.role == Role::Key);
         match &self.reading.shape.rows {
-            OutputRows::Sums { by: Some(by), total } => {
+            OutputRows::Sums { by: Some(by), total, .. } => {
                 let places = keys.enumerate().filter(|(_, key)| by.contains(&key.name)).map(|(i, _)| i);
                 (places.collect(), *total)
             }
-            OutputRows::Sums { by: None, total } => ((0..keys.count()).collect(), *total),
+            OutputRows::Sums { by: None, total, .. } => ((0..keys.count()).collect(), *total),
             _ => (Vec::new(), false),
         }
     }
