@@ -30,7 +30,7 @@ use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
 use crate::ml::evaluation::levels::{lower_level, upper_level};
 use crate::ml::forecaster::{Forecast, PredictOptions, Status};
-use crate::ml::hierarchy::{Hierarchy, Rollup, aligned};
+use crate::ml::hierarchy::{Hierarchy, Rollup, align};
 use crate::ml::series::{
     ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, Incomplete, MISSING, Panel,
     PanelBuilder, Values,
@@ -255,11 +255,13 @@ impl Reader {
             ..FinishOptions::default()
         };
         let text_keys: Vec<String> = chunk.builder.keys().to_vec();
-        let (panel, _) = chunk.builder.finish(&finish, &self.query.control)?;
+        let (mut panel, _) = chunk.builder.finish(&finish, &self.query.control)?;
         let kept = kept_series(&text_keys, &panel.keys);
         let keys = kept.into_iter().map(|i| chunk.keys[i].clone()).collect();
         let sums = self.rollup().map(|rollup| hierarchy(rollup, &text_keys, &chunk.parts, &panel.keys));
-        let panel = if sums.is_some() { aligned(&panel, manifest.gaps) } else { panel };
+        if sums.is_some() {
+            align(&mut panel, manifest.gaps);
+        }
         let horizon = self.horizon(&panel)?;
         let panel = self.with_future(panel, horizon)?;
         let panel = match &sums {
@@ -275,7 +277,7 @@ impl Reader {
     }
 
     async fn forecast(
-        &self,
+        &mut self,
         panel: Arc<Panel>,
         sums: Arc<Option<Hierarchy>>,
         options: PredictOptions,
