@@ -269,24 +269,24 @@ impl Reader {
             None => panel,
         };
         let options = PredictOptions { horizon, quantile_levels: self.reading.shape.quantile_levels() };
-        let (panel, sums) = (Arc::new(panel), Arc::new(sums));
-        let forecast = self.forecast(Arc::clone(&panel), Arc::clone(&sums), options).await?;
-        let shown = shown(panel.len(), sums.as_ref().as_ref());
-        let (reading, sums) = (&self.reading, sums.as_ref().as_ref());
+        let (panel, sums) = (Arc::new(panel), sums.map(Arc::new));
+        let forecast = self.forecast(Arc::clone(&panel), sums.clone(), options).await?;
+        let (reading, sums) = (&self.reading, sums.as_deref());
+        let shown = shown(panel.len(), sums);
         Output { reading, panel: &panel, sums, forecast: &forecast, keys, shown }.rows()
     }
 
     async fn forecast(
         &mut self,
         panel: Arc<Panel>,
-        sums: Arc<Option<Hierarchy>>,
+        sums: Option<Arc<Hierarchy>>,
         options: PredictOptions,
     ) -> Result<Forecast> {
         let model = Arc::clone(&self.reading.model);
         let (series, runtimes) = (panel.len(), &self.reading.engine.runtimes);
         let work = move |control: &Control| {
             let forecaster = model.forecaster()?;
-            match sums.as_ref() {
+            match &sums {
                 None => forecaster.predict(&panel, &options, control),
                 Some(sums) => forecaster.predict_coherent(&panel, sums, &options, control),
             }
@@ -525,8 +525,7 @@ impl Output<'_> {
     fn places(&self) -> Vec<Place> {
         let manifest = self.reading.model.manifest();
         let mut places = vec![];
-        for (shown, Shown { series, .. }) in self.shown.iter().enumerate() {
-            let series = *series;
+        for (shown, &Shown { series, .. }) in self.shown.iter().enumerate() {
             let before = self.reading.shape.history.map_or(0, |n| n.min(self.panel.history[series])) as i64;
             let steps = match self.reading.until {
                 Some(until) => {
