@@ -15,8 +15,9 @@
 //! # The life of a forecast
 //!
 //! `forecast(m, …)` in FROM becomes a node whose columns come from the model's manifest: the user's own keys
-//! and time, then ours. Filters on keys go below it, so that one series wanted is one series read. Series are
-//! read in panels, predicted by the code path that built the training features, and stream out with a status
+//! and time, then ours. Filters on keys go below it, so that one series wanted is one series read; of a model of a
+//! hierarchy all are read, since they are reconciled with their sums (`ml/reconciliation`). Series are read in
+//! panels, predicted by the code path that built the training features, and stream out with a status
 //! (`engine/plan/forecasting.rs`).
 
 pub mod engine;

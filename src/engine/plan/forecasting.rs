@@ -5,11 +5,9 @@ mod sums;
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array,
-};
-use datafusion::arrow::compute::{concat, take};
-use datafusion::arrow::datatypes::{DataType, Float32Type, SchemaRef};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
+use datafusion::arrow::compute::take;
+use datafusion::arrow::datatypes::{Float32Type, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
 use datafusion::error::{DataFusionError, Result as DfResult};
@@ -25,16 +23,14 @@ use crate::engine::plan::forecasting::sums::Sums;
 use crate::engine::plan::hierarchy::{hierarchy, refuse_null_keys};
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::past::Origin;
-use crate::engine::plan::series::{
-    Runs, SeriesLayout, column_spec, from_instants, incomplete, instants, kept_series,
-};
+use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, incomplete, instants, kept_series};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
-use crate::ml::forecaster::{Forecast, PredictOptions, Status};
-use crate::ml::hierarchy::{Hierarchy, Rollup, aligned};
+use crate::ml::forecaster::{Forecast, PredictOptions};
+use crate::ml::hierarchy::{Hierarchy, Rollup, align};
 use crate::ml::series::{
     ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, Incomplete, MISSING, Panel,
     PanelBuilder, Values,
@@ -278,11 +274,13 @@ impl Reader {
             ..FinishOptions::default()
         };
         let text_keys: Vec<String> = chunk.builder.keys().to_vec();
-        let (panel, _) = chunk.builder.finish(&finish, &self.query.control)?;
+        let (mut panel, _) = chunk.builder.finish(&finish, &self.query.control)?;
         let kept = kept_series(&text_keys, &panel.keys);
         let keys = kept.into_iter().map(|i| chunk.keys[i].clone()).collect();
         let sums = self.rollup().map(|rollup| hierarchy(rollup, &text_keys, &chunk.parts, &panel.keys));
-        let panel = if sums.is_some() { aligned(&panel, manifest.gaps) } else { panel };
+        if sums.is_some() {
+            align(&mut panel, manifest.gaps);
+        }
         let horizon = self.horizon(&panel)?;
         let panel = self.with_future(panel, horizon)?;
         let panel = match &sums {
@@ -295,12 +293,12 @@ impl Reader {
         let options = PredictOptions { horizon, quantile_levels, interval_levels, mean: shape.mean, paths };
         let path_bytes = paths.map_or(0, |paths| panel.len() * paths.count * horizon * size_of::<f64>());
         self.memory.try_grow(path_bytes)?;
-        let (panel, sums) = (Arc::new(panel), Arc::new(sums));
-        let forecast = self.forecast(Arc::clone(&panel), Arc::clone(&sums), options).await?;
-        let shown = shown(panel.len(), sums.as_ref().as_ref());
-        let (reading, sums) = (&self.reading, sums.as_ref().as_ref());
-        let output = Output { reading, panel: &panel, sums, forecast: &forecast, keys, shown };
-        let rows = match self.reading.shape.rows {
+        let (panel, sums) = (Arc::new(panel), sums.map(Arc::new));
+        let forecast = self.forecast(Arc::clone(&panel), sums.clone(), options).await?;
+        let (reading, sums) = (Arc::clone(&self.reading), sums.as_deref());
+        let shown = shown(panel.len(), sums);
+        let output = Output { reading: &reading, panel: &panel, sums, forecast: &forecast, keys, shown };
+        let rows = match reading.shape.rows {
             OutputRows::Steps => Some(output.rows()?),
             OutputRows::Paths(_) => Some(output.paths()?),
             OutputRows::Sums { .. } => {
@@ -313,16 +311,16 @@ impl Reader {
     }
 
     async fn forecast(
-        &self,
+        &mut self,
         panel: Arc<Panel>,
-        sums: Arc<Option<Hierarchy>>,
+        sums: Option<Arc<Hierarchy>>,
         options: PredictOptions,
     ) -> Result<Forecast> {
         let model = Arc::clone(&self.reading.model);
         let (series, runtimes) = (panel.len(), &self.reading.engine.runtimes);
         let work = move |control: &Control| {
             let forecaster = model.forecaster()?;
-            match sums.as_ref() {
+            match &sums {
                 None => forecaster.predict(&panel, &options, control),
                 Some(sums) => forecaster.predict_coherent(&panel, sums, &options, control),
             }

@@ -69,8 +69,10 @@ fn clause_value(name: &str, value: ast::Expr) -> String {
             let levels: Vec<String> = Arguments::as_list(value).iter().map(ToString::to_string).collect();
             format!("({})", levels.join(", "))
         }
-        // A list of keys, or several of them.
-        ("hierarchy", None) if !value.to_string().starts_with("((") => format!("({value})"),
+        ("hierarchy", None) if !has_lists(&value) => {
+            let keys: Vec<String> = Arguments::as_list(value).iter().map(ToString::to_string).collect();
+            format!("({})", keys.join(", "))
+        }
         (_, None) => {
             let items = Arguments::as_list(value);
             items
@@ -80,6 +82,12 @@ fn clause_value(name: &str, value: ast::Expr) -> String {
                 .join(", ")
         }
     }
+}
+
+/// True of several lists: `((region, store_id), (item_id))`.
+fn has_lists(value: &ast::Expr) -> bool {
+    let is_list = |item: &ast::Expr| matches!(item, ast::Expr::Tuple(_) | ast::Expr::Nested(_));
+    matches!(value, ast::Expr::Tuple(items) if items.iter().all(is_list))
 }
 
 fn flag(args: &mut Arguments, name: &str) -> Result<bool> {

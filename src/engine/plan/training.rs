@@ -25,7 +25,7 @@ use crate::engine::storage::{Acl, sql_name};
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
 use crate::ml::forecaster::{Candidate, Family, FitEstimate, FitOptions, FitReport};
-use crate::ml::hierarchy::{Hierarchy, Rollup, aligned};
+use crate::ml::hierarchy::{Hierarchy, Rollup, align};
 use crate::ml::models;
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{
@@ -298,12 +298,7 @@ async fn prepare(
     let (mut panel, report) = builder
         .finish(&finish, &query.control)
         .map_err(|e| if keyless { suggest_keys(e, job) } else { e })?;
-    let mut ended = 0;
-    if job.rollup.is_some() {
-        let together = aligned(&panel, job.gaps());
-        ended = (0..panel.len()).filter(|i| together.rows_of(*i).len() > panel.rows_of(*i).len()).count();
-        panel = together;
-    }
+    let ended = if job.rollup.is_some() { align(&mut panel, job.gaps()) } else { 0 };
     memory.try_resize(panel.bytes())?;
     let roles = settle_roles(job, &mut panel);
     let hierarchy = job.rollup.as_ref().map(|rollup| hierarchy(rollup, &read, &parts, &panel.keys));

@@ -2,23 +2,31 @@
 
 use crate::ml::series::{Covariate, Gaps, MISSING, Panel, Values};
 
-/// The panel with every history up to the latest period at which one has a value.
+/// Makes every history of the panel end at the latest period at which one has a value; tells how many series have no
+/// rows up to it.
 ///
 /// Periods after the last row of a series are gaps like those between its rows: 0 or the last value where the policy
 /// says so, else missing.
-pub fn aligned(panel: &Panel, gaps: Gaps) -> Panel {
+pub fn align(panel: &mut Panel, gaps: Gaps) -> usize {
+    let Some((together, ended)) = aligned(panel, gaps) else { return 0 };
+    *panel = together;
+    ended
+}
+
+/// None where all histories end together.
+fn aligned(panel: &Panel, gaps: Gaps) -> Option<(Panel, usize)> {
     let observed = |i: usize| panel.history_of(i).iter().any(|y| !y.is_nan());
     let ends = |only_observed: bool| {
         (0..panel.len()).filter(move |i| !only_observed || observed(*i)).map(|i| panel.first_step(i)).max()
     };
-    let Some(end) = ends(true).or_else(|| ends(false)) else { return panel.clone() };
+    let end = ends(true).or_else(|| ends(false))?;
     let shape: Vec<Shape> = (0..panel.len()).map(|i| Shape::new(panel, i, end)).collect();
     if shape
         .iter()
         .enumerate()
         .all(|(i, s)| s.rows == panel.rows_of(i).len() && s.history == panel.history[i])
     {
-        return panel.clone();
+        return None;
     }
     let mut offsets = vec![0];
     for s in &shape {
@@ -37,7 +45,8 @@ pub fn aligned(panel: &Panel, gaps: Gaps) -> Panel {
             _ => {}
         }
     }
-    Panel {
+    let ended = (0..panel.len()).filter(|i| panel.start[*i] + (panel.rows_of(*i).len() as i64) < end).count();
+    let together = Panel {
         frequency: panel.frequency,
         origin: panel.origin,
         season_length: panel.season_length,
@@ -49,7 +58,8 @@ pub fn aligned(panel: &Panel, gaps: Gaps) -> Panel {
         known: panel.known.iter().map(spread).collect(),
         past: panel.past.iter().map(spread).collect(),
         statics: panel.statics.clone(),
-    }
+    };
+    Some((together, ended))
 }
 
 /// Where the rows of one series go.

@@ -7,6 +7,6 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-pub use align::aligned;
+pub use align::align;
 pub use rollup::Rollup;
 pub use sums::{Hierarchy, Sum};

@@ -1,6 +1,6 @@
 //! Levels, sums and alignment through the public door.
 
-use crate::ml::hierarchy::{Hierarchy, Rollup, aligned};
+use crate::ml::hierarchy::{Hierarchy, Rollup, align};
 use crate::ml::series::{Covariate, Frequency, Gaps, MISSING, Panel, Values};
 
 const NULL: f64 = f64::NAN;
@@ -96,15 +96,17 @@ fn histories_end_together() {
     let early = Panel { target: early.target[..6].to_vec(), known, ..early };
     for (gaps, value) in [(Gaps::Zero, 0.0), (Gaps::Null, NULL), (Gaps::Previous, 10.0), (Gaps::Linear, NULL)]
     {
-        let together = aligned(&early, gaps);
+        let mut together = early.clone();
+        assert_eq!(align(&mut together, gaps), 1);
         assert_eq!((&together.history[..], together.first_step(1)), (&[4, 2][..], 4));
         assert!(same(together.history_of(1), &[10.0, value]), "{gaps:?}");
-        assert_eq!(aligned(&together, gaps).history, together.history);
+        assert_eq!(align(&mut together, gaps), 0);
     }
     // A series that begins later than all histories end.
     let mut late = early.clone();
     (late.start[1], late.history[1], late.target[5]) = (6, 0, NULL);
-    let together = aligned(&late, Gaps::Zero);
+    let mut together = late.clone();
+    assert_eq!(align(&mut together, Gaps::Zero), 0);
     assert_eq!((together.first_step(1), together.history[1], together.future_of(1)), (4, 0, 3));
     let Values::Number(price) = &together.known[0].values else { panic!("numbers") };
     assert!(price[5].is_nan() && price[7] == 5.0);
