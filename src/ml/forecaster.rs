@@ -20,6 +20,8 @@ pub enum Family {
     Ets,
     /// Exponential smoothing with a drift, per series (Assimakopoulos and Nikolopoulos 2000).
     Theta,
+    /// Seasonal ARIMA, chosen per series by AICc (Hyndman and Khandakar 2008).
+    Arima,
     /// Smoothed sizes of demands over smoothed intervals between them, per series (Croston 1972).
     Croston,
     /// Croston's method, corrected (Syntetos and Boylan 2005).

@@ -6,13 +6,14 @@
 //! that a decomposition of the first seasons gives; a forecast runs the recursion over the history it is given.
 
 use crate::ml::evaluation::PointForecast;
+use crate::ml::models::decomposition::seasonal_indices;
 use crate::ml::models::local::{self, Rule};
 use crate::ml::models::simplex::minimise;
 
-/// Latest steps on which parameters are estimated, unless five seasons are more.
-const ESTIMATION_LENGTH: usize = 300;
 /// Longest season that is modelled: longer ones have more states than data supports.
 const SEASON_MAX: usize = 52;
+/// Seasons that the first states come from.
+const FIRST_SEASONS: usize = 5;
 /// Evaluations of the likelihood for one candidate.
 const CALLS: usize = 160;
 /// The damping of trends.
@@ -72,8 +73,7 @@ impl Rule for Ets {
 
     fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
         let season = modelled(season_length);
-        let length = ESTIMATION_LENGTH.max(5 * season);
-        let values = local::completed(&history[history.len().saturating_sub(length)..], season);
+        let values = local::estimation_values(history, season);
         let seasonal = season > 1 && values.len() >= 2 * season + 2;
         let positive = values.iter().all(|y| *y > 0.0);
         let fits = FORMS.iter().enumerate().filter_map(|(place, form)| {
@@ -173,7 +173,10 @@ impl State {
     fn first(form: Form, values: &[f64], season: usize) -> Self {
         let indices = match form.season {
             Season::None => Vec::new(),
-            kind => first_season(values, season, kind == Season::Multiplicative),
+            kind => {
+                let first = &values[..values.len().min(FIRST_SEASONS * season)];
+                seasonal_indices(first, season, kind == Season::Multiplicative)
+            }
         };
         let n = values.len().min((2 * season).max(10));
         let adjusted = |i: usize| match form.season {
@@ -257,36 +260,6 @@ fn growth(form: Form, smoothing: &Smoothing, season: usize, horizon: usize) -> V
         variance += moved * moved;
     }
     out
-}
-
-/// Seasonal indices of the first seasons about their moving mean, for the first value on.
-fn first_season(values: &[f64], season: usize, multiplicative: bool) -> Vec<f64> {
-    let n = values.len().min(season * 5);
-    let neutral = if multiplicative { 1.0 } else { 0.0 };
-    let (mut sums, mut counts) = (vec![0.0; season], vec![0usize; season]);
-    let half = season / 2;
-    for t in half..n.saturating_sub(half) {
-        let mean = if season % 2 == 1 {
-            values[t - half..=t + half].iter().sum::<f64>() / season as f64
-        } else {
-            let inner: f64 = values[t - half + 1..t + half].iter().sum();
-            (inner + 0.5 * (values[t - half] + values[t + half])) / season as f64
-        };
-        let index = if multiplicative { values[t] / mean } else { values[t] - mean };
-        if index.is_finite() {
-            sums[t % season] += index;
-            counts[t % season] += 1;
-        }
-    }
-    let mut indices: Vec<f64> =
-        sums.iter().zip(&counts).map(|(sum, n)| if *n > 0 { sum / *n as f64 } else { neutral }).collect();
-    let mean = indices.iter().sum::<f64>() / season as f64;
-    if multiplicative && mean > 0.0 {
-        indices.iter_mut().for_each(|s| *s = (*s / mean).max(1e-2));
-    } else if !multiplicative {
-        indices.iter_mut().for_each(|s| *s -= mean);
-    }
-    indices
 }
 
 #[cfg(test)]

@@ -26,6 +26,11 @@ const OBSERVED_MIN: usize = 8;
 /// Forecasts beyond so many times the largest value ever seen are not believed.
 const REACH: f64 = 10.0;
 
+/// Latest steps on which parameters are estimated, unless so many seasons are more.
+const ESTIMATION_LENGTH: usize = 300;
+/// Seasons on which parameters are estimated, at least.
+const ESTIMATION_SEASONS: usize = 5;
+
 /// A rule that forecasts one series from its own history.
 pub(super) trait Rule: fmt::Debug + Send + Sync + 'static {
     /// Parameters of a series.
@@ -285,6 +290,12 @@ pub(super) fn completed(history: &[f64], season: usize) -> Vec<f64> {
         }
     }
     out
+}
+
+/// The completed values that parameters are estimated on: the latest ones.
+pub(super) fn estimation_values(history: &[f64], season: usize) -> Vec<f64> {
+    let length = ESTIMATION_LENGTH.max(ESTIMATION_SEASONS.saturating_mul(season));
+    completed(&history[history.len().saturating_sub(length)..], season)
 }
 
 /// Growth of the errors of a rule that adds a step's error to the next: the root of the number of seasons.

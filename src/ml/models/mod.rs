@@ -1,13 +1,17 @@
 //! The families of models: fit, estimate and load by family.
 
+mod arima;
+mod arma;
 mod auto;
 mod container;
 mod croston;
+mod decomposition;
 mod ets;
 mod family;
 mod fitted;
 mod fitting;
 mod gbt;
+mod least_squares;
 mod local;
 mod model;
 mod passes;

@@ -1,0 +1,456 @@
+//! Seasonal ARIMA, chosen per series as by Hyndman and Khandakar (2008), "Automatic time series forecasting".
+//!
+//! A season is differenced where it is strong, the rest until it is level by the test of Kwiatkowski, Phillips,
+//! Schmidt and Shin (1992). From a few starts on, orders move by one as long as AICc improves; coefficients have the
+//! greatest likelihood, each fit from those of its neighbour on. A season too long for lags is taken out beforehand.
+
+use crate::ml::evaluation::PointForecast;
+use crate::ml::models::arma::{Arma, from_partial, impulse, is_stationary, product};
+use crate::ml::models::decomposition::{Season, seasonal_strength, without_season};
+use crate::ml::models::least_squares::least_squares;
+use crate::ml::models::local::{self, Rule};
+
+/// Longest season with lags of its own.
+const SEASON_MAX: usize = 24;
+/// Highest order of the short lags; that of the seasonal ones is 1.
+const ORDER_MAX: usize = 3;
+/// Most models that a search fits.
+const MODELS_MAX: usize = 24;
+/// Steps towards the greatest likelihood: of a model in the search, and of the chosen one.
+const STEPS: (usize, usize) = (4, 12);
+/// Strength from which a season is differenced.
+const STRONG: f64 = 0.5;
+/// A series whose KPSS statistic is beyond this one (5 %) is not level.
+const NOT_LEVEL: f64 = 0.463;
+/// Roots this near to the unit circle make a model unfit.
+const NEAR_UNIT: f64 = 1.01;
+/// Values that a seasonal model needs, in seasons.
+const SEASONS_MIN: usize = 3;
+
+/// The rule.
+#[derive(Debug)]
+pub(super) struct Arima;
+
+/// What is done to a series before it is a stationary process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    logarithm: bool,
+    differences: usize,
+    seasonal_differences: usize,
+    season: usize,
+}
+
+/// Numbers of coefficients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Orders {
+    ar: usize,
+    ma: usize,
+    seasonal_ar: usize,
+    seasonal_ma: usize,
+    constant: bool,
+}
+
+/// Coefficients, 0 beyond their order.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Coefficients {
+    ar: [f64; ORDER_MAX],
+    ma: [f64; ORDER_MAX],
+    seasonal_ar: f64,
+    seasonal_ma: f64,
+    mean: f64,
+}
+
+/// A model that was fitted: what its coefficients were searched by, and its AICc.
+#[derive(Debug, Clone)]
+struct Model {
+    orders: Orders,
+    raw: Vec<f64>,
+    aicc: f64,
+}
+
+impl Rule for Arima {
+    const PARAMETERS: usize = 3 + 2 * ORDER_MAX + 3;
+    const SECONDS: f64 = 0.01;
+
+    fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
+        let values = local::estimation_values(history, season_length);
+        let (values, season, _) = modelled(values, season_length);
+        let shape = Shape::of(&values, season)?;
+        let (coefficients, _) = Search::new(shape, &values)?.best()?;
+        let Coefficients { ar, ma, seasonal_ar, seasonal_ma, mean } = coefficients;
+        let Shape { logarithm, differences, seasonal_differences, .. } = shape;
+        let kind = [f64::from(u8::from(logarithm)), differences as f64, seasonal_differences as f64];
+        Some([&kind[..], &ar, &ma, &[seasonal_ar, seasonal_ma, mean]].concat())
+    }
+
+    fn run(
+        parameters: &[f64],
+        history: &[f64],
+        season_length: usize,
+        horizon: usize,
+    ) -> Option<PointForecast> {
+        let [logarithm, differences, seasonal_differences, rest @ ..] = parameters else { return None };
+        let [a1, a2, a3, m1, m2, m3, seasonal_ar, seasonal_ma, mean] = *rest else { return None };
+        let (ar, ma) = ([a1, a2, a3], [m1, m2, m3]);
+        let coefficients = Coefficients { ar, ma, seasonal_ar, seasonal_ma, mean };
+        let (values, season, taken) =
+            modelled(local::completed(history, season_length.max(1)), season_length);
+        let count = |d: f64| (0.0..=2.0).contains(&d).then_some(d as usize);
+        let shape = Shape {
+            logarithm: *logarithm > 0.5,
+            differences: count(*differences)?,
+            seasonal_differences: count(*seasonal_differences)?,
+            season,
+        };
+        let mut forecast = shape.forecast(&coefficients, &values, horizon)?;
+        let n = values.len();
+        forecast.point.iter_mut().enumerate().for_each(|(step, y)| *y = taken.apply(n + step, *y));
+        let first = n - forecast.residuals.len();
+        forecast.residuals.iter_mut().enumerate().for_each(|(t, e)| *e = taken.scale(first + t, *e));
+        forecast.level = local::level(history);
+        Some(forecast)
+    }
+}
+
+/// The values to model and the season of their lags; a longer one is taken out.
+fn modelled(values: Vec<f64>, season_length: usize) -> (Vec<f64>, usize, Season) {
+    if season_length <= SEASON_MAX {
+        return (values, season_length.max(1), Season::None);
+    }
+    let (values, season) = without_season(&values, season_length);
+    (values, 1, season)
+}
+
+impl Shape {
+    /// The shape that makes these values level; `None` for values without any change.
+    fn of(values: &[f64], season: usize) -> Option<Self> {
+        let seasonal = season > 1 && values.len() >= SEASONS_MIN * season;
+        let season = if seasonal { season } else { 1 };
+        let logarithm = false;
+        let strong = seasonal && seasonal_strength(values, season) > STRONG;
+        let mut shape = Self { logarithm, differences: 0, seasonal_differences: usize::from(strong), season };
+        let mut left = shape.apply(values)?;
+        while shape.differences + shape.seasonal_differences < 2 && !is_level(&left) {
+            shape.differences += 1;
+            left = difference(&left, 1);
+        }
+        Some(shape)
+    }
+
+    /// The stationary values; `None` where there are too few.
+    fn apply(&self, values: &[f64]) -> Option<Vec<f64>> {
+        let mut out = match self.logarithm {
+            true if values.iter().any(|y| *y <= 0.0) => return None,
+            true => values.iter().map(|y| y.ln()).collect(),
+            false => values.to_vec(),
+        };
+        for _ in 0..self.seasonal_differences {
+            out = difference(&out, self.season);
+        }
+        for _ in 0..self.differences {
+            out = difference(&out, 1);
+        }
+        (!out.is_empty()).then_some(out)
+    }
+
+    /// `y` by the values before it and the differenced one: the coefficients of the former.
+    fn integration(&self) -> Vec<f64> {
+        let mut out = Vec::new();
+        for _ in 0..self.differences {
+            out = product(&out, &[-1.0], 1);
+        }
+        for _ in 0..self.seasonal_differences {
+            out = product(&out, &[-1.0], self.season);
+        }
+        out.iter_mut().for_each(|a| *a = -*a);
+        out
+    }
+
+    fn forecast(&self, coefficients: &Coefficients, values: &[f64], horizon: usize) -> Option<PointForecast> {
+        let process = coefficients.process(self.season)?;
+        let mut differenced = self.apply(values)?;
+        differenced.iter_mut().for_each(|w| *w -= coefficients.mean);
+        let mut residuals = Vec::with_capacity(differenced.len());
+        let filtered = process.filter(&differenced, |error, _| residuals.push(error))?;
+        let ahead = filtered.forecast(&process, horizon);
+        let integration = self.integration();
+        let latest = values.len().saturating_sub(integration.len());
+        let mut path: Vec<f64> =
+            values[latest..].iter().map(|y| if self.logarithm { y.ln() } else { *y }).collect();
+        for w in ahead {
+            let past: f64 = integration.iter().zip(path.iter().rev()).map(|(a, y)| a * y).sum();
+            path.push(coefficients.mean + w + past);
+        }
+        let mut point = path.split_off(path.len() - horizon);
+        let mut growth = self.growth(coefficients, horizon);
+        if self.logarithm {
+            let first = values.len() - residuals.len();
+            residuals.iter_mut().zip(&values[first..]).for_each(|(e, y)| *e = y - y / e.exp());
+            point.iter_mut().for_each(|y| *y = y.exp());
+            growth.iter_mut().zip(&point).for_each(|(width, y)| *width *= y / point[0]);
+        }
+        Some(PointForecast { point, residuals, growth, level: 0.0 })
+    }
+
+    /// Width of the errors of each step beside the first.
+    fn growth(&self, coefficients: &Coefficients, horizon: usize) -> Vec<f64> {
+        let minus = |a: &[f64]| a.iter().map(|a| -a).collect::<Vec<f64>>();
+        let ar = product(&minus(&coefficients.ar), &[-coefficients.seasonal_ar], self.season);
+        let ma = product(&coefficients.ma, &[coefficients.seasonal_ma], self.season);
+        let ar = minus(&product(&ar, &minus(&self.integration()), 1));
+        let mut variance = 0.0;
+        let widths = impulse(&ar, &ma, horizon).into_iter().map(|weight| {
+            variance += weight * weight;
+            f64::sqrt(variance)
+        });
+        widths.collect()
+    }
+}
+
+impl Coefficients {
+    fn process(&self, season: usize) -> Option<Arma> {
+        let used = |a: &'_ [f64]| a.iter().rposition(|a| *a != 0.0).map_or(0, |last| last + 1);
+        let (seasonal_ar, seasonal_ma) = ([self.seasonal_ar], [self.seasonal_ma]);
+        Arma::seasonal(
+            [&self.ar[..used(&self.ar)], &seasonal_ar[..used(&seasonal_ar)]],
+            [&self.ma[..used(&self.ma)], &seasonal_ma[..used(&seasonal_ma)]],
+            season,
+        )
+    }
+
+    /// Whether no root is near the unit circle.
+    fn are_sound(&self) -> bool {
+        let inflated = |a: &[f64], sign: f64| {
+            let mut power = sign;
+            let grown = a.iter().map(|a| {
+                power *= NEAR_UNIT;
+                a * power
+            });
+            is_stationary(&grown.collect::<Vec<f64>>())
+        };
+        inflated(&self.ar, 1.0)
+            && inflated(&self.ma, -1.0)
+            && inflated(&[self.seasonal_ar], 1.0)
+            && inflated(&[self.seasonal_ma], -1.0)
+    }
+}
+
+impl Orders {
+    /// Numbers that a search looks for.
+    fn count(&self) -> usize {
+        self.ar + self.ma + self.seasonal_ar + self.seasonal_ma + usize::from(self.constant)
+    }
+
+    /// Coefficients by the numbers of a search: any number is one of a stationary and invertible process.
+    fn coefficients(&self, raw: &[f64]) -> Coefficients {
+        let partial: Vec<f64> = raw.iter().map(|x| x.tanh()).collect();
+        let (ar, rest) = partial.split_at(self.ar);
+        let (ma, rest) = rest.split_at(self.ma);
+        let (seasonal_ar, rest) = rest.split_at(self.seasonal_ar);
+        let (seasonal_ma, _) = rest.split_at(self.seasonal_ma);
+        let mut out = Coefficients::default();
+        out.ar[..self.ar].copy_from_slice(&from_partial(ar));
+        out.ma[..self.ma].copy_from_slice(&from_partial(ma));
+        out.ma.iter_mut().for_each(|b| *b = -*b);
+        out.seasonal_ar = seasonal_ar.first().copied().unwrap_or(0.0);
+        out.seasonal_ma = seasonal_ma.first().map_or(0.0, |b| -b);
+        out.mean = if self.constant { raw[raw.len() - 1] } else { 0.0 };
+        out
+    }
+
+    /// Where the search for a model of these orders begins that is a neighbour of another one.
+    fn start(&self, from: &Model) -> Vec<f64> {
+        let mut theirs = from.raw.as_slice();
+        let mut out = Vec::with_capacity(self.count());
+        let mut take = |own: usize, other: usize, new: f64| {
+            let (part, rest) = theirs.split_at(other);
+            out.extend((0..own).map(|i| part.get(i).copied().unwrap_or(new)));
+            theirs = rest;
+        };
+        take(self.ar, from.orders.ar, 0.1);
+        take(self.ma, from.orders.ma, -0.1);
+        take(self.seasonal_ar, from.orders.seasonal_ar, 0.1);
+        take(self.seasonal_ma, from.orders.seasonal_ma, -0.1);
+        take(usize::from(self.constant), usize::from(from.orders.constant), 0.0);
+        out
+    }
+
+    /// Orders that differ by one step.
+    fn neighbours(&self) -> Vec<Self> {
+        let moved = |ar: isize, ma: isize, seasonal_ar: isize, seasonal_ma: isize| {
+            Some(Self {
+                ar: self.ar.checked_add_signed(ar)?,
+                ma: self.ma.checked_add_signed(ma)?,
+                seasonal_ar: self.seasonal_ar.checked_add_signed(seasonal_ar)?,
+                seasonal_ma: self.seasonal_ma.checked_add_signed(seasonal_ma)?,
+                ..*self
+            })
+        };
+        let steps = [
+            (0, 0, 0, 1),
+            (0, 0, 0, -1),
+            (0, 0, 1, 0),
+            (0, 0, -1, 0),
+            (0, 0, 1, 1),
+            (0, 0, -1, -1),
+            (0, 1, 0, 0),
+            (0, -1, 0, 0),
+            (1, 0, 0, 0),
+            (-1, 0, 0, 0),
+            (1, 1, 0, 0),
+            (-1, -1, 0, 0),
+        ];
+        let mut out: Vec<Self> = steps.iter().filter_map(|(a, b, c, d)| moved(*a, *b, *c, *d)).collect();
+        out.push(Self { constant: !self.constant, ..*self });
+        out
+    }
+}
+
+/// A search for the model of some stationary values.
+struct Search {
+    shape: Shape,
+    /// In units of `scale`.
+    values: Vec<f64>,
+    scale: f64,
+    tried: Vec<Orders>,
+}
+
+impl Search {
+    /// `None` where the values do not change at all.
+    fn new(shape: Shape, values: &[f64]) -> Option<Self> {
+        let mut values = shape.apply(values)?;
+        let largest = values.iter().fold(0.0f64, |largest, w| largest.max(w.abs()));
+        if !(largest > 0.0 && largest.is_finite()) {
+            return None;
+        }
+        let squares: f64 = values.iter().map(|w| (w / largest) * (w / largest)).sum();
+        let scale = largest * (squares / values.len() as f64).sqrt();
+        values.iter_mut().for_each(|w| *w /= scale);
+        Some(Self { shape, values, scale, tried: Vec::new() })
+    }
+
+    /// The coefficients of the best model, and its AICc.
+    fn best(mut self) -> Option<(Coefficients, f64)> {
+        let constant = self.shape.differences + self.shape.seasonal_differences < 2;
+        let orders =
+            |ar, ma, seasonal| Orders { ar, ma, seasonal_ar: seasonal, seasonal_ma: seasonal, constant };
+        let starts = [
+            orders(2, 2, 1),
+            orders(0, 0, 0),
+            Orders { seasonal_ma: 0, ..orders(1, 0, 1) },
+            Orders { seasonal_ar: 0, ..orders(0, 1, 1) },
+            Orders { constant: false, ..orders(0, 0, 0) },
+        ];
+        let mut best: Option<Model> = None;
+        for orders in starts {
+            let orders = if self.shape.season > 1 {
+                orders
+            } else {
+                Orders { seasonal_ar: 0, seasonal_ma: 0, ..orders }
+            };
+            let mean = self.values.iter().sum::<f64>() / self.values.len() as f64;
+            let begin = Model {
+                orders: Orders { ar: 0, ma: 0, seasonal_ar: 0, seasonal_ma: 0, constant: true },
+                raw: vec![mean],
+                aicc: f64::INFINITY,
+            };
+            best = better(best, self.fit(orders, &begin, STEPS.0));
+        }
+        let mut best = best?;
+        while let Some(model) = self.step(&best) {
+            best = model;
+        }
+        let last = self.refit(best.orders, &best.raw, STEPS.1).filter(|model| model.aicc <= best.aicc);
+        let best = last.unwrap_or(best);
+        let mut coefficients = best.orders.coefficients(&best.raw);
+        coefficients.mean *= self.scale;
+        Some((coefficients, best.aicc))
+    }
+
+    /// The first neighbour that is better.
+    fn step(&mut self, best: &Model) -> Option<Model> {
+        for orders in best.orders.neighbours() {
+            let found = self.fit(orders, best, STEPS.0).filter(|model| model.aicc < best.aicc);
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Fits a model that was not tried before.
+    fn fit(&mut self, orders: Orders, from: &Model, steps: usize) -> Option<Model> {
+        let Shape { differences, seasonal_differences, season, .. } = self.shape;
+        let seasonal_max = usize::from(season > 1);
+        let allowed = orders.ar <= ORDER_MAX
+            && orders.ma <= ORDER_MAX
+            && orders.seasonal_ar <= seasonal_max
+            && orders.seasonal_ma <= seasonal_max
+            && !(orders.constant && differences + seasonal_differences > 1)
+            && orders.count() + 3 < self.values.len();
+        if !allowed || self.tried.len() >= MODELS_MAX || self.tried.contains(&orders) {
+            return None;
+        }
+        self.tried.push(orders);
+        self.refit(orders, &orders.start(from), steps)
+    }
+
+    fn refit(&self, orders: Orders, start: &[f64], steps: usize) -> Option<Model> {
+        let (raw, squares) =
+            least_squares(start, steps, |raw, out| self.residuals(&orders.coefficients(raw), out).is_some())?;
+        if !orders.coefficients(&raw).are_sound() {
+            return None;
+        }
+        let (n, k) = (self.values.len() as f64, (orders.count() + 1) as f64);
+        let aicc = n * (squares / n).max(1e-300).ln() + 2.0 * k * n / (n - k - 1.0);
+        Some(Model { orders, raw, aicc })
+    }
+
+    /// Numbers whose squares are least where the likelihood is greatest.
+    fn residuals(&self, coefficients: &Coefficients, out: &mut Vec<f64>) -> Option<()> {
+        let process = coefficients.process(self.shape.season)?;
+        let values: Vec<f64> = self.values.iter().map(|w| w - coefficients.mean).collect();
+        out.clear();
+        let (mut product, mut logarithms) = (1.0f64, 0.0);
+        process.filter(&values, |error, variance| {
+            out.push(error / variance.sqrt());
+            product *= variance;
+            if product > 1e100 {
+                logarithms += product.ln();
+                product = 1.0;
+            }
+        })?;
+        logarithms += product.ln();
+        let factor = (0.5 * logarithms / values.len() as f64).exp();
+        out.iter_mut().for_each(|error| *error *= factor);
+        Some(())
+    }
+}
+
+fn better(a: Option<Model>, b: Option<Model>) -> Option<Model> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.aicc < a.aicc { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+fn difference(values: &[f64], lag: usize) -> Vec<f64> {
+    values.iter().skip(lag).zip(values).map(|(y, before)| y - before).collect()
+}
+
+/// Whether the KPSS test finds no unit root at 5 %.
+fn is_level(values: &[f64]) -> bool {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let errors: Vec<f64> = values.iter().map(|w| w - mean).collect();
+    let product = |lag: usize| errors.iter().skip(lag).zip(&errors).map(|(a, b)| a * b).sum::<f64>() / n;
+    let lags = (3.0 * n.sqrt() / 13.0) as usize;
+    let near: f64 = (1..=lags).map(|lag| 2.0 * (1.0 - lag as f64 / (lags as f64 + 1.0)) * product(lag)).sum();
+    let (variance, mut sum) = (product(0) + near, 0.0);
+    let sums = errors.iter().map(|e| {
+        sum += e;
+        sum * sum
+    });
+    let sums = sums.sum::<f64>();
+    !(variance > 0.0) || sums / (n * n * variance) <= NOT_LEVEL
+}
