@@ -6,6 +6,7 @@
 
 use crate::ml::evaluation::PointForecast;
 use crate::ml::models::arma::{Arma, from_partial, impulse, is_stationary, product};
+use crate::ml::models::averaging::{average, weighted};
 use crate::ml::models::decomposition::{Season, seasonal_strength, without_season};
 use crate::ml::models::least_squares::least_squares;
 use crate::ml::models::local::{self, Rule};
@@ -27,16 +28,20 @@ const NEAR_UNIT: f64 = 1.01;
 /// Values that a seasonal model needs, in seasons.
 const SEASONS_MIN: usize = 3;
 
+/// Most models that are averaged.
+const MODELS: usize = 6;
+/// Weight, differences and coefficients of one.
+const MODEL_PARAMETERS: usize = 3 + 2 * ORDER_MAX + 3;
+
 /// The rule.
 #[derive(Debug)]
 pub(super) struct Arima;
 
 /// What is done to a series before it is a stationary process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shape {
-    logarithm: bool,
-    differences: usize,
-    seasonal_differences: usize,
+struct Differences {
+    short: usize,
+    seasonal: usize,
     season: usize,
 }
 
@@ -69,18 +74,27 @@ struct Model {
 }
 
 impl Rule for Arima {
-    const PARAMETERS: usize = 3 + 2 * ORDER_MAX + 3;
+    const PARAMETERS: usize = MODELS * MODEL_PARAMETERS;
     const SECONDS: f64 = 0.01;
 
     fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
         let values = local::estimation_values(history, season_length);
         let (values, season, _) = modelled(values, season_length);
-        let shape = Shape::of(&values, season)?;
-        let (coefficients, _) = Search::new(shape, &values)?.best()?;
-        let Coefficients { ar, ma, seasonal_ar, seasonal_ma, mean } = coefficients;
-        let Shape { logarithm, differences, seasonal_differences, .. } = shape;
-        let kind = [f64::from(u8::from(logarithm)), differences as f64, seasonal_differences as f64];
-        Some([&kind[..], &ar, &ma, &[seasonal_ar, seasonal_ma, mean]].concat())
+        let likely = Differences::likely(&values, season)?;
+        let share = 1.0 / likely.len() as f64;
+        let mut out = Vec::with_capacity(Self::PARAMETERS);
+        for differences in &likely {
+            let found = Search::new(*differences, &values)?.models();
+            for (weight, coefficients) in weighted(found, MODELS / likely.len()) {
+                let Coefficients { ar, ma, seasonal_ar, seasonal_ma, mean } = coefficients;
+                out.extend([weight * share, differences.short as f64, differences.seasonal as f64]);
+                out.extend(ar.into_iter().chain(ma).chain([seasonal_ar, seasonal_ma, mean]));
+            }
+        }
+        (!out.is_empty()).then(|| {
+            out.resize(Self::PARAMETERS, 0.0);
+            out
+        })
     }
 
     fn run(
@@ -89,20 +103,20 @@ impl Rule for Arima {
         season_length: usize,
         horizon: usize,
     ) -> Option<PointForecast> {
-        let [logarithm, differences, seasonal_differences, rest @ ..] = parameters else { return None };
-        let [a1, a2, a3, m1, m2, m3, seasonal_ar, seasonal_ma, mean] = *rest else { return None };
-        let (ar, ma) = ([a1, a2, a3], [m1, m2, m3]);
-        let coefficients = Coefficients { ar, ma, seasonal_ar, seasonal_ma, mean };
         let (values, season, taken) =
             modelled(local::completed(history, season_length.max(1)), season_length);
-        let count = |d: f64| (0.0..=2.0).contains(&d).then_some(d as usize);
-        let shape = Shape {
-            logarithm: *logarithm > 0.5,
-            differences: count(*differences)?,
-            seasonal_differences: count(*seasonal_differences)?,
-            season,
-        };
-        let mut forecast = shape.forecast(&coefficients, &values, horizon)?;
+        let models = parameters.chunks_exact(MODEL_PARAMETERS).filter(|model| model[0] > 0.0);
+        let mut forecast = average(models.map(|model| {
+            let [weight, short, seasonal, a1, a2, a3, m1, m2, m3, seasonal_ar, seasonal_ma, mean] = *model
+            else {
+                return None;
+            };
+            let (ar, ma) = ([a1, a2, a3], [m1, m2, m3]);
+            let coefficients = Coefficients { ar, ma, seasonal_ar, seasonal_ma, mean };
+            let count = |d: f64| (0.0..=2.0).contains(&d).then_some(d as usize);
+            let differences = Differences { short: count(short)?, seasonal: count(seasonal)?, season };
+            Some((weight, differences.forecast(&coefficients, &values, horizon)?))
+        }))?;
         let n = values.len();
         forecast.point.iter_mut().enumerate().for_each(|(step, y)| *y = taken.apply(n + step, *y));
         let first = n - forecast.residuals.len();
@@ -121,80 +135,75 @@ fn modelled(values: Vec<f64>, season_length: usize) -> (Vec<f64>, usize, Season)
     (values, 1, season)
 }
 
-impl Shape {
-    /// The shape that makes these values level; `None` for values without any change.
-    fn of(values: &[f64], season: usize) -> Option<Self> {
+impl Differences {
+    /// Those that make these values level: where two are taken, which is one too many as often as not, also those
+    /// with one short difference less; `None` where there are too few values.
+    fn likely(values: &[f64], season: usize) -> Option<Vec<Self>> {
         let seasonal = season > 1 && values.len() >= SEASONS_MIN * season;
         let season = if seasonal { season } else { 1 };
-        let logarithm = false;
-        let strong = seasonal && seasonal_strength(values, season) > STRONG;
-        let mut shape = Self { logarithm, differences: 0, seasonal_differences: usize::from(strong), season };
-        let mut left = shape.apply(values)?;
-        while shape.differences + shape.seasonal_differences < 2 && !is_level(&left) {
-            shape.differences += 1;
+        let strong = seasonal && seasonal_strength(values, season) > local::knob("STRONG", STRONG);
+        let mut out = vec![Self { short: 0, seasonal: usize::from(strong), season }];
+        let mut left = out[0].apply(values)?;
+        let mut one = out[0];
+        while one.short + one.seasonal < 2 && !is_level(&left) {
+            one.short += 1;
             left = difference(&left, 1);
         }
-        Some(shape)
+        out[0] = one;
+        if one.short + one.seasonal == 2 && one.short > 0 {
+            let o = Self { short: one.short - 1, ..one };
+            match local::knob("BOTH", 1.0) {
+                0.0 => {}
+                2.0 => out[0] = o,
+                _ => out.push(o),
+            }
+        }
+        Some(out)
     }
 
-    /// The stationary values; `None` where there are too few.
+    /// The differenced values; `None` where there are too few.
     fn apply(&self, values: &[f64]) -> Option<Vec<f64>> {
-        let mut out = match self.logarithm {
-            true if values.iter().any(|y| *y <= 0.0) => return None,
-            true => values.iter().map(|y| y.ln()).collect(),
-            false => values.to_vec(),
-        };
-        for _ in 0..self.seasonal_differences {
+        let mut out = values.to_vec();
+        for _ in 0..self.seasonal {
             out = difference(&out, self.season);
         }
-        for _ in 0..self.differences {
+        for _ in 0..self.short {
             out = difference(&out, 1);
         }
         (!out.is_empty()).then_some(out)
     }
 
-    /// `y` by the values before it and the differenced one: the coefficients of the former.
+    /// What a value is besides its difference: the coefficients of those before it.
     fn integration(&self) -> Vec<f64> {
         let mut out = Vec::new();
-        for _ in 0..self.differences {
+        for _ in 0..self.short {
             out = product(&out, &[-1.0], 1);
         }
-        for _ in 0..self.seasonal_differences {
+        for _ in 0..self.seasonal {
             out = product(&out, &[-1.0], self.season);
         }
-        out.iter_mut().for_each(|a| *a = -*a);
-        out
+        minus(&out)
     }
 
+    /// Runs over the values and forecasts; `None` where the model does not suit them.
     fn forecast(&self, coefficients: &Coefficients, values: &[f64], horizon: usize) -> Option<PointForecast> {
         let process = coefficients.process(self.season)?;
         let mut differenced = self.apply(values)?;
         differenced.iter_mut().for_each(|w| *w -= coefficients.mean);
         let mut residuals = Vec::with_capacity(differenced.len());
         let filtered = process.filter(&differenced, |error, _| residuals.push(error))?;
-        let ahead = filtered.forecast(&process, horizon);
         let integration = self.integration();
-        let latest = values.len().saturating_sub(integration.len());
-        let mut path: Vec<f64> =
-            values[latest..].iter().map(|y| if self.logarithm { y.ln() } else { *y }).collect();
-        for w in ahead {
+        let mut path = values[values.len().saturating_sub(integration.len())..].to_vec();
+        for w in filtered.forecast(&process, horizon) {
             let past: f64 = integration.iter().zip(path.iter().rev()).map(|(a, y)| a * y).sum();
             path.push(coefficients.mean + w + past);
         }
-        let mut point = path.split_off(path.len() - horizon);
-        let mut growth = self.growth(coefficients, horizon);
-        if self.logarithm {
-            let first = values.len() - residuals.len();
-            residuals.iter_mut().zip(&values[first..]).for_each(|(e, y)| *e = y - y / e.exp());
-            point.iter_mut().for_each(|y| *y = y.exp());
-            growth.iter_mut().zip(&point).for_each(|(width, y)| *width *= y / point[0]);
-        }
-        Some(PointForecast { point, residuals, growth, level: 0.0 })
+        let point = path.split_off(path.len() - horizon);
+        Some(PointForecast { point, residuals, growth: self.growth(coefficients, horizon), level: 0.0 })
     }
 
     /// Width of the errors of each step beside the first.
     fn growth(&self, coefficients: &Coefficients, horizon: usize) -> Vec<f64> {
-        let minus = |a: &[f64]| a.iter().map(|a| -a).collect::<Vec<f64>>();
         let ar = product(&minus(&coefficients.ar), &[-coefficients.seasonal_ar], self.season);
         let ma = product(&coefficients.ma, &[coefficients.seasonal_ma], self.season);
         let ar = minus(&product(&ar, &minus(&self.integration()), 1));
@@ -205,6 +214,10 @@ impl Shape {
         });
         widths.collect()
     }
+}
+
+fn minus(a: &[f64]) -> Vec<f64> {
+    a.iter().map(|a| -a).collect()
 }
 
 impl Coefficients {
@@ -306,19 +319,20 @@ impl Orders {
     }
 }
 
-/// A search for the model of some stationary values.
+/// A search for models of some values that are differenced.
 struct Search {
-    shape: Shape,
+    differences: Differences,
     /// In units of `scale`.
     values: Vec<f64>,
     scale: f64,
     tried: Vec<Orders>,
+    found: Vec<Model>,
 }
 
 impl Search {
-    /// `None` where the values do not change at all.
-    fn new(shape: Shape, values: &[f64]) -> Option<Self> {
-        let mut values = shape.apply(values)?;
+    /// `None` where the differences are all nothing.
+    fn new(differences: Differences, values: &[f64]) -> Option<Self> {
+        let mut values = differences.apply(values)?;
         let largest = values.iter().fold(0.0f64, |largest, w| largest.max(w.abs()));
         if !(largest > 0.0 && largest.is_finite()) {
             return None;
@@ -326,51 +340,56 @@ impl Search {
         let squares: f64 = values.iter().map(|w| (w / largest) * (w / largest)).sum();
         let scale = largest * (squares / values.len() as f64).sqrt();
         values.iter_mut().for_each(|w| *w /= scale);
-        Some(Self { shape, values, scale, tried: Vec::new() })
+        Some(Self { differences, values, scale, tried: Vec::new(), found: Vec::new() })
     }
 
-    /// The coefficients of the best model, and its AICc.
-    fn best(mut self) -> Option<(Coefficients, f64)> {
-        let constant = self.shape.differences + self.shape.seasonal_differences < 2;
-        let orders =
-            |ar, ma, seasonal| Orders { ar, ma, seasonal_ar: seasonal, seasonal_ma: seasonal, constant };
-        let starts = [
-            orders(2, 2, 1),
-            orders(0, 0, 0),
-            Orders { seasonal_ma: 0, ..orders(1, 0, 1) },
-            Orders { seasonal_ar: 0, ..orders(0, 1, 1) },
-            Orders { constant: false, ..orders(0, 0, 0) },
-        ];
+    /// The models on the way to the best one, and that one, each by its AICc.
+    fn models(mut self) -> Vec<(f64, Coefficients)> {
+        let mean = self.values.iter().sum::<f64>() / self.values.len() as f64;
+        let nothing = Orders { ar: 0, ma: 0, seasonal_ar: 0, seasonal_ma: 0, constant: true };
+        let begin = Model { orders: nothing, raw: vec![mean], aicc: f64::INFINITY };
         let mut best: Option<Model> = None;
-        for orders in starts {
-            let orders = if self.shape.season > 1 {
-                orders
-            } else {
-                Orders { seasonal_ar: 0, seasonal_ma: 0, ..orders }
+        for orders in self.starts() {
+            let found = self.fit(orders, &begin);
+            best = match (best, found) {
+                (Some(best), Some(found)) if found.aicc >= best.aicc => Some(best),
+                (best, found) => found.or(best),
             };
-            let mean = self.values.iter().sum::<f64>() / self.values.len() as f64;
-            let begin = Model {
-                orders: Orders { ar: 0, ma: 0, seasonal_ar: 0, seasonal_ma: 0, constant: true },
-                raw: vec![mean],
-                aicc: f64::INFINITY,
-            };
-            best = better(best, self.fit(orders, &begin, STEPS.0));
         }
-        let mut best = best?;
-        while let Some(model) = self.step(&best) {
-            best = model;
+        while let Some(model) = best.as_ref().and_then(|best| self.step(best)) {
+            best = Some(model);
         }
-        let last = self.refit(best.orders, &best.raw, STEPS.1).filter(|model| model.aicc <= best.aicc);
-        let best = last.unwrap_or(best);
-        let mut coefficients = best.orders.coefficients(&best.raw);
-        coefficients.mean *= self.scale;
-        Some((coefficients, best.aicc))
+        let last = best.and_then(|best| self.refit(best.orders, &best.raw, STEPS.1));
+        if let Some(last) = last {
+            self.found.retain(|model| model.orders != last.orders);
+            self.found.push(last);
+        }
+        let coefficients = |model: &Model| {
+            let mut coefficients = model.orders.coefficients(&model.raw);
+            coefficients.mean *= self.scale;
+            (model.aicc, coefficients)
+        };
+        self.found.iter().map(coefficients).collect()
+    }
+
+    /// The models that a search begins with.
+    fn starts(&self) -> [Orders; 5] {
+        let constant = self.differences.short + self.differences.seasonal < 2;
+        let seasonal = usize::from(self.differences.season > 1);
+        let orders = |ar, ma, seasonal_ar, seasonal_ma| Orders { ar, ma, seasonal_ar, seasonal_ma, constant };
+        [
+            orders(2, 2, seasonal, seasonal),
+            orders(0, 0, 0, 0),
+            orders(1, 0, seasonal, 0),
+            orders(0, 1, 0, seasonal),
+            Orders { constant: false, ..orders(0, 0, 0, 0) },
+        ]
     }
 
     /// The first neighbour that is better.
     fn step(&mut self, best: &Model) -> Option<Model> {
         for orders in best.orders.neighbours() {
-            let found = self.fit(orders, best, STEPS.0).filter(|model| model.aicc < best.aicc);
+            let found = self.fit(orders, best).filter(|model| model.aicc < best.aicc);
             if found.is_some() {
                 return found;
             }
@@ -379,20 +398,20 @@ impl Search {
     }
 
     /// Fits a model that was not tried before.
-    fn fit(&mut self, orders: Orders, from: &Model, steps: usize) -> Option<Model> {
-        let Shape { differences, seasonal_differences, season, .. } = self.shape;
+    fn fit(&mut self, orders: Orders, from: &Model) -> Option<Model> {
+        let Differences { short, seasonal, season } = self.differences;
         let seasonal_max = usize::from(season > 1);
-        let allowed = orders.ar <= ORDER_MAX
-            && orders.ma <= ORDER_MAX
-            && orders.seasonal_ar <= seasonal_max
-            && orders.seasonal_ma <= seasonal_max
-            && !(orders.constant && differences + seasonal_differences > 1)
+        let allowed = orders.ar.max(orders.ma) <= ORDER_MAX
+            && orders.seasonal_ar.max(orders.seasonal_ma) <= seasonal_max
+            && !(orders.constant && short + seasonal > 1)
             && orders.count() + 3 < self.values.len();
         if !allowed || self.tried.len() >= MODELS_MAX || self.tried.contains(&orders) {
             return None;
         }
         self.tried.push(orders);
-        self.refit(orders, &orders.start(from), steps)
+        let model = self.refit(orders, &orders.start(from), STEPS.0)?;
+        self.found.push(model.clone());
+        Some(model)
     }
 
     fn refit(&self, orders: Orders, start: &[f64], steps: usize) -> Option<Model> {
@@ -408,7 +427,7 @@ impl Search {
 
     /// Numbers whose squares are least where the likelihood is greatest.
     fn residuals(&self, coefficients: &Coefficients, out: &mut Vec<f64>) -> Option<()> {
-        let process = coefficients.process(self.shape.season)?;
+        let process = coefficients.process(self.differences.season)?;
         let values: Vec<f64> = self.values.iter().map(|w| w - coefficients.mean).collect();
         out.clear();
         let (mut product, mut logarithms) = (1.0f64, 0.0);
@@ -424,13 +443,6 @@ impl Search {
         let factor = (0.5 * logarithms / values.len() as f64).exp();
         out.iter_mut().for_each(|error| *error *= factor);
         Some(())
-    }
-}
-
-fn better(a: Option<Model>, b: Option<Model>) -> Option<Model> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(if b.aicc < a.aicc { b } else { a }),
-        (a, b) => a.or(b),
     }
 }
 

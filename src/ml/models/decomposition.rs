@@ -54,6 +54,13 @@ pub(super) fn without_season(values: &[f64], season: usize) -> (Vec<f64>, Season
 
 /// Whether values a season apart are correlated beyond what those nearer to each other explain.
 pub(super) fn is_seasonal(values: &[f64], season: usize) -> bool {
+    let changes: Vec<f64>;
+    let values = if crate::ml::models::local::knob("CHG", 0.0) > 0.0 {
+        changes = values.windows(2).map(|w| w[1] - w[0]).collect();
+        &changes[..]
+    } else {
+        values
+    };
     let n = values.len();
     let mean = values.iter().sum::<f64>() / n as f64;
     let variance: f64 = values.iter().map(|y| (y - mean) * (y - mean)).sum();
@@ -64,7 +71,8 @@ pub(super) fn is_seasonal(values: &[f64], season: usize) -> bool {
         values[lag..].iter().zip(values).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / variance
     };
     let nearer: f64 = (1..season).map(|lag| correlation(lag) * correlation(lag)).sum();
-    correlation(season).abs() > SIGNIFICANT * ((1.0 + 2.0 * nearer) / n as f64).sqrt()
+    correlation(season).abs()
+        > crate::ml::models::local::knob("SIG", 0.0) * ((1.0 + 2.0 * nearer) / n as f64).sqrt()
 }
 
 /// Mean deviation from the moving mean by place in the season, for the first value on; about 0, or about 1 where the
@@ -72,16 +80,33 @@ pub(super) fn is_seasonal(values: &[f64], season: usize) -> bool {
 pub(super) fn seasonal_indices(values: &[f64], season: usize, multiplicative: bool) -> Vec<f64> {
     let neutral = if multiplicative { 1.0 } else { 0.0 };
     let (mut sums, mut counts) = (vec![0.0; season], vec![0usize; season]);
+    let mut squares = 0.0;
     for (t, mean) in moving_mean(values, season) {
         let index = if multiplicative { values[t] / mean } else { values[t] - mean };
         if index.is_finite() {
             sums[t % season] += index;
+            squares += index * index;
             counts[t % season] += 1;
         }
     }
     let mut indices: Vec<f64> =
         sums.iter().zip(&counts).map(|(sum, n)| if *n > 0 { sum / *n as f64 } else { neutral }).collect();
     let mean = indices.iter().sum::<f64>() / season as f64;
+    let shrink = crate::ml::models::local::knob("SHRINK", 1.0);
+    if shrink > 0.0 {
+        let explained: f64 = sums.iter().zip(&counts).map(|(s, n)| s * s / (*n as f64).max(1.0)).sum();
+        let n = counts.iter().sum::<usize>() as f64;
+        let noise = (squares - explained).max(0.0) / (n - season as f64).max(1.0) / (n / season as f64);
+        let spread =
+            indices.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / (season as f64 - 1.0).max(1.0);
+        let m = season as f64;
+        let kept = if spread > 0.0 {
+            (1.0 - shrink * (m - 3.0).max(1.0) / (m - 1.0) * noise / spread).max(0.0)
+        } else {
+            0.0
+        };
+        indices.iter_mut().for_each(|s| *s = mean + kept * (*s - mean));
+    }
     if multiplicative && mean > 0.0 {
         indices.iter_mut().for_each(|s| *s = (*s / mean).max(INDEX_MIN));
     } else if !multiplicative {

@@ -6,6 +6,7 @@
 //! that a decomposition of the first seasons gives; a forecast runs the recursion over the history it is given.
 
 use crate::ml::evaluation::PointForecast;
+use crate::ml::models::averaging::{average, weighted};
 use crate::ml::models::decomposition::seasonal_indices;
 use crate::ml::models::local::{self, Rule};
 use crate::ml::models::simplex::minimise;
@@ -18,6 +19,11 @@ const FIRST_SEASONS: usize = 5;
 const CALLS: usize = 160;
 /// The damping of trends.
 const DAMPING: (f64, f64) = (0.8, 0.98);
+
+/// Most models that are averaged.
+const MODELS: usize = 4;
+/// Weight, form and smoothing of one.
+const MODEL_PARAMETERS: usize = 6;
 
 /// The rule.
 #[derive(Debug)]
@@ -68,7 +74,7 @@ struct State {
 }
 
 impl Rule for Ets {
-    const PARAMETERS: usize = 5;
+    const PARAMETERS: usize = MODELS * MODEL_PARAMETERS;
     const SECONDS: f64 = 0.004;
 
     fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
@@ -79,13 +85,18 @@ impl Rule for Ets {
         let fits = FORMS.iter().enumerate().filter_map(|(place, form)| {
             let usable =
                 (form.season == Season::None || seasonal) && (!form.multiplicative_error || positive);
-            usable
-                .then(|| fit(*form, &values, season))
-                .flatten()
-                .map(|(aicc, smoothing)| (aicc, place, smoothing))
+            let (aicc, smoothing) = usable.then(|| fit(*form, &values, season)).flatten()?;
+            Some((aicc, (place, smoothing)))
         });
-        let (_, place, smoothing) = fits.reduce(|a, b| if b.0 < a.0 { b } else { a })?;
-        Some([&[place as f64][..], &smoothing].concat())
+        let mut out = Vec::with_capacity(Self::PARAMETERS);
+        for (weight, (place, smoothing)) in weighted(fits.collect(), MODELS) {
+            out.extend([weight, place as f64]);
+            out.extend(smoothing);
+        }
+        (!out.is_empty()).then(|| {
+            out.resize(Self::PARAMETERS, 0.0);
+            out
+        })
     }
 
     fn run(
@@ -94,26 +105,39 @@ impl Rule for Ets {
         season_length: usize,
         horizon: usize,
     ) -> Option<PointForecast> {
-        let (place, smoothing) = parameters.split_first()?;
-        let form = *FORMS.get(*place as usize)?;
-        let smoothing: Smoothing = smoothing.try_into().ok()?;
         let season = modelled(season_length);
         let values = local::completed(history, season);
-        if form.multiplicative_error && values.iter().any(|y| *y <= 0.0) {
+        let models = parameters.chunks_exact(MODEL_PARAMETERS).filter(|model| model[0] > 0.0);
+        let forecasts = models.map(|model| {
+            let [weight, place, smoothing @ ..] = model else { return None };
+            let form = *FORMS.get(*place as usize)?;
+            Some((*weight, form.forecast(smoothing.try_into().ok()?, &values, season, horizon)?))
+        });
+        let level = local::level(history);
+        average(forecasts).map(|forecast| PointForecast { level, ..forecast })
+    }
+}
+
+impl Form {
+    /// Runs over the values and forecasts; `None` where the form does not suit them.
+    fn forecast(
+        self,
+        smoothing: Smoothing,
+        values: &[f64],
+        season: usize,
+        horizon: usize,
+    ) -> Option<PointForecast> {
+        if self.multiplicative_error && values.iter().any(|y| *y <= 0.0) {
             return None;
         }
-        if form.season != Season::None && values.len() < season + 2 {
+        if self.season != Season::None && values.len() < season + 2 {
             return None;
         }
-        let mut state = State::first(form, &values, season);
-        let mut residuals = Vec::with_capacity(values.len());
-        for y in &values {
-            let expected = state.step(form, &smoothing, *y);
-            residuals.push(y - expected);
-        }
-        let point = state.forecast(form, smoothing[3], horizon);
-        let growth = growth(form, &smoothing, season, horizon);
-        Some(PointForecast { point, residuals, growth, level: local::level(history) })
+        let mut state = State::first(self, values, season);
+        let residuals = values.iter().map(|y| y - state.step(self, &smoothing, *y)).collect();
+        let point = state.forecast(self, smoothing[3], horizon);
+        let growth = growth(self, &smoothing, season, horizon);
+        Some(PointForecast { point, residuals, growth, level: 0.0 })
     }
 }
 
@@ -136,14 +160,16 @@ fn fit(form: Form, values: &[f64], season: usize) -> Option<(f64, Smoothing)> {
         (1e-4, 0.9999),
         span(form.trend, 1e-4, 0.5),
         span(seasonal, 1e-4, 0.9),
-        if form.trend { DAMPING } else { (1.0, 1.0) },
+        if form.trend { (local::knob("DLO", DAMPING.0), local::knob("DHI", DAMPING.1)) } else { (1.0, 1.0) },
     ];
     let (low, high) = (spans.map(|(low, _)| low), spans.map(|(_, high)| high));
     let first = [0.3, 0.05f64.min(high[1]), 0.1f64.min(high[2]), 0.95f64.clamp(low[3], high[3])];
-    let (smoothing, value) = minimise(first, low, high, CALLS, criterion);
+    let (smoothing, value) =
+        minimise(first, low, high, local::knob("CALLS", CALLS as f64) as usize, criterion);
     let states = 1 + usize::from(form.trend) + if seasonal { season } else { 0 };
     let used = 2 + 2 * usize::from(form.trend) + usize::from(seasonal);
-    let (n, k) = (values.len() as f64, (used + states) as f64);
+    let (n, k) =
+        (values.len() as f64, (used + (states as f64 * local::knob("KSTATES", 1.0)).round() as usize) as f64);
     let aicc = value + 2.0 * k + 2.0 * k * (k + 1.0) / (n - k - 1.0).max(1.0);
     value.is_finite().then_some((aicc, smoothing))
 }
@@ -174,7 +200,8 @@ impl State {
         let indices = match form.season {
             Season::None => Vec::new(),
             kind => {
-                let first = &values[..values.len().min(FIRST_SEASONS * season)];
+                let first =
+                    &values[..values.len().min(local::knob("FIRST", FIRST_SEASONS as f64) as usize * season)];
                 seasonal_indices(first, season, kind == Season::Multiplicative)
             }
         };
@@ -268,7 +295,7 @@ mod tests {
     use crate::ml::rng::Rng;
 
     fn form_of(history: &[f64], season: usize) -> Form {
-        FORMS[Ets::choose(history, season).unwrap()[0] as usize]
+        FORMS[Ets::choose(history, season).unwrap()[1] as usize]
     }
 
     #[test]
@@ -301,7 +328,7 @@ mod tests {
 
     #[test]
     fn simple_smoothing_by_hand() {
-        let parameters = [0.0, 0.5, 0.0, 0.0, 1.0];
+        let parameters = [1.0, 0.0, 0.5, 0.0, 0.0, 1.0];
         let history = [4.0, 8.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0];
         let forecast = Ets::run(&parameters, &history, 1, 2).unwrap();
         let mut level = history.iter().sum::<f64>() / 10.0;

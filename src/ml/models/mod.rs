@@ -3,6 +3,7 @@
 mod arima;
 mod arma;
 mod auto;
+mod averaging;
 mod container;
 mod croston;
 mod decomposition;

@@ -7,7 +7,7 @@
 
 use crate::ml::evaluation::PointForecast;
 use crate::ml::models::decomposition::without_season;
-use crate::ml::models::local::{self, Rule};
+use crate::ml::models::local::{self, Rule, knob};
 use crate::ml::models::simplex::minimise;
 
 /// Longest season that is taken out.
@@ -35,8 +35,15 @@ impl Rule for Theta {
             run(parameters, &rest, |error| squares += (error / size) * (error / size));
             squares
         };
+        let (tlo, thi, l0) = (knob("TLO", 1.0), knob("THI", 20.0), knob("L0", 0.5));
         let fits = [1.5, 2.0, 4.0].map(|theta| {
-            minimise([theta, 0.4, 1.0], [1.0, 0.01, 0.5], [20.0, 0.99, 1.5], CALLS / 2, criterion)
+            minimise(
+                [theta, 0.4, 1.0],
+                [tlo, 0.01, 1.0 - l0],
+                [thi, knob("AHI", 0.99), 1.0 + l0],
+                CALLS / 2,
+                criterion,
+            )
         });
         let (parameters, value) = fits.into_iter().reduce(|a, b| if b.1 < a.1 { b } else { a })?;
         value.is_finite().then(|| parameters.to_vec())
@@ -82,7 +89,8 @@ struct State {
 
 /// Runs over the values and tells each error.
 fn run(parameters: &Parameters, values: &[f64], mut error: impl FnMut(f64)) -> State {
-    let first = values.first().copied().unwrap_or(0.0);
+    let k = (knob("FIRSTM", 1.0) as usize).clamp(1, values.len().max(1));
+    let first = values.iter().take(k).sum::<f64>() / k as f64;
     let mut state = State { n: 0.0, level: parameters[2] * first, mean: 0.0, slope: 0.0 };
     for y in values {
         error(y - state.expected(parameters));
