@@ -9,7 +9,7 @@ mod validate;
 
 pub use conformal::Calibration;
 pub use ensemble::Contest;
-pub use groups::{GROUPS, group_of};
+pub use groups::{GROUPS, group_of, is_intermittent};
 pub use levels::{LEVELS, MIDDLE, WIDTH};
 pub use residuals::{PointForecast, Residuals};
 pub use validate::{Holdout, Scorer};

@@ -75,7 +75,7 @@ struct Model {
 
 impl Rule for Arima {
     const PARAMETERS: usize = MODELS * MODEL_PARAMETERS;
-    const SECONDS: f64 = 0.01;
+    const SECONDS: f64 = 0.008;
 
     fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
         let values = local::estimation_values(history, season_length);
@@ -106,7 +106,7 @@ impl Rule for Arima {
         let (values, season, taken) =
             modelled(local::completed(history, season_length.max(1)), season_length);
         let models = parameters.chunks_exact(MODEL_PARAMETERS).filter(|model| model[0] > 0.0);
-        let mut forecast = average(models.map(|model| {
+        let mut forecast = average(models.filter_map(|model| {
             let [weight, short, seasonal, a1, a2, a3, m1, m2, m3, seasonal_ar, seasonal_ma, mean] = *model
             else {
                 return None;
@@ -141,22 +141,16 @@ impl Differences {
     fn likely(values: &[f64], season: usize) -> Option<Vec<Self>> {
         let seasonal = season > 1 && values.len() >= SEASONS_MIN * season;
         let season = if seasonal { season } else { 1 };
-        let strong = seasonal && seasonal_strength(values, season) > local::knob("STRONG", STRONG);
-        let mut out = vec![Self { short: 0, seasonal: usize::from(strong), season }];
-        let mut left = out[0].apply(values)?;
-        let mut one = out[0];
-        while one.short + one.seasonal < 2 && !is_level(&left) {
-            one.short += 1;
+        let strong = seasonal && seasonal_strength(values, season) > STRONG;
+        let mut differences = Self { short: 0, seasonal: usize::from(strong), season };
+        let mut left = differences.apply(values)?;
+        while differences.short + differences.seasonal < 2 && !is_level(&left) {
+            differences.short += 1;
             left = difference(&left, 1);
         }
-        out[0] = one;
-        if one.short + one.seasonal == 2 && one.short > 0 {
-            let o = Self { short: one.short - 1, ..one };
-            match local::knob("BOTH", 1.0) {
-                0.0 => {}
-                2.0 => out[0] = o,
-                _ => out.push(o),
-            }
+        let mut out = vec![differences];
+        if differences.short + differences.seasonal == 2 {
+            out.push(Self { short: differences.short - 1, ..differences });
         }
         Some(out)
     }
@@ -465,4 +459,142 @@ fn is_level(values: &[f64]) -> bool {
     });
     let sums = sums.sum::<f64>();
     !(variance > 0.0) || sums / (n * n * variance) <= NOT_LEVEL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::rng::Rng;
+
+    /// Passengers of international airlines in thousands, 1949 to 1960 (Box, Jenkins and Reinsel 1994, series G).
+    const PASSENGERS: [u16; 144] = [
+        112, 118, 132, 129, 121, 135, 148, 148, 136, 119, 104, 118, 115, 126, 141, 135, 125, 149, 170, 170,
+        158, 133, 114, 140, 145, 150, 178, 163, 172, 178, 199, 199, 184, 162, 146, 166, 171, 180, 193, 181,
+        183, 218, 230, 242, 209, 191, 172, 194, 196, 196, 236, 235, 229, 243, 264, 272, 237, 211, 180, 201,
+        204, 188, 235, 227, 234, 264, 302, 293, 259, 229, 203, 229, 242, 233, 267, 269, 270, 315, 364, 347,
+        312, 274, 237, 278, 284, 277, 317, 313, 318, 374, 413, 405, 355, 306, 271, 306, 315, 301, 356, 348,
+        355, 422, 465, 467, 404, 347, 305, 336, 340, 318, 362, 348, 363, 435, 491, 505, 404, 359, 310, 337,
+        360, 342, 406, 396, 420, 472, 548, 559, 463, 407, 362, 405, 417, 391, 419, 461, 472, 535, 622, 606,
+        508, 461, 390, 432,
+    ];
+
+    fn passengers() -> Vec<f64> {
+        PASSENGERS.iter().map(|y| f64::from(*y)).collect()
+    }
+
+    /// The model of these orders with the greatest likelihood.
+    fn fitted(values: &[f64], differences: Differences, orders: Orders) -> Coefficients {
+        let search = Search::new(differences, values).unwrap();
+        let model = search.refit(orders, &vec![0.1; orders.count()], 50).unwrap();
+        orders.coefficients(&model.raw)
+    }
+
+    /// Simulated values of a process with normal innovations, after a while.
+    fn simulated(process: &[&[f64]; 2], n: usize) -> Vec<f64> {
+        let mut rng = Rng::new(3);
+        let weights = impulse(process[0], process[1], 200);
+        let errors: Vec<f64> = (0..n + 200).map(|_| rng.normal()).collect();
+        let value = |t: usize| weights.iter().zip(errors[..=t].iter().rev()).map(|(w, e)| w * e).sum();
+        (200..n + 200).map(value).collect()
+    }
+
+    #[test]
+    fn the_airline_model_has_the_published_coefficients() {
+        // R: arima(log(AirPassengers), c(0, 1, 1), c(0, 1, 1)) gives ma1 -0.4018, sma1 -0.5569.
+        let logarithms: Vec<f64> = passengers().iter().map(|y| y.ln()).collect();
+        let differences = Differences { short: 1, seasonal: 1, season: 12 };
+        let orders = Orders { ar: 0, ma: 1, seasonal_ar: 0, seasonal_ma: 1, constant: false };
+        let airline = fitted(&logarithms, differences, orders);
+        assert!((airline.ma[0] + 0.4018).abs() < 1e-3, "{airline:?}");
+        assert!((airline.seasonal_ma + 0.5569).abs() < 1e-3, "{airline:?}");
+        // R: arima(AirPassengers, c(2, 1, 1), c(0, 1, 0)), the choice of auto.arima: 0.5960, 0.2143, -0.9819.
+        let orders = Orders { ar: 2, ma: 1, seasonal_ar: 0, seasonal_ma: 0, constant: false };
+        let chosen = fitted(&passengers(), differences, orders);
+        for (found, published) in [(chosen.ar[0], 0.5960), (chosen.ar[1], 0.2143), (chosen.ma[0], -0.9819)] {
+            assert!((found - published).abs() < 2e-3, "{chosen:?}");
+        }
+    }
+
+    #[test]
+    fn seasons_and_growth_go_on() {
+        let all = passengers();
+        let (history, actual) = all.split_at(132);
+        let likely = Differences::likely(history, 12).unwrap();
+        assert!(likely.iter().all(|d| d.seasonal == 1), "{likely:?}");
+        let parameters = Arima::choose(history, 12).unwrap();
+        let forecast = Arima::run(&parameters, history, 12, 12).unwrap();
+        let errors = forecast.point.iter().zip(actual).map(|(f, y)| (f / y - 1.0).abs());
+        let error = errors.sum::<f64>() / 12.0;
+        assert!(error < 0.05, "{error}: {:?}", forecast.point);
+        assert!(forecast.growth[0] == 1.0 && forecast.growth.windows(2).all(|pair| pair[0] <= pair[1]));
+    }
+
+    #[test]
+    fn simulated_processes_are_found() {
+        let level = Differences { short: 0, seasonal: 0, season: 1 };
+        let best = |values: &[f64]| {
+            assert_eq!(Differences::likely(values, 1).unwrap(), [level]);
+            weighted(Search::new(level, values).unwrap().models(), 1)[0].1
+        };
+        let ar = best(&simulated(&[&[0.7], &[]], 300));
+        assert!((ar.ar[0] - 0.7).abs() < 0.15 && ar.seasonal_ma == 0.0, "{ar:?}");
+        let orders = Orders { ar: 0, ma: 1, seasonal_ar: 0, seasonal_ma: 0, constant: true };
+        let ma = fitted(&simulated(&[&[], &[0.6]], 300), level, orders);
+        assert!((ma.ma[0] - 0.6).abs() < 0.1, "{ma:?}");
+        let walk: Vec<f64> = simulated(&[&[], &[]], 300)
+            .iter()
+            .scan(0.0, |sum, e| {
+                *sum += e;
+                Some(*sum)
+            })
+            .collect();
+        assert_eq!(Differences::likely(&walk, 1).unwrap()[0].short, 1);
+    }
+
+    #[test]
+    fn an_autoregression_by_hand() {
+        let mut parameters = vec![0.0; Arima::PARAMETERS];
+        // Weight 1, no differences, w = 0.5 w before + e about 10.
+        (parameters[0], parameters[3], parameters[11]) = (1.0, 0.5, 10.0);
+        let history = [10.0, 12.0, 9.0, 11.0, 8.0, 10.0, 13.0, 14.0];
+        let forecast = Arima::run(&parameters, &history, 1, 3).unwrap();
+        for (y, expected) in forecast.point.iter().zip([12.0, 11.0, 10.5]) {
+            assert!((y - expected).abs() < 1e-9);
+        }
+        assert!((forecast.residuals[7] - (4.0 - 0.5 * 3.0)).abs() < 1e-9);
+        assert!((forecast.growth[1] - 1.25f64.sqrt()).abs() < 1e-12);
+        // A walk with a drift: y = 2 + y before + e.
+        (parameters[1], parameters[3], parameters[11]) = (1.0, 0.0, 2.0);
+        assert_eq!(Arima::run(&parameters, &history, 1, 2).unwrap().point, [16.0, 18.0]);
+    }
+
+    #[test]
+    fn hardly_any_or_huge_values_are_no_trouble() {
+        assert!(Arima::choose(&[5.0; 40], 7).is_none() && Arima::choose(&[1.0, 2.0], 7).is_none());
+        let mut rng = Rng::new(9);
+        for size in [1e12, 1e-12, 1e300] {
+            let history: Vec<f64> =
+                (0..60).map(|t| size * (1.0 + 0.1 * f64::from(t % 7) + 0.1 * rng.normal())).collect();
+            let parameters = Arima::choose(&history, 7).unwrap();
+            let forecast = Arima::run(&parameters, &history, 7, 7).unwrap();
+            assert!(
+                forecast.point.iter().all(|y| (0.3 * size..3.0 * size).contains(y)),
+                "{:?}",
+                forecast.point
+            );
+        }
+        let unstable = [&[1.0, 0.0, 0.0, 1.5][..], &[0.0; Arima::PARAMETERS - 4]].concat();
+        assert!(Arima::run(&unstable, &[1.0, 2.0, 3.0], 1, 2).is_none());
+    }
+
+    #[test]
+    fn long_seasons_are_taken_out() {
+        let wave = |t: usize| 100.0 + 30.0 * (t as f64 * std::f64::consts::TAU / 52.0).sin();
+        let history: Vec<f64> = (0..200).map(|t| wave(t) + ((t * 7) % 5) as f64).collect();
+        let parameters = Arima::choose(&history, 52).unwrap();
+        let forecast = Arima::run(&parameters, &history, 52, 26).unwrap();
+        for (step, y) in forecast.point.iter().enumerate() {
+            assert!((y - wave(200 + step) - 2.0).abs() < 6.0, "{y} at {step}");
+        }
+    }
 }

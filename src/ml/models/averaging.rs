@@ -1,7 +1,6 @@
 //! Averages of models of one series, weighted by the evidence for each (Burnham and Anderson 2002; Kolassa 2011).
 
 use crate::ml::evaluation::PointForecast;
-use crate::ml::models::local::knob;
 
 /// What the evidence is divided by: AICc takes the errors of a series for independent and its model for true, which
 /// they never are, so that forecasts are best with weights nearer to each other than it says.
@@ -13,18 +12,18 @@ pub(super) fn weighted<T>(mut models: Vec<(f64, T)>, count: usize) -> Vec<(f64, 
     models.sort_by(|a, b| a.0.total_cmp(&b.0));
     models.truncate(count);
     let least = models.first().map_or(0.0, |(aicc, _)| *aicc);
-    models.iter_mut().for_each(|(aicc, _)| *aicc = (-(*aicc - least) / (2.0 * knob("DOUBT", DOUBT))).exp());
+    models.iter_mut().for_each(|(aicc, _)| *aicc = (-(*aicc - least) / (2.0 * DOUBT)).exp());
     let total: f64 = models.iter().map(|(weight, _)| weight).sum();
     models.iter_mut().for_each(|(weight, _)| *weight /= total);
     models
 }
 
-/// The weighted mean of forecasts whose weights sum to 1, with the latest errors that all have; `None` where there is
-/// none or one of them is missing.
-pub(super) fn average(parts: impl Iterator<Item = Option<(f64, PointForecast)>>) -> Option<PointForecast> {
-    let parts: Vec<(f64, PointForecast)> = parts.collect::<Option<_>>()?;
+/// The weighted mean of forecasts, with the latest errors that all have; `None` where there is none.
+pub(super) fn average(parts: impl Iterator<Item = (f64, PointForecast)>) -> Option<PointForecast> {
+    let parts: Vec<(f64, PointForecast)> = parts.collect();
     let (_, first) = parts.first()?;
     let errors = parts.iter().map(|(_, part)| part.residuals.len()).min()?;
+    let total: f64 = parts.iter().map(|(weight, _)| weight).sum();
     let mut out = PointForecast {
         point: vec![0.0; first.point.len()],
         residuals: vec![0.0; errors],
@@ -32,7 +31,8 @@ pub(super) fn average(parts: impl Iterator<Item = Option<(f64, PointForecast)>>)
         level: first.level,
     };
     for (weight, part) in &parts {
-        let add = |to: &mut [f64], from: &[f64]| to.iter_mut().zip(from).for_each(|(a, b)| *a += weight * b);
+        let share = weight / total;
+        let add = |to: &mut [f64], from: &[f64]| to.iter_mut().zip(from).for_each(|(a, b)| *a += share * b);
         add(&mut out.point, &part.point);
         add(&mut out.residuals, &part.residuals[part.residuals.len() - errors..]);
         add(&mut out.growth, &part.growth);
@@ -60,9 +60,9 @@ mod tests {
             growth: vec![1.0],
             level: 2.0,
         };
-        let parts = [Some((0.25, part(4.0, &[9.0, 4.0]))), Some((0.75, part(8.0, &[8.0])))];
-        let mean = average(parts.clone().into_iter()).unwrap();
+        let parts = [(0.5, part(4.0, &[9.0, 4.0])), (1.5, part(8.0, &[8.0]))];
+        let mean = average(parts.into_iter()).unwrap();
         assert_eq!((mean.point[0], mean.residuals, mean.growth[0]), (7.0, vec![7.0], 1.0));
-        assert!(average(parts.into_iter().chain([None])).is_none() && average([].into_iter()).is_none());
+        assert!(average([].into_iter()).is_none());
     }
 }

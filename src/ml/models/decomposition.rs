@@ -1,8 +1,6 @@
 //! Classical decomposition: a season about the centred moving mean of a series (Hyndman and Athanasopoulos,
 //! "Forecasting: Principles and Practice", 3.4).
 
-/// A correlation beyond so many deviations of chance makes a season (90 %, as in the M competitions).
-const SIGNIFICANT: f64 = 1.645;
 /// Multiplicative indices below this one say that no season multiplies the series.
 const INDEX_MIN: f64 = 0.01;
 
@@ -33,10 +31,10 @@ impl Season {
     }
 }
 
-/// Takes a significant season out, a multiplicative one where all values are positive.
+/// Takes the season out, a multiplicative one where all values are positive.
 pub(super) fn without_season(values: &[f64], season: usize) -> (Vec<f64>, Season) {
     let whole = || (values.to_vec(), Season::None);
-    if season < 2 || values.len() < 2 * season + 1 || !is_seasonal(values, season) {
+    if season < 2 || values.len() < 2 * season + 1 {
         return whole();
     }
     let multiplicative = values.iter().all(|y| *y > 0.0);
@@ -52,67 +50,42 @@ pub(super) fn without_season(values: &[f64], season: usize) -> (Vec<f64>, Season
     (rest, if multiplicative { Season::Multiplicative(indices) } else { Season::Additive(indices) })
 }
 
-/// Whether values a season apart are correlated beyond what those nearer to each other explain.
-pub(super) fn is_seasonal(values: &[f64], season: usize) -> bool {
-    let changes: Vec<f64>;
-    let values = if crate::ml::models::local::knob("CHG", 0.0) > 0.0 {
-        changes = values.windows(2).map(|w| w[1] - w[0]).collect();
-        &changes[..]
-    } else {
-        values
-    };
-    let n = values.len();
-    let mean = values.iter().sum::<f64>() / n as f64;
-    let variance: f64 = values.iter().map(|y| (y - mean) * (y - mean)).sum();
-    if variance <= 0.0 {
-        return false;
-    }
-    let correlation = |lag: usize| {
-        values[lag..].iter().zip(values).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / variance
-    };
-    let nearer: f64 = (1..season).map(|lag| correlation(lag) * correlation(lag)).sum();
-    correlation(season).abs()
-        > crate::ml::models::local::knob("SIG", 0.0) * ((1.0 + 2.0 * nearer) / n as f64).sqrt()
-}
-
 /// Mean deviation from the moving mean by place in the season, for the first value on; about 0, or about 1 where the
 /// season multiplies.
+///
+/// The means are drawn together by what chance alone spreads them, so that noise has no season (James and Stein 1961;
+/// Miller and Williams 2003).
 pub(super) fn seasonal_indices(values: &[f64], season: usize, multiplicative: bool) -> Vec<f64> {
-    let neutral = if multiplicative { 1.0 } else { 0.0 };
-    let (mut sums, mut counts) = (vec![0.0; season], vec![0usize; season]);
-    let mut squares = 0.0;
+    let mut places: Vec<Moments> = (0..season).map(|_| Moments::default()).collect();
     for (t, mean) in moving_mean(values, season) {
         let index = if multiplicative { values[t] / mean } else { values[t] - mean };
         if index.is_finite() {
-            sums[t % season] += index;
-            squares += index * index;
-            counts[t % season] += 1;
+            places[t % season].add(index);
         }
     }
-    let mut indices: Vec<f64> =
-        sums.iter().zip(&counts).map(|(sum, n)| if *n > 0 { sum / *n as f64 } else { neutral }).collect();
-    let mean = indices.iter().sum::<f64>() / season as f64;
-    let shrink = crate::ml::models::local::knob("SHRINK", 1.0);
-    if shrink > 0.0 {
-        let explained: f64 = sums.iter().zip(&counts).map(|(s, n)| s * s / (*n as f64).max(1.0)).sum();
-        let n = counts.iter().sum::<usize>() as f64;
-        let noise = (squares - explained).max(0.0) / (n - season as f64).max(1.0) / (n / season as f64);
-        let spread =
-            indices.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / (season as f64 - 1.0).max(1.0);
-        let m = season as f64;
-        let kept = if spread > 0.0 {
-            (1.0 - shrink * (m - 3.0).max(1.0) / (m - 1.0) * noise / spread).max(0.0)
-        } else {
-            0.0
-        };
-        indices.iter_mut().for_each(|s| *s = mean + kept * (*s - mean));
-    }
-    if multiplicative && mean > 0.0 {
-        indices.iter_mut().for_each(|s| *s = (*s / mean).max(INDEX_MIN));
+    let neutral = if multiplicative { 1.0 } else { 0.0 };
+    let mut indices: Vec<f64> = places.iter().map(|p| if p.n > 0.0 { p.mean } else { neutral }).collect();
+    let mut about = Moments::default();
+    indices.iter().for_each(|index| about.add(*index));
+    let kept = share_beyond_chance(&places, &about);
+    if multiplicative && about.mean > 0.0 {
+        indices.iter_mut().for_each(|s| *s = (1.0 + kept * (*s / about.mean - 1.0)).max(INDEX_MIN));
     } else if !multiplicative {
-        indices.iter_mut().for_each(|s| *s -= mean);
+        indices.iter_mut().for_each(|s| *s = kept * (*s - about.mean));
     }
     indices
+}
+
+/// Share of the variance of means that is not that of the means of noise; all of it where nothing was seen twice.
+fn share_beyond_chance(places: &[Moments], about: &Moments) -> f64 {
+    let n: f64 = places.iter().map(|p| p.n).sum();
+    let squares: f64 = places.iter().map(|p| p.squares).sum();
+    let free = n - about.n;
+    if !(about.squares > 0.0 && free > 0.0) {
+        return 1.0;
+    }
+    let by_chance = squares / free * about.n / n;
+    (1.0 - by_chance * (about.n - 1.0) / about.squares).max(0.0)
 }
 
 /// Share of the variance about the moving mean that the season explains (Wang, Smith and Hyndman 2006).
@@ -186,8 +159,8 @@ mod tests {
     fn noise_has_no_season() {
         let mut rng = Rng::new(1);
         let noise: Vec<f64> = (0..60).map(|_| rng.normal()).collect();
-        assert!(!is_seasonal(&noise, 4) && seasonal_strength(&noise, 4) < 0.3);
-        assert_eq!(without_season(&noise, 4).1, Season::None);
+        let spread = |indices: &[f64]| indices.iter().fold(0.0f64, |most, s| most.max(s.abs()));
+        assert!(spread(&seasonal_indices(&noise, 4, false)) < 0.1 && seasonal_strength(&noise, 4) < 0.3);
         assert_eq!(seasonal_strength(&[2.0; 20], 4), 0.0);
     }
 }

@@ -1,9 +1,9 @@
-//! Exponential smoothing in state space form, chosen per series by AICc (Hyndman, Koehler, Ord and Snyder 2008).
+//! Exponential smoothing in state space form, weighted per series by AICc (Hyndman, Koehler, Ord and Snyder 2008).
 //!
 //! The candidates are the eight models of Petropoulos, Grushka-Cockayne, Siemsen and Spiliotis (2023),
 //! "Wielding Occam's razor": level only or with a damped trend, without a season, with an additive or with a
 //! multiplicative one. Smoothing parameters minimise the likelihood's error term on the latest steps, from states
-//! that a decomposition of the first seasons gives; a forecast runs the recursion over the history it is given.
+//! that a decomposition gives; a forecast runs the recursion over the history it is given.
 
 use crate::ml::evaluation::PointForecast;
 use crate::ml::models::averaging::{average, weighted};
@@ -13,13 +13,13 @@ use crate::ml::models::simplex::minimise;
 
 /// Longest season that is modelled: longer ones have more states than data supports.
 const SEASON_MAX: usize = 52;
-/// Seasons that the first states come from.
-const FIRST_SEASONS: usize = 5;
 /// Evaluations of the likelihood for one candidate.
 const CALLS: usize = 160;
 /// The damping of trends.
-const DAMPING: (f64, f64) = (0.8, 0.98);
+const DAMPING: (f64, f64) = (0.8, 0.99);
 
+/// What a first state counts for beside a parameter: a decomposition tells it, not the likelihood.
+const STATES_COUNT: f64 = 0.5;
 /// Most models that are averaged.
 const MODELS: usize = 4;
 /// Weight, form and smoothing of one.
@@ -108,7 +108,7 @@ impl Rule for Ets {
         let season = modelled(season_length);
         let values = local::completed(history, season);
         let models = parameters.chunks_exact(MODEL_PARAMETERS).filter(|model| model[0] > 0.0);
-        let forecasts = models.map(|model| {
+        let forecasts = models.filter_map(|model| {
             let [weight, place, smoothing @ ..] = model else { return None };
             let form = *FORMS.get(*place as usize)?;
             Some((*weight, form.forecast(smoothing.try_into().ok()?, &values, season, horizon)?))
@@ -160,16 +160,14 @@ fn fit(form: Form, values: &[f64], season: usize) -> Option<(f64, Smoothing)> {
         (1e-4, 0.9999),
         span(form.trend, 1e-4, 0.5),
         span(seasonal, 1e-4, 0.9),
-        if form.trend { (local::knob("DLO", DAMPING.0), local::knob("DHI", DAMPING.1)) } else { (1.0, 1.0) },
+        if form.trend { DAMPING } else { (1.0, 1.0) },
     ];
     let (low, high) = (spans.map(|(low, _)| low), spans.map(|(_, high)| high));
     let first = [0.3, 0.05f64.min(high[1]), 0.1f64.min(high[2]), 0.95f64.clamp(low[3], high[3])];
-    let (smoothing, value) =
-        minimise(first, low, high, local::knob("CALLS", CALLS as f64) as usize, criterion);
+    let (smoothing, value) = minimise(first, low, high, CALLS, criterion);
     let states = 1 + usize::from(form.trend) + if seasonal { season } else { 0 };
     let used = 2 + 2 * usize::from(form.trend) + usize::from(seasonal);
-    let (n, k) =
-        (values.len() as f64, (used + (states as f64 * local::knob("KSTATES", 1.0)).round() as usize) as f64);
+    let (n, k) = (values.len() as f64, used as f64 + STATES_COUNT * states as f64);
     let aicc = value + 2.0 * k + 2.0 * k * (k + 1.0) / (n - k - 1.0).max(1.0);
     value.is_finite().then_some((aicc, smoothing))
 }
@@ -199,11 +197,7 @@ impl State {
     fn first(form: Form, values: &[f64], season: usize) -> Self {
         let indices = match form.season {
             Season::None => Vec::new(),
-            kind => {
-                let first =
-                    &values[..values.len().min(local::knob("FIRST", FIRST_SEASONS as f64) as usize * season)];
-                seasonal_indices(first, season, kind == Season::Multiplicative)
-            }
+            kind => seasonal_indices(values, season, kind == Season::Multiplicative),
         };
         let n = values.len().min((2 * season).max(10));
         let adjusted = |i: usize| match form.season {

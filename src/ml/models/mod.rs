@@ -4,6 +4,7 @@ mod arima;
 mod arma;
 mod auto;
 mod averaging;
+mod ces;
 mod container;
 mod croston;
 mod decomposition;

@@ -1,24 +1,29 @@
 //! The Theta method (Assimakopoulos and Nikolopoulos 2000) in its dynamic, optimised form (Fiorucci, Pellegrini,
 //! Louzada, Petropoulos and Koehler 2016).
 //!
-//! A series is taken apart into its season, where it has a significant one, and the rest, which is smoothed
-//! exponentially with a drift: a share `1 - 1 / theta` of the linear trend up to now. `theta`, the smoothing and the
-//! first level minimise the squared errors of one step on the latest values.
+//! A series is taken apart into its season and the rest, which is smoothed exponentially with a drift: a share
+//! `1 - 1 / theta` of the linear trend up to now. `theta`, the smoothing and the first level minimise the squared
+//! errors of one step on the latest values.
 
 use crate::ml::evaluation::PointForecast;
 use crate::ml::models::decomposition::without_season;
-use crate::ml::models::local::{self, Rule, knob};
+use crate::ml::models::local::{self, Rule};
 use crate::ml::models::simplex::minimise;
 
 /// Longest season that is taken out.
 const SEASON_MAX: usize = 366;
 /// Evaluations of the squared errors.
 const CALLS: usize = 200;
+/// First values that the first level is sought about.
+const BEGIN: usize = 3;
+/// Bounds of theta, the smoothing and the first level.
+const BOUNDS: [Parameters; 2] = [[1.0, 0.01, 0.5], [5.0, 0.99, 1.5]];
+
 /// The rule.
 #[derive(Debug)]
 pub(super) struct Theta;
 
-/// Theta, smoothing, and the first level as a share of the first value.
+/// Theta, smoothing, and the first level as a share of the first values' mean.
 type Parameters = [f64; 3];
 
 impl Rule for Theta {
@@ -35,16 +40,8 @@ impl Rule for Theta {
             run(parameters, &rest, |error| squares += (error / size) * (error / size));
             squares
         };
-        let (tlo, thi, l0) = (knob("TLO", 1.0), knob("THI", 20.0), knob("L0", 0.5));
-        let fits = [1.5, 2.0, 4.0].map(|theta| {
-            minimise(
-                [theta, 0.4, 1.0],
-                [tlo, 0.01, 1.0 - l0],
-                [thi, knob("AHI", 0.99), 1.0 + l0],
-                CALLS / 2,
-                criterion,
-            )
-        });
+        let fits = [1.5, 2.0, 4.0]
+            .map(|theta| minimise([theta, 0.4, 1.0], BOUNDS[0], BOUNDS[1], CALLS / 2, criterion));
         let (parameters, value) = fits.into_iter().reduce(|a, b| if b.1 < a.1 { b } else { a })?;
         value.is_finite().then(|| parameters.to_vec())
     }
@@ -89,8 +86,8 @@ struct State {
 
 /// Runs over the values and tells each error.
 fn run(parameters: &Parameters, values: &[f64], mut error: impl FnMut(f64)) -> State {
-    let k = (knob("FIRSTM", 1.0) as usize).clamp(1, values.len().max(1));
-    let first = values.iter().take(k).sum::<f64>() / k as f64;
+    let begin = &values[..values.len().min(BEGIN)];
+    let first = begin.iter().sum::<f64>() / begin.len().max(1) as f64;
     let mut state = State { n: 0.0, level: parameters[2] * first, mean: 0.0, slope: 0.0 };
     for y in values {
         error(y - state.expected(parameters));
