@@ -1,8 +1,9 @@
-//! Seasonal ARIMA, chosen per series as by Hyndman and Khandakar (2008), "Automatic time series forecasting".
+//! Seasonal ARIMA, searched per series as by Hyndman and Khandakar (2008), "Automatic time series forecasting".
 //!
 //! A season is differenced where it is strong, the rest until it is level by the test of Kwiatkowski, Phillips,
 //! Schmidt and Shin (1992). From a few starts on, orders move by one as long as AICc improves; coefficients have the
-//! greatest likelihood, each fit from those of its neighbour on. A season too long for lags is taken out beforehand.
+//! greatest likelihood, each fit from those of its neighbour on. What was found on the way is averaged by AICc. A
+//! season too long for lags is taken out beforehand.
 
 use crate::ml::evaluation::PointForecast;
 use crate::ml::models::arma::{Arma, from_partial, impulse, is_stationary, product};
@@ -27,7 +28,6 @@ const NOT_LEVEL: f64 = 0.463;
 const NEAR_UNIT: f64 = 1.01;
 /// Values that a seasonal model needs, in seasons.
 const SEASONS_MIN: usize = 3;
-
 /// Most models that are averaged.
 const MODELS: usize = 6;
 /// Weight, differences and coefficients of one.
@@ -79,7 +79,9 @@ impl Rule for Arima {
 
     fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
         let values = local::estimation_values(history, season_length);
-        let (values, season, _) = modelled(values, season_length);
+        let (mut values, season, _) = modelled(values, season_length);
+        let size = local::level(&values);
+        values.iter_mut().for_each(|y| *y /= size);
         let likely = Differences::likely(&values, season)?;
         let share = 1.0 / likely.len() as f64;
         let mut out = Vec::with_capacity(Self::PARAMETERS);
@@ -88,7 +90,7 @@ impl Rule for Arima {
             for (weight, coefficients) in weighted(found, MODELS / likely.len()) {
                 let Coefficients { ar, ma, seasonal_ar, seasonal_ma, mean } = coefficients;
                 out.extend([weight * share, differences.short as f64, differences.seasonal as f64]);
-                out.extend(ar.into_iter().chain(ma).chain([seasonal_ar, seasonal_ma, mean]));
+                out.extend(ar.into_iter().chain(ma).chain([seasonal_ar, seasonal_ma, mean * size]));
             }
         }
         (!out.is_empty()).then(|| {
@@ -216,7 +218,7 @@ fn minus(a: &[f64]) -> Vec<f64> {
 
 impl Coefficients {
     fn process(&self, season: usize) -> Option<Arma> {
-        let used = |a: &'_ [f64]| a.iter().rposition(|a| *a != 0.0).map_or(0, |last| last + 1);
+        let used = |a: &[f64]| a.iter().rposition(|a| *a != 0.0).map_or(0, |last| last + 1);
         let (seasonal_ar, seasonal_ma) = ([self.seasonal_ar], [self.seasonal_ma]);
         Arma::seasonal(
             [&self.ar[..used(&self.ar)], &seasonal_ar[..used(&seasonal_ar)]],
@@ -458,7 +460,7 @@ fn is_level(values: &[f64]) -> bool {
         sum * sum
     });
     let sums = sums.sum::<f64>();
-    !(variance > 0.0) || sums / (n * n * variance) <= NOT_LEVEL
+    variance.is_nan() || variance <= 0.0 || sums / (n * n * variance) <= NOT_LEVEL
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! The Kalman filter of the process starts from its stationary distribution and changes by a rank of one at every
 //! step, so that it costs as much per step as the process has lags (Morf, Sidhu and Kailath 1974; Mélard 1984).
 
-/// Most lags of a process.
-pub(super) const LAGS_MAX: usize = 32;
+/// More than the lags of any process.
+const LAGS_MAX: usize = 32;
 
 /// A number for every lag, the first one first.
 type Lags = [f64; LAGS_MAX];
@@ -33,7 +33,7 @@ impl Arma {
         let minus = |a: &[f64]| a.iter().map(|a| -a).collect::<Vec<f64>>();
         let ar = minus(&product(&minus(ar[0]), &minus(ar[1]), season));
         let ma = product(ma[0], ma[1], season);
-        (ar.len() <= LAGS_MAX && ma.len() < LAGS_MAX).then_some(Self { ar, ma })
+        (ar.len() < LAGS_MAX && ma.len() + 1 < LAGS_MAX).then_some(Self { ar, ma })
     }
 
     /// Tells the error of the one-step forecast of every value and its variance beside that of an innovation; `None`
@@ -51,25 +51,25 @@ impl Arma {
             let (first, error) = (state[0], value - state[0]);
             each(error, variance);
             let share = error / variance;
-            for i in 0..size - 1 {
-                state[i] = state[i + 1] + ar[i] * first + gain[i] * share;
+            // Beyond its size a state is nothing.
+            for (i, (ar, gain)) in ar.iter().zip(&gain).enumerate().take(size) {
+                state[i] = state[i + 1] + ar * first + gain * share;
             }
-            state[size - 1] = ar[size - 1] * first + gain[size - 1] * share;
             if steady > size {
                 continue;
             }
             let head = change[0];
             let (moved, scaled) = (weight * head, head / variance);
-            for i in 0..size {
-                let next = if i + 1 < size { change[i + 1] } else { 0.0 } + ar[i] * head;
-                change[i] = next - gain[i] * scaled;
-                gain[i] += moved * next;
+            for (i, (ar, gain)) in ar.iter().zip(&mut gain).enumerate().take(size) {
+                let next = change[i + 1] + ar * head;
+                change[i] = next - *gain * scaled;
+                *gain += moved * next;
             }
             let before = variance;
             variance += moved * head;
             weight *= before / variance;
             steady = if before - variance <= STEADY { steady + 1 } else { 0 };
-            if !(variance > 0.0) {
+            if variance.is_nan() || variance <= 0.0 {
                 return None;
             }
         }
@@ -173,7 +173,7 @@ fn predictors(ar: &[f64]) -> Option<Vec<Lags>> {
     for k in (0..ar.len()).rev() {
         let (shorter, row) = rows.split_at_mut(k);
         let (row, kappa) = (&row[0], row[0][k]);
-        if !(kappa.abs() < 1.0) {
+        if kappa.is_nan() || kappa.abs() >= 1.0 {
             return None;
         }
         if let Some(shorter) = shorter.last_mut() {

@@ -60,11 +60,11 @@ fn step(slopes: &[Vec<f64>], residuals: &[f64], damping: f64) -> Vec<f64> {
     let n = slopes.len();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let mut rows = vec![vec![0.0; n]; n];
-    for i in 0..n {
-        for j in 0..=i {
-            rows[i][j] = dot(&slopes[i], &slopes[j]);
+    for (i, row) in rows.iter_mut().enumerate() {
+        for (cell, slope) in row.iter_mut().zip(&slopes[..=i]) {
+            *cell = dot(&slopes[i], slope);
         }
-        rows[i][i] = rows[i][i] * (1.0 + damping) + 1e-12;
+        row[i] = row[i] * (1.0 + damping) + 1e-12;
     }
     let mut x: Vec<f64> = slopes.iter().map(|slope| dot(slope, residuals)).collect();
     // Cholesky's factor in place, then forwards and backwards.
