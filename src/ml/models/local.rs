@@ -159,7 +159,9 @@ impl<R: Rule> Local<R> {
         let forecast = parameters.and_then(|p| R::run(&p, history, season, horizon));
         let reach = bounds(history).1;
         let sane = |f: &PointForecast| {
-            f.point.len() == horizon && f.point.iter().all(|y| y.is_finite() && y.abs() <= reach)
+            f.point.len() == horizon
+                && f.point.iter().all(|y| y.abs() <= reach)
+                && f.residuals.iter().chain(&f.growth).all(|v| v.is_finite())
         };
         match (forecast.filter(sane), known) {
             (Some(forecast), Some(_)) => (forecast, None),
@@ -324,7 +326,7 @@ mod tests {
     fn steps_before_the_launch_are_none_of_its_history() {
         let launched = |zeros: usize, sales: &[f64]| [vec![0.0; zeros], sales.repeat(3)].concat();
         for (history, before) in [
-            (launched(30, &[4.0, 5.0, 6.0, 0.0]), 30),
+            (launched(30, &[4.0, 5.0, 6.0, 7.0, 0.0]), 30),
             (launched(7, &[4.0, 5.0, 6.0]), 0),
             (launched(30, &[4.0, 0.0, 0.0, 5.0]), 0),
             (launched(30, &[4.0, 5.0]), 0),
