@@ -18,10 +18,14 @@ pub enum Family {
     Auto,
     /// The last season repeated.
     SeasonalNaive,
-    /// Exponential smoothing, chosen per series by AICc.
+    /// Exponential smoothing, weighted per series by AICc.
     Ets,
     /// Exponential smoothing with a drift, per series (Assimakopoulos and Nikolopoulos 2000).
     Theta,
+    /// Seasonal ARIMA, weighted per series by AICc (Hyndman and Khandakar 2008).
+    Arima,
+    /// Complex exponential smoothing, per series (Svetunkov, Kourentzes and Ord 2022).
+    Ces,
     /// Smoothed sizes of demands over smoothed intervals between them, per series (Croston 1972).
     Croston,
     /// Croston's method, corrected (Syntetos and Boylan 2005).

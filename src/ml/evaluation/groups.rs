@@ -9,13 +9,17 @@ const OBSERVED_MIN: usize = 20;
 
 /// The group of a history: 0 for demand in most periods, 1 for intermittent demand, 2 for short histories.
 pub fn group_of(history: &[f64]) -> usize {
+    match history.iter().filter(|y| !y.is_nan()).count() {
+        observed if observed < OBSERVED_MIN => 2,
+        _ => usize::from(is_intermittent(history)),
+    }
+}
+
+/// Whether there is demand in few periods only.
+pub fn is_intermittent(history: &[f64]) -> bool {
     let observed = history.iter().filter(|y| !y.is_nan()).count();
     let demands = history.iter().filter(|y| !y.is_nan() && **y != 0.0).count();
-    match () {
-        () if observed < OBSERVED_MIN => 2,
-        () if observed as f64 >= ADI_MIN * demands as f64 => 1,
-        () => 0,
-    }
+    observed as f64 >= ADI_MIN * demands as f64
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod validate;
 pub use conformal::Calibration;
 pub use dependence::Dependence;
 pub use ensemble::Contest;
-pub use groups::{GROUPS, group_of};
+pub use groups::{GROUPS, group_of, is_intermittent};
 pub use levels::{LEVELS, MIDDLE, WIDTH};
 pub use paths::{PathOptions, draw};
 pub use residuals::{PointForecast, Residuals};

@@ -7,6 +7,9 @@ use crate::ml::series::Panel;
 /// Share of intermittent series from which the rules for them take part.
 const INTERMITTENT_SHARE: f64 = 0.05;
 
+/// Steps of all series up to which ARIMA takes part: some ten seconds of a core.
+const ARIMA_STEPS_MAX: usize = 2_000_000;
+
 /// The families that these words name; `auto` stands for those that suit the panel.
 pub fn candidates(families: &[Family], panel: &Panel) -> Vec<Family> {
     let mut out = Vec::new();
@@ -27,7 +30,10 @@ pub fn candidates(families: &[Family], panel: &Panel) -> Vec<Family> {
 }
 
 fn suitable(panel: &Panel) -> Vec<Family> {
-    let mut families = vec![Family::SeasonalNaive, Family::Theta, Family::Ets];
+    let mut families = vec![Family::SeasonalNaive, Family::Theta, Family::Ets, Family::Ces];
+    if panel.target.len() <= ARIMA_STEPS_MAX {
+        families.push(Family::Arima);
+    }
     let intermittent = (0..panel.len()).filter(|i| group_of(panel.history_of(*i)) == 1).count();
     if intermittent as f64 > INTERMITTENT_SHARE * panel.len() as f64 {
         families.push(Family::Tsb);

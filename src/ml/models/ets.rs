@@ -1,22 +1,29 @@
-//! Exponential smoothing in state space form, chosen per series by AICc (Hyndman, Koehler, Ord and Snyder 2008).
+//! Exponential smoothing in state space form, weighted per series by AICc (Hyndman, Koehler, Ord and Snyder 2008).
 //!
 //! The candidates are the eight models of Petropoulos, Grushka-Cockayne, Siemsen and Spiliotis (2023),
 //! "Wielding Occam's razor": level only or with a damped trend, without a season, with an additive or with a
 //! multiplicative one. Smoothing parameters minimise the likelihood's error term on the latest steps, from states
-//! that a decomposition of the first seasons gives; a forecast runs the recursion over the history it is given.
+//! that a decomposition gives; a forecast runs the recursion over the history it is given.
 
 use crate::ml::evaluation::PointForecast;
+use crate::ml::models::averaging::{average, weighted};
+use crate::ml::models::decomposition::seasonal_indices;
 use crate::ml::models::local::{self, Rule};
 use crate::ml::models::simplex::minimise;
 
-/// Latest steps on which parameters are estimated, unless five seasons are more.
-const ESTIMATION_LENGTH: usize = 300;
 /// Longest season that is modelled: longer ones have more states than data supports.
 const SEASON_MAX: usize = 52;
 /// Evaluations of the likelihood for one candidate.
 const CALLS: usize = 160;
 /// The damping of trends.
-const DAMPING: (f64, f64) = (0.8, 0.98);
+const DAMPING: (f64, f64) = (0.8, 0.99);
+
+/// What a first state counts for beside a parameter: a decomposition tells it, not the likelihood.
+const STATES_COUNT: f64 = 0.5;
+/// Most models that are averaged.
+const MODELS: usize = 4;
+/// Weight, form and smoothing of one.
+const MODEL_PARAMETERS: usize = 6;
 
 /// The rule.
 #[derive(Debug)]
@@ -67,25 +74,29 @@ struct State {
 }
 
 impl Rule for Ets {
-    const PARAMETERS: usize = 5;
+    const PARAMETERS: usize = MODELS * MODEL_PARAMETERS;
     const SECONDS: f64 = 0.004;
 
     fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
         let season = modelled(season_length);
-        let length = ESTIMATION_LENGTH.max(5 * season);
-        let values = local::completed(&history[history.len().saturating_sub(length)..], season);
+        let values = local::estimation_values(history, season);
         let seasonal = season > 1 && values.len() >= 2 * season + 2;
         let positive = values.iter().all(|y| *y > 0.0);
         let fits = FORMS.iter().enumerate().filter_map(|(place, form)| {
             let usable =
                 (form.season == Season::None || seasonal) && (!form.multiplicative_error || positive);
-            usable
-                .then(|| fit(*form, &values, season))
-                .flatten()
-                .map(|(aicc, smoothing)| (aicc, place, smoothing))
+            let (aicc, smoothing) = usable.then(|| fit(*form, &values, season)).flatten()?;
+            Some((aicc, (place, smoothing)))
         });
-        let (_, place, smoothing) = fits.reduce(|a, b| if b.0 < a.0 { b } else { a })?;
-        Some([&[place as f64][..], &smoothing].concat())
+        let mut out = Vec::with_capacity(Self::PARAMETERS);
+        for (weight, (place, smoothing)) in weighted(fits.collect(), MODELS) {
+            out.extend([weight, place as f64]);
+            out.extend(smoothing);
+        }
+        (!out.is_empty()).then(|| {
+            out.resize(Self::PARAMETERS, 0.0);
+            out
+        })
     }
 
     fn run(
@@ -94,26 +105,39 @@ impl Rule for Ets {
         season_length: usize,
         horizon: usize,
     ) -> Option<PointForecast> {
-        let (place, smoothing) = parameters.split_first()?;
-        let form = *FORMS.get(*place as usize)?;
-        let smoothing: Smoothing = smoothing.try_into().ok()?;
         let season = modelled(season_length);
         let values = local::completed(history, season);
-        if form.multiplicative_error && values.iter().any(|y| *y <= 0.0) {
+        let models = parameters.chunks_exact(MODEL_PARAMETERS).filter(|model| model[0] > 0.0);
+        let forecasts = models.filter_map(|model| {
+            let [weight, place, smoothing @ ..] = model else { return None };
+            let form = *FORMS.get(*place as usize)?;
+            Some((*weight, form.forecast(smoothing.try_into().ok()?, &values, season, horizon)?))
+        });
+        let level = local::level(history);
+        average(forecasts).map(|forecast| PointForecast { level, ..forecast })
+    }
+}
+
+impl Form {
+    /// Runs over the values and forecasts; `None` where the form does not suit them.
+    fn forecast(
+        self,
+        smoothing: Smoothing,
+        values: &[f64],
+        season: usize,
+        horizon: usize,
+    ) -> Option<PointForecast> {
+        if self.multiplicative_error && values.iter().any(|y| *y <= 0.0) {
             return None;
         }
-        if form.season != Season::None && values.len() < season + 2 {
+        if self.season != Season::None && values.len() < season + 2 {
             return None;
         }
-        let mut state = State::first(form, &values, season);
-        let mut residuals = Vec::with_capacity(values.len());
-        for y in &values {
-            let expected = state.step(form, &smoothing, *y);
-            residuals.push(y - expected);
-        }
-        let point = state.forecast(form, smoothing[3], horizon);
-        let growth = growth(form, &smoothing, season, horizon);
-        Some(PointForecast { point, residuals, growth, level: local::level(history) })
+        let mut state = State::first(self, values, season);
+        let residuals = values.iter().map(|y| y - state.step(self, &smoothing, *y)).collect();
+        let point = state.forecast(self, smoothing[3], horizon);
+        let growth = growth(self, &smoothing, season, horizon);
+        Some(PointForecast { point, residuals, growth, level: 0.0 })
     }
 }
 
@@ -143,7 +167,7 @@ fn fit(form: Form, values: &[f64], season: usize) -> Option<(f64, Smoothing)> {
     let (smoothing, value) = minimise(first, low, high, CALLS, criterion);
     let states = 1 + usize::from(form.trend) + if seasonal { season } else { 0 };
     let used = 2 + 2 * usize::from(form.trend) + usize::from(seasonal);
-    let (n, k) = (values.len() as f64, (used + states) as f64);
+    let (n, k) = (values.len() as f64, used as f64 + STATES_COUNT * states as f64);
     let aicc = value + 2.0 * k + 2.0 * k * (k + 1.0) / (n - k - 1.0).max(1.0);
     value.is_finite().then_some((aicc, smoothing))
 }
@@ -173,7 +197,7 @@ impl State {
     fn first(form: Form, values: &[f64], season: usize) -> Self {
         let indices = match form.season {
             Season::None => Vec::new(),
-            kind => first_season(values, season, kind == Season::Multiplicative),
+            kind => seasonal_indices(values, season, kind == Season::Multiplicative),
         };
         let n = values.len().min((2 * season).max(10));
         let adjusted = |i: usize| match form.season {
@@ -259,43 +283,13 @@ fn growth(form: Form, smoothing: &Smoothing, season: usize, horizon: usize) -> V
     out
 }
 
-/// Seasonal indices of the first seasons about their moving mean, for the first value on.
-fn first_season(values: &[f64], season: usize, multiplicative: bool) -> Vec<f64> {
-    let n = values.len().min(season * 5);
-    let neutral = if multiplicative { 1.0 } else { 0.0 };
-    let (mut sums, mut counts) = (vec![0.0; season], vec![0usize; season]);
-    let half = season / 2;
-    for t in half..n.saturating_sub(half) {
-        let mean = if season % 2 == 1 {
-            values[t - half..=t + half].iter().sum::<f64>() / season as f64
-        } else {
-            let inner: f64 = values[t - half + 1..t + half].iter().sum();
-            (inner + 0.5 * (values[t - half] + values[t + half])) / season as f64
-        };
-        let index = if multiplicative { values[t] / mean } else { values[t] - mean };
-        if index.is_finite() {
-            sums[t % season] += index;
-            counts[t % season] += 1;
-        }
-    }
-    let mut indices: Vec<f64> =
-        sums.iter().zip(&counts).map(|(sum, n)| if *n > 0 { sum / *n as f64 } else { neutral }).collect();
-    let mean = indices.iter().sum::<f64>() / season as f64;
-    if multiplicative && mean > 0.0 {
-        indices.iter_mut().for_each(|s| *s = (*s / mean).max(1e-2));
-    } else if !multiplicative {
-        indices.iter_mut().for_each(|s| *s -= mean);
-    }
-    indices
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ml::rng::Rng;
 
     fn form_of(history: &[f64], season: usize) -> Form {
-        FORMS[Ets::choose(history, season).unwrap()[0] as usize]
+        FORMS[Ets::choose(history, season).unwrap()[1] as usize]
     }
 
     #[test]
@@ -323,12 +317,15 @@ mod tests {
         for (step, y) in forecast.point.iter().enumerate() {
             assert!((y - value(96 + step)).abs() < 4.0, "{y} for {} at {step}", value(96 + step));
         }
-        assert!(forecast.growth.windows(2).all(|pair| pair[0] <= pair[1]) && forecast.growth[0] == 1.0);
+        assert!(
+            forecast.growth.windows(2).all(|pair| pair[0] <= pair[1])
+                && (forecast.growth[0] - 1.0).abs() < 1e-9
+        );
     }
 
     #[test]
     fn simple_smoothing_by_hand() {
-        let parameters = [0.0, 0.5, 0.0, 0.0, 1.0];
+        let parameters = [1.0, 0.0, 0.5, 0.0, 0.0, 1.0];
         let history = [4.0, 8.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0];
         let forecast = Ets::run(&parameters, &history, 1, 2).unwrap();
         let mut level = history.iter().sum::<f64>() / 10.0;

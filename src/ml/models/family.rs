@@ -6,6 +6,8 @@ use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::control::Control;
 use crate::ml::forecaster::{Family, FitEstimate, FitOptions, FitReport, FittedForecaster};
 use crate::ml::hierarchy::Hierarchy;
+use crate::ml::models::arima::Arima;
+use crate::ml::models::ces::Ces;
 use crate::ml::models::croston::{Croston, Sba, Tsb};
 use crate::ml::models::ets::Ets;
 use crate::ml::models::fitting::Outcome;
@@ -22,11 +24,13 @@ use crate::ml::series::Panel;
 /// A family: its word, and what learns, where it is not a choice of others.
 type Entry = (Family, &'static str, Option<&'static dyn Learner>);
 
-const FAMILIES: [Entry; 16] = [
+const FAMILIES: [Entry; 18] = [
     (Family::Auto, "auto", None),
     (Family::SeasonalNaive, "seasonal_naive", Some(&LocalLearner::<SeasonalNaive>::new())),
     (Family::Ets, "ets", Some(&LocalLearner::<Ets>::new())),
     (Family::Theta, "theta", Some(&LocalLearner::<Theta>::new())),
+    (Family::Arima, "arima", Some(&LocalLearner::<Arima>::new())),
+    (Family::Ces, "ces", Some(&LocalLearner::<Ces>::new())),
     (Family::Croston, "croston", Some(&LocalLearner::<Croston>::new())),
     (Family::Sba, "sba", Some(&LocalLearner::<Sba>::new())),
     (Family::Tsb, "tsb", Some(&LocalLearner::<Tsb>::new())),

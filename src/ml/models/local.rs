@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
-use crate::ml::evaluation::{LEVELS, PointForecast, Residuals, WIDTH};
+use crate::ml::evaluation::{LEVELS, PointForecast, Residuals, WIDTH, is_intermittent};
 use crate::ml::forecaster::{FitEstimate, FitOptions, Forecast, Status};
 use crate::ml::models::container::{self, Data, Stored};
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model, Saved};
@@ -25,6 +25,11 @@ const POOLED_SERIES_MAX: usize = 2_000;
 const OBSERVED_MIN: usize = 8;
 /// Forecasts beyond so many times the largest value ever seen are not believed.
 const REACH: f64 = 10.0;
+
+/// Latest steps on which parameters are estimated, unless so many seasons are more.
+const ESTIMATION_LENGTH: usize = 300;
+/// Seasons on which parameters are estimated, at least.
+const ESTIMATION_SEASONS: usize = 5;
 
 /// A rule that forecasts one series from its own history.
 pub(super) trait Rule: fmt::Debug + Send + Sync + 'static {
@@ -149,7 +154,9 @@ impl<R: Rule> Local<R> {
         let forecast = parameters.and_then(|p| R::run(&p, history, season, horizon));
         let reach = bounds(history).1;
         let sane = |f: &PointForecast| {
-            f.point.len() == horizon && f.point.iter().all(|y| y.is_finite() && y.abs() <= reach)
+            f.point.len() == horizon
+                && f.point.iter().all(|y| y.abs() <= reach)
+                && f.residuals.iter().chain(&f.growth).all(|v| v.is_finite())
         };
         match (forecast.filter(sane), known) {
             (Some(forecast), Some(_)) => (forecast, None),
@@ -242,8 +249,21 @@ fn context_length(season_length: usize) -> usize {
     season_length.saturating_mul(4).max(CONTEXT_LENGTH)
 }
 
+/// The part of a history that a rule looks at: its latest steps, from the first sale on.
 fn latest(history: &[f64], season_length: usize) -> &[f64] {
-    &history[history.len().saturating_sub(context_length(season_length))..]
+    let history = &history[history.len().saturating_sub(context_length(season_length))..];
+    &history[before_launch(history, season_length)..]
+}
+
+/// Steps before an item was launched: more than a season of nothing before demand in most periods.
+fn before_launch(history: &[f64], season_length: usize) -> usize {
+    let launch = history.iter().position(|y| !y.is_nan() && *y != 0.0).unwrap_or(0);
+    let since = &history[launch..];
+    if launch > season_length && observed(since) >= OBSERVED_MIN && !is_intermittent(since) {
+        launch
+    } else {
+        0
+    }
 }
 
 /// Number of observed values.
@@ -279,7 +299,34 @@ pub(super) fn completed(history: &[f64], season: usize) -> Vec<f64> {
     out
 }
 
+/// The completed values that parameters are estimated on: the latest ones.
+pub(super) fn estimation_values(history: &[f64], season: usize) -> Vec<f64> {
+    let length = ESTIMATION_LENGTH.max(ESTIMATION_SEASONS.saturating_mul(season));
+    completed(&history[history.len().saturating_sub(length)..], season)
+}
+
 /// Growth of the errors of a rule that adds a step's error to the next: the root of the number of seasons.
 pub(super) fn root_growth(horizon: usize, season_length: usize) -> Vec<f64> {
     (0..horizon).map(|t| (1.0 + (t / season_length.max(1)) as f64).sqrt()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_before_the_launch_are_none_of_its_history() {
+        let launched = |zeros: usize, sales: &[f64]| [vec![0.0; zeros], sales.repeat(3)].concat();
+        for (history, before) in [
+            (launched(30, &[4.0, 5.0, 6.0, 7.0, 0.0]), 30),
+            (launched(7, &[4.0, 5.0, 6.0]), 0),
+            (launched(30, &[4.0, 0.0, 0.0, 5.0]), 0),
+            (launched(30, &[4.0, 5.0]), 0),
+            (vec![0.0; 40], 0),
+            ([vec![f64::NAN; 20], launched(2, &[4.0, 5.0, 6.0])].concat(), 22),
+        ] {
+            assert_eq!(before_launch(&history, 7), before, "{history:?}");
+            assert_eq!(latest(&history, 7).len(), history.len() - before);
+        }
+    }
 }

@@ -1,13 +1,19 @@
 //! The families of models: fit, estimate and load by family.
 
 mod answer;
+mod arima;
+mod arma;
 mod auto;
+mod averaging;
+mod ces;
 mod container;
 mod croston;
+mod decomposition;
 mod ets;
 mod family;
 mod fitted;
 mod fitting;
+mod least_squares;
 mod local;
 mod model;
 mod networks;

@@ -1,28 +1,29 @@
 //! The Theta method (Assimakopoulos and Nikolopoulos 2000) in its dynamic, optimised form (Fiorucci, Pellegrini,
 //! Louzada, Petropoulos and Koehler 2016).
 //!
-//! A series is taken apart into its season, where it has a significant one, and the rest, which is smoothed
-//! exponentially with a drift: a share `1 - 1 / theta` of the linear trend up to now. `theta`, the smoothing and the
-//! first level minimise the squared errors of one step on the latest values.
+//! A series is taken apart into its season and the rest, which is smoothed exponentially with a drift: a share
+//! `1 - 1 / theta` of the linear trend up to now. `theta`, the smoothing and the first level minimise the squared
+//! errors of one step on the latest values.
 
 use crate::ml::evaluation::PointForecast;
+use crate::ml::models::decomposition::without_season;
 use crate::ml::models::local::{self, Rule};
 use crate::ml::models::simplex::minimise;
 
-/// Latest steps on which parameters are estimated, unless five seasons are more.
-const ESTIMATION_LENGTH: usize = 300;
 /// Longest season that is taken out.
 const SEASON_MAX: usize = 366;
 /// Evaluations of the squared errors.
 const CALLS: usize = 200;
-/// A correlation beyond so many deviations of chance makes a season (90 %, as in the M competitions).
-const SIGNIFICANT: f64 = 1.645;
+/// First values that the first level is sought about.
+const BEGIN: usize = 3;
+/// Bounds of theta, the smoothing and the first level.
+const BOUNDS: [Parameters; 2] = [[1.0, 0.01, 0.5], [5.0, 0.99, 1.5]];
 
 /// The rule.
 #[derive(Debug)]
 pub(super) struct Theta;
 
-/// Theta, smoothing, and the first level as a share of the first value.
+/// Theta, smoothing, and the first level as a share of the first values' mean.
 type Parameters = [f64; 3];
 
 impl Rule for Theta {
@@ -30,17 +31,17 @@ impl Rule for Theta {
     const SECONDS: f64 = 0.002;
 
     fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
-        let values = latest(history, season_length);
-        let (rest, _) = without_season(&values, season_length);
+        let season = modelled(season_length);
+        let values = local::estimation_values(history, season);
+        let (rest, _) = without_season(&values, season);
         let size = local::level(&rest);
         let criterion = |parameters: &Parameters| {
             let mut squares = 0.0;
             run(parameters, &rest, |error| squares += (error / size) * (error / size));
             squares
         };
-        let fits = [1.5, 2.0, 4.0].map(|theta| {
-            minimise([theta, 0.4, 1.0], [1.0, 0.01, 0.5], [20.0, 0.99, 1.5], CALLS / 2, criterion)
-        });
+        let fits = [1.5, 2.0, 4.0]
+            .map(|theta| minimise([theta, 0.4, 1.0], BOUNDS[0], BOUNDS[1], CALLS / 2, criterion));
         let (parameters, value) = fits.into_iter().reduce(|a, b| if b.1 < a.1 { b } else { a })?;
         value.is_finite().then(|| parameters.to_vec())
     }
@@ -52,8 +53,9 @@ impl Rule for Theta {
         horizon: usize,
     ) -> Option<PointForecast> {
         let parameters: Parameters = parameters.try_into().ok()?;
-        let values = latest(history, season_length);
-        let (rest, season) = without_season(&values, season_length);
+        let season = modelled(season_length);
+        let values = local::estimation_values(history, season);
+        let (rest, season) = without_season(&values, season);
         let mut residuals = Vec::with_capacity(rest.len());
         let mut state = run(&parameters, &rest, |error| residuals.push(error));
         let mut point = Vec::with_capacity(horizon);
@@ -62,20 +64,16 @@ impl Rule for Theta {
             state.learn(&parameters, y);
             point.push(season.apply(values.len() + step, y));
         }
-        if let Season::Multiplicative(indices) = &season {
-            let errors = residuals.iter_mut().enumerate();
-            errors.for_each(|(t, error)| *error *= indices[t % indices.len()]);
-        }
+        residuals.iter_mut().enumerate().for_each(|(t, error)| *error = season.scale(t, *error));
         let alpha = parameters[1];
         let growth = (0..horizon).map(|step| (1.0 + step as f64 * alpha * alpha).sqrt()).collect();
         Some(PointForecast { point, residuals, growth, level: local::level(history) })
     }
 }
 
-fn latest(history: &[f64], season_length: usize) -> Vec<f64> {
-    let season = if season_length <= SEASON_MAX { season_length } else { 1 };
-    let length = ESTIMATION_LENGTH.max(5 * season);
-    local::completed(&history[history.len().saturating_sub(length)..], season.max(1))
+/// The season that is taken out; longer ones are left in.
+fn modelled(season_length: usize) -> usize {
+    if season_length <= SEASON_MAX { season_length.max(1) } else { 1 }
 }
 
 /// Where the recursion stands: level, mean so far and slope of the line through all values so far.
@@ -88,7 +86,8 @@ struct State {
 
 /// Runs over the values and tells each error.
 fn run(parameters: &Parameters, values: &[f64], mut error: impl FnMut(f64)) -> State {
-    let first = values.first().copied().unwrap_or(0.0);
+    let begin = &values[..values.len().min(BEGIN)];
+    let first = begin.iter().sum::<f64>() / begin.len().max(1) as f64;
     let mut state = State { n: 0.0, level: parameters[2] * first, mean: 0.0, slope: 0.0 };
     for y in values {
         error(y - state.expected(parameters));
@@ -123,78 +122,6 @@ impl State {
     }
 }
 
-/// The season of the latest values, the first value's index first.
-enum Season {
-    None,
-    Additive(Vec<f64>),
-    Multiplicative(Vec<f64>),
-}
-
-impl Season {
-    fn apply(&self, t: usize, y: f64) -> f64 {
-        match self {
-            Self::None => y,
-            Self::Additive(indices) => y + indices[t % indices.len()],
-            Self::Multiplicative(indices) => y * indices[t % indices.len()],
-        }
-    }
-}
-
-/// Takes a significant season out by classical decomposition.
-fn without_season(values: &[f64], season_length: usize) -> (Vec<f64>, Season) {
-    let m = season_length;
-    if !(2..=SEASON_MAX).contains(&m) || values.len() < 2 * m + 1 || !is_seasonal(values, m) {
-        return (values.to_vec(), Season::None);
-    }
-    let multiplicative = values.iter().all(|y| *y > 0.0);
-    let indices = indices(values, m, multiplicative);
-    if multiplicative && indices.iter().any(|s| *s < 0.01) {
-        return (values.to_vec(), Season::None);
-    }
-    let rest = values.iter().enumerate().map(|(t, y)| match multiplicative {
-        true => y / indices[t % m],
-        false => y - indices[t % m],
-    });
-    let rest = rest.collect();
-    (rest, if multiplicative { Season::Multiplicative(indices) } else { Season::Additive(indices) })
-}
-
-/// Whether values a season apart are correlated beyond what those nearer to each other explain.
-fn is_seasonal(values: &[f64], m: usize) -> bool {
-    let n = values.len();
-    let mean = values.iter().sum::<f64>() / n as f64;
-    let variance: f64 = values.iter().map(|y| (y - mean) * (y - mean)).sum();
-    if variance <= 0.0 {
-        return false;
-    }
-    let correlation = |lag: usize| {
-        values[lag..].iter().zip(values).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / variance
-    };
-    let nearer: f64 = (1..m).map(|lag| correlation(lag) * correlation(lag)).sum();
-    correlation(m).abs() > SIGNIFICANT * ((1.0 + 2.0 * nearer) / n as f64).sqrt()
-}
-
-/// Mean deviation from the moving mean by place in the season.
-fn indices(values: &[f64], m: usize, multiplicative: bool) -> Vec<f64> {
-    let half = m / 2;
-    let (mut sums, mut counts) = (vec![0.0; m], vec![0.0; m]);
-    for t in half..values.len() - half {
-        let mean = if m % 2 == 1 {
-            values[t - half..=t + half].iter().sum::<f64>() / m as f64
-        } else {
-            let inner: f64 = values[t - half + 1..t + half].iter().sum();
-            (inner + 0.5 * (values[t - half] + values[t + half])) / m as f64
-        };
-        sums[t % m] += if multiplicative { values[t] / mean } else { values[t] - mean };
-        counts[t % m] += 1.0;
-    }
-    let mut indices: Vec<f64> =
-        sums.iter().zip(&counts).map(|(sum, n): (&f64, &f64)| sum / n.max(1.0)).collect();
-    let mean = indices.iter().sum::<f64>() / m as f64;
-    indices.iter_mut().for_each(|s| if multiplicative { *s /= mean } else { *s -= mean });
-    indices
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,8 +147,6 @@ mod tests {
             let expected = (160.0 + step as f64) * season[step % 4];
             assert!((y / expected - 1.0).abs() < 0.05, "{y} for {expected}");
         }
-        let mut rng = crate::ml::rng::Rng::new(1);
-        assert!(!is_seasonal(&(0..60).map(|_| rng.normal()).collect::<Vec<_>>(), 4));
     }
 
     #[test]

@@ -12,8 +12,16 @@ use crate::ml::models::{fit, load};
 use crate::ml::rng::Rng;
 use crate::ml::series::{Frequency, Panel};
 
-const FAMILIES: [Family; 6] =
-    [Family::SeasonalNaive, Family::Ets, Family::Theta, Family::Croston, Family::Sba, Family::Tsb];
+const FAMILIES: [Family; 8] = [
+    Family::SeasonalNaive,
+    Family::Ets,
+    Family::Theta,
+    Family::Arima,
+    Family::Ces,
+    Family::Croston,
+    Family::Sba,
+    Family::Tsb,
+];
 const HORIZON: usize = 7;
 const LEVELS: [f64; 3] = QUANTILES;
 
