@@ -4,6 +4,7 @@ pub mod control;
 pub mod evaluation;
 pub mod features;
 pub mod forecaster;
+pub mod holidays;
 pub mod layers;
 pub mod metrics;
 pub mod models;

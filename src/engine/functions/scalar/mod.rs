@@ -6,7 +6,6 @@ mod coalesce;
 mod date;
 mod days_in_month;
 mod discount_pct;
-mod easter;
 mod easter_offset;
 mod format;
 mod from_text;
@@ -24,7 +23,6 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use arithmetic::{Operation, WHOLE_DIGITS, is_long_product};
-pub use easter::easter_sunday;
 pub use format::instant_text;
 pub use from_text::is_read_otherwise;
 pub use interval::Scaling;
