@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::ml::control::Control;
+use crate::ml::features::Outliers;
 use crate::ml::series::Panel;
 
 /// A family of models, by the word users write after USING.
@@ -77,6 +78,9 @@ pub struct FitOptions {
     pub early_stop: Option<usize>,
     /// Wall-clock budget of the fit in seconds.
     pub max_seconds: Option<f64>,
+    /// What outliers become in what models learn from and look back at.
+    #[serde(default)]
+    pub outliers: Outliers,
     /// Seed of all randomness.
     pub seed: u64,
 }
@@ -150,6 +154,9 @@ pub struct FitReport {
     /// Windows that were held out, and their steps.
     #[serde(default)]
     pub held_out: (usize, usize),
+    /// Outliers that were treated.
+    #[serde(default)]
+    pub outliers: usize,
 }
 
 /// What is asked of a fitted model.

@@ -286,9 +286,10 @@ impl Reader {
         Ok(steps as usize)
     }
 
-    /// Puts the known covariates of the horizon into the panel: given rows, then `set`.
+    /// Puts the known covariates of the horizon into the panel: given rows, then `set`, then holidays.
     fn with_future(&self, panel: Panel, horizon: usize) -> Result<Panel> {
-        if panel.known.is_empty() {
+        let holidays = self.reading.model.manifest().holidays.as_ref();
+        if panel.known.is_empty() && holidays.is_none() {
             return Ok(panel);
         }
         let specs: Vec<ColumnSpec> =
@@ -313,6 +314,9 @@ impl Reader {
             return Err(self.missing_future(&panel, &report, horizon));
         }
         self.set(&mut panel)?;
+        if let Some(holidays) = holidays {
+            holidays.extend(&mut panel)?;
+        }
         Ok(panel)
     }
 

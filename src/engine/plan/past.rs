@@ -28,6 +28,7 @@ fn columns(manifest: &Manifest, types: &Schema) -> Vec<InputColumn> {
         ModelRole::Known => Role::Known,
         ModelRole::Past => Role::Past,
         ModelRole::Static => Role::Static,
+        ModelRole::Holidays => Role::Country,
     };
     let data_type =
         |name: &str| types.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject};
+use crate::ml::features::{Holidays, Outliers};
 use crate::ml::forecaster::{Family, FitOptions, FitReport};
 use crate::ml::series::{Frequency, Gaps, PanelReport, TimeKind};
 
@@ -25,11 +26,14 @@ pub enum ModelRole {
     Past,
     /// A covariate that never changes within a series.
     Static,
+    /// The country of a series, whose holidays the model sees.
+    Holidays,
 }
 
 impl ModelRole {
     /// Every role, in the order in which they are told.
-    pub const ALL: [Self; 6] = [Self::Key, Self::Time, Self::Target, Self::Known, Self::Past, Self::Static];
+    pub const ALL: [Self; 7] =
+        [Self::Key, Self::Time, Self::Target, Self::Known, Self::Past, Self::Static, Self::Holidays];
 
     /// The role in one word.
     pub fn word(self) -> &'static str {
@@ -40,6 +44,7 @@ impl ModelRole {
             Self::Known => "known",
             Self::Past => "past",
             Self::Static => "static",
+            Self::Holidays => "holidays",
         }
     }
 }
@@ -101,6 +106,9 @@ pub struct Manifest {
     pub season_length: usize,
     /// What a period without a row is.
     pub gaps: Gaps,
+    /// The holidays that it sees.
+    #[serde(default)]
+    pub holidays: Option<Holidays>,
     /// Seed of all randomness of the fit.
     pub seed: u64,
     /// Steps of history that a forecast reads; `None` means all of it.
@@ -145,6 +153,7 @@ impl Manifest {
             time_kind: TimeKind::Date,
             season_length: 1,
             gaps: Gaps::default(),
+            holidays: None,
             seed: 0,
             context_length: None,
             options: neutral_options(),
@@ -200,6 +209,7 @@ fn neutral_options() -> FitOptions {
         layers: None,
         early_stop: None,
         max_seconds: None,
+        outliers: Outliers::default(),
         seed: 0,
     }
 }

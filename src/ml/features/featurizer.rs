@@ -375,6 +375,7 @@ pub(crate) mod tests {
                     values: Values::Category { codes: (0..series).map(|s| (s % 2) as u32).collect(), labels },
                 },
             ],
+            lines: Vec::new(),
         }
     }
 

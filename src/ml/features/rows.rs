@@ -33,6 +33,8 @@ pub struct RowWriter<'a> {
     window: Vec<f32>,
     series: usize,
     origin: usize,
+    /// Some of the history was filled from later rows.
+    is_on_line: bool,
     lags: usize,
 }
 
@@ -57,6 +59,7 @@ impl<'a> RowWriter<'a> {
             window: Vec::new(),
             series: 0,
             origin: 0,
+            is_on_line: false,
             lags: featurizer.season_length.saturating_mul(2).clamp(6, LAGS_MAX),
         }
     }
@@ -64,6 +67,7 @@ impl<'a> RowWriter<'a> {
     /// Goes to the window of `series` whose step 1 is row `origin`.
     pub fn look(&mut self, series: usize, origin: usize) {
         (self.series, self.origin) = (series, origin);
+        self.is_on_line = self.panel.is_on_line(series, origin);
         self.history.look(series, origin);
         let mut window = std::mem::take(&mut self.window);
         window.clear();
@@ -95,10 +99,11 @@ impl<'a> RowWriter<'a> {
         (base + self.origin + step).min(last)
     }
 
-    /// Scaled target of an encoded row, where it is there.
+    /// Scaled target of an encoded row, where it is there and, after the origin, may be learnt from.
     pub fn target(&self, row: usize) -> Option<f32> {
         let y = self.panel.target[row];
-        y.is_finite().then(|| self.history.scaled(f64::from(y)) as f32)
+        let teaches = !self.is_on_line || row < self.panel.offsets[self.series] + self.origin;
+        (teaches && y.is_finite()).then(|| self.history.scaled(f64::from(y)) as f32)
     }
 
     /// False where a switch says that the target is zero.

@@ -6,6 +6,9 @@ use chrono::{Datelike, NaiveDate};
 
 use crate::ml::holidays::country::Country;
 
+/// 1970-01-01, counted from the begin of the Common Era.
+const EPOCH: i32 = 719_163;
+
 /// Days since 1970-01-01 and the names of the holidays on them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Calendar {
@@ -14,7 +17,12 @@ pub struct Calendar {
 
 /// Days since 1970-01-01.
 pub fn day_number(date: NaiveDate) -> i32 {
-    date.num_days_from_ce() - 719_163
+    date.num_days_from_ce() - EPOCH
+}
+
+/// The date so many days after 1970-01-01; `None` beyond the calendar.
+pub fn date_of_day(day: i32) -> Option<NaiveDate> {
+    NaiveDate::from_num_days_from_ce_opt(day.checked_add(EPOCH)?)
 }
 
 impl Calendar {
@@ -100,11 +108,7 @@ mod tests {
     #[test]
     fn an_unknown_country_is_told_with_those_that_are_known() {
         let error = parse_country("XX").unwrap_err();
-        assert!(
-            error.message().starts_with("the holidays of country XX are not known"),
-            "{}",
-            error.message()
-        );
+        assert!(error.message() == "the holidays of country XX are not known", "{}", error.message());
         assert!(error.hint().unwrap().starts_with("known countries: AT, AU, BE, "));
         assert!(parse_country("germany").unwrap_err().message().ends_with("; did you mean DE?"));
     }

@@ -9,6 +9,6 @@ mod europe;
 mod lunar;
 mod rule;
 
-pub use calendar::{Calendar, day_number};
+pub use calendar::{Calendar, date_of_day, day_number};
 pub use country::{Country, Holiday, countries, parse_country};
 pub use easter::easter_sunday;

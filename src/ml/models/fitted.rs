@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::ml::control::Control;
 use crate::ml::evaluation::levels::at_level;
 use crate::ml::evaluation::{Calibration, GROUPS, LEVELS, MIDDLE, WIDTH, group_of};
+use crate::ml::features::Outliers;
 use crate::ml::forecaster::{Family, FittedForecaster, Forecast, PredictOptions, Status};
 use crate::ml::models::container::{self, Stored};
 use crate::ml::models::family::{family_name, learner};
@@ -44,6 +45,9 @@ pub(super) struct FittedConfig {
     pub(super) horizon: usize,
     /// Calibration of the combination.
     pub(super) calibration: Calibration,
+    /// What outliers become in what it looks back at.
+    #[serde(default)]
+    pub(super) outliers: Outliers,
 }
 
 /// How a member stands in a file.
@@ -65,6 +69,8 @@ struct StoredFitted {
 impl Fitted {
     /// Forecasts at [`LEVELS`].
     fn combined(&self, panel: &Panel, horizon: usize, control: &Control) -> Result<Forecast> {
+        let cleaned = self.config.outliers.clean(panel);
+        let panel = cleaned.as_ref().map_or(panel, |(cleaned, _)| cleaned);
         let groups = groups(panel, self.context());
         let mut forecasts = Vec::with_capacity(self.members.len());
         for member in &self.members {
@@ -204,7 +210,8 @@ impl FittedForecaster for Fitted {
     }
 
     fn context_length(&self) -> Option<usize> {
-        Some(self.context())
+        // Whether a value is an outlier is told by all values before it.
+        (self.config.outliers == Outliers::Keep).then(|| self.context())
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {

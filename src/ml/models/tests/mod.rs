@@ -4,6 +4,7 @@ mod combined;
 mod global;
 mod local;
 
+use crate::ml::features::Outliers;
 use crate::ml::forecaster::FitOptions;
 
 /// Levels that tests ask for.
@@ -25,6 +26,7 @@ pub(super) fn options(horizon: usize) -> FitOptions {
         layers: None,
         early_stop: None,
         max_seconds: None,
+        outliers: Outliers::default(),
         seed: 1,
     }
 }
