@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::ml::control::Control;
-use crate::ml::features::Outliers;
+use crate::ml::features::{Outliers, RowColumn};
 use crate::ml::series::Panel;
 
 /// A family of models, by the word users write after USING.
@@ -222,6 +222,13 @@ pub trait FittedForecaster: fmt::Debug + Send + Sync {
 
     /// Steps of history that [`FittedForecaster::predict`] looks at; `None` means all of it.
     fn context_length(&self) -> Option<usize>;
+
+    /// The columns of the rows that its learners of rows see; `None` where none of them learns from rows.
+    fn row_columns(&self) -> Option<Vec<RowColumn>>;
+
+    /// These rows for the steps after the history of each series: `[series, horizon, column]`, NaN where a value is
+    /// not known.
+    fn featurize(&self, panel: &Panel, horizon: usize) -> Result<Vec<f32>>;
 
     /// The model as the bytes of one safetensors file; its configuration rides in the metadata.
     fn to_bytes(&self) -> Result<Vec<u8>>;

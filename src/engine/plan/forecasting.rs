@@ -24,7 +24,9 @@ use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result, Subject};
+use crate::ml::Control;
 use crate::ml::evaluation::levels::{lower_level, upper_level};
+use crate::ml::features::RowColumn;
 use crate::ml::forecaster::{Forecast, PredictOptions, Status};
 use crate::ml::series::{
     ColumnSpec, Covariate, FinishOptions, FutureReport, FutureRows, Grid, Incomplete, MISSING, Panel,
@@ -52,6 +54,8 @@ pub struct Reading {
     pub origin: Origin,
     /// What shapes the result.
     pub shape: Shape,
+    /// The rows that the model sees are wanted, of these columns, and no forecast.
+    pub features: Option<Arc<Vec<RowColumn>>>,
     /// Steps; `None` takes the model's.
     pub horizon: Option<usize>,
     /// Last instant wanted.
@@ -240,10 +244,18 @@ impl Reader {
         let kept: Vec<usize> = kept_series(&text_keys, &panel.keys);
         let horizon = self.horizon(&panel)?;
         let panel = self.with_future(panel, horizon)?;
-        let options = PredictOptions { horizon, quantile_levels: self.reading.shape.quantile_levels() };
+        let keys: Vec<Vec<ArrayRef>> = kept.into_iter().map(|i| all_keys[i].clone()).collect();
         let model = Arc::clone(&self.reading.model);
         let shared = Arc::new(panel);
         let input = Arc::clone(&shared);
+        let steps = Steps { reading: &self.reading, panel: &shared, keys };
+        if let Some(columns) = &self.reading.features {
+            let work = move |_: &Control| model.forecaster()?.featurize(&input, horizon);
+            let runtimes = &self.reading.engine.runtimes;
+            let values = runtimes.predict(shared.len(), &self.query.control, work).await?;
+            return feature_rows(&steps, horizon, columns, &values);
+        }
+        let options = PredictOptions { horizon, quantile_levels: self.reading.shape.quantile_levels() };
         let forecast = self
             .reading
             .engine
@@ -252,8 +264,7 @@ impl Reader {
                 model.forecaster()?.predict(&input, &options, control)
             })
             .await?;
-        let keys = kept.into_iter().map(|i| all_keys[i].clone()).collect();
-        Output { reading: &self.reading, panel: &shared, forecast: &forecast, keys }.rows()
+        Output { reading: &self.reading, panel: &shared, forecast: &forecast, steps }.rows()
     }
 
     /// Where training ended, or before it where that period is not over after all.
@@ -432,13 +443,20 @@ fn write_column(values: &mut Values, column: &ArrayRef, rows: &[usize]) -> Resul
     Ok(())
 }
 
+/// Keys and times of output rows.
+struct Steps<'a> {
+    reading: &'a Reading,
+    panel: &'a Panel,
+    /// Key columns of every series, one row each.
+    keys: Vec<Vec<ArrayRef>>,
+}
+
 /// The rows of one panel's forecasts.
 struct Output<'a> {
     reading: &'a Reading,
     panel: &'a Panel,
     forecast: &'a Forecast,
-    /// Key columns of every series, one row each.
-    keys: Vec<Vec<ArrayRef>>,
+    steps: Steps<'a>,
 }
 
 /// One output row: a step of a series, counted from 1, or a row of its history (0 or less).
@@ -447,11 +465,69 @@ struct Place {
     step: i64,
 }
 
+impl Steps<'_> {
+    /// Key columns, then time.
+    fn columns(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
+        let mut columns = self.key_columns(places)?;
+        columns.push(self.time_column(places)?);
+        Ok(columns)
+    }
+
+    fn key_columns(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
+        let count = self.keys.first().map_or(0, Vec::len);
+        let index: UInt32Array = places.iter().map(|p| p.series as u32).collect();
+        let mut columns = vec![];
+        for k in 0..count {
+            let parts: Vec<&dyn Array> = self.keys.iter().map(|row| row[k].as_ref()).collect();
+            let all = concat(&parts).and_then(|all| take(&all, &index, None));
+            columns.push(all.map_err(|e| Error::internal(e.to_string()))?);
+        }
+        Ok(columns)
+    }
+
+    fn time_column(&self, places: &[Place]) -> Result<ArrayRef> {
+        let at = self.reading.columns.iter().filter(|c| c.role == Role::Key).count();
+        let data_type: &DataType = self.reading.schema.field(at).data_type();
+        let mut found = Vec::with_capacity(places.len());
+        for place in places {
+            let period = self.panel.first_step(place.series) + place.step - 1;
+            let instant = self.panel.instant(period);
+            found.push(instant.ok_or_else(|| Error::data("the forecast reaches beyond the range of time"))?);
+        }
+        from_instants(found, data_type)
+    }
+}
+
+/// The rows that a model sees of the steps after every history.
+fn feature_rows(
+    steps: &Steps<'_>,
+    horizon: usize,
+    features: &[RowColumn],
+    values: &[f32],
+) -> Result<RecordBatch> {
+    let step = |row: usize| (row % horizon) as i64 + 1;
+    let rows = steps.panel.len() * horizon;
+    let places: Vec<Place> = (0..rows).map(|row| Place { series: row / horizon, step: step(row) }).collect();
+    let mut columns = steps.columns(&places)?;
+    columns.push(Arc::new((0..rows).map(step).collect::<Int64Array>()));
+    for (at, feature) in features.iter().enumerate().filter(|(_, feature)| feature.name != "step") {
+        let value = |row: usize| Some(values[row * features.len() + at]).filter(|x| x.is_finite());
+        columns.push(match &feature.words {
+            None => Arc::new((0..rows).map(|row| value(row).map(f64::from)).collect::<Float64Array>()),
+            Some(words) => {
+                let word = |row: usize| words.get((value(row)? as usize).checked_sub(1)?).map(String::as_str);
+                Arc::new((0..rows).map(word).collect::<StringArray>())
+            }
+        });
+    }
+    RecordBatch::try_new(Arc::clone(&steps.reading.schema), columns)
+        .map_err(|e| Error::internal(e.to_string()))
+}
+
 impl Output<'_> {
     fn rows(&self) -> Result<RecordBatch> {
         let places = self.places();
-        let mut columns = self.key_columns(&places)?;
-        columns.push(self.time_column(&places)?);
+        let mut columns = self.steps.columns(&places)?;
         if self.reading.shape.history.is_some() {
             let kind = places.iter().map(|p| if p.step > 0 { "forecast" } else { "history" });
             columns.push(Arc::new(kind.map(Some).collect::<StringArray>()));
@@ -489,30 +565,6 @@ impl Output<'_> {
             places.extend((1 - before..=steps.max(0)).map(|step| Place { series, step }));
         }
         places
-    }
-
-    fn key_columns(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
-        let count = self.keys.first().map_or(0, Vec::len);
-        let index: UInt32Array = places.iter().map(|p| p.series as u32).collect();
-        let mut columns = vec![];
-        for k in 0..count {
-            let parts: Vec<&dyn Array> = self.keys.iter().map(|row| row[k].as_ref()).collect();
-            let all = concat(&parts).and_then(|all| take(&all, &index, None));
-            columns.push(all.map_err(|e| Error::internal(e.to_string()))?);
-        }
-        Ok(columns)
-    }
-
-    fn time_column(&self, places: &[Place]) -> Result<ArrayRef> {
-        let at = self.reading.columns.iter().filter(|c| c.role == Role::Key).count();
-        let data_type: &DataType = self.reading.schema.field(at).data_type();
-        let mut found = Vec::with_capacity(places.len());
-        for place in places {
-            let period = self.panel.first_step(place.series) + place.step - 1;
-            let instant = self.panel.instant(period);
-            found.push(instant.ok_or_else(|| Error::data("the forecast reaches beyond the range of time"))?);
-        }
-        from_instants(found, data_type)
     }
 
     fn numbers(&self, places: &[Place], value: impl Fn(&Place) -> Option<f64>) -> Float64Array {

@@ -60,6 +60,11 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
     function("describe_table", "describe_table(table)", "Columns of a table, view or query."),
     function("evaluate", "evaluate(model, version => n)", "Scores on the steps held out in training."),
     function(
+        "featurize",
+        "featurize(model, on => table, horizon => n, version => n, future => table, set => (column = value, …))",
+        "The rows of features that boosted trees see of the steps to forecast.",
+    ),
+    function(
         "forecast",
         "forecast(model, horizon => n, until => time, level => 90, quantiles => (0.1, …), history => n, \
          version => n, future => table, set => (column = value, …))",
@@ -140,6 +145,7 @@ impl ForetellRelations {
     ) -> Result<Option<LogicalPlan>> {
         let plan = match name {
             "forecast" => forecast::plan(&self.scope, args, context)?,
+            "featurize" => forecast::plan_features(&self.scope, args, context)?,
             "evaluate" => self.of_model(name, args, context, tables::evaluate)?,
             "describe_model" => self.of_model(name, args, context, tables::describe_model)?,
             "leaderboard" => self.of_model(name, args, context, tables::leaderboard)?,

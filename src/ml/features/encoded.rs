@@ -36,6 +36,8 @@ pub struct EncodedPanel {
     pub series: Vec<u32>,
     /// Rows whose target was filled on a line to the row after them.
     pub lines: Vec<Range<usize>>,
+    /// Steps of every series before its first sale, where there are so many that nothing was on sale.
+    pub launch: Vec<usize>,
     /// True where known covariates had to be carried forward.
     pub carried: Vec<bool>,
     /// Calendar features from period `calendar_first` on.
@@ -104,6 +106,9 @@ impl EncodedPanel {
             static_categories: categories(&featurizer.statics, &panel.statics).collect(),
             series: panel.keys.iter().map(|key| featurizer.series_index(key)).collect(),
             carried,
+            launch: (0..panel.len())
+                .map(|s| featurizer.before_launch(panel.history_of(s).iter().copied()))
+                .collect(),
             lines: panel
                 .lines
                 .iter()
@@ -121,10 +126,11 @@ impl EncodedPanel {
         }
     }
 
-    /// True when some of the history before row `origin` of a series was filled from a later one: such a window
-    /// teaches nothing.
-    pub fn is_on_line(&self, series: usize, origin: usize) -> bool {
-        line_at(&self.lines, self.offsets[series] + origin).is_some()
+    /// False when the window at row `origin` of a series is none to learn from: some of the history before it was
+    /// filled from later rows, or nothing was on sale yet.
+    pub fn teaches(&self, series: usize, origin: usize) -> bool {
+        let is_on_line = line_at(&self.lines, self.offsets[series] + origin).is_some();
+        !is_on_line && (origin > self.launch[series] || self.launch[series] == 0)
     }
 
     /// Writes forecasts as if they were history, so that later steps can be forecast after them.

@@ -22,5 +22,5 @@ pub(crate) use featurizer::tests::panel as test_panel;
 pub use featurizer::{Featurizer, Layout, Widths, canonical_order};
 pub use holidays::{Holidays, ListedDay};
 pub use outliers::Outliers;
-pub use rows::RowWriter;
+pub use rows::{RowColumn, RowWriter};
 pub use window::Gatherer;

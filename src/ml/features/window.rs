@@ -81,7 +81,7 @@ impl<'a> Gatherer<'a> {
         batch.known_categories.iter_mut().for_each(|c| c.extend(std::iter::repeat_n(0, padding)));
         for row in base + origin - (context - padding)..base + origin {
             let y = f64::from(self.panel.target[row]);
-            let present = y.is_finite();
+            let present = y.is_finite() && row >= self.history.first;
             batch.values.push(if present { self.history.scaled(y).clamp(-30.0, 30.0) as f32 } else { 0.0 });
             batch.observed.push(f32::from(u8::from(present)));
             batch.context.extend_from_slice(&self.panel.known[row * self.known..(row + 1) * self.known]);
@@ -135,7 +135,7 @@ impl<'a> Gatherer<'a> {
 
     fn push_targets(&self, series: usize, origin: usize, end: usize, last: usize, batch: &mut WindowBatch) {
         let base = self.panel.offsets[series];
-        let teaches = !self.panel.is_on_line(series, origin);
+        let teaches = self.panel.teaches(series, origin);
         for step in 0..self.featurizer.layout.horizon {
             let row = (base + origin + step).min(last);
             let active = self.panel.active.is_empty() || self.panel.active[row];

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::ml::control::Control;
 use crate::ml::evaluation::levels::at_level;
 use crate::ml::evaluation::{Calibration, GROUPS, LEVELS, MIDDLE, WIDTH, group_of};
-use crate::ml::features::Outliers;
+use crate::ml::features::{EncodedPanel, Featurizer, Outliers, RowColumn, RowWriter};
 use crate::ml::forecaster::{Family, FittedForecaster, Forecast, PredictOptions, Status};
 use crate::ml::models::container::{self, Stored};
 use crate::ml::models::family::{family_name, learner};
@@ -87,6 +87,10 @@ impl Fitted {
             forecast.status.iter_mut().for_each(|status| *status = status.or(Some(Status::Extended)));
         }
         Ok(forecast)
+    }
+
+    fn featurizer(&self) -> Option<&Featurizer> {
+        self.members.iter().find_map(|member| member.model.featurizer())
     }
 
     fn context(&self) -> usize {
@@ -212,6 +216,33 @@ impl FittedForecaster for Fitted {
     fn context_length(&self) -> Option<usize> {
         // Whether a value is an outlier is told by all values before it.
         (self.config.outliers == Outliers::Keep).then(|| self.context())
+    }
+
+    fn row_columns(&self) -> Option<Vec<RowColumn>> {
+        let featurizer = self.featurizer()?;
+        Some(RowWriter::new(featurizer, &EncodedPanel::default()).columns())
+    }
+
+    fn featurize(&self, panel: &Panel, horizon: usize) -> Result<Vec<f32>> {
+        let featurizer = self
+            .featurizer()
+            .ok_or_else(|| Error::internal("features of a model that learns from no rows"))?;
+        featurizer.check_columns(panel)?;
+        if horizon > featurizer.layout.horizon {
+            let message = format!("rows reach {} steps, {horizon} are asked for", featurizer.layout.horizon);
+            return Err(Error::input(Subject::Option, message)
+                .with_hint("later steps are forecast from rows that see forecasts of the earlier ones"));
+        }
+        let cleaned = self.config.outliers.clean(panel);
+        let panel = cleaned.as_ref().map_or(panel, |(cleaned, _)| cleaned).take_last(self.context());
+        let encoded = EncodedPanel::new(featurizer, &panel, horizon, horizon);
+        let mut writer = RowWriter::new(featurizer, &encoded);
+        let mut values = Vec::new();
+        for series in 0..panel.len() {
+            writer.look(series, panel.history[series]);
+            (0..horizon).for_each(|step| drop(writer.push(step, &mut values)));
+        }
+        Ok(values)
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {

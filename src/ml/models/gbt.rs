@@ -199,7 +199,7 @@ impl Course {
         let apart = horizon.div_ceil(steps);
         let origins = |series: usize| {
             let end = lesson.train[series];
-            let first = self.featurizer.season_length.min(end / 2).max(1);
+            let first = self.featurizer.earliest_origin(end);
             first..(end + 1).saturating_sub(horizon.min(end / 2)).max(first)
         };
         let total: usize = self.order.iter().map(|s| origins(*s).len()).sum();
@@ -422,6 +422,10 @@ impl Model for Gbt {
 
     fn context_length(&self) -> usize {
         self.config.featurizer.layout.lookback
+    }
+
+    fn featurizer(&self) -> Option<&Featurizer> {
+        Some(&self.config.featurizer)
     }
 
     fn parameters(&self) -> usize {

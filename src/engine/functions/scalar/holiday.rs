@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use chrono::{Datelike, NaiveDate};
+use chrono::Datelike;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Date32Type};
@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result as OurResult, Subject};
-use crate::ml::holidays::{Calendar, day_number, parse_country};
+use crate::ml::holidays::{Calendar, date_of_day, parse_country};
 
 /// What a function makes of a day and the holidays of a country.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +170,7 @@ impl Calendars {
                 self.known.len() - 1
             }
         };
-        let Some(year) = crate::ml::holidays::date_of_day(day).map(|date| date.year()) else { return Ok(()) };
+        let Some(year) = date_of_day(day).map(|date| date.year()) else { return Ok(()) };
         let (calendar, years) = &mut self.known[place];
         if years.contains(&year) {
             return Ok(());
@@ -190,7 +190,10 @@ impl Calendars {
 
 #[cfg(test)]
 mod tests {
+    use chrono::NaiveDate;
+
     use super::*;
+    use crate::ml::holidays::day_number;
 
     #[test]
     fn years_beside_those_of_the_rows_are_known() {
