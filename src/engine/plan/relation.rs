@@ -460,7 +460,7 @@ fn holidays(args: Vec<FunctionArg>, context: &mut dyn RelationPlannerContext) ->
     let mut args = Arguments::read("holidays", args, &["country", "from", "to"], context)?;
     let usage =
         "holidays takes a country and two dates: holidays('DE', DATE '2024-01-01', DATE '2024-12-31')";
-    let mut next = |args: &mut Arguments, name: &str| args.positional(0).or_else(|| args.named(name));
+    let next = |args: &mut Arguments, name: &str| args.positional(0).or_else(|| args.named(name));
     let [country, from, to] = ["country", "from", "to"].map(|name| next(&mut args, name));
     let (Some(country), Some(from), Some(to)) = (country, from, to) else {
         return Err(args.invalid(usage.to_owned()));

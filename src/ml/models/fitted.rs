@@ -240,7 +240,9 @@ impl FittedForecaster for Fitted {
         let mut values = Vec::new();
         for series in 0..panel.len() {
             writer.look(series, panel.history[series]);
-            (0..horizon).for_each(|step| drop(writer.push(step, &mut values)));
+            for step in 0..horizon {
+                writer.push(step, &mut values);
+            }
         }
         Ok(values)
     }
