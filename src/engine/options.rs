@@ -5,6 +5,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
+use crate::ml::features::Outliers;
 use crate::ml::forecaster::{Family, FitOptions};
 use crate::ml::models::family_name;
 
@@ -213,6 +214,7 @@ fn default_fit() -> FitOptions {
         patch_length: None,
         early_stop: None,
         max_seconds: None,
+        outliers: Outliers::default(),
         seed: 1,
     }
 }

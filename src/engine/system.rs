@@ -12,15 +12,18 @@ use datafusion::datasource::MemTable;
 use datafusion::error::Result as DfResult;
 
 use crate::engine::access::Rights;
+use crate::engine::functions;
 use crate::engine::plan::skill;
 use crate::engine::registry::{Manifest, Model, ModelRole, ModelSummary};
 use crate::engine::running::Training;
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result};
+use crate::ml::holidays::countries;
 use crate::ml::models::family_name;
 
 /// The tables of the schema.
 pub const TABLES: &[&str] = &[
+    "holidays",
     "model_columns",
     "model_versions",
     "models",
@@ -45,6 +48,7 @@ impl SystemSchema {
 
     fn batch(&self, name: &str) -> Result<Option<RecordBatch>> {
         let found = match name {
+            "holidays" => holidays(),
             "models" => models(&self.active()?),
             "model_versions" => versions(&self.all()?),
             "model_columns" => columns(&self.active()?),
@@ -104,10 +108,18 @@ impl SchemaProvider for SystemSchema {
     }
 }
 
+/// The public holidays of all known countries from 2000 to 2050.
+fn holidays() -> Result<RecordBatch> {
+    const FIRST: i32 = 10_957;
+    const LAST: i32 = 29_584;
+    functions::holidays(&countries().iter().collect::<Vec<_>>(), FIRST, LAST)
+}
+
 /// The columns of one of the tables.
 pub fn columns_of(name: &str) -> Vec<Field> {
     let nothing: &[Row] = &[];
     let batch = match name {
+        "holidays" => functions::holidays(&[], 0, 0),
         "models" => models(nothing),
         "model_versions" => versions(nothing),
         "model_columns" => columns(nothing),

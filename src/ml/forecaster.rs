@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
 use crate::ml::evaluation::PathOptions;
+use crate::ml::features::{Outliers, RowColumn};
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::series::Panel;
 
@@ -103,6 +104,9 @@ pub struct FitOptions {
     pub early_stop: Option<usize>,
     /// Wall-clock budget of the fit in seconds.
     pub max_seconds: Option<f64>,
+    /// What outliers become in what models learn from and look back at.
+    #[serde(default)]
+    pub outliers: Outliers,
     /// Seed of all randomness.
     pub seed: u64,
 }
@@ -176,6 +180,9 @@ pub struct FitReport {
     /// Windows that were held out, and their steps.
     #[serde(default)]
     pub held_out: (usize, usize),
+    /// Outliers that were treated.
+    #[serde(default)]
+    pub outliers: usize,
 }
 
 /// What is asked of a fitted model.
@@ -263,6 +270,13 @@ pub trait FittedForecaster: fmt::Debug + Send + Sync {
 
     /// Steps of history that [`FittedForecaster::predict`] looks at; `None` means all of it.
     fn context_length(&self) -> Option<usize>;
+
+    /// The columns of the rows that its learners of rows see; `None` where none of them learns from rows.
+    fn row_columns(&self) -> Option<Vec<RowColumn>>;
+
+    /// These rows for the steps after the history of each series: `[series, horizon, column]`, NaN where a value is
+    /// not known.
+    fn featurize(&self, panel: &Panel, horizon: usize) -> Result<Vec<f32>>;
 
     /// The model as the bytes of one safetensors file; its configuration rides in the metadata.
     fn to_bytes(&self) -> Result<Vec<u8>>;

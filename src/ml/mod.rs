@@ -5,6 +5,7 @@ pub mod evaluation;
 pub mod features;
 pub mod forecaster;
 pub mod hierarchy;
+pub mod holidays;
 pub mod layers;
 pub mod metrics;
 pub mod models;

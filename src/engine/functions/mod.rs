@@ -13,4 +13,4 @@ pub use scalar::{
     Operation, Scaling, WHOLE_DIGITS, arithmetic, from_text, instant_text, interval_length, is_long_product,
     is_read_otherwise, is_written_otherwise, scaled_interval, text, timezone,
 };
-pub use table::{SyntheticSales, SyntheticSalesTable};
+pub use table::{SyntheticSales, SyntheticSalesTable, holidays};

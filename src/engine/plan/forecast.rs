@@ -26,13 +26,14 @@ use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_
 use crate::engine::plan::forecasting::{self, Reading};
 use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::node::{has_parameter, identified};
-use crate::engine::plan::past::{Kept, Origin, Past, past};
+use crate::engine::plan::past::{Kept, Origin, Past, past, past_in};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{Manifest, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Subject};
 use crate::ml::evaluation::PathOptions;
+use crate::ml::features::RowColumn;
 
 /// Named arguments of `forecast`.
 const ARGUMENTS: &[&str] = &[
@@ -126,6 +127,7 @@ fn plan_shape(
         version: manifest.version,
         columns,
         shape,
+        features: None,
         horizon,
         until,
         set,
@@ -134,6 +136,54 @@ fn plan_shape(
         future,
         origin,
         is_hierarchy: manifest.hierarchy.is_some(),
+    })?;
+    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+/// Named arguments of `featurize`.
+const FEATURE_ARGUMENTS: &[&str] = &["horizon", "version", "future", "set", "on"];
+
+/// Plans a call of `featurize`: the rows that learners of rows see instead of what they say of them.
+pub fn plan_features(
+    scope: &Scope,
+    args: Vec<FunctionArg>,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
+    let mut args = Arguments::read("featurize", args, FEATURE_ARGUMENTS, context)?;
+    let version = version_argument(&mut args, context)?;
+    let horizon = args.named("horizon").map(|e| horizon_expr(e, context)).transpose()?;
+    let [future, set, on] = ["future", "set", "on"].map(|name| args.named(name));
+    let model = scope.model(&model_argument(&mut args, context)?, version)?;
+    let manifest = model.manifest();
+    let features = model.forecaster()?.row_columns().ok_or_else(|| {
+        let message = format!("model {} learns from whole series, not from rows of features", manifest.name);
+        Error::input(Subject::Model, message).with_hint("USING gbt, alone or with others, learns from rows")
+    })?;
+    let Past { rows: history, periods, columns, origin } = match on {
+        Some(value) => past_in(&model, args.plan_relation("on", value, scope, context)?, context)?,
+        None => past(scope, &model, context)?,
+    };
+    let future = match future {
+        Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
+        None => None,
+    };
+    let set = match set {
+        Some(value) => set_exprs(&args, value, manifest, &columns, &history, context)?,
+        None => vec![],
+    };
+    let node = ForecastNode::new(Call {
+        model: manifest.name.clone(),
+        version: manifest.version,
+        columns,
+        shape: Shape::default(),
+        features: Some(Arc::new(features)),
+        horizon,
+        until: None,
+        set,
+        history,
+        periods,
+        future,
+        origin,
     })?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
@@ -416,6 +466,8 @@ pub struct Call {
     pub columns: Vec<InputColumn>,
     /// What shapes the result.
     pub shape: Shape,
+    /// The rows that the model sees are wanted, of these columns, and no forecast.
+    pub features: Option<Arc<Vec<RowColumn>>>,
     /// Steps, when given.
     pub horizon: Option<Expr>,
     /// Last time, when given.
@@ -457,13 +509,13 @@ impl ForecastNode {
     pub fn kept(&self) -> Option<&Arc<Kept>> {
         match &self.call.origin {
             Origin::Kept(kept) => Some(kept).filter(|_| !self.call.set.iter().any(|(_, e)| has_parameter(e))),
-            Origin::Tables(_) => None,
+            Origin::Tables(_) | Origin::Given => None,
         }
     }
 
     fn identity(&self) -> impl Hash + PartialEq + '_ {
         let c = &self.call;
-        let options = (&c.horizon, &c.until, &c.set);
+        let options = (&c.horizon, &c.until, &c.set, c.features.is_some());
         (&c.model, c.version, format!("{:?}", c.shape), options, &c.history, &c.future)
     }
 }
@@ -477,8 +529,32 @@ fn output_schema(call: &Call) -> Schema {
             fields.push(field.as_ref().clone().with_nullable(true));
         }
     }
-    fields.extend(call.shape.fields());
+    match &call.features {
+        Some(features) => fields.extend(feature_fields(&fields, features)),
+        None => fields.extend(call.shape.fields()),
+    }
     Schema::new(fields)
+}
+
+/// The step, then the features; those whose names are taken get a number.
+fn feature_fields(keys: &[Field], features: &[RowColumn]) -> Vec<Field> {
+    let mut taken: Vec<String> = keys.iter().map(|field| field.name().clone()).collect();
+    let mut fields = vec![];
+    // The step is among the features, too, but as they see it.
+    let columns = std::iter::once(("step", DataType::Int64)).chain(
+        features.iter().filter(|feature| feature.name != "step").map(|feature| {
+            let data_type = if feature.words.is_some() { DataType::Utf8 } else { DataType::Float64 };
+            (feature.name.as_str(), data_type)
+        }),
+    );
+    for (name, data_type) in columns {
+        let free = |name: &String| !taken.contains(name);
+        let numbered = (2..).map(|n| format!("{name}_{n}"));
+        let name = std::iter::once(name.to_owned()).chain(numbered).find(free).unwrap_or_default();
+        taken.push(name.clone());
+        fields.push(Field::new(name, data_type, true));
+    }
+    fields
 }
 
 impl Shape {
@@ -543,7 +619,8 @@ impl UserDefinedLogicalNodeCore for ForecastNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Forecast: model={} version={}", self.call.model, self.call.version)?;
+        let what = if self.call.features.is_some() { "Features" } else { "Forecast" };
+        write!(f, "{what}: model={} version={}", self.call.model, self.call.version)?;
         self.expressions().iter().try_for_each(|e| write!(f, " {e}"))
     }
 
@@ -592,6 +669,7 @@ pub async fn plan_node(
         has_periods: call.periods.is_some(),
         origin: call.origin.clone(),
         shape: call.shape.clone(),
+        features: call.features.clone(),
         horizon,
         until,
         set,

@@ -29,6 +29,7 @@ use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
+use crate::ml::features::RowColumn;
 use crate::ml::forecaster::{Forecast, PredictOptions};
 use crate::ml::hierarchy::{Hierarchy, Rollup, align};
 use crate::ml::series::{
@@ -60,6 +61,8 @@ pub struct Reading {
     pub origin: Origin,
     /// What shapes the result.
     pub shape: Shape,
+    /// The rows that the model sees are wanted, of these columns, and no forecast.
+    pub features: Option<Arc<Vec<RowColumn>>>,
     /// Steps; `None` takes the model's.
     pub horizon: Option<usize>,
     /// Last instant wanted.
@@ -287,6 +290,9 @@ impl Reader {
             Some(sums) => sums.aggregate(&panel),
             None => panel,
         };
+        if let Some(columns) = self.reading.features.clone() {
+            return self.features(panel, sums.as_ref(), keys, horizon, &columns).await.map(Some);
+        }
         let shape = &self.reading.shape;
         let (quantile_levels, interval_levels) = (shape.quantiles.clone(), shape.levels.clone());
         let paths = shape.paths();
@@ -308,6 +314,25 @@ impl Reader {
         };
         self.memory.shrink(path_bytes);
         Ok(rows)
+    }
+
+    /// The rows that the model sees of the steps after every history.
+    async fn features(
+        &mut self,
+        panel: Panel,
+        sums: Option<&Hierarchy>,
+        keys: Vec<Vec<ArrayRef>>,
+        horizon: usize,
+        columns: &[RowColumn],
+    ) -> Result<RecordBatch> {
+        let (model, panel) = (Arc::clone(&self.reading.model), Arc::new(panel));
+        let input = Arc::clone(&panel);
+        let work = move |_: &Control| model.forecaster()?.featurize(&input, horizon);
+        let runtimes = &self.reading.engine.runtimes;
+        let values = runtimes.predict(panel.len(), &self.query.control, work).await?;
+        let (forecast, shown) = (Forecast::default(), shown(panel.len(), sums));
+        let output = Output { reading: &self.reading, panel: &panel, sums, forecast: &forecast, keys, shown };
+        output.features(horizon, columns, &values)
     }
 
     async fn forecast(
@@ -358,9 +383,10 @@ impl Reader {
         Ok(steps as usize)
     }
 
-    /// Puts the known covariates of the horizon into the panel: given rows, then `set`.
+    /// Puts the known covariates of the horizon into the panel: given rows, then `set`, then holidays.
     fn with_future(&self, panel: Panel, horizon: usize) -> Result<Panel> {
-        if panel.known.is_empty() {
+        let holidays = self.reading.model.manifest().holidays.as_ref();
+        if panel.known.is_empty() && holidays.is_none() {
             return Ok(panel);
         }
         let specs: Vec<ColumnSpec> =
@@ -385,6 +411,9 @@ impl Reader {
             return Err(self.missing_future(&panel, &report, horizon));
         }
         self.set(&mut panel)?;
+        if let Some(holidays) = holidays {
+            holidays.extend(&mut panel)?;
+        }
         Ok(panel)
     }
 

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::sql::sqlparser::ast::{self, Ident};
 
-use crate::engine::sql::{Item, TrainStatement};
+use crate::engine::sql::{HolidaysClause, Item, TrainStatement};
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
 use crate::ml::series::Frequency;
@@ -35,6 +35,8 @@ pub enum Role {
     Past,
     /// An attribute of the series.
     Static,
+    /// The country of the series, whose holidays a model sees.
+    Country,
     /// A column whose role the data decides.
     Candidate,
 }
@@ -57,6 +59,8 @@ pub struct TrainingInput {
     pub plan: LogicalPlan,
     /// The period, first and last time of the rows of every period, where rows are aggregated to periods.
     pub periods: Option<LogicalPlan>,
+    /// The days, names and countries of holidays, where they come from a table.
+    pub calendar: Option<LogicalPlan>,
     /// A role for every column of the plan.
     pub columns: Vec<InputColumn>,
     /// Columns that inference left out, with the reason.
@@ -90,6 +94,9 @@ pub fn plan_input(
     if !given && !aggregated {
         let used: Vec<&Planned> = keys.iter().chain([&time, &target]).collect();
         covariates = input.candidates(&used, &statement.ignore, &mut skipped)?;
+    }
+    if let Some(item) = statement.holidays.as_ref().and_then(HolidaysClause::column) {
+        covariates.push(input.country(item)?);
     }
     let parts = Parts { keys, time, target, censored, covariates };
     check_types(&parts, &schema, statement.every)?;
@@ -150,6 +157,28 @@ impl Clauses<'_> {
             }
         };
         Ok(Planned { name, expr, role })
+    }
+
+    /// The column of HOLIDAYS, which may have another role beside.
+    fn country(&mut self, item: &Item) -> Result<Planned> {
+        let expr =
+            self.context.sql_to_expr(item.expr.clone(), self.schema).map_err(|e| self.place(e, item))?;
+        let data_type = expr.get_type(self.schema)?;
+        if !is_text(&data_type) {
+            let type_name = sql_name(&data_type).to_lowercase();
+            let message = format!(
+                "HOLIDAYS takes a text column with codes of countries, but {} is {type_name}",
+                item.expr
+            );
+            let error = Error::input(Subject::Type, message)
+                .with_hint("for one country write its code: HOLIDAYS ('DE')");
+            return Err(self.spanned(error, item));
+        }
+        let name = match &expr {
+            Expr::Column(column) => format!("{} (holidays)", column.name),
+            _ => "holidays of".to_owned(),
+        };
+        Ok(Planned { name, expr, role: Role::Country })
     }
 
     /// The condition of CENSORED WHEN.
@@ -315,6 +344,50 @@ fn check_names(parts: &Parts) -> Result<()> {
     Ok(())
 }
 
+/// Day, name and country of the rows of a table of holidays.
+pub fn plan_calendar(calendar: LogicalPlan, has_column: bool) -> Result<LogicalPlan> {
+    let names: Vec<&str> = calendar.schema().fields().iter().map(|f| f.name().as_str()).collect();
+    let needs = "a table of holidays has the columns holiday_date, name and, where they are of several countries, country";
+    for wanted in ["holiday_date", "name"] {
+        if !names.contains(&wanted) {
+            let suggestion = crate::error::did_you_mean(wanted, names.iter().copied());
+            let message = format!("the table of HOLIDAYS has no column {wanted}{suggestion}");
+            return Err(Error::not_found(Subject::Column, message).with_hint(needs).into());
+        }
+    }
+    let has_country = names.contains(&"country");
+    if has_country != has_column {
+        let (message, hint) = match has_country {
+            true => (
+                "the table of HOLIDAYS has the column country, but nothing says which country a series is in",
+                "HOLIDAYS column FROM table, with the column that holds its country; or leave country out: \
+                 HOLIDAYS FROM (SELECT holiday_date, name FROM table WHERE country = …)",
+            ),
+            false => ("the table of HOLIDAYS has no column country to compare with", needs),
+        };
+        return Err(Error::input(Subject::Column, message).with_hint(hint).into());
+    }
+    let date = calendar.schema().field_with_unqualified_name("holiday_date")?.data_type().clone();
+    if !matches!(date, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)) {
+        let message = format!(
+            "the column holiday_date of HOLIDAYS has type {}; it must be a date",
+            sql_name(&date).to_lowercase()
+        );
+        return Err(Error::input(Subject::Type, message).into());
+    }
+    let country = match has_country {
+        true => cast(ident("country"), DataType::Utf8),
+        false => lit(ScalarValue::Utf8(None)),
+    };
+    let day = cast(ident("holiday_date"), DataType::Date32);
+    let columns = [
+        day.alias("holiday_date"),
+        cast(ident("name"), DataType::Utf8).alias("name"),
+        country.alias("country"),
+    ];
+    LogicalPlanBuilder::from(calendar).project(columns)?.build()
+}
+
 /// Groups when the target is an aggregate, then projects names, and types that models read.
 fn build(
     relation: LogicalPlan,
@@ -351,7 +424,13 @@ fn build(
         projected.push(expr.alias(&part.name));
         columns.push(InputColumn { name: part.name.clone(), role: part.role, data_type });
     }
-    Ok(TrainingInput { plan: builder.project(projected)?.build()?, periods, columns, skipped })
+    Ok(TrainingInput {
+        plan: builder.project(projected)?.build()?,
+        periods,
+        calendar: None,
+        columns,
+        skipped,
+    })
 }
 
 /// GROUP BY keys and period; every part becomes a column of the result.
@@ -373,7 +452,7 @@ fn aggregate(
     for part in [&mut parts.target].into_iter().chain(&mut parts.covariates) {
         let expr = if is_aggregate(&part.expr) {
             part.expr.clone()
-        } else if part.role == Role::Static {
+        } else if matches!(part.role, Role::Static | Role::Country) {
             max(part.expr.clone())
         } else {
             let message = format!("column {} must be aggregated like the target: max({0}) AS {0}", part.name);

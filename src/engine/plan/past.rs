@@ -8,6 +8,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
+use datafusion::sql::sqlparser::ast;
 
 use crate::engine::histories::{self, History, HistoryKey, Outcome, Reading, Sources};
 use crate::engine::plan::authorize::authorized;
@@ -28,6 +29,7 @@ fn columns(manifest: &Manifest, types: &Schema) -> Vec<InputColumn> {
         ModelRole::Known => Role::Known,
         ModelRole::Past => Role::Past,
         ModelRole::Static => Role::Static,
+        ModelRole::Holidays => Role::Country,
     };
     let data_type =
         |name: &str| types.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());
@@ -58,6 +60,8 @@ pub enum Origin {
     Kept(Arc<Kept>),
     /// Tables; all rows can be read into memory.
     Tables(Arc<Unkept>),
+    /// Another relation than that of the training.
+    Given,
 }
 
 impl Origin {
@@ -110,6 +114,30 @@ pub fn past(scope: &Scope, model: &Model, context: &mut dyn RelationPlannerConte
     let unkept = Unkept::new(scope, contents, key, &input, types)?;
     let origin = Origin::Tables(Arc::new(unkept));
     Ok(Past { rows: input.plan, periods: input.periods, columns, origin })
+}
+
+/// The past that another relation tells: its rows by the clauses of the recorded TRAIN statement.
+pub fn past_in(
+    model: &Model,
+    relation: LogicalPlan,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Past> {
+    let manifest = model.manifest();
+    let mut statement = sql::parse_text(&manifest.sql)?;
+    statement.relation = sql::Relation::Table(ast::ObjectName::from(vec![ast::Ident::new("on")]));
+    let input = plan_input(context, &statement, relation)?;
+    let (input, types) = with_roles(input, manifest)?;
+    let columns = columns(manifest, &types);
+    Ok(Past { rows: input.plan, periods: input.periods, columns, origin: Origin::Given })
+}
+
+/// The columns that were settled when the model was trained, and all columns in the user's types.
+fn with_roles(input: TrainingInput, manifest: &Manifest) -> Result<(TrainingInput, SchemaRef)> {
+    let wanted = manifest.roles.iter().map(|c| ident(&c.name));
+    let plan = LogicalPlanBuilder::from(input.plan.clone()).project(wanted)?.build()?;
+    let types = input.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true));
+    let types = Arc::new(Schema::new(types.collect::<Vec<_>>()));
+    Ok((TrainingInput { plan, ..input }, types))
 }
 
 impl Past {
@@ -218,12 +246,7 @@ fn history_plan(
         scope.plan_as(owner, sql::rows(statement)).map_err(|e| lost_relation(e, statement, manifest))?;
     let input =
         plan_input(context, statement, relation).map_err(|e| lost_relation(e, statement, manifest))?;
-    let wanted = manifest.roles.iter().map(|c| ident(&c.name));
-    let plan = LogicalPlanBuilder::from(input.plan.clone()).project(wanted)?.build();
-    let plan = plan.map_err(|e| lost_relation(e, statement, manifest))?;
-    let types = input.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true));
-    let types = Arc::new(Schema::new(types.collect::<Vec<_>>()));
-    Ok((TrainingInput { plan, ..input }, types))
+    with_roles(input, manifest).map_err(|e| lost_relation(e, statement, manifest))
 }
 
 /// A table or column that the model was trained on is gone.

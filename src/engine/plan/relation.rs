@@ -22,13 +22,13 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::ddl;
 use crate::engine::fault;
-use crate::engine::functions::{SyntheticSales, SyntheticSalesTable};
+use crate::engine::functions::{self, SyntheticSales, SyntheticSalesTable};
 use crate::engine::options::{self, RawOption};
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::features;
 use crate::engine::plan::forecast;
 use crate::engine::plan::hierarchy;
-use crate::engine::plan::input::plan_input;
+use crate::engine::plan::input::{plan_calendar, plan_input};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::tables;
 use crate::engine::plan::train::TrainNode;
@@ -37,6 +37,7 @@ use crate::engine::registry::Model;
 use crate::engine::sql::{self, MARK, TrainStatement};
 use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion, told_type};
 use crate::error::{Error, Result as OurResult, Subject};
+use crate::ml::holidays::parse_country;
 use crate::postgres::PG_TYPE;
 
 /// A table function, as lists of functions tell it.
@@ -60,10 +61,20 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
     function("describe_table", "describe_table(table)", "Columns of a table, view or query."),
     function("evaluate", "evaluate(model, version => n)", "Scores on the steps held out in training."),
     function(
+        "featurize",
+        "featurize(model, on => table, horizon => n, version => n, future => table, set => (column = value, …))",
+        "The rows of features that boosted trees see of the steps to forecast.",
+    ),
+    function(
         "forecast",
         "forecast(model, horizon => n, until => time, level => 90, quantiles => (0.1, …), history => n, by => key, \
          total => true, mean => true, version => n, future => table, set => (column = value, …))",
         "Forecasts of a model with intervals: a row for every series and step, or for sums of them.",
+    ),
+    function(
+        "holidays",
+        "holidays('DE', from, to)",
+        "The public holidays of a country, or of several: holidays(('DE', 'US'), from, to).",
     ),
     function(
         "lag_features",
@@ -142,6 +153,7 @@ impl ForetellRelations {
         let plan = match name {
             "forecast" => forecast::plan(&self.scope, args, context)?,
             "simulate" => forecast::plan_simulation(&self.scope, args, context)?,
+            "featurize" => forecast::plan_features(&self.scope, args, context)?,
             "evaluate" => self.of_model(name, args, context, tables::evaluate)?,
             "describe_model" => self.of_model(name, args, context, tables::describe_model)?,
             "leaderboard" => self.of_model(name, args, context, tables::leaderboard)?,
@@ -163,6 +175,7 @@ impl ForetellRelations {
                 rows(name, self.scope.history(&table)?)?
             }
             "synthetic_sales" => synthetic_sales(args, context)?,
+            "holidays" => rows(name, holidays(args, context)?)?,
             "lag_features" => features::plan(&self.scope, args, context)?,
             "generate_series" => return self.plan_series(args, context),
             "train_forecast_model" => {
@@ -272,8 +285,17 @@ impl ForetellRelations {
         relation: LogicalPlan,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        let lineage = self.scope.lineage(&relation)?;
-        let input = plan_input(context, &statement, relation)?;
+        let mut lineage = self.scope.lineage(&relation)?;
+        let mut input = plan_input(context, &statement, relation)?;
+        if let Some(clause) = &statement.holidays
+            && let Some(table) = clause.table()
+        {
+            let calendar = self.scope.plan_query(sql::all_of(table, None))?;
+            lineage.extend(self.scope.lineage(&calendar)?);
+            lineage.sort();
+            lineage.dedup();
+            input.calendar = Some(plan_calendar(calendar, clause.column().is_some())?);
+        }
         let rollup = hierarchy::rollup(&statement, &input.columns, &self.scope.source)?;
         let mut raw = vec![];
         let clauses = [("horizon", &statement.horizon), ("validate", &statement.validate)];
@@ -413,19 +435,8 @@ fn synthetic_sales(args: Vec<FunctionArg>, context: &mut dyn RelationPlannerCont
     let days = number(&mut args, "days")?;
     let seed = number(&mut args, "seed")?;
     let start = match args.named("start") {
-        Some(value) => match scalar(value, DataType::Date32, context)?.unalias() {
-            Expr::Literal(v, _) => Some(v.cast_to(&DataType::Date32)?),
-            Expr::Cast(c) => match *c.expr {
-                Expr::Literal(v, _) => Some(v.cast_to(&DataType::Date32)?),
-                _ => None,
-            },
-            _ => None,
-        },
+        Some(value) => day(value, context)?,
         None => None,
-    };
-    let start = match start {
-        Some(ScalarValue::Date32(days)) => days,
-        _ => None,
     };
     let spec = SyntheticSales::checked(
         series.unwrap_or(defaults.series as i64),
@@ -435,6 +446,44 @@ fn synthetic_sales(args: Vec<FunctionArg>, context: &mut dyn RelationPlannerCont
     )?;
     let provider: Arc<dyn TableProvider> = Arc::new(SyntheticSalesTable::new(spec));
     LogicalPlanBuilder::scan("synthetic_sales", provider_as_source(provider), None)?.build()
+}
+
+/// A constant date, in days since 1970-01-01.
+fn day(value: ast::Expr, context: &mut dyn RelationPlannerContext) -> Result<Option<i32>> {
+    let literal = match scalar(value, DataType::Date32, context)?.unalias() {
+        Expr::Literal(v, _) => Some(v),
+        Expr::Cast(c) => match *c.expr {
+            Expr::Literal(v, _) => Some(v),
+            _ => None,
+        },
+        _ => None,
+    };
+    Ok(match literal.map(|v| v.cast_to(&DataType::Date32)).transpose()? {
+        Some(ScalarValue::Date32(days)) => days,
+        _ => None,
+    })
+}
+
+/// The rows of `holidays(country, from, to)`.
+fn holidays(args: Vec<FunctionArg>, context: &mut dyn RelationPlannerContext) -> Result<RecordBatch> {
+    let mut args = Arguments::read("holidays", args, &["country", "from", "to"], context)?;
+    let usage =
+        "holidays takes a country and two dates: holidays('DE', DATE '2024-01-01', DATE '2024-12-31')";
+    let next = |args: &mut Arguments, name: &str| args.positional(0).or_else(|| args.named(name));
+    let [country, from, to] = ["country", "from", "to"].map(|name| next(&mut args, name));
+    let (Some(country), Some(from), Some(to)) = (country, from, to) else {
+        return Err(args.invalid(usage.to_owned()));
+    };
+    let mut countries = vec![];
+    for code in Arguments::as_list(country) {
+        let span = code.span();
+        let code = args.as_name("country", code, context)?;
+        countries.push(parse_country(&code).map_err(|e| fault::at(e, span))?);
+    }
+    let (Some(from), Some(to)) = (day(from, context)?, day(to, context)?) else {
+        return Err(args.invalid(usage.to_owned()));
+    };
+    Ok(functions::holidays(&countries, from, to)?)
 }
 
 fn read_version(version: &AstVersion, context: &mut dyn RelationPlannerContext) -> Result<TableVersion> {

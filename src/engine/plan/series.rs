@@ -45,7 +45,7 @@ impl SeriesLayout {
             target: of(&[Role::Target]).first().copied(),
             known: of(&[Role::Known, Role::Candidate]),
             past: of(&[Role::Past]),
-            statics: of(&[Role::Static]),
+            statics: of(&[Role::Static, Role::Country]),
         }
     }
 

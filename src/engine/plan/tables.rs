@@ -91,10 +91,13 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
         ("family", Some(family_name(manifest.family).to_owned())),
         ("sql", Some(manifest.sql.clone())),
     ];
-    for role in ModelRole::ALL {
+    for role in ModelRole::ALL.into_iter().filter(|role| *role != ModelRole::Holidays) {
         let names: Vec<&str> =
             manifest.roles.iter().filter(|r| r.role == role).map(|r| r.name.as_str()).collect();
         lines.push((role.word(), Some(names.join(", ")).filter(|n| !n.is_empty())));
+    }
+    if let Some(holidays) = &manifest.holidays {
+        lines.push(("holidays", Some(holidays.describe())));
     }
     let (scores, naive) = (&manifest.report.scores, &manifest.report.naive);
     let round = |x: Option<f64>| x.map(|x| format!("{x:.4}"));

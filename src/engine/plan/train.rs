@@ -124,7 +124,7 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        std::iter::once(&self.input.plan).chain(&self.input.periods).collect()
+        std::iter::once(&self.input.plan).chain(&self.input.periods).chain(&self.input.calendar).collect()
     }
 
     fn schema(&self) -> &DFSchemaRef {
@@ -147,7 +147,8 @@ impl UserDefinedLogicalNodeCore for TrainNode {
         if let Some(rows) = inputs.next() {
             node.input.plan = rows;
         }
-        node.input.periods = inputs.next();
+        node.input.periods = node.input.periods.and_then(|_| inputs.next());
+        node.input.calendar = node.input.calendar.and_then(|_| inputs.next());
         Ok(node)
     }
 
@@ -167,6 +168,7 @@ fn result_schema() -> Schema {
         count("rows"),
         count("gaps_filled"),
         count("duplicates"),
+        count("outliers"),
         count("epochs"),
         number("train_loss"),
         Field::new("metric", DataType::Utf8, false),
@@ -202,6 +204,7 @@ pub fn plan_node(
         columns: node.input.columns.clone(),
         rollup: node.rollup.clone(),
         skipped: node.input.skipped.clone(),
+        has_periods: node.input.periods.is_some(),
         lineage: Arc::clone(&node.lineage),
         options: node.check_options()?,
         owner: session.config().get_extension::<Actor>().and_then(|actor| actor.role()),

@@ -8,9 +8,10 @@ use crate::engine::options::OPTIONS;
 use crate::engine::plan::arguments::{Arguments, model_argument};
 use crate::engine::sql::{self, TrainStatement};
 use crate::error::identifier;
+use crate::ml::holidays::parse_country;
 
 /// Arguments that are clauses, in the order of the statement's text.
-const CLAUSES: [(&str, &str); 19] = [
+const CLAUSES: [(&str, &str); 21] = [
     ("on", "ON"),
     ("filter", "WHERE"),
     ("target", "TARGET"),
@@ -25,6 +26,8 @@ const CLAUSES: [(&str, &str); 19] = [
     ("gaps", "GAPS"),
     ("hierarchy", "HIERARCHY"),
     ("reconcile", "RECONCILE"),
+    ("outliers", "OUTLIERS"),
+    ("holidays", "HOLIDAYS"),
     ("horizon", "HORIZON"),
     ("quantiles", "QUANTILES"),
     ("validate", "VALIDATE LAST"),
@@ -64,6 +67,13 @@ fn clause_value(name: &str, value: ast::Expr) -> String {
     };
     match (name, text(&value)) {
         ("comment", _) => value.to_string(),
+        ("holidays", Some(code)) if is_code(&code) => format!("'{code}'"),
+        ("holidays", None)
+            if matches!(value, ast::Expr::Tuple(_) | ast::Expr::Array(_) | ast::Expr::Nested(_)) =>
+        {
+            let codes: Vec<String> = Arguments::as_list(value).iter().map(ToString::to_string).collect();
+            format!("({})", codes.join(", "))
+        }
         (_, Some(text)) => text,
         ("quantiles", None) => {
             let levels: Vec<String> = Arguments::as_list(value).iter().map(ToString::to_string).collect();
@@ -88,6 +98,11 @@ fn clause_value(name: &str, value: ast::Expr) -> String {
 fn has_lists(value: &ast::Expr) -> bool {
     let is_list = |item: &ast::Expr| matches!(item, ast::Expr::Tuple(_) | ast::Expr::Nested(_));
     matches!(value, ast::Expr::Tuple(items) if items.iter().all(is_list))
+}
+
+/// True for the code of a country as its list writes it; any other string names a column or a table.
+fn is_code(text: &str) -> bool {
+    parse_country(text).is_ok_and(|country| country.code == text)
 }
 
 fn flag(args: &mut Arguments, name: &str) -> Result<bool> {

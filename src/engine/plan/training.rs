@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use datafusion::arrow::datatypes::{DataType, Date32Type, Field, Schema};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::physical_plan::metrics::Count;
@@ -20,17 +20,18 @@ use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Manifest, ModelRole, PublishMode};
 use crate::engine::running::RunningTraining;
 use crate::engine::shared::Engine;
-use crate::engine::sql::{TrainStatement, fold};
+use crate::engine::sql::{HolidaysClause, TrainStatement, fold};
 use crate::engine::storage::{Acl, sql_name};
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
+use crate::ml::features::{Holidays, ListedDay, Outliers};
 use crate::ml::forecaster::{Candidate, Family, FitEstimate, FitOptions, FitReport};
 use crate::ml::hierarchy::{Hierarchy, Rollup, align};
 use crate::ml::models;
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{
-    Covariate, FinishOptions, Gaps, Grid, HeldOut, Incomplete, MISSING, Panel, PanelBuilder, PanelReport,
-    PanelSchema, Values,
+    Covariate, FinishOptions, Gaps, Grid, Incomplete, MISSING, Panel, PanelBuilder, PanelReport, PanelSchema,
+    Values,
 };
 
 /// One TRAIN, ready to read its rows.
@@ -46,6 +47,8 @@ pub struct Job {
     pub rollup: Option<Rollup>,
     /// Columns left out by inference, with reasons.
     pub skipped: Vec<(String, String)>,
+    /// The input after the rows tells of the rows of every period.
+    pub has_periods: bool,
     /// Tables the rows come from.
     pub lineage: Arc<Vec<(String, u64)>>,
     /// Options.
@@ -72,6 +75,8 @@ struct Prepared {
     sums: Option<Sums>,
     report: PanelReport,
     roles: Vec<ColumnRole>,
+    /// The holidays that the model sees, and the names of their columns.
+    holidays: Option<(Holidays, Vec<String>)>,
     schema: PanelSchema,
     fit: FitOptions,
     /// The periods at the ends of the data whose rows are not all there.
@@ -90,6 +95,10 @@ impl Job {
 
     fn gaps(&self) -> Gaps {
         self.statement.gaps.unwrap_or_default()
+    }
+
+    fn outliers(&self) -> Outliers {
+        self.statement.outliers.unwrap_or_default()
     }
 }
 
@@ -164,7 +173,7 @@ async fn fit(
     epochs: &Count,
 ) -> Result<Trained> {
     let (started, name) = (Instant::now(), job.name());
-    let Prepared { panel, sums, report, roles, schema, fit, memory, .. } =
+    let Prepared { panel, sums, report, roles, holidays, schema, fit, memory, .. } =
         prepare(job, inputs, query, pool).await?;
     let families = job.options.families.clone();
     let family = if let [family] = families[..] { family } else { Family::Auto };
@@ -209,6 +218,7 @@ async fn fit(
         gaps: job.gaps(),
         hierarchy: job.rollup.clone(),
         reconciliation,
+        holidays: holidays.map(|(holidays, _)| holidays),
         seed: fit.seed,
         context_length: model.context_length(),
         options: fit.clone(),
@@ -279,17 +289,16 @@ async fn prepare(
     let mut inputs = inputs.into_iter();
     let rows = inputs.next().ok_or_else(|| Error::internal("TRAIN has no input"))?;
     let Rows { builder, schema, parts } = read_rows(job, rows, &table, query, &memory).await?;
-    let incomplete = match (inputs.next(), job.statement.every) {
+    let periods = if job.has_periods { inputs.next() } else { None };
+    let incomplete = match (periods, job.statement.every) {
         (Some(periods), Some(every)) => incomplete(periods, every).await?,
         _ => Incomplete::default(),
     };
-    let windows = models::WINDOWS_MAX;
-    let named = job.options.validation_length.or(job.options.horizon.map(|horizon| windows * horizon));
+    let holidays = holidays(job, inputs.next()).await?;
     let finish = FinishOptions {
         grid: job.statement.every.map_or(Grid::Infer, Grid::Every),
         gaps: job.gaps(),
         season_length: job.options.season_length,
-        held_out: named.map_or(HeldOut::UsualHorizons(windows), HeldOut::Steps),
         incomplete: incomplete.begins(),
         ..FinishOptions::default()
     };
@@ -301,20 +310,67 @@ async fn prepare(
     let ended = if job.rollup.is_some() { align(&mut panel, job.gaps()) } else { 0 };
     memory.try_resize(panel.bytes())?;
     let roles = settle_roles(job, &mut panel);
+    let holidays = match holidays {
+        Some(holidays) => Some((holidays.clone(), holidays.extend(&mut panel)?)),
+        None => None,
+    };
+    memory.try_resize(panel.bytes())?;
     let hierarchy = job.rollup.as_ref().map(|rollup| hierarchy(rollup, &read, &parts, &panel.keys));
     if let Some(hierarchy) = &hierarchy {
         panel = hierarchy.aggregate(&panel);
         memory.try_resize(panel.bytes())?;
     }
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
-    let fit = job.options.fit_options(horizon);
+    let fit = FitOptions { outliers: job.outliers(), ..job.options.fit_options(horizon) };
     check_lengths(&panel, &fit, &table)?;
     let (windows, length) = models::held_out(&panel, &fit);
     let method = job.statement.reconcile.unwrap_or(Reconciliation::usual(windows * length));
     let sums = hierarchy.map(|hierarchy| Sums { hierarchy, method, ended });
-    let prepared = Prepared { panel, sums, report, roles, schema, fit, incomplete, memory };
+    let prepared = Prepared { panel, sums, report, roles, holidays, schema, fit, incomplete, memory };
     prepared.tell(job, query);
     Ok(prepared)
+}
+
+/// The holidays that the model is to see; `calendar` holds the rows of their table.
+async fn holidays(job: &Job, calendar: Option<SendableRecordBatchStream>) -> Result<Option<Holidays>> {
+    let country = job.columns.iter().find(|c| c.role == Role::Country).map(|c| c.name.clone());
+    Ok(match (&job.statement.holidays, calendar, country) {
+        (None, ..) => None,
+        (Some(HolidaysClause::Countries(codes)), ..) => Some(Holidays::Countries(codes.clone())),
+        (_, Some(calendar), column) => Some(Holidays::Listed { column, days: listed_days(calendar).await? }),
+        (_, None, Some(column)) => Some(Holidays::ByCountry { column }),
+        (_, None, None) => return Err(Error::internal("HOLIDAYS has neither countries nor a table")),
+    })
+}
+
+/// Most rows of a table of holidays: they are stored with the model.
+const LISTED_DAYS_MAX: usize = 100_000;
+
+async fn listed_days(mut rows: SendableRecordBatchStream) -> Result<Vec<ListedDay>> {
+    let mut days = vec![];
+    while let Some(batch) = rows.next().await.transpose()? {
+        let dates = batch.column(0).as_primitive::<Date32Type>();
+        let [names, countries] = [1, 2].map(|column| batch.column(column).as_string::<i32>());
+        for row in 0..batch.num_rows() {
+            if dates.is_null(row) || names.is_null(row) {
+                let message = "the table of HOLIDAYS has a row whose holiday_date or name is NULL";
+                return Err(Error::data(message).with_hint("leave it out: HOLIDAYS FROM (SELECT … WHERE …)"));
+            }
+            let country = countries.is_valid(row).then(|| countries.value(row).to_owned());
+            days.push(ListedDay { day: dates.value(row), name: names.value(row).to_owned(), country });
+        }
+        if days.len() > LISTED_DAYS_MAX {
+            let message = format!("the table of HOLIDAYS has more than {LISTED_DAYS_MAX} rows");
+            return Err(Error::data(message).with_hint("leave out days far from those of the series"));
+        }
+    }
+    match days.is_empty() {
+        true => Err(Error::data("the table of HOLIDAYS has no rows")),
+        false => {
+            days.sort_by(|a, b| (a.day, &a.country, &a.name).cmp(&(b.day, &b.country, &b.name)));
+            Ok(days)
+        }
+    }
 }
 
 /// The rows of a job.
@@ -423,6 +479,7 @@ fn role_of(column: &InputColumn, panel: &Panel) -> ColumnRole {
         Role::Key => (ModelRole::Key, None),
         Role::Time => (ModelRole::Time, None),
         Role::Target => (ModelRole::Target, None),
+        Role::Country => (ModelRole::Holidays, has(&panel.statics)),
         _ => match (has(&panel.known), has(&panel.past), has(&panel.statics)) {
             (Some(c), _, _) => (ModelRole::Known, Some(c)),
             (_, Some(c), _) => (ModelRole::Past, Some(c)),
@@ -570,6 +627,7 @@ fn result_row(
         count(panel.rows),
         count(panel.gaps_filled),
         count(panel.duplicates),
+        count(report.outliers),
         count(report.epochs),
         number(report.log.last().map(|l| l.train_loss)),
         text("mase"),
@@ -656,7 +714,8 @@ fn role_lines(job: &Job, roles: &[ColumnRole]) -> Vec<(&'static str, String)> {
         let names: Vec<String> = roles.iter().filter(|r| r.role == role).map(name).collect();
         (role.word(), if names.is_empty() { "none".to_owned() } else { names.join(", ") })
     };
-    let mut lines: Vec<_> = ModelRole::ALL.into_iter().map(line).collect();
+    let told = ModelRole::ALL.into_iter().filter(|role| *role != ModelRole::Holidays);
+    let mut lines: Vec<_> = told.map(line).collect();
     if !job.skipped.is_empty() {
         let left: Vec<String> = job.skipped.iter().map(|(c, why)| format!("{c} ({why})")).collect();
         lines.push(("left out", left.join(", ")));
@@ -681,6 +740,9 @@ fn data_lines(job: &Job, prepared: &Prepared) -> Vec<(&'static str, String)> {
         let (begin, to) = (prepared.time(last.begin), prepared.time(last.last));
         lines.push(("unfinished", format!("{begin}, rows only to {to}")));
     }
+    if let Some((holidays, columns)) = &prepared.holidays {
+        lines.push(("holidays", format!("{}: {}", holidays.describe(), columns.join(", "))));
+    }
     lines.push(("series", report.series.to_string()));
     if let (Some(rollup), Some(Sums { hierarchy, method, .. })) = (&job.rollup, &prepared.sums) {
         let (levels, sums) = (hierarchy.levels().len(), hierarchy.rows().len());
@@ -698,6 +760,10 @@ fn data_lines(job: &Job, prepared: &Prepared) -> Vec<(&'static str, String)> {
         ("duplicates", report.duplicates.to_string()),
         ("future rows", report.future_rows.to_string()),
     ]);
+    let outliers = prepared.fit.outliers;
+    if outliers != Outliers::Keep {
+        lines.push(("outliers", format!("{} (OUTLIERS {})", outliers.count(panel), outliers.word())));
+    }
     lines
 }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject};
+use crate::ml::features::{Holidays, Outliers};
 use crate::ml::forecaster::{Family, FitOptions, FitReport};
 use crate::ml::hierarchy::Rollup;
 use crate::ml::reconciliation::Reconciliation;
@@ -27,11 +28,14 @@ pub enum ModelRole {
     Past,
     /// A covariate that never changes within a series.
     Static,
+    /// The country of a series, whose holidays the model sees.
+    Holidays,
 }
 
 impl ModelRole {
     /// Every role, in the order in which they are told.
-    pub const ALL: [Self; 6] = [Self::Key, Self::Time, Self::Target, Self::Known, Self::Past, Self::Static];
+    pub const ALL: [Self; 7] =
+        [Self::Key, Self::Time, Self::Target, Self::Known, Self::Past, Self::Static, Self::Holidays];
 
     /// The role in one word.
     pub fn word(self) -> &'static str {
@@ -42,6 +46,7 @@ impl ModelRole {
             Self::Known => "known",
             Self::Past => "past",
             Self::Static => "static",
+            Self::Holidays => "holidays",
         }
     }
 }
@@ -109,6 +114,9 @@ pub struct Manifest {
     /// How forecasts of those are reconciled.
     #[serde(default)]
     pub reconciliation: Option<Reconciliation>,
+    /// The holidays that it sees.
+    #[serde(default)]
+    pub holidays: Option<Holidays>,
     /// Seed of all randomness of the fit.
     pub seed: u64,
     /// Steps of history that a forecast reads; `None` means all of it.
@@ -155,6 +163,7 @@ impl Manifest {
             gaps: Gaps::default(),
             hierarchy: None,
             reconciliation: None,
+            holidays: None,
             seed: 0,
             context_length: None,
             options: neutral_options(),
@@ -212,6 +221,7 @@ fn neutral_options() -> FitOptions {
         patch_length: None,
         early_stop: None,
         max_seconds: None,
+        outliers: Outliers::default(),
         seed: 0,
     }
 }

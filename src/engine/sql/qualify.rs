@@ -14,7 +14,7 @@ use crate::engine::sql::copy::Copy;
 use crate::engine::sql::role::{Granted, RoleStatement};
 use crate::engine::sql::session::SessionStatement;
 use crate::engine::sql::statement::{Body, Statement};
-use crate::engine::sql::train::{Relation, TrainStatement};
+use crate::engine::sql::train::{HolidaysClause, Relation, TrainStatement};
 use crate::engine::sql::words::{fold, last_word};
 use crate::engine::storage::split_name;
 use crate::error::{Error, Result, Subject, identifier};
@@ -37,8 +37,11 @@ impl SearchPath<'_> {
 
     /// The same in a TRAIN.
     pub fn train(&self, train: &mut TrainStatement) {
-        if let Relation::Table(name) = &mut train.relation {
-            self.existing(name);
+        let calendar = train.holidays.as_mut().and_then(HolidaysClause::table_mut);
+        for relation in std::iter::once(&mut train.relation).chain(calendar) {
+            if let Relation::Table(name) = relation {
+                self.existing(name);
+            }
         }
         train.visit(&mut self.visitor());
     }

@@ -13,7 +13,9 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use crate::engine::sql::source::Source;
 use crate::engine::sql::words::{accept, at_end, fold, is_word_at, starts_with};
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
+use crate::ml::features::Outliers;
 use crate::ml::forecaster::Family;
+use crate::ml::holidays::parse_country;
 use crate::ml::models::{family_name, parse_family};
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{Frequency, Gaps};
@@ -34,6 +36,8 @@ pub const CLAUSES: &[&str] = &[
     "CENSORED WHEN",
     "GAPS",
     "HIERARCHY",
+    "OUTLIERS",
+    "HOLIDAYS",
     "HORIZON",
     "QUANTILES",
     "VALIDATE",
@@ -43,19 +47,8 @@ pub const CLAUSES: &[&str] = &[
 ];
 
 /// Clauses of the language that this release does not do.
-const LATER: &[&str] = &[
-    "FROM",
-    "TEXT",
-    "FEATURES",
-    "OUTLIERS",
-    "HOLIDAYS",
-    "METRIC",
-    "OBJECTIVE",
-    "TEST",
-    "BACKTEST",
-    "TUNE",
-    "REFRESH",
-];
+const LATER: &[&str] =
+    &["FROM", "TEXT", "FEATURES", "METRIC", "OBJECTIVE", "TEST", "BACKTEST", "TUNE", "REFRESH"];
 
 /// An expression with the name of its column, and its place in the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +68,45 @@ pub enum Relation {
     Table(ObjectName),
     /// A query in parentheses.
     Query(Box<Query>),
+}
+
+/// `HOLIDAYS`: whose holidays a model sees.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HolidaysClause {
+    /// Those of countries, by their codes.
+    Countries(Vec<String>),
+    /// Those of the country in a column, from our rules or from a table.
+    Column(Item, Option<Relation>),
+    /// Those of a table.
+    Table(Relation),
+}
+
+impl HolidaysClause {
+    /// The column that holds the country of a series.
+    pub fn column(&self) -> Option<&Item> {
+        match self {
+            Self::Column(item, _) => Some(item),
+            _ => None,
+        }
+    }
+
+    /// The table of holidays.
+    pub fn table(&self) -> Option<&Relation> {
+        match self {
+            Self::Column(_, table) => table.as_ref(),
+            Self::Table(table) => Some(table),
+            Self::Countries(_) => None,
+        }
+    }
+
+    /// The same, to change its names.
+    pub fn table_mut(&mut self) -> Option<&mut Relation> {
+        match self {
+            Self::Column(_, table) => table.as_mut(),
+            Self::Table(table) => Some(table),
+            Self::Countries(_) => None,
+        }
+    }
 }
 
 /// One `TRAIN FORECAST MODEL` statement; clauses that were not written are `None` or empty.
@@ -114,6 +146,10 @@ pub struct TrainStatement {
     pub hierarchy: Vec<Vec<Ident>>,
     /// `RECONCILE`, after `HIERARCHY`.
     pub reconcile: Option<Reconciliation>,
+    /// `OUTLIERS`: what values far from all others become.
+    pub outliers: Option<Outliers>,
+    /// `HOLIDAYS`: whose holidays a model sees.
+    pub holidays: Option<HolidaysClause>,
     /// `HORIZON`: steps to forecast.
     pub horizon: Option<ast::Expr>,
     /// `QUANTILES`: levels to learn.
@@ -131,8 +167,14 @@ pub struct TrainStatement {
 impl TrainStatement {
     /// Visits all its expressions.
     pub fn visit(&mut self, visitor: &mut impl VisitorMut) {
-        if let Relation::Query(query) = &mut self.relation {
-            let _ = query.visit(visitor);
+        let calendar = self.holidays.as_mut().and_then(HolidaysClause::table_mut);
+        for relation in std::iter::once(&mut self.relation).chain(calendar) {
+            if let Relation::Query(query) = relation {
+                let _ = query.visit(visitor);
+            }
+        }
+        if let Some(HolidaysClause::Column(item, _)) = &mut self.holidays {
+            let _ = item.expr.visit(visitor);
         }
         let items = [&mut self.known, &mut self.past, &mut self.statics].into_iter().flatten().flatten();
         let items = items.chain([&mut self.target]).chain(&mut self.partition_by).chain(&mut self.order_by);
@@ -224,10 +266,15 @@ pub fn marker(statement: &TrainStatement, number: usize) -> ast::Statement {
 
 /// `SELECT * FROM relation WHERE filter`.
 pub fn rows(statement: &TrainStatement) -> Query {
-    match (&statement.relation, &statement.filter) {
+    all_of(&statement.relation, statement.filter.as_ref())
+}
+
+/// `SELECT * FROM relation WHERE filter`.
+pub fn all_of(relation: &Relation, filter: Option<&ast::Expr>) -> Query {
+    match (relation, filter) {
         (Relation::Query(query), None) => (**query).clone(),
-        (Relation::Query(query), filter) => select_from(derived((**query).clone(), "input"), filter.clone()),
-        (Relation::Table(name), filter) => select_from(table(name.clone()), filter.clone()),
+        (Relation::Query(query), filter) => select_from(derived((**query).clone(), "input"), filter.cloned()),
+        (Relation::Table(name), filter) => select_from(table(name.clone()), filter.cloned()),
     }
 }
 
@@ -333,6 +380,8 @@ struct Clauses<'a> {
     gaps: Option<Gaps>,
     hierarchy: Vec<Vec<Ident>>,
     reconcile: Option<Reconciliation>,
+    outliers: Option<Outliers>,
+    holidays: Option<HolidaysClause>,
     horizon: Option<ast::Expr>,
     quantiles: Option<Vec<ast::Expr>>,
     validate: Option<ast::Expr>,
@@ -360,6 +409,8 @@ impl<'a> Clauses<'a> {
             gaps: None,
             hierarchy: vec![],
             reconcile: None,
+            outliers: None,
+            holidays: None,
             horizon: None,
             quantiles: None,
             validate: None,
@@ -383,6 +434,8 @@ impl<'a> Clauses<'a> {
             "CENSORED WHEN" => self.censored = Some(parser.parse_expr()?),
             "GAPS" => self.gaps = Some(self.word(parser, Gaps::parse)?),
             "HIERARCHY" => self.parse_hierarchy(parser)?,
+            "OUTLIERS" => self.outliers = Some(self.word(parser, Outliers::parse)?),
+            "HOLIDAYS" => self.holidays = Some(self.parse_holidays(parser)?),
             "HORIZON" => self.horizon = Some(parser.parse_expr()?),
             "QUANTILES" => self.quantiles = Some(parenthesised(parser, |p| p.parse_expr())?),
             "VALIDATE" => self.parse_validate(parser)?,
@@ -442,17 +495,58 @@ impl<'a> Clauses<'a> {
     }
 
     fn parse_on(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
-        self.relation = Some(if parser.consume_token(&Token::LParen) {
-            let query = parser.parse_query()?;
-            parser.expect_token(&Token::RParen)?;
-            Relation::Query(query)
-        } else {
-            Relation::Table(parser.parse_object_name(false)?)
-        });
+        self.relation = Some(relation_of(parser)?);
         if parser.parse_keyword(Keyword::WHERE) {
             self.filter = Some(parser.parse_expr()?);
         }
         Ok(())
+    }
+
+    /// `('DE', 'US')`, a column, or `FROM` a table, with a column before where the table has countries.
+    fn parse_holidays(&self, parser: &mut Parser<'_>) -> Parsed<HolidaysClause> {
+        let quoted = |n: usize, parser: &Parser<'_>| {
+            matches!(parser.peek_nth_token_ref(n).token, Token::SingleQuotedString(_))
+        };
+        let wrapped = parser.peek_token_ref().token == Token::LParen;
+        if quoted(usize::from(wrapped), parser) {
+            return Ok(HolidaysClause::Countries(self.countries(parser, wrapped)?));
+        }
+        if accept(parser, &["from"]) {
+            return Ok(HolidaysClause::Table(relation_of(parser)?));
+        }
+        if self.at_clause(parser) {
+            let error = Error::input(Subject::Syntax, "HOLIDAYS does not say whose")
+                .with_hint("HOLIDAYS ('DE', 'US') · HOLIDAYS column with the country · HOLIDAYS FROM table");
+            return Err(error.at(self.source.span(parser.peek_token_ref().span)).into());
+        }
+        let column = item(parser, self.source)?;
+        let table = if accept(parser, &["from"]) { Some(relation_of(parser)?) } else { None };
+        Ok(HolidaysClause::Column(column, table))
+    }
+
+    /// Codes of countries, each known and named once.
+    fn countries(&self, parser: &mut Parser<'_>, wrapped: bool) -> Parsed<Vec<String>> {
+        let mut codes: Vec<String> = vec![];
+        if wrapped {
+            parser.advance_token();
+        }
+        loop {
+            let span = self.source.span(parser.peek_token_ref().span);
+            let text = parser.parse_literal_string()?;
+            let country = parse_country(&text).map_err(|e| e.at(span))?;
+            if codes.iter().any(|code| code == country.code) {
+                let message = format!("HOLIDAYS names {} twice", country.code);
+                return Err(Error::input(Subject::Value, message).at(span).into());
+            }
+            codes.push(country.code.to_owned());
+            if !parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        if wrapped {
+            parser.expect_token(&Token::RParen)?;
+        }
+        Ok(codes)
     }
 
     fn parse_order_by(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
@@ -621,6 +715,8 @@ impl<'a> Clauses<'a> {
             gaps: self.gaps,
             hierarchy: self.hierarchy,
             reconcile: self.reconcile,
+            outliers: self.outliers,
+            holidays: self.holidays,
             horizon: self.horizon,
             quantiles: self.quantiles,
             validate: self.validate,
@@ -680,6 +776,16 @@ fn parenthesised<T>(
     Ok(items)
 }
 
+/// A table, or a query in parentheses.
+fn relation_of(parser: &mut Parser<'_>) -> Result<Relation, ParserError> {
+    if !parser.consume_token(&Token::LParen) {
+        return Ok(Relation::Table(parser.parse_object_name(false)?));
+    }
+    let query = parser.parse_query()?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(Relation::Query(query))
+}
+
 fn item(parser: &mut Parser<'_>, source: &Source) -> Result<Item, ParserError> {
     let expr = parser.parse_expr()?;
     let alias = if parser.parse_keyword(Keyword::AS) { Some(parser.parse_identifier()?) } else { None };
@@ -698,6 +804,20 @@ impl Display for Item {
         match &self.alias {
             Some(alias) => write!(f, "{} AS {alias}", self.expr),
             None => write!(f, "{}", self.expr),
+        }
+    }
+}
+
+impl Display for HolidaysClause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Countries(codes) => {
+                let quoted: Vec<String> = codes.iter().map(|code| format!("'{code}'")).collect();
+                write!(f, "({})", quoted.join(", "))
+            }
+            Self::Column(column, None) => write!(f, "{column}"),
+            Self::Column(column, Some(table)) => write!(f, "{column} FROM {table}"),
+            Self::Table(table) => write!(f, "FROM {table}"),
         }
     }
 }
@@ -742,6 +862,8 @@ impl Display for TrainStatement {
             write_list(f, "HIERARCHY", Some(&lists))?;
         }
         write_clause(f, "RECONCILE", self.reconcile.map(Reconciliation::word).as_ref())?;
+        write_clause(f, "OUTLIERS", self.outliers.map(Outliers::word).as_ref())?;
+        write_clause(f, "HOLIDAYS", self.holidays.as_ref())?;
         write_clause(f, "HORIZON", self.horizon.as_ref())?;
         if let Some(levels) = &self.quantiles {
             write!(f, " QUANTILES ({})", list(levels))?;

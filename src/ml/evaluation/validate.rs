@@ -10,22 +10,29 @@ use crate::ml::series::Panel;
 pub struct Holdout {
     panel: Panel,
     actual: Vec<f64>,
+    /// What errors of a series are divided by, for MASE and for RMSSE.
+    scales: Vec<(Option<f64>, Option<f64>)>,
     length: usize,
 }
 
 impl Holdout {
     /// Holds out the window of `length` steps that begins `back` steps before the end of every history; a series
-    /// with no more than that before it is not scored.
-    pub fn new(panel: &Panel, back: usize, length: usize) -> Self {
+    /// with no more than that before it is not scored. The history before it is that of `learnt`, the same panel
+    /// with its outliers treated.
+    pub fn new(panel: &Panel, learnt: &Panel, back: usize, length: usize) -> Self {
         let mut actual = Vec::with_capacity(panel.len() * length);
+        let mut scales = Vec::with_capacity(panel.len());
         for i in 0..panel.len() {
             let history = panel.history_of(i);
-            match history.len().checked_sub(back) {
-                Some(left) if left > 0 => actual.extend_from_slice(&history[left..left + length]),
-                _ => actual.extend(std::iter::repeat_n(f64::NAN, length)),
+            let left = history.len().saturating_sub(back);
+            match left {
+                0 => actual.extend(std::iter::repeat_n(f64::NAN, length)),
+                _ => actual.extend_from_slice(&history[left..left + length]),
             }
+            let scale = seasonal_scale(&history[..left], panel.season_length);
+            scales.push((scale.filter(|s| *s > 0.0), rmsse_scale(&history[..left]).filter(|s| *s > 0.0)));
         }
-        Self { panel: panel.hold_out(back), actual, length }
+        Self { panel: learnt.hold_out(back), actual, scales, length }
     }
 
     /// The panel whose history ends where the window begins.
@@ -46,8 +53,7 @@ impl Holdout {
     /// What the errors of every series are divided by: its in-sample seasonal mean absolute difference; NaN where
     /// that says nothing.
     pub fn scales(&self) -> Vec<f64> {
-        let scale = |i| seasonal_scale(self.panel.history_of(i), self.panel.season_length);
-        (0..self.panel.len()).map(|i| scale(i).filter(|s| *s > 0.0).unwrap_or(f64::NAN)).collect()
+        self.scales.iter().map(|(scale, _)| scale.unwrap_or(f64::NAN)).collect()
     }
 }
 
@@ -75,7 +81,7 @@ impl<'a> Scorer<'a> {
         for i in 0..holdout.panel.len() {
             let actual = &holdout.actual[i * holdout.length..(i + 1) * holdout.length];
             if actual.iter().any(|y| !y.is_nan()) {
-                self.sums.add_series(&holdout.panel, i, actual, forecast, self.levels);
+                self.sums.add_series(holdout.scales[i], i, actual, forecast, self.levels);
                 scored += 1;
             }
         }
@@ -104,9 +110,14 @@ struct Sums {
 }
 
 impl Sums {
-    fn add_series(&mut self, panel: &Panel, i: usize, actual: &[f64], forecast: &Forecast, levels: &[f64]) {
-        let history = panel.history_of(i);
-        let scale = seasonal_scale(history, panel.season_length).filter(|scale| *scale > 0.0);
+    fn add_series(
+        &mut self,
+        (scale, rmsse_scale): (Option<f64>, Option<f64>),
+        i: usize,
+        actual: &[f64],
+        forecast: &Forecast,
+        levels: &[f64],
+    ) {
         let width = forecast.quantile_levels.len();
         let mut squared = Accumulator::default();
         for (step, y) in actual.iter().enumerate().filter(|(_, y)| !y.is_nan()) {
@@ -132,7 +143,7 @@ impl Sums {
             }
         }
         self.squared.merge(squared);
-        if let (Some(error), Some(scale)) = (squared.value(), rmsse_scale(history).filter(|s| *s > 0.0)) {
+        if let (Some(error), Some(scale)) = (squared.value(), rmsse_scale) {
             self.rmsse.add(error.sqrt() / scale);
         }
     }
@@ -174,8 +185,9 @@ mod tests {
             known: Vec::new(),
             past: Vec::new(),
             statics: Vec::new(),
+            lines: Vec::new(),
         };
-        let holdout = Holdout::new(&panel, 2, 2);
+        let holdout = Holdout::new(&panel, &panel, 2, 2);
         assert_eq!(holdout.panel().history, [3, 0, 2]);
         let forecast = Forecast {
             horizon: 2,

@@ -129,7 +129,7 @@ pub(super) fn long_season(panel: &Panel, train: &[usize]) -> Option<usize> {
 
 /// Periods after which the season of seasons comes round by the calendar: a year of days in whole weeks,
 /// a week of hours; `None` where the season itself is the longest.
-fn calendar_season(frequency: Frequency, season_length: usize) -> Option<usize> {
+pub(super) fn calendar_season(frequency: Frequency, season_length: usize) -> Option<usize> {
     let periods = match frequency {
         Frequency::Seconds(n) if n > 0 => 7 * 86_400 / n,
         Frequency::Days(n) if n > 0 && n % 7 == 0 => 52 * 7 / n,

@@ -78,6 +78,23 @@ impl ColumnEncoder {
         }
     }
 
+    /// Names of the numeric features.
+    pub fn feature_names(&self) -> Vec<String> {
+        match self {
+            Self::Number { name, missing: true, .. } => vec![name.clone(), format!("{name}_missing")],
+            Self::Number { name, .. } => vec![name.clone()],
+            Self::Category { .. } => Vec::new(),
+        }
+    }
+
+    /// The words of the vocabulary; `None` for numbers.
+    pub fn vocabulary(&self) -> Option<&[String]> {
+        match self {
+            Self::Category { vocabulary, .. } => Some(vocabulary),
+            Self::Number { .. } => None,
+        }
+    }
+
     /// Words of the vocabulary with the unknown one; `None` for numbers.
     pub fn words(&self) -> Option<usize> {
         match self {

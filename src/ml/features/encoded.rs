@@ -1,9 +1,11 @@
 //! A panel with every column encoded, row-major, ready for windows to be copied out.
 
+use std::ops::Range;
+
 use crate::ml::features::calendar;
 use crate::ml::features::column::ColumnEncoder;
 use crate::ml::features::featurizer::Featurizer;
-use crate::ml::series::{Covariate, Panel, Values};
+use crate::ml::series::{Covariate, Panel, Values, line_at};
 
 /// Encoded rows of all series: history, then as many steps as asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,6 +34,10 @@ pub struct EncodedPanel {
     pub static_categories: Vec<Vec<u32>>,
     /// Index of every series among the trained ones, 0 for unknown.
     pub series: Vec<u32>,
+    /// Rows whose target was filled on a line to the row after them.
+    pub lines: Vec<Range<usize>>,
+    /// Steps of every series before its first sale, where there are so many that nothing was on sale.
+    pub launch: Vec<usize>,
     /// True where known covariates had to be carried forward.
     pub carried: Vec<bool>,
     /// Calendar features from period `calendar_first` on.
@@ -100,12 +106,31 @@ impl EncodedPanel {
             static_categories: categories(&featurizer.statics, &panel.statics).collect(),
             series: panel.keys.iter().map(|key| featurizer.series_index(key)).collect(),
             carried,
+            launch: (0..panel.len())
+                .map(|s| featurizer.before_launch(panel.history_of(s).iter().copied()))
+                .collect(),
+            lines: panel
+                .lines
+                .iter()
+                .map(|line| {
+                    let s = panel.offsets.partition_point(|offset| *offset <= line.start) - 1;
+                    let encoded = |row: usize| row - panel.offsets[s] + sources.offsets[s];
+                    encoded(line.start)..encoded(line.end)
+                })
+                .collect(),
             calendar: calendar::features(panel, first, last),
             calendar_first: first,
             offsets: sources.offsets,
             history: panel.history.clone(),
             start: panel.start.clone(),
         }
+    }
+
+    /// False when the window at row `origin` of a series is none to learn from: some of the history before it was
+    /// filled from later rows, or nothing was on sale yet.
+    pub fn teaches(&self, series: usize, origin: usize) -> bool {
+        let is_on_line = line_at(&self.lines, self.offsets[series] + origin).is_some();
+        !is_on_line && (origin > self.launch[series] || self.launch[series] == 0)
     }
 
     /// Writes forecasts as if they were history, so that later steps can be forecast after them.

@@ -20,6 +20,16 @@ const EMBEDDED_SERIES_MAX: usize = 50_000;
 /// Known numbers beyond this number are given at the step only, not at its neighbours.
 const NEIGHBOUR_COLUMNS_MAX: usize = 24;
 
+/// Latest steps of a series that are origins of training windows.
+const ORIGINS_MAX: usize = 20_000;
+/// Steps without a sale before the first one from which on nothing was on sale, for short seasons and long ones.
+const LAUNCH_STEPS_MIN: usize = 8;
+/// See [`LAUNCH_STEPS_MIN`].
+const LAUNCH_STEPS_MAX: usize = 28;
+
+/// How much longer than any later time without a sale that must be.
+const LAUNCH_RUNS: usize = 3;
+
 /// How far windows reach, in steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
@@ -252,6 +262,36 @@ impl Featurizer {
         self.suggestion = best.map_or(0, |(_, suggestion)| suggestion);
     }
 
+    /// Steps before the first sale of a history, where so many zeros, for how often it sells later, tell that nothing
+    /// was on sale; else 0.
+    pub fn before_launch(&self, history: impl IntoIterator<Item = f64>) -> usize {
+        let least = (2 * self.season_length).clamp(LAUNCH_STEPS_MIN, LAUNCH_STEPS_MAX);
+        if !self.nonnegative {
+            return 0;
+        }
+        let (mut first, mut steps, mut run, mut longest) = (None, 0, 0, 0);
+        for y in history {
+            if y > 0.0 {
+                first = first.or(Some(steps)).filter(|first| *first >= least);
+                if first.is_none() {
+                    return 0;
+                }
+                run = 0;
+            } else {
+                run += 1;
+                longest = if first.is_some() { run.max(longest) } else { 0 };
+            }
+            steps += 1;
+        }
+        first.filter(|first| *first >= LAUNCH_RUNS * longest).unwrap_or(0)
+    }
+
+    /// The first origin from which a series teaches whose first `train` steps may be learnt from: after a season, and
+    /// not so long ago that one long series would drown all others.
+    pub fn earliest_origin(&self, train: usize) -> usize {
+        self.season_length.min(train / 2).max(1).max(train.saturating_sub(ORIGINS_MAX))
+    }
+
     /// Index of a series by its key, 0 for unknown ones.
     pub fn series_index(&self, key: &str) -> u32 {
         self.keys.binary_search_by(|k| k.as_str().cmp(key)).map_or(0, |i| i as u32 + 1)
@@ -381,6 +421,7 @@ pub(crate) mod tests {
                     values: Values::Category { codes: (0..series).map(|s| (s % 2) as u32).collect(), labels },
                 },
             ],
+            lines: Vec::new(),
         }
     }
 
@@ -415,6 +456,45 @@ pub(crate) mod tests {
         let limited = Layout::new(&panel, &[1000], 28, Some(64));
         assert_eq!((limited.long_season, limited.lookback, limited.context), (None, 64, 28));
         assert_eq!(Layout::new(&panel, &[1], 28, None).lookback, 1);
+    }
+
+    #[test]
+    fn what_was_not_on_sale_says_nothing_of_demand() {
+        let mut panel = panel(1, 60);
+        panel.target[..30].fill(0.0);
+        let featurizer = fit(&panel, &[60]);
+        let before = |zeros: usize, sales: usize| {
+            featurizer.before_launch([vec![0.0; zeros], vec![3.0; sales], vec![0.0; 5]].concat())
+        };
+        assert_eq!((before(20, 1), before(13, 1), before(14, 1), before(40, 0)), (20, 0, 0, 0));
+        let encoded = EncodedPanel::new(&featurizer, &panel, 0, 0);
+        assert!(!encoded.teaches(0, 12) && !encoded.teaches(0, 30) && encoded.teaches(0, 31));
+        let mut writer = crate::ml::features::RowWriter::new(&featurizer, &encoded);
+        let mut row = |origin| {
+            let mut out = Vec::new();
+            writer.look(0, origin);
+            writer.push(0, &mut out);
+            (out, writer.target(origin))
+        };
+        assert_eq!((row(20).1, row(40).1.is_some()), (None, true));
+        // The zeros before are as if they were not there.
+        let mut late = panel.clone();
+        late.target[..30].fill(f64::NAN);
+        let late = EncodedPanel::new(&featurizer, &late, 0, 0);
+        let mut writer = crate::ml::features::RowWriter::new(&featurizer, &late);
+        let mut out = Vec::new();
+        writer.look(0, 40);
+        writer.push(0, &mut out);
+        let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let same = bits(&out).iter().zip(bits(&row(40).0)).filter(|(a, b)| **a == *b).count();
+        assert!(same + 2 >= out.len(), "{same} of {}", out.len());
+    }
+
+    #[test]
+    fn a_long_series_teaches_from_its_latest_steps() {
+        let featurizer = fit(&panel(1, 60), &[60]);
+        let first = [1, 10, 100, 1_000_000].map(|train| featurizer.earliest_origin(train));
+        assert_eq!(first, [1, 5, 7, 980_000]);
     }
 
     #[test]

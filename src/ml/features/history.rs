@@ -25,6 +25,52 @@ pub(super) fn window_width(featurizer: &Featurizer) -> usize {
     LEVEL_SEASONS.len() + 2 + 6 + factor + long + 2 * featurizer.past_numbers()
 }
 
+/// Names of the statistics that a window gives once, in their order.
+pub(super) fn window_names(featurizer: &Featurizer) -> Vec<String> {
+    let mut names: Vec<String> = LEVEL_SEASONS.iter().map(|n| format!("level_of_{n}_seasons")).collect();
+    let rest =
+        ["level_matched", "level", "deviation", "zero_share", "missing_share", "scale", "center", "length"];
+    names.extend(rest.map(ToString::to_string));
+    if let Some(factor) = featurizer.factors.columns.first() {
+        let factor = featurizer.known[*factor].name();
+        names.extend([0, 1].map(|code| format!("level_at_{factor}_{code}")));
+    }
+    if featurizer.layout.long_season.is_some() {
+        let long = ["growth_since_long_season", "step_up_long_season_ago", "has_long_season"];
+        names.extend(long.map(ToString::to_string));
+    }
+    let past: Vec<String> = featurizer.past.iter().flat_map(|e| e.feature_names()).collect();
+    for span in ["recent", "matched"] {
+        names.extend(past.iter().map(|name| format!("{name}_{span}")));
+    }
+    names
+}
+
+/// Names of the statistics that a window gives per step, in their order.
+pub(super) fn step_names(featurizer: &Featurizer) -> Vec<String> {
+    let mut names = vec!["season_mean".to_owned()];
+    for factor in &featurizer.factors.columns {
+        let last = names.last().map_or("", String::as_str);
+        let by = if names.len() == 1 { "_by" } else { "" };
+        names.push(format!("{last}{by}_{}", featurizer.known[*factor].name()));
+    }
+    let rest = ["matched_recent", "matched_deviation", "matched_rows"];
+    names.extend(rest.map(ToString::to_string));
+    names.extend(DEVIATION_SEASONS.map(|n| format!("matched_above_level_of_{n}_seasons")));
+    names.extend(["matched_latest", "latest"].map(ToString::to_string));
+    if featurizer.layout.long_season.is_some() {
+        let long = [
+            "long_season_value",
+            "long_season_value_grown",
+            "long_season_matched",
+            "has_long_season_value",
+            "has_long_season_matched",
+        ];
+        names.extend(long.map(ToString::to_string));
+    }
+    names
+}
+
 /// Typical size of the values, and mean distance from their mean; `None` when there are none.
 ///
 /// The size is the geometric mean of mean |y| with and without zeros: the mean where zeros are rare,
@@ -50,8 +96,8 @@ pub(super) struct History<'a> {
     base: usize,
     /// Encoded row of step 1.
     origin: usize,
-    /// First encoded row that may be looked at.
-    first: usize,
+    /// First encoded row that may be looked at: nothing before the launch of what is sold.
+    pub(super) first: usize,
     season: usize,
     tables: Vec<Vec<Cell>>,
     values: Vec<f64>,
@@ -102,6 +148,8 @@ impl<'a> History<'a> {
         self.base = self.panel.offsets[series];
         self.origin = self.base + origin;
         self.first = self.base + origin.saturating_sub(self.featurizer.layout.lookback);
+        let seen = self.panel.target[self.first..self.origin].iter().map(|y| f64::from(*y));
+        self.first += self.featurizer.before_launch(seen);
         self.sum_up();
         self.find_scale();
         self.match_history();

@@ -8,6 +8,8 @@ mod encoded;
 mod factors;
 mod featurizer;
 mod history;
+mod holidays;
+mod outliers;
 mod rows;
 mod window;
 
@@ -18,5 +20,7 @@ pub use factors::{Factors, Switch};
 #[cfg(test)]
 pub(crate) use featurizer::tests::panel as test_panel;
 pub use featurizer::{Featurizer, Layout, Widths, canonical_order};
-pub use rows::RowWriter;
+pub use holidays::{Holidays, ListedDay};
+pub use outliers::Outliers;
+pub use rows::{RowColumn, RowWriter};
 pub use window::Gatherer;

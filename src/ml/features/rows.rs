@@ -33,6 +33,8 @@ pub struct RowWriter<'a> {
     window: Vec<f32>,
     series: usize,
     origin: usize,
+    /// The steps after the origin may be learnt from.
+    teaches: bool,
     lags: usize,
 }
 
@@ -57,6 +59,7 @@ impl<'a> RowWriter<'a> {
             window: Vec::new(),
             series: 0,
             origin: 0,
+            teaches: true,
             lags: featurizer.season_length.saturating_mul(2).clamp(6, LAGS_MAX),
         }
     }
@@ -64,6 +67,7 @@ impl<'a> RowWriter<'a> {
     /// Goes to the window of `series` whose step 1 is row `origin`.
     pub fn look(&mut self, series: usize, origin: usize) {
         (self.series, self.origin) = (series, origin);
+        self.teaches = self.panel.teaches(series, origin);
         self.history.look(series, origin);
         let mut window = std::mem::take(&mut self.window);
         window.clear();
@@ -95,10 +99,11 @@ impl<'a> RowWriter<'a> {
         (base + self.origin + step).min(last)
     }
 
-    /// Scaled target of an encoded row, where it is there.
+    /// Scaled target of an encoded row, where it is there and, after the origin, may be learnt from.
     pub fn target(&self, row: usize) -> Option<f32> {
         let y = self.panel.target[row];
-        y.is_finite().then(|| self.history.scaled(f64::from(y)) as f32)
+        let teaches = self.teaches || row < self.panel.offsets[self.series] + self.origin;
+        (teaches && y.is_finite()).then(|| self.history.scaled(f64::from(y)) as f32)
     }
 
     /// False where a switch says that the target is zero.
@@ -108,13 +113,11 @@ impl<'a> RowWriter<'a> {
 
     /// Appends the latest values and how they spread, in units of the scale.
     fn describe(&self, out: &mut Vec<f32>) {
-        let base = self.panel.offsets[self.series];
-        let end = base + self.origin;
+        let (first, end) = (self.history.first, self.panel.offsets[self.series] + self.origin);
         let value = |row: usize| if self.is_active(row) { self.target(row) } else { None };
         for lag in 1..=self.lags {
-            out.push(end.checked_sub(lag).filter(|row| *row >= base).and_then(value).unwrap_or(f32::NAN));
+            out.push(end.checked_sub(lag).filter(|row| *row >= first).and_then(value).unwrap_or(f32::NAN));
         }
-        let first = self.origin.saturating_sub(self.featurizer.layout.lookback) + base;
         for steps in WINDOWS {
             let rows = end.saturating_sub(steps).max(first)..end;
             let (mut n, mut sum, mut squares, mut zeros) = (0.0f32, 0.0, 0.0, 0.0);
@@ -173,7 +176,7 @@ impl<'a> RowWriter<'a> {
     /// Appends the row of a step, counted from 0; returns what matched history suggests, scaled.
     pub fn push(&mut self, step: usize, out: &mut Vec<f32>) -> f32 {
         let row = self.row_of(step);
-        let base = self.panel.offsets[self.series];
+        let (base, first) = (self.panel.offsets[self.series], self.history.first);
         let horizon = self.featurizer.layout.horizon;
         let end = self.row_of(horizon - 1);
         out.extend_from_slice(&self.window);
@@ -196,14 +199,14 @@ impl<'a> RowWriter<'a> {
         let seasons = step / season + 1;
         for k in 0..SEASONAL_LAGS {
             let back = (seasons + k) * season;
-            let then = (base + self.origin + step).checked_sub(back).filter(|then| *then >= base);
+            let then = (base + self.origin + step).checked_sub(back).filter(|then| *then >= first);
             let then = then.filter(|then| self.is_active(*then));
             out.push(then.and_then(|then| self.target(then)).unwrap_or(f32::NAN));
         }
         if let Some(long) = self.featurizer.layout.long_season {
             for k in 0..LONG_LAGS {
                 let back = (step / long + 1 + k) * long;
-                let then = (base + self.origin + step).checked_sub(back).filter(|then| *then >= base);
+                let then = (base + self.origin + step).checked_sub(back).filter(|then| *then >= first);
                 let then = then.filter(|then| self.is_active(*then));
                 out.push(then.and_then(|then| self.target(then)).unwrap_or(f32::NAN));
             }
@@ -248,31 +251,95 @@ impl<'a> RowWriter<'a> {
         }
     }
 
+    /// Names and vocabularies of the columns, in their order.
+    pub fn columns(&self) -> Vec<RowColumn> {
+        let featurizer = self.featurizer;
+        let known: Vec<String> = featurizer.known.iter().flat_map(ColumnEncoder::feature_names).collect();
+        let mut columns: Vec<RowColumn> = numbers(history::window_names(featurizer)).collect();
+        columns.extend(numbers(self.described()));
+        columns.extend(numbers(featurizer.statics.iter().flat_map(ColumnEncoder::feature_names)));
+        columns.extend(categories(&featurizer.statics));
+        columns.extend(numbers(["step".to_owned()]));
+        columns.extend(numbers(calendar_names(featurizer)));
+        columns.extend(numbers(known.iter().cloned()));
+        columns.extend(categories(&featurizer.known));
+        for distance in featurizer.neighbours() {
+            let side = if *distance < 0 { "before" } else { "after" };
+            columns.extend(numbers(known.iter().map(|name| format!("{name}_{}_{side}", distance.abs()))));
+        }
+        columns.extend(numbers(self.measured.iter().map(|column| format!("{}_change", known[*column]))));
+        for (position, _) in &featurizer.events {
+            let name = &known[*position];
+            columns.extend(numbers([format!("steps_since_{name}"), format!("steps_to_{name}")]));
+        }
+        columns.extend(numbers((1..=SEASONAL_LAGS).map(|k| format!("seasonal_lag_{k}"))));
+        if featurizer.layout.long_season.is_some() {
+            columns.extend(numbers((1..=LONG_LAGS).map(|k| format!("long_seasonal_lag_{k}"))));
+        }
+        columns.extend(numbers(history::step_names(featurizer)));
+        columns
+    }
+
+    /// Names of what [`RowWriter::describe`] appends.
+    fn described(&self) -> Vec<String> {
+        let mut names: Vec<String> = (1..=self.lags).map(|lag| format!("lag_{lag}")).collect();
+        for steps in WINDOWS {
+            let of = ["mean", "deviation", "min", "max", "zero_share"];
+            names.extend(of.map(|what| format!("{what}_of_{steps}")));
+        }
+        let sales = [
+            "steps_since_sale",
+            "steps_between_sales",
+            "steps_between_sales_before",
+            "last_sale",
+            "sale_before",
+        ];
+        names.extend(sales.map(ToString::to_string));
+        names.push("seasonal_change".to_owned());
+        if self.featurizer.layout.long_season.is_some() {
+            names.push("long_seasonal_change".to_owned());
+        }
+        names.extend(["smoothed_slowly", "smoothed_quickly"].map(ToString::to_string));
+        names
+    }
+
     /// Types of the columns.
     pub fn types(&self) -> Vec<ColumnType> {
-        let mut types = Vec::new();
-        let numbers =
-            |types: &mut Vec<ColumnType>, n: usize| types.extend(std::iter::repeat_n(ColumnType::Number, n));
-        numbers(
-            &mut types,
-            history::window_width(self.featurizer) + self.lags + 5 * WINDOWS.len() + 8 + self.statics,
-        );
-        let long = usize::from(self.featurizer.layout.long_season.is_some());
-        numbers(&mut types, long);
-        types.extend(categories(&self.featurizer.statics));
-        let season = usize::from(self.featurizer.season_length > 1);
-        numbers(&mut types, 1 + season + calendar_width(self.featurizer.frequency) + self.known);
-        types.extend(categories(&self.featurizer.known));
-        let neighbours = self.known * self.featurizer.neighbours().len();
-        numbers(&mut types, neighbours + self.measured.len() + 2 * self.events.len() + SEASONAL_LAGS);
-        numbers(&mut types, long * LONG_LAGS);
-        numbers(&mut types, history::step_width(self.featurizer));
-        types
+        let of = |column: RowColumn| column.words.map_or(ColumnType::Number, |_| ColumnType::Category);
+        self.columns().into_iter().map(of).collect()
     }
 }
 
-fn categories(encoders: &[ColumnEncoder]) -> impl Iterator<Item = ColumnType> + '_ {
-    encoders.iter().filter_map(ColumnEncoder::words).map(|_| ColumnType::Category)
+/// A column of the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowColumn {
+    /// What it tells.
+    pub name: String,
+    /// The words behind its numbers, counted from 1; `None` where they are numbers.
+    pub words: Option<Vec<String>>,
+}
+
+fn numbers(names: impl IntoIterator<Item = String>) -> impl Iterator<Item = RowColumn> {
+    names.into_iter().map(|name| RowColumn { name, words: None })
+}
+
+fn categories(encoders: &[ColumnEncoder]) -> impl Iterator<Item = RowColumn> + '_ {
+    encoders.iter().filter_map(|encoder| {
+        let words = encoder.vocabulary()?.to_vec();
+        Some(RowColumn { name: encoder.name().to_owned(), words: Some(words) })
+    })
+}
+
+fn calendar_names(featurizer: &Featurizer) -> Vec<String> {
+    let mut names = if featurizer.season_length > 1 { vec!["season_step"] } else { Vec::new() };
+    names.extend(match featurizer.frequency {
+        Frequency::Integer(_) => &[][..],
+        Frequency::Months(_) => &["month"],
+        Frequency::Days(n) if n % 7 == 0 => &["week", "month", "day_of_month"],
+        Frequency::Days(_) => &["weekday", "day_of_month", "day_of_year", "month"],
+        Frequency::Seconds(_) => &["hour", "weekday", "day_of_month", "day_of_year"],
+    });
+    names.into_iter().map(ToString::to_string).collect()
 }
 
 fn calendar_width(frequency: Frequency) -> usize {
@@ -309,4 +376,71 @@ fn distances(panel: &EncodedPanel, is_on: impl Fn(usize) -> bool) -> Event {
         }
     }
     event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::features::featurizer::tests::{fit, panel};
+    use crate::ml::series::{Covariate, Values};
+
+    /// A row of every step of the window, and its targets.
+    fn rows(writer: &mut RowWriter<'_>, origin: usize) -> (Vec<u32>, Vec<Option<f32>>) {
+        let (mut values, mut targets) = (Vec::new(), Vec::new());
+        writer.look(0, origin);
+        for step in 0..7 {
+            writer.push(step, &mut values);
+            targets.push(writer.target(writer.row_of(step)));
+        }
+        (values.iter().map(|x| x.to_bits()).collect(), targets)
+    }
+
+    #[test]
+    fn every_column_has_a_name_of_its_own() {
+        let mut panel = panel(3, 800);
+        let words = Values::Category { codes: vec![0; 2400], labels: vec!["sale".into()] };
+        let price = Values::Number((0..2400).map(|row| (row % 17) as f32).collect());
+        panel.known.push(Covariate { name: "kind_of_promo".into(), values: words });
+        panel.known.push(Covariate { name: "price".into(), values: price });
+        let featurizer = fit(&panel, &[800; 3]);
+        let encoded = EncodedPanel::new(&featurizer, &panel, 0, 0);
+        let mut writer = RowWriter::new(&featurizer, &encoded);
+        let columns = writer.columns();
+        let (values, _) = rows(&mut writer, 700);
+        assert_eq!(values.len(), 7 * columns.len());
+        let mut names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+        let at = |name: &str| f32::from_bits(values[names.iter().position(|n| *n == name).unwrap()]);
+        assert_eq!((at("step"), at("weekday"), at("lag_1")), (1.0, 3.0 + 0.0, writer.target(699).unwrap()));
+        assert_eq!(at("seasonal_lag_1"), writer.target(693).unwrap());
+        assert_eq!(columns.iter().filter(|c| c.words.is_some()).count(), 2);
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), columns.len());
+    }
+
+    #[test]
+    fn windows_on_a_line_to_a_later_value_teach_nothing_and_others_do_not_see_it() {
+        let lined = |after: f64| {
+            let mut panel = panel(1, 120);
+            for row in 60..64 {
+                panel.target[row] = 10.0 + (after - 10.0) * (row - 59) as f64 / 5.0;
+            }
+            panel.target[64..].fill(after);
+            panel.lines = vec![60..64];
+            panel
+        };
+        let (one, other) = (lined(20.0), lined(2000.0));
+        let featurizer = fit(&one, &[120]);
+        let (one, other) =
+            (EncodedPanel::new(&featurizer, &one, 0, 0), EncodedPanel::new(&featurizer, &other, 0, 0));
+        let mut writers = [RowWriter::new(&featurizer, &one), RowWriter::new(&featurizer, &other)];
+        for origin in 20..66 {
+            let [one, other] = writers.each_mut().map(|writer| rows(writer, origin));
+            match origin {
+                61..=64 => assert!(one.1.iter().chain(&other.1).all(Option::is_none), "{origin}"),
+                ..=60 => assert_eq!(one.0, other.0, "{origin}"),
+                _ => assert!(one.1.iter().all(Option::is_some), "{origin}"),
+            }
+        }
+    }
 }

@@ -54,7 +54,7 @@ impl<'a> Gatherer<'a> {
         self.push_window(series, origin, batch);
         self.push_context(base, origin, batch);
         self.push_steps(series, origin, last, batch);
-        self.push_targets(base, origin, end, last, batch);
+        self.push_targets(series, origin, end, last, batch);
     }
 
     fn push_window(&self, series: usize, origin: usize, batch: &mut WindowBatch) {
@@ -81,7 +81,7 @@ impl<'a> Gatherer<'a> {
         batch.known_categories.iter_mut().for_each(|c| c.extend(std::iter::repeat_n(0, padding)));
         for row in base + origin - (context - padding)..base + origin {
             let y = f64::from(self.panel.target[row]);
-            let present = y.is_finite();
+            let present = y.is_finite() && row >= self.history.first;
             batch.values.push(if present { self.history.scaled(y).clamp(-30.0, 30.0) as f32 } else { 0.0 });
             batch.observed.push(f32::from(u8::from(present)));
             batch.context.extend_from_slice(&self.panel.known[row * self.known..(row + 1) * self.known]);
@@ -133,12 +133,14 @@ impl<'a> Gatherer<'a> {
             .collect()
     }
 
-    fn push_targets(&self, base: usize, origin: usize, end: usize, last: usize, batch: &mut WindowBatch) {
+    fn push_targets(&self, series: usize, origin: usize, end: usize, last: usize, batch: &mut WindowBatch) {
+        let base = self.panel.offsets[series];
+        let teaches = self.panel.teaches(series, origin);
         for step in 0..self.featurizer.layout.horizon {
             let row = (base + origin + step).min(last);
             let active = self.panel.active.is_empty() || self.panel.active[row];
             let y = if origin + step < end { self.panel.target[row] } else { f32::NAN };
-            let counts = y.is_finite() && active;
+            let counts = y.is_finite() && active && teaches;
             batch.target.push(if counts { self.history.scaled(f64::from(y)) as f32 } else { 0.0 });
             batch.weight.push(f32::from(u8::from(counts)));
             batch.active.push(active);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::ml::control::Control;
 use crate::ml::evaluation::{Calibration, Dependence, GROUPS, LEVELS, MIDDLE, WIDTH, group_of};
+use crate::ml::features::{EncodedPanel, Featurizer, Outliers, RowColumn, RowWriter};
 use crate::ml::forecaster::{Family, FittedForecaster, Forecast, PredictOptions, Status};
 use crate::ml::models::answer::Answer;
 use crate::ml::models::container::{self, Stored};
@@ -47,6 +48,9 @@ pub(super) struct FittedConfig {
     /// How its errors hang together.
     #[serde(default)]
     pub(super) dependence: Dependence,
+    /// What outliers become in what it looks back at.
+    #[serde(default)]
+    pub(super) outliers: Outliers,
 }
 
 /// How a member stands in a file.
@@ -71,6 +75,8 @@ impl Fitted {
         if horizon == 0 {
             return Err(Error::internal("a forecast of 0 steps was asked for"));
         }
+        let cleaned = self.config.outliers.clean(panel);
+        let panel = cleaned.as_ref().map_or(panel, |(cleaned, _)| cleaned);
         let groups = groups(panel, self.context());
         let mut forecasts = Vec::with_capacity(self.members.len());
         for member in &self.members {
@@ -100,6 +106,10 @@ impl Fitted {
         let limits = (0..panel.len()).map(|i| bounds(latest(panel, i, self.context()))).collect();
         Answer { all, keys: &panel.keys, limits, dependence: self.config.dependence }
             .forecast(options, control)
+    }
+
+    fn featurizer(&self) -> Option<&Featurizer> {
+        self.members.iter().find_map(|member| member.model.featurizer())
     }
 
     fn context(&self) -> usize {
@@ -207,7 +217,37 @@ impl FittedForecaster for Fitted {
     }
 
     fn context_length(&self) -> Option<usize> {
-        Some(self.context())
+        // Whether a value is an outlier is told by all values before it.
+        (self.config.outliers == Outliers::Keep).then(|| self.context())
+    }
+
+    fn row_columns(&self) -> Option<Vec<RowColumn>> {
+        let featurizer = self.featurizer()?;
+        Some(RowWriter::new(featurizer, &EncodedPanel::default()).columns())
+    }
+
+    fn featurize(&self, panel: &Panel, horizon: usize) -> Result<Vec<f32>> {
+        let featurizer = self
+            .featurizer()
+            .ok_or_else(|| Error::internal("features of a model that learns from no rows"))?;
+        featurizer.check_columns(panel)?;
+        if horizon > featurizer.layout.horizon {
+            let message = format!("rows reach {} steps, {horizon} are asked for", featurizer.layout.horizon);
+            return Err(Error::input(Subject::Option, message)
+                .with_hint("later steps are forecast from rows that see forecasts of the earlier ones"));
+        }
+        let cleaned = self.config.outliers.clean(panel);
+        let panel = cleaned.as_ref().map_or(panel, |(cleaned, _)| cleaned).take_last(self.context());
+        let encoded = EncodedPanel::new(featurizer, &panel, horizon, horizon);
+        let mut writer = RowWriter::new(featurizer, &encoded);
+        let mut values = Vec::new();
+        for series in 0..panel.len() {
+            writer.look(series, panel.history[series]);
+            for step in 0..horizon {
+                writer.push(step, &mut values);
+            }
+        }
+        Ok(values)
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {

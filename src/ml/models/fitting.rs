@@ -87,16 +87,24 @@ pub(super) fn fit(
     control: &Control,
 ) -> Result<Outcome> {
     let plan = Plan::new(panel, options);
-    let (started, holdouts) = (Instant::now(), holdouts(panel, plan));
+    let started = Instant::now();
+    let cleaned = options.outliers.clean(panel);
+    let (learnt, outliers) = cleaned.as_ref().map_or((panel, 0), |(cleaned, n)| (cleaned, *n));
+    let holdouts = holdouts(panel, learnt, plan);
+    let known = learnt.cut_lines(plan.steps());
+    let panel = known.as_ref().unwrap_or(learnt);
     let effort = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
     let groups = groups(panel, usize::MAX);
     let fit = Fitting { family, panel, options, control, plan, holdouts, groups, effort, started };
     let (entrants, failures) = fit.entrants(families)?;
-    fit.finish(entrants, failures)
+    let (fitted, report) = fit.finish(entrants, failures)?;
+    Ok((fitted, FitReport { outliers, ..report }))
 }
 
-fn holdouts(panel: &Panel, plan: Plan) -> Vec<Holdout> {
-    (1..=plan.windows).rev().map(|back| Holdout::new(panel, back * plan.length, plan.length)).collect()
+/// The windows, with what came true in `panel` and the history of `learnt`, whose outliers are treated.
+fn holdouts(panel: &Panel, learnt: &Panel, plan: Plan) -> Vec<Holdout> {
+    let windows = (1..=plan.windows).rev();
+    windows.map(|back| Holdout::new(panel, learnt, back * plan.length, plan.length)).collect()
 }
 
 struct Fitting<'a> {
@@ -255,6 +263,7 @@ impl Fitting<'_> {
             horizon: self.options.horizon,
             dependence: self.dependence(&self.calibrated(&combined, &calibration)),
             calibration,
+            outliers: self.options.outliers,
         };
         let members = self.members(entrants, weights)?;
         report.parameters = members.iter().map(|m| m.model.parameters()).sum();

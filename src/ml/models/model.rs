@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
+use crate::ml::features::Featurizer;
 use crate::ml::forecaster::{EpochLog, FitEstimate, FitOptions, Forecast};
 use crate::ml::models::container::{Stored, Tensor};
 use crate::ml::series::Panel;
@@ -112,6 +113,11 @@ pub(super) trait Model: fmt::Debug + Send + Sync {
 
     /// Numbers that were learnt.
     fn parameters(&self) -> usize;
+
+    /// What the rows are made by that it learns from, where it learns from rows.
+    fn featurizer(&self) -> Option<&Featurizer> {
+        None
+    }
 
     /// Configuration and tensors.
     fn save(&self) -> Result<Saved>;

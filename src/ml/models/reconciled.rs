@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::ml::control::Control;
 use crate::ml::evaluation::{Calibration, GROUPS, Holdout, Scorer};
+use crate::ml::features::RowColumn;
 use crate::ml::forecaster::{FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions, Scores};
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::models::container::{self, Data, File};
@@ -115,6 +116,14 @@ impl FittedForecaster for Reconciled {
 
     fn context_length(&self) -> Option<usize> {
         self.model.context_length()
+    }
+
+    fn row_columns(&self) -> Option<Vec<RowColumn>> {
+        self.model.row_columns()
+    }
+
+    fn featurize(&self, panel: &Panel, horizon: usize) -> Result<Vec<f32>> {
+        self.model.featurize(panel, horizon)
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {

@@ -63,7 +63,8 @@ pub enum Gaps {
     Null,
     /// The last observed value.
     Previous,
-    /// On the straight line between the observed neighbours, of which one is later than the gap.
+    /// On the straight line between the observed neighbours; the last observed value wherever the later neighbour is
+    /// not known yet.
     Linear,
     /// An error that names the first one.
     Error,
@@ -104,28 +105,6 @@ pub enum Duplicates {
     Last,
 }
 
-/// Steps at the end of every history from which nothing is learnt about those before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HeldOut {
-    /// None.
-    #[default]
-    Nothing,
-    /// So many.
-    Steps(usize),
-    /// So many usual horizons of the frequency.
-    UsualHorizons(usize),
-}
-
-impl HeldOut {
-    fn steps(self, frequency: Frequency) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::Steps(steps) => steps,
-            Self::UsualHorizons(n) => n * frequency.default_horizon(),
-        }
-    }
-}
-
 /// How the rows become a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct FinishOptions {
@@ -137,8 +116,6 @@ pub struct FinishOptions {
     pub duplicates: Duplicates,
     /// Periods in a season; `None` takes the usual one of the frequency.
     pub season_length: Option<usize>,
-    /// Steps at the end of history that are held out: nothing from them goes into a gap before them.
-    pub held_out: HeldOut,
     /// Where periods begin whose rows are not all there: their target is unknown.
     pub incomplete: [Option<i64>; 2],
     /// Where history ends in a series without later values of the target, which then is kept even where
@@ -389,15 +366,15 @@ impl PanelBuilder {
     ) -> Result<Panel> {
         let Self { schema, mut keys, target, known, past, statics, .. } = self;
         let mut target = layout.scatter(target, f64::NAN);
-        let held_out = options.held_out.steps(frequency);
-        report.gaps_filled =
-            layout.fill_gaps(&mut target, options.gaps, held_out).map_err(|(series, period)| {
+        let (gaps_filled, lines) =
+            layout.fill_gaps(&mut target, options.gaps).map_err(|(series, period)| {
                 let at = frequency.instant(origin, period).unwrap_or(0);
                 let key = if keys[series].is_empty() { String::new() } else { format!("{}, ", keys[series]) };
                 let place = format!("{key}{}={}", schema.time, schema.time_kind.format(at));
                 Error::data(format!("{} has no row for {place} and GAPS is ERROR", schema.table))
                     .with_hint("use GAPS ZERO, NULL, PREVIOUS or LINEAR")
             })?;
+        report.gaps_filled = gaps_filled;
         layout.clear_future(&mut target, f64::NAN);
         let known = known.into_iter().map(|store| scattered(store, &layout, false)).collect();
         let past = past.into_iter().map(|store| scattered(store, &layout, true)).collect();
@@ -417,6 +394,7 @@ impl PanelBuilder {
             known,
             past,
             statics,
+            lines,
         })
     }
 }

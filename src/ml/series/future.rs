@@ -151,7 +151,14 @@ impl Panel {
         let (history, start, statics) = (self.history.clone(), self.start.clone(), self.statics.clone());
         let keys = self.keys.clone();
         let Self { frequency, origin, season_length, .. } = *self;
+        let lines = self.lines.iter().map(|line| {
+            let i = self.offsets.partition_point(|offset| *offset <= line.start) - 1;
+            let moved = |row: usize| row - self.offsets[i] + offsets[i];
+            moved(line.start)..moved(line.end)
+        });
+        let lines = lines.collect();
         let out = Self {
+            lines,
             frequency,
             origin,
             season_length,
@@ -244,6 +251,7 @@ mod tests {
             known: vec![Covariate { name: "promo".into(), values: promo }],
             past: Vec::new(),
             statics: Vec::new(),
+            lines: Vec::new(),
         };
         let mut rows = FutureRows::new(&[ColumnSpec { name: "promo".into(), kind: ColumnKind::Category }]);
         let words = [Some("sale"), Some("none"), Some("sale")];

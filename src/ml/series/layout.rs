@@ -249,20 +249,17 @@ impl Layout {
         }
     }
 
-    /// Fills the periods of history without a row and counts them; fails with series and period of the
-    /// first one when gaps are an error. A gap that begins before the last `held_out` steps of history takes
-    /// nothing from them.
+    /// Fills the periods of history without a row and counts them; tells which rows lie on lines to a later row;
+    /// fails with series and period of the first one when gaps are an error.
     pub(super) fn fill_gaps(
         &self,
         target: &mut [f64],
         gaps: Gaps,
-        held_out: usize,
-    ) -> Result<usize, (usize, i64)> {
-        let mut filled = 0;
+    ) -> Result<(usize, Vec<Range<usize>>), (usize, i64)> {
+        let (mut filled, mut lines) = (0, Vec::new());
         for (i, p) in self.placements.iter().enumerate() {
             let Some(slots) = &p.slots else { continue };
             let history = &mut target[self.offsets[i]..self.offsets[i] + self.history[i]];
-            let boundary = history.len().saturating_sub(held_out);
             let mut neighbours = Neighbours::default();
             for pair in slots.windows(2) {
                 let gap = pair[0] as usize + 1..(pair[1] as usize).min(history.len());
@@ -273,10 +270,15 @@ impl Layout {
                     return Err((p.series, p.start + gap.start as i64));
                 }
                 filled += gap.len();
-                fill_gap(history, gap, gaps, boundary, &mut neighbours);
+                let Some(line) = fill_gap(history, gap, gaps, &mut neighbours) else { continue };
+                let line = line.start + self.offsets[i]..line.end + self.offsets[i];
+                // Gaps with nothing observed between them lie on one line.
+                if lines.last().is_none_or(|last: &Range<usize>| last.end != line.end) {
+                    lines.push(line);
+                }
             }
         }
-        Ok(filled)
+        Ok((filled, lines))
     }
 
     /// The values of the series that stayed.
@@ -334,31 +336,29 @@ impl Neighbours {
     }
 }
 
+/// Fills one gap; the rows up to the later neighbour where the values come from there, too.
 fn fill_gap(
     history: &mut [f64],
     gap: Range<usize>,
     gaps: Gaps,
-    boundary: usize,
     neighbours: &mut Neighbours,
-) {
+) -> Option<Range<usize>> {
     match gaps {
         Gaps::Zero => history[gap].fill(0.0),
         Gaps::Null | Gaps::Error => {}
         Gaps::Previous => {
-            if let (Some(before), _) = neighbours.around(history, &gap) {
-                let value = history[before];
-                history[gap].fill(value);
-            }
+            let before = neighbours.around(history, &gap).0?;
+            let value = history[before];
+            history[gap].fill(value);
         }
         Gaps::Linear => {
-            if let (Some(from), Some(to)) = neighbours.around(history, &gap) {
-                let leaks = gap.start < boundary && to >= boundary;
-                let (low, width) = (history[from], (to - from) as f64);
-                let high = if leaks { low } else { history[to] };
-                for row in gap {
-                    history[row] = low + (high - low) * (row - from) as f64 / width;
-                }
+            let (Some(from), Some(to)) = neighbours.around(history, &gap) else { return None };
+            let (low, high, width) = (history[from], history[to], (to - from) as f64);
+            for row in gap.clone() {
+                history[row] = low + (high - low) * (row - from) as f64 / width;
             }
+            return Some(gap.start..to);
         }
     }
+    None
 }

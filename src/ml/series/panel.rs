@@ -125,6 +125,8 @@ pub struct Panel {
     pub past: Vec<Covariate>,
     /// Covariates that do not change in time, per series.
     pub statics: Vec<Covariate>,
+    /// Rows whose target lies on a line to the row after them, ascending: their values are not known before that.
+    pub lines: Vec<Range<usize>>,
 }
 
 impl Panel {
@@ -191,6 +193,30 @@ impl Panel {
         out
     }
 
+    /// The panel without the lines that lead into the last `length` steps of a history: the value before them goes
+    /// on instead; `None` where there is none.
+    pub fn cut_lines(&self, length: usize) -> Option<Self> {
+        let boundary = |i: usize| self.offsets[i] + self.history[i].saturating_sub(length);
+        (0..self.len()).any(|i| line_at(&self.lines, boundary(i)).is_some()).then(|| {
+            let mut cut = self.clone();
+            (0..self.len()).for_each(|i| cut.cut_line(boundary(i)));
+            cut
+        })
+    }
+
+    /// Lets the value before a line go on where a boundary cuts it.
+    fn cut_line(&mut self, boundary: usize) {
+        let Some(at) = line_at(&self.lines, boundary) else { return };
+        let line = self.lines[at].clone();
+        let before = self.target[..line.start].iter().rfind(|y| !y.is_nan()).copied();
+        let filled = self.target[line.start..boundary].iter_mut().filter(|y| !y.is_nan());
+        filled.for_each(|y| *y = before.unwrap_or(*y));
+        self.lines[at].start = boundary.min(line.end);
+        if self.lines[at].is_empty() {
+            self.lines.remove(at);
+        }
+    }
+
     /// The panel as it was `length` steps before the end of every history: the steps after are future
     /// rows, target and past covariates missing there; the old future rows are gone.
     pub fn hold_out(&self, length: usize) -> Self {
@@ -201,6 +227,7 @@ impl Panel {
         out.history = self.history.iter().map(|n| n.saturating_sub(length)).collect();
         for i in 0..out.len() {
             let future = out.offsets[i] + out.history[i]..out.offsets[i + 1];
+            out.cut_line(future.start);
             out.target[future.clone()].fill(f64::NAN);
             out.past.iter_mut().for_each(|c| c.values.clear(future.clone()));
         }
@@ -228,8 +255,30 @@ impl Panel {
             known: self.known.iter().map(|c| c.gather(rows)).collect(),
             past: self.past.iter().map(|c| c.gather(rows)).collect(),
             statics: self.statics.iter().map(|c| c.gather(std::slice::from_ref(&series))).collect(),
+            lines: moved(&self.lines, rows),
         }
     }
+}
+
+/// The line among these whose rows, or the row after them, are at `row` but do not begin there.
+pub fn line_at(lines: &[Range<usize>], row: usize) -> Option<usize> {
+    let at = lines.partition_point(|line| line.end < row);
+    lines.get(at).filter(|line| line.start < row).map(|_| at)
+}
+
+/// The lines within some rows, where these rows go one after the other.
+fn moved(lines: &[Range<usize>], rows: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut out = Vec::new();
+    let mut begin = 0;
+    for range in rows {
+        let first = lines.partition_point(|line| line.end <= range.start);
+        for line in lines[first..].iter().take_while(|line| line.start < range.end) {
+            let inside = line.start.max(range.start)..line.end.min(range.end);
+            out.push(inside.start - range.start + begin..inside.end - range.start + begin);
+        }
+        begin += range.len();
+    }
+    out
 }
 
 #[cfg(test)]
@@ -259,7 +308,27 @@ mod tests {
                 name: "region".into(),
                 values: Values::Category { codes: vec![0, 1], labels: label(&["north", "south"]) },
             }],
+            lines: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_line_into_what_is_held_out_is_cut_and_moves_with_its_rows() {
+        let mut lined = panel();
+        (lined.offsets, lined.history, lined.target) =
+            (vec![0, 6, 7], vec![6, 1], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0]);
+        (lined.known, lined.past) = (Vec::new(), Vec::new());
+        lined.lines = vec![2..4];
+        let on: Vec<bool> = (0..6).map(|row| line_at(&lined.lines, row).is_some()).collect();
+        assert_eq!(on, [false, false, false, true, true, false]);
+        assert_eq!(lined.hold_out(2).target[..4], [1.0, 2.0, 2.0, 2.0]);
+        let held = lined.hold_out(3);
+        assert!(held.target[2] == 2.0 && held.target[3].is_nan() && held.lines == [3..4]);
+        assert_eq!(lined.hold_out(1).target[..5], [1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(lined.cut_lines(3).unwrap().target, [1.0, 2.0, 2.0, 4.0, 5.0, 6.0, 9.0]);
+        assert_eq!((lined.cut_lines(1), lined.cut_lines(4)), (None, None));
+        assert_eq!(lined.take_last(3).lines, [0..1]);
+        assert!(lined.select(1..2).lines.is_empty());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use crate::error::{ErrorKind, Result, Subject};
 use crate::ml::control::Control;
 use crate::ml::series::{
-    Column, ColumnKind, ColumnSpec, Duplicates, FinishOptions, Frequency, Gaps, Grid, HeldOut, MISSING,
-    Panel, PanelBuilder, PanelReport, PanelSchema, Rows, TimeKind, Values,
+    Column, ColumnKind, ColumnSpec, Duplicates, FinishOptions, Frequency, Gaps, Grid, MISSING, Panel,
+    PanelBuilder, PanelReport, PanelSchema, Rows, TimeKind, Values,
 };
 
 const DAY: i64 = 86_400_000_000;
@@ -119,18 +119,23 @@ fn every_policy_fills_its_way() {
 }
 
 #[test]
-fn held_out_steps_do_not_reach_into_a_gap_before_them() {
-    let filled = |last: f64, steps| {
+fn lines_do_not_lead_out_of_what_is_held_out() {
+    let filled = |last: f64| {
         let mut b = builder();
+        append(&mut b, "other", &[(0, 1.0), (1, 1.0), (2, 1.0)]).unwrap();
         append(&mut b, "", &[(0, 1.0), (1, 3.0), (4, last), (5, last)]).unwrap();
-        let held_out = HeldOut::Steps(steps);
-        let options = FinishOptions { gaps: Gaps::Linear, held_out, ..FinishOptions::default() };
-        finish(b, options).unwrap().0.target
+        finish(b, FinishOptions { gaps: Gaps::Linear, ..FinishOptions::default() }).unwrap().0
     };
-    assert_eq!(filled(9.0, 1)[..4], [1.0, 3.0, 5.0, 7.0]);
-    for steps in [2, 3] {
-        assert_eq!(filled(9.0, steps)[..4], [1.0, 3.0, 3.0, 3.0]);
-        assert_eq!(filled(9.0, steps)[..4], filled(1e6, steps)[..4]);
+    let panel = filled(9.0);
+    assert_eq!((panel.history_of(1), &panel.lines[..]), (&[1.0, 3.0, 5.0, 7.0, 9.0, 9.0][..], &[5..7][..]));
+    let bits = |panel: &Panel, steps| {
+        let held = panel.hold_out(steps);
+        held.history_of(1).iter().map(|y| y.to_bits()).collect::<Vec<_>>()
+    };
+    assert_ne!(bits(&panel, 1), bits(&filled(1e6), 1));
+    for steps in 2..=4 {
+        assert_eq!(bits(&panel, steps), bits(&filled(1e6), steps), "{steps}");
+        assert_eq!(panel.hold_out(steps).history_of(1), &[1.0, 3.0, 3.0, 3.0][..6 - steps]);
     }
 }
 

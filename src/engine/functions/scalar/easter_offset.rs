@@ -3,7 +3,7 @@
 use chrono::Datelike;
 
 use crate::engine::functions::scalar::date::{DateFunction, OfDate};
-use crate::engine::functions::scalar::easter_sunday;
+use crate::ml::holidays::easter_sunday;
 
 /// Days since Easter Sunday of the date's year.
 pub const EASTER_OFFSET: DateFunction = DateFunction {

@@ -5,13 +5,17 @@ mod arithmetic;
 mod coalesce;
 mod date;
 mod days_in_month;
+mod days_since_holiday;
+mod days_to_holiday;
 mod discount_pct;
-mod easter;
 mod easter_offset;
 mod format;
 mod from_text;
+mod holiday;
+mod holiday_name;
 mod interval;
 mod interval_length;
+mod is_holiday;
 mod is_month_end;
 mod is_weekend;
 mod iso_week;
@@ -24,7 +28,6 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use arithmetic::{Operation, WHOLE_DIGITS, is_long_product};
-pub use easter::easter_sunday;
 pub use format::instant_text;
 pub use from_text::is_read_otherwise;
 pub use interval::Scaling;
@@ -69,6 +72,10 @@ pub fn all() -> Vec<ScalarUDF> {
         days_in_month::DAYS_IN_MONTH.into_udf(),
         is_month_end::IS_MONTH_END.into_udf(),
         easter_offset::EASTER_OFFSET.into_udf(),
+        is_holiday::IS_HOLIDAY.into_udf(),
+        holiday_name::HOLIDAY_NAME.into_udf(),
+        days_to_holiday::DAYS_TO_HOLIDAY.into_udf(),
+        days_since_holiday::DAYS_SINCE_HOLIDAY.into_udf(),
         ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
         ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
         pg_sleep::udf(),

@@ -12,6 +12,7 @@ use crate::engine::plan::forecasting::Reading;
 use crate::engine::plan::input::Role;
 use crate::engine::plan::series::from_instants;
 use crate::error::{Error, Result};
+use crate::ml::features::RowColumn;
 use crate::ml::forecaster::{Forecast, Status};
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::series::Panel;
@@ -108,6 +109,38 @@ impl Output<'_> {
             self.path(place.series, *path)?.get(self.forecast_step(place)?).copied()
         });
         columns.push(Arc::new(values.collect::<Float64Array>()));
+        RecordBatch::try_new(Arc::clone(&self.reading.schema), columns)
+            .map_err(|e| Error::internal(e.to_string()))
+    }
+
+    /// The features of every series and step.
+    pub(super) fn features(
+        &self,
+        horizon: usize,
+        features: &[RowColumn],
+        values: &[f32],
+    ) -> Result<RecordBatch> {
+        let steps = |(shown, one): (usize, &Shown<'_>)| {
+            let series = one.series;
+            (1..=horizon as i64).map(move |step| Place { shown, series, step })
+        };
+        let places: Vec<Place> = self.shown.iter().enumerate().flat_map(steps).collect();
+        let mut columns = self.key_columns(&places)?;
+        columns.push(self.time_column(&places)?);
+        columns.push(Arc::new(places.iter().map(|p| Some(p.step)).collect::<Int64Array>()));
+        for (at, feature) in features.iter().enumerate().filter(|(_, feature)| feature.name != "step") {
+            let value = |p: &Place| {
+                let row = p.series * horizon + usize::try_from(p.step - 1).ok()?;
+                values.get(row * features.len() + at).copied().filter(|x| x.is_finite())
+            };
+            columns.push(match &feature.words {
+                None => Arc::new(self.numbers(&places, |p| value(p).map(f64::from))),
+                Some(words) => {
+                    let word = |p| words.get((value(p)? as usize).checked_sub(1)?).map(String::as_str);
+                    Arc::new(places.iter().map(word).collect::<StringArray>())
+                }
+            });
+        }
         RecordBatch::try_new(Arc::clone(&self.reading.schema), columns)
             .map_err(|e| Error::internal(e.to_string()))
     }

@@ -33,11 +33,10 @@ impl<'a> Windows<'a> {
         train: &[usize],
     ) -> Self {
         let horizon = featurizer.layout.horizon;
-        let season = featurizer.season_length;
         let ranges = order.iter().map(|&series| {
             let end = train[series];
             let last = if end > horizon { end - horizon } else { end.saturating_sub(1) };
-            let first = season.min(end / 2).clamp(1, last.max(1));
+            let first = featurizer.earliest_origin(end).min(last.max(1));
             (series, first, last, end)
         });
         Self::new(featurizer, panel, ranges, 1)

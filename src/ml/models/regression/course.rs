@@ -97,7 +97,7 @@ impl Course {
         let apart = horizon.div_ceil(steps);
         let origins = |series: usize| {
             let end = lesson.train[series];
-            let first = self.featurizer.season_length.min(end / 2).max(1);
+            let first = self.featurizer.earliest_origin(end);
             first..(end + 1).saturating_sub(horizon.min(end / 2)).max(first)
         };
         let total: usize = self.order.iter().map(|s| origins(*s).len()).sum();

@@ -136,6 +136,10 @@ impl<R: Regressor> Model for Regression<R> {
         Ok(Arc::new(Self { config, regressor }))
     }
 
+    fn featurizer(&self) -> Option<&Featurizer> {
+        Some(&self.config.featurizer)
+    }
+
     fn context_length(&self) -> usize {
         self.config.featurizer.layout.lookback
     }

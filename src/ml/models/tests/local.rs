@@ -40,6 +40,7 @@ fn panel(series: Vec<Vec<f64>>) -> Panel {
         known: Vec::new(),
         past: Vec::new(),
         statics: Vec::new(),
+        lines: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ mod combined;
 mod global;
 mod local;
 
+use crate::ml::features::Outliers;
 use crate::ml::forecaster::FitOptions;
 
 /// Levels that tests ask for.
@@ -28,6 +29,7 @@ pub(super) fn options(horizon: usize) -> FitOptions {
         patch_length: None,
         early_stop: None,
         max_seconds: None,
+        outliers: Outliers::default(),
         seed: 1,
     }
 }

@@ -4,8 +4,8 @@ use std::f64::consts::TAU;
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 
-use crate::engine::functions::scalar::easter_sunday;
 use crate::engine::functions::table::synthetic_sales::catalogue::{CATEGORIES, Category};
+use crate::ml::holidays::easter_sunday;
 
 /// 1970-01-01 counted from the first day of the common era.
 const EPOCH: i32 = 719_163;
