@@ -1,10 +1,14 @@
 //! Models of a hierarchy: they forecast series and sums alike, and what they say is made coherent.
+//!
+//! Means are what adds up: the forecast of a hierarchy is the mean, not the median, which for items that sell now and
+//! then is far less than its share of the sum.
 
 use std::sync::Arc;
 
 use crate::error::Result;
 use crate::ml::control::Control;
-use crate::ml::evaluation::{Calibration, GROUPS, Holdout, Scorer};
+use crate::ml::evaluation::levels::mean;
+use crate::ml::evaluation::{Calibration, GROUPS, Holdout, Scorer, WIDTH};
 use crate::ml::features::RowColumn;
 use crate::ml::forecaster::{FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions, Scores};
 use crate::ml::hierarchy::Hierarchy;
@@ -36,7 +40,8 @@ pub(super) fn reconciled(
     control: &Control,
 ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
     control.report(|p| p.phase = "reconcile");
-    let Outcome { model, mut report, windows } = outcome;
+    let Outcome { model, mut report, mut windows } = outcome;
+    windows.iter_mut().for_each(|(_, forecast)| take_means(forecast));
     let fit = Fit { panel, hierarchy, method, windows };
     let reconciler = fit.reconciler(None);
     if !fit.windows.is_empty() {
@@ -82,12 +87,20 @@ impl Fit<'_> {
                 self.others(without).map(|(holdout, forecast)| (forecast, holdout.actual())).collect();
             let mut forecast = forecast.clone();
             Calibration::fit(&others, &groups, GROUPS).apply(&mut forecast, &groups);
+            take_means(&mut forecast);
             let (panel, reconciler) = (holdout.panel(), self.reconciler(without));
             let nonnegative = nonnegative(panel, usize::MAX);
             reconciler.reconcile(self.hierarchy, &panel.keys, &nonnegative, &mut forecast, control)?;
             scorer.add(holdout, &forecast);
         }
         Ok(scorer.scores())
+    }
+}
+
+/// Makes the mean of every row the point.
+fn take_means(forecast: &mut Forecast) {
+    for (point, row) in forecast.point.iter_mut().zip(forecast.quantiles.chunks_exact(WIDTH)) {
+        *point = mean(row);
     }
 }
 
@@ -109,9 +122,12 @@ impl FittedForecaster for Reconciled {
         control: &Control,
     ) -> Result<Forecast> {
         let mut forecast = self.model.combined(panel, options.horizon, control)?;
+        take_means(&mut forecast);
         let nonnegative = nonnegative(panel, self.context_length().unwrap_or(usize::MAX));
         self.reconciler.reconcile(hierarchy, &panel.keys, &nonnegative, &mut forecast, control)?;
-        self.model.answer(panel, forecast, options, control)
+        // The points are means already, and coherent.
+        let options = PredictOptions { mean: false, ..options.clone() };
+        self.model.answer(panel, forecast, &options, control)
     }
 
     fn context_length(&self) -> Option<usize> {
