@@ -184,6 +184,7 @@ pub fn plan_features(
         periods,
         future,
         origin,
+        is_hierarchy: manifest.hierarchy.is_some(),
     })?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }

@@ -1,5 +1,7 @@
 //! The sums of a hierarchy as further series of a panel.
 
+use std::ops::Range;
+
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::series::{Covariate, MISSING, Panel, Values};
 
@@ -22,7 +24,9 @@ impl Hierarchy {
             out.offsets.push(out.target.len() + span.rows);
             out.history.push(span.history);
             out.start.push(span.start);
+            let begin = out.target.len();
             self.sum_targets(panel, &completed, sum, span, &mut out.target);
+            out.lines.extend(self.lines(panel, sum, span, begin));
         }
         for (into, from) in out.known.iter_mut().zip(&panel.known).chain(out.past.iter_mut().zip(&panel.past))
         {
@@ -30,6 +34,27 @@ impl Hierarchy {
         }
         for (into, from) in out.statics.iter_mut().zip(&panel.statics) {
             self.merge_statics(from, into);
+        }
+        out
+    }
+
+    /// The rows of a sum, which begins at row `begin`, that are on a line of one of its series.
+    fn lines(&self, panel: &Panel, sum: usize, span: &Span, begin: usize) -> Vec<Range<usize>> {
+        let of_series = |series: usize| {
+            let (from, to) = (panel.offsets[series], begin + span.row(panel, series));
+            let end = panel.offsets[series + 1];
+            let first = panel.lines.partition_point(|line| line.end <= from);
+            let own = panel.lines[first..].iter().take_while(move |line| line.start < end);
+            own.map(move |line| line.start - from + to..line.end - from + to)
+        };
+        let mut found: Vec<Range<usize>> = self.members(sum).flat_map(of_series).collect();
+        found.sort_by_key(|line| (line.start, line.end));
+        let mut out: Vec<Range<usize>> = Vec::with_capacity(found.len());
+        for line in found {
+            match out.last_mut() {
+                Some(last) if line.start <= last.end => last.end = last.end.max(line.end),
+                _ => out.push(line),
+            }
         }
         out
     }

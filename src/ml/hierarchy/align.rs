@@ -45,6 +45,13 @@ fn aligned(panel: &Panel, gaps: Gaps) -> Option<(Panel, usize)> {
             _ => {}
         }
     }
+    let moved = |i: usize| {
+        let (from, to) = (panel.offsets[i]..panel.offsets[i + 1], offsets[i] + shape[i].before);
+        let first = panel.lines.partition_point(|line| line.end <= from.start);
+        let own = panel.lines[first..].iter().take_while(move |line| line.start < from.end);
+        own.map(move |line| line.start - panel.offsets[i] + to..line.end - panel.offsets[i] + to)
+    };
+    let lines = (0..panel.len()).flat_map(moved).collect();
     let ended = (0..panel.len()).filter(|i| panel.start[*i] + (panel.rows_of(*i).len() as i64) < end).count();
     let together = Panel {
         frequency: panel.frequency,
@@ -54,6 +61,7 @@ fn aligned(panel: &Panel, gaps: Gaps) -> Option<(Panel, usize)> {
         history: shape.iter().map(|s| s.history).collect(),
         start: shape.iter().zip(&panel.start).map(|(s, start)| start - s.before as i64).collect(),
         offsets,
+        lines,
         target,
         known: panel.known.iter().map(spread).collect(),
         past: panel.past.iter().map(spread).collect(),

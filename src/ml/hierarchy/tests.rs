@@ -52,6 +52,7 @@ fn panel() -> Panel {
         history: vec![4, 2],
         start: vec![0, 2],
         target: vec![1.0, 2.0, 3.0, 4.0, NULL, 10.0, NULL, NULL],
+        lines: Vec::new(),
         known: vec![
             number("price", vec![1.0, 2.0, 3.0, 4.0, 5.0, 5.0, f32::NAN, 7.0]),
             number("promo", vec![0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]),

@@ -97,8 +97,8 @@ pub(super) fn fit(
     let groups = groups(panel, usize::MAX);
     let fit = Fitting { family, panel, options, control, plan, holdouts, groups, effort, started };
     let (entrants, failures) = fit.entrants(families)?;
-    let (fitted, report) = fit.finish(entrants, failures)?;
-    Ok((fitted, FitReport { outliers, ..report }))
+    let outcome = fit.finish(entrants, failures)?;
+    Ok(Outcome { report: FitReport { outliers, ..outcome.report }, ..outcome })
 }
 
 /// The windows, with what came true in `panel` and the history of `learnt`, whose outliers are treated.

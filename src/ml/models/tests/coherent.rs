@@ -32,6 +32,7 @@ fn stores(days: usize) -> (Panel, Hierarchy) {
         history: vec![days; 6],
         start: vec![0; 6],
         target,
+        lines: Vec::new(),
         known: Vec::new(),
         past: Vec::new(),
         statics: Vec::new(),
