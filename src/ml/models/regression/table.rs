@@ -45,6 +45,7 @@ impl Table {
     }
 
     /// The rows without their targets.
+    #[cfg(test)]
     pub(super) fn rows(&self) -> Rows<'_> {
         Rows { values: &self.values, width: self.width() }
     }
