@@ -3,7 +3,8 @@
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::ml::control::Control;
 use crate::ml::models::container::{self, Data, Stored};
 use crate::ml::models::model::Saved;
 use crate::ml::models::regression::table::Table;
@@ -39,13 +40,13 @@ struct Column {
 
 impl Design {
     /// Learns from these rows.
-    pub(super) fn fit(rows: &Table) -> Self {
+    pub(super) fn fit(rows: &Table, control: &Control) -> Result<Self> {
         let (sample, width) = (rows.sample(SAMPLE_ROWS), rows.width());
         let columns = (0..width).into_par_iter().map(|column| {
             let values: Vec<f32> = sample[column..].iter().step_by(width).copied().collect();
-            Column::fit(values, rows.types[column])
+            control.check().map(|()| Column::fit(values, rows.types[column]))
         });
-        Self { columns: columns.collect() }
+        Ok(Self { columns: columns.collect::<Result<_>>()? })
     }
 
     /// Number of columns that come out.
@@ -63,7 +64,7 @@ impl Design {
     /// Adds the design to a model on its way into a file.
     pub(super) fn save(&self, saved: Saved) -> Result<Saved> {
         let bytes = serde_json::to_vec(self)
-            .map_err(|e| crate::error::Error::internal(format!("the model cannot be written: {e}")))?;
+            .map_err(|e| Error::internal(format!("the model cannot be written: {e}")))?;
         Ok(saved.with("design", vec![bytes.len()], Data::U8(bytes)))
     }
 
@@ -145,7 +146,7 @@ mod tests {
             rows.values.extend([number, (i % 2) as f32 + 4.0, 7.0]);
             rows.targets.push(0.0);
         }
-        let design = Design::fit(&rows);
+        let design = Design::fit(&rows, &Control::default()).unwrap();
         assert_eq!(design.width(), 4);
         let expand = |row: [f32; 3]| {
             let mut out = Vec::new();

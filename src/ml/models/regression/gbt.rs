@@ -44,8 +44,8 @@ impl Regressor for Gbt {
             deadline: lesson.deadline,
             ..BoosterOptions::default()
         };
-        let binned = rows.binned(options.bins);
-        let valid = Some(valid.binned_like(&binned)).filter(|valid| !valid.is_empty());
+        let binned = rows.binned(options.bins, lesson.control)?;
+        let valid = Some(valid.binned_like(&binned, lesson.control)?).filter(|valid| !valid.is_empty());
         let median = Booster::fit(&binned, valid.as_ref(), &options, lesson.control)?;
         let predicted = median.predict_rows(&binned);
         let sizes = rows.targets.iter().zip(&predicted).map(|(y, f)| (y - f).abs().min(ERROR_MAX)).collect();

@@ -38,8 +38,8 @@ pub(super) struct Kernel {
 
 impl Kernel {
     /// A kernel whose landmarks are some of the rows; γ is 1 over twice the median square distance of two of them.
-    pub(super) fn fit(rows: &Table, rng: &mut Rng) -> Self {
-        let design = Design::fit(rows);
+    pub(super) fn fit(rows: &Table, rng: &mut Rng, control: &Control) -> Result<Self> {
+        let design = Design::fit(rows, control)?;
         let mut chosen: Vec<usize> = (0..rows.len()).collect();
         rng.shuffle(&mut chosen);
         chosen.truncate(LANDMARKS);
@@ -49,7 +49,7 @@ impl Kernel {
             design.expand(Rows { values, width }, &mut landmarks);
         }
         let gamma = usual_gamma(&landmarks, design.width());
-        Self::new(design, gamma, landmarks, chosen.len())
+        Ok(Self::new(design, gamma, landmarks, chosen.len()))
     }
 
     /// A kernel with so many landmarks.
@@ -216,7 +216,7 @@ mod tests {
         let mut rows = Table::new(vec![ColumnType::Number; 3]);
         rows.values = (0..3 * 50).map(|_| rng.normal() as f32).collect();
         rows.targets = vec![0.0; 50];
-        let kernel = Kernel::fit(&rows, &mut rng);
+        let kernel = Kernel::fit(&rows, &mut rng, &Control::default()).unwrap();
         let near = kernel.nearness(rows.rows());
         assert_eq!((kernel.len(), near.len()), (50, 50 * 50));
         let mut expanded = Vec::new();

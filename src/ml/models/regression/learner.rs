@@ -47,9 +47,9 @@ impl<R: Regressor> Learner for RegressionLearner<R> {
         lesson.advance(PREPARED_SHARE);
         let regressor = R::fit(&rows, &valid, lesson, None)?;
         lesson.advance(FITTED_SHARE);
-        lesson.control.check()?;
         let judged = if valid.len() >= JUDGED_ROWS_MIN { &valid } else { &rows };
-        let spread = Spread::fit(judged, &regressor.predict(judged.rows()), lesson.options.horizon);
+        let predicted = judged.predicted(&regressor, lesson.control)?;
+        let spread = Spread::fit(judged, &predicted, lesson.options.horizon);
         let config = RegressionConfig { featurizer: course.featurizer, relative: course.relative, spread };
         let model: Arc<dyn Model> = Arc::new(Regression { config, regressor });
         Ok(Learnt { windows: rows.len(), ..Learnt::from(model) })

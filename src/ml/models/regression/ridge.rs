@@ -95,7 +95,7 @@ impl Regressor for Ridge {
     const CAN_STOP: bool = false;
 
     fn fit(rows: &Table, valid: &Table, lesson: &Lesson<'_>, before: Option<&Self>) -> Result<Self> {
-        let design = Design::fit(rows);
+        let design = Design::fit(rows, lesson.control)?;
         let normal = Normal::new(&design, rows, lesson)?;
         let mut model = Self { design, coefficients: Vec::new(), strength: 0.0 };
         let mut best: Option<(f64, f64, Vec<f64>)> = None;
@@ -109,7 +109,7 @@ impl Regressor for Ridge {
             } else if valid.len() < JUDGED_ROWS_MIN {
                 normal.cross_validated(&factor, &model.coefficients, *strength)
             } else {
-                valid.error(&model.predict(valid.rows()).medians)
+                valid.error(&model, lesson.control)?
             };
             if best.as_ref().is_none_or(|best| error < best.0) {
                 best = Some((error, *strength, std::mem::take(&mut model.coefficients)));
@@ -182,7 +182,7 @@ mod tests {
         }
         let (panel, options) = (test_panel(1, 20), crate::ml::models::tests::options(7));
         let control = crate::ml::control::Control::default();
-        let design = Design::fit(&rows);
+        let design = Design::fit(&rows, &control).unwrap();
         let normal = Normal::new(&design, &rows, &Lesson::new(&panel, 7, &options, &control)).unwrap();
         let strength = 0.3;
         let factor = normal.factor(strength).unwrap();

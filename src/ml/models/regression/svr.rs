@@ -46,7 +46,7 @@ impl Regressor for Svr {
 
     fn fit(rows: &Table, valid: &Table, lesson: &Lesson<'_>, before: Option<&Self>) -> Result<Self> {
         let rng = Rng::new(lesson.options.seed);
-        let kernel = Kernel::fit(rows, &mut rng.fork("landmarks"));
+        let kernel = Kernel::fit(rows, &mut rng.fork("landmarks"), lesson.control)?;
         let features = Features::new(&kernel, rows, lesson.control)?;
         let (middle, deviation) = middle(&rows.targets);
         let targets: Vec<f32> = rows.targets.iter().map(|y| (y - middle) / deviation).collect();
@@ -62,7 +62,7 @@ impl Regressor for Svr {
             if let Some(intercept) = model.weights.last_mut() {
                 *intercept += f64::from(middle);
             }
-            let error = if chooses { valid.error(&model.predict(valid.rows()).medians) } else { 0.0 };
+            let error = if chooses { valid.error(&model, lesson.control)? } else { 0.0 };
             tried.push((error, *bound, std::mem::take(&mut model.weights)));
         }
         let least = tried.iter().map(|(error, ..)| *error).fold(f64::INFINITY, f64::min);

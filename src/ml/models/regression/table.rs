@@ -3,6 +3,9 @@
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 
+use crate::error::Result;
+use crate::ml::control::Control;
+use crate::ml::models::regression::regressor::{Predicted, Regressor};
 use crate::ml::trees::{ColumnType, Rows, SAMPLE_ROWS, TreeRows};
 
 /// Rows with their targets, one after the other.
@@ -42,6 +45,7 @@ impl Table {
     }
 
     /// The rows without their targets.
+    #[cfg(test)]
     pub(super) fn rows(&self) -> Rows<'_> {
         Rows { values: &self.values, width: self.width() }
     }
@@ -52,28 +56,55 @@ impl Table {
         self.values.chunks_exact(self.width().max(1)).step_by(step).flatten().copied().collect()
     }
 
+    /// The rows, some at a time, with a look at the control before each part.
+    pub(super) fn parts(&self, control: &Control) -> impl Iterator<Item = Result<Rows<'_>>> {
+        let width = self.width();
+        let parts = self.values.chunks(ROWS_PER_CHECK * width.max(1));
+        parts.map(move |values| control.check().map(|()| Rows { values, width }))
+    }
+
     /// The rows in bins that they teach.
-    pub(super) fn binned(&self, bins: usize) -> TreeRows {
+    pub(super) fn binned(&self, bins: usize, control: &Control) -> Result<TreeRows> {
         let sample = self.sample(SAMPLE_ROWS);
-        let mut binned = TreeRows::new(Rows { values: &sample, width: self.width() }, &self.types, bins);
-        binned.append(self.rows(), &self.targets, &[]);
-        binned
+        let binned = TreeRows::new(Rows { values: &sample, width: self.width() }, &self.types, bins);
+        self.binned_like(&binned, control)
     }
 
     /// The rows in the bins of others.
-    pub(super) fn binned_like(&self, other: &TreeRows) -> TreeRows {
-        let mut binned = other.empty_like();
-        binned.append(self.rows(), &self.targets, &[]);
-        binned
+    pub(super) fn binned_like(&self, other: &TreeRows, control: &Control) -> Result<TreeRows> {
+        let (mut binned, mut targets) = (other.empty_like(), self.targets.as_slice());
+        for rows in self.parts(control) {
+            let rows = rows?;
+            let (own, others) = targets.split_at(rows.len());
+            binned.append(rows, own, &[]);
+            targets = others;
+        }
+        Ok(binned)
     }
 
-    /// Mean absolute error of these predictions.
-    pub(super) fn error(&self, predicted: &[f32]) -> f64 {
-        let errors = self.targets.iter().zip(predicted).map(|(y, f)| f64::from((y - f).abs()));
-        errors.sum::<f64>() / self.len().max(1) as f64
+    /// What a regressor says of the rows.
+    pub(super) fn predicted(&self, regressor: &impl Regressor, control: &Control) -> Result<Predicted> {
+        let mut all = Predicted::default();
+        for rows in self.parts(control) {
+            let part = regressor.predict(rows?);
+            all.medians.extend(part.medians);
+            if let Some(widths) = part.widths {
+                all.widths.get_or_insert_default().extend(widths);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Mean absolute error of what a regressor says of the rows.
+    pub(super) fn error(&self, regressor: &impl Regressor, control: &Control) -> Result<f64> {
+        let predicted = self.predicted(regressor, control)?;
+        let errors = self.targets.iter().zip(&predicted.medians).map(|(y, f)| f64::from((y - f).abs()));
+        Ok(errors.sum::<f64>() / self.len().max(1) as f64)
     }
 }
 
+/// Rows between two looks at the control.
+const ROWS_PER_CHECK: usize = 4096;
 /// Rows that one thread works on before it takes others.
 const ROWS_PER_TASK: usize = 256;
 

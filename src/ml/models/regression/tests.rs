@@ -35,8 +35,8 @@ fn error<R: Regressor>(target: impl Fn(f32, f32, f32) -> f32 + Copy) -> f64 {
     let answers = model.predict(Rows { values: &odd, width: 3 }).medians;
     assert!(answers.len() == 2 && answers.iter().all(|y| y.is_finite()), "{answers:?}");
     let again = R::fit(&rows, &table(0, 0, target), &lesson, Some(&model)).unwrap();
-    assert!(unseen.error(&again.predict(unseen.rows()).medians) < 2.0, "choices that stay are of use");
-    unseen.error(&model.predict(unseen.rows()).medians)
+    assert!(unseen.error(&again, &control).unwrap() < 2.0, "choices that stay are of use");
+    unseen.error(&model, &control).unwrap()
 }
 
 #[test]

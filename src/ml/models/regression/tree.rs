@@ -49,7 +49,7 @@ impl Regressor for Tree {
     const CAN_STOP: bool = false;
 
     fn fit(rows: &Table, valid: &Table, lesson: &Lesson<'_>, before: Option<&Self>) -> Result<Self> {
-        let binned = rows.binned(BoosterOptions::default().bins);
+        let binned = rows.binned(BoosterOptions::default().bins, lesson.control)?;
         if let Some(before) = before {
             return Self::grow(&binned, before.rows_min, lesson);
         }
@@ -60,7 +60,7 @@ impl Regressor for Tree {
         let choices = ROWS_MIN.into_iter().filter(|least| *least == ROWS_MIN[0] || least * 20 < rows.len());
         for rows_min in choices {
             let tree = Self::grow(&binned, rows_min, lesson)?;
-            let error = valid.error(&tree.predict(valid.rows()).medians);
+            let error = valid.error(&tree, lesson.control)?;
             if best.as_ref().is_none_or(|best| error < best.0) {
                 best = Some((error, tree));
             }
