@@ -286,9 +286,12 @@ impl Shape {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<OutputRows> {
         let total = truth(args, "total", context)?;
-        let by = args.named("by").map(|value| {
-            let names = Arguments::as_list(value).into_iter().map(|key| args.as_name("by", key, context));
-            names.collect::<Result<Vec<_>>>()
+        let by = args.named("by").map(|value| match value {
+            // No key is kept: all series are one.
+            ast::Expr::Value(none) if none.value == ast::Value::Null => Ok(vec![]),
+            keys => {
+                Arguments::as_list(keys).into_iter().map(|key| args.as_name("by", key, context)).collect()
+            }
         });
         let (by, seed) = (by.transpose()?, seed_argument(args, context)?);
         if by.is_none() && !total {

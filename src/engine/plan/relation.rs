@@ -67,7 +67,7 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
     ),
     function(
         "forecast",
-        "forecast(model, horizon => n, until => time, level => 90, quantiles => (0.1, …), history => n, by => key, \
+        "forecast(model, horizon => n, until => time, level => 90, quantiles => (0.1, …), history => n, by => key | NULL, \
          total => true, mean => true, version => n, future => table, set => (column = value, …))",
         "Forecasts of a model with intervals: a row for every series and step, or for sums of them.",
     ),

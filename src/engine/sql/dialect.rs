@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 use crate::engine::sql::source::Source;
-use crate::engine::sql::words::starts_with;
+use crate::engine::sql::words::{accept, starts_with};
 use crate::engine::sql::{sugar, train};
 use crate::error::Error;
 
@@ -128,6 +128,26 @@ impl Dialect for ForetellDialect {
         *word != Keyword::FOR && self.postgres.is_column_alias(word, parser)
     }
 
+    // The parser takes all that follows for the right side, `a IS DISTINCT FROM b AND c` for a and (b AND c).
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        left: &ast::Expr,
+        precedence: u8,
+    ) -> Option<Result<ast::Expr, ParserError>> {
+        let negated = starts_with(parser, &["is", "not", "distinct", "from"]);
+        let words: &[&str] =
+            if negated { &["is", "not", "distinct", "from"] } else { &["is", "distinct", "from"] };
+        if !accept(parser, words) {
+            return None;
+        }
+        let pair = |right| (Box::new(left.clone()), Box::new(right));
+        Some(parser.parse_subexpr(precedence).map(|right| match pair(right) {
+            (left, right) if negated => ast::Expr::IsNotDistinctFrom(left, right),
+            (left, right) => ast::Expr::IsDistinctFrom(left, right),
+        }))
+    }
+
     fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Parsed> {
         if starts_with(parser, &["train"]) {
             return Some(self.parse_train(parser));
@@ -154,6 +174,25 @@ mod tests {
         "ALTER TABLE t ALTER COLUMN a TYPE int USING a::int",
         "SELECT /* a /* b */ c */ 1",
     ];
+
+    #[test]
+    fn what_follows_a_distinction_stands_beside_it() {
+        for (sql, outermost) in [
+            ("a IS NOT DISTINCT FROM b AND c OR d", ast::BinaryOperator::Or),
+            ("NOT a is distinct from b + 1 = 2 AND c", ast::BinaryOperator::And),
+        ] {
+            let text = format!("SELECT {sql}");
+            let ours = ForetellDialect::new(Arc::new(Source::new(&text)));
+            let ast::Statement::Query(query) = Parser::parse_sql(&ours, &text).unwrap().remove(0) else {
+                panic!("{sql}")
+            };
+            let ast::SetExpr::Select(select) = *query.body else { panic!("{sql}") };
+            let ast::SelectItem::UnnamedExpr(ast::Expr::BinaryOp { op, .. }) = &select.projection[0] else {
+                panic!("{sql}: {select}")
+            };
+            assert_eq!(*op, outermost, "{sql}");
+        }
+    }
 
     #[test]
     fn dialect_reads_postgresql_as_postgresql_does() {
