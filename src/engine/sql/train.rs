@@ -76,7 +76,7 @@ pub enum HolidaysClause {
     /// Those of countries, by their codes.
     Countries(Vec<String>),
     /// Those of the country in a column, from our rules or from a table.
-    Column(Item, Option<Relation>),
+    Column(Box<Item>, Option<Relation>),
     /// Those of a table.
     Table(Relation),
 }
@@ -521,7 +521,7 @@ impl<'a> Clauses<'a> {
         }
         let column = item(parser, self.source)?;
         let table = if accept(parser, &["from"]) { Some(relation_of(parser)?) } else { None };
-        Ok(HolidaysClause::Column(column, table))
+        Ok(HolidaysClause::Column(Box::new(column), table))
     }
 
     /// Codes of countries, each known and named once.

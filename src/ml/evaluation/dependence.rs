@@ -34,11 +34,12 @@ impl Default for Dependence {
 }
 
 impl Dependence {
-    /// Learns from forecasts at all levels and what came true, `[series, horizon]` with NaN where nothing was observed.
-    pub fn fit(windows: &[(&Forecast, &[f64])]) -> Self {
+    /// Learns from forecasts at all levels and what came true, `[series, horizon]` with NaN where nothing was observed;
+    /// `order` names the series in an order that is always the same.
+    pub fn fit(windows: &[(&Forecast, &[f64])], order: &[usize]) -> Self {
         let mut sums = Sums::default();
         for (forecast, actual) in windows {
-            sums.add(forecast, actual);
+            sums.add(forecast, actual, order);
         }
         sums.dependence()
     }
@@ -76,13 +77,13 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, forecast: &Forecast, actual: &[f64]) {
+    fn add(&mut self, forecast: &Forecast, actual: &[f64], order: &[usize]) {
         let horizon = forecast.horizon.max(1);
-        let every = (actual.len() / horizon).div_ceil(SERIES_MAX).max(1);
+        let every = order.len().div_ceil(SERIES_MAX).max(1);
         let far = (horizon / 2).max(2);
         // Sum, sum of squares and number of the scores of every step.
         let mut steps = vec![(0.0, 0.0, 0.0); horizon];
-        for series in (0..actual.len() / horizon).step_by(every) {
+        for series in order.iter().step_by(every) {
             let scores: Vec<Option<f64>> = (series * horizon..(series + 1) * horizon)
                 .map(|at| score_of(&forecast.quantiles[at * WIDTH..(at + 1) * WIDTH], actual[at]))
                 .collect();
@@ -156,10 +157,11 @@ mod tests {
             actual.push(window);
         }
         windows.extend(actual.iter().map(|window| (&forecast, window.as_slice())));
-        let found = Dependence::fit(&windows);
+        let order: Vec<usize> = (0..series).collect();
+        let found = Dependence::fit(&windows, &order);
         assert!((found.step - wanted.step).abs() < 0.05, "{found:?}");
         assert!((found.window - wanted.window).abs() < 0.05, "{found:?}");
         assert!((found.series - wanted.series).abs() < 0.08, "{found:?}");
-        assert_eq!(Dependence::fit(&[]), Dependence::default());
+        assert_eq!(Dependence::fit(&[], &[]), Dependence::default());
     }
 }

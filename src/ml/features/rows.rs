@@ -379,6 +379,7 @@ fn distances(panel: &EncodedPanel, is_on: impl Fn(usize) -> bool) -> Event {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)]
 mod tests {
     use super::*;
     use crate::ml::features::featurizer::tests::{fit, panel};

@@ -25,7 +25,10 @@ pub enum Along {
 /// A position that sees nothing gets zeros.
 pub fn attention(qkv: &Tensor, heads: usize, along: Along, present: Option<&[bool]>) -> Result<Tensor> {
     let (batch, rows, steps, width) = qkv.dims4()?;
-    if heads == 0 || width % (3 * heads) != 0 || (along == Along::Steps && width % (6 * heads) != 0) {
+    if heads == 0
+        || !width.is_multiple_of(3 * heads)
+        || (along == Along::Steps && !width.is_multiple_of(6 * heads))
+    {
         bail!("attention: {heads} heads over {:?}", qkv.dims());
     }
     if present.is_some_and(|p| p.len() != batch * rows * steps) {

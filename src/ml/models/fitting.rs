@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ml::control::Control;
 use crate::ml::evaluation::{Calibration, Contest, Dependence, GROUPS, Holdout, Scorer};
+use crate::ml::features::canonical_order;
 use crate::ml::forecaster::{Candidate, Family, FitOptions, FitReport, Forecast, Scores};
 use crate::ml::models::family::{family_name, learner};
 use crate::ml::models::fitted::{Fitted, FittedConfig, Member, bound, combine, groups};
@@ -274,7 +275,7 @@ impl Fitting<'_> {
     fn dependence(&self, forecasts: &[Forecast]) -> Dependence {
         let windows: Vec<(&Forecast, &[f64])> =
             forecasts.iter().zip(&self.holdouts).map(|(f, holdout)| (f, holdout.actual())).collect();
-        Dependence::fit(&windows)
+        Dependence::fit(&windows, &canonical_order(self.panel))
     }
 
     /// Members that have weight, after they have learnt the rest.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
@@ -78,7 +79,11 @@ struct LocalConfig {
 
 impl<R: Rule> Learner for LocalLearner<R> {
     fn fit(&self, lesson: &Lesson<'_>) -> Result<Learnt> {
-        let model: Arc<dyn Model> = Arc::new(Local::<R>::fit(lesson)?);
+        let fitted = Local::<R>::fit(lesson)?.ok_or_else(|| {
+            Error::data("not all series were learnt when its share of max_seconds was over")
+                .with_hint("give it more seconds, or USING seasonal_naive")
+        })?;
+        let model: Arc<dyn Model> = Arc::new(fitted);
         Ok(Learnt::from(model))
     }
 
@@ -115,7 +120,10 @@ impl<R: Rule> Learner for LocalLearner<R> {
 }
 
 impl<R: Rule> Local<R> {
-    fn fit(lesson: &Lesson<'_>) -> Result<Self> {
+    /// None where time is over before all series are learnt.
+    fn fit(lesson: &Lesson<'_>) -> Result<Option<Self>> {
+        // A rule without parameters has nothing to learn and is always in time.
+        let deadline = lesson.deadline.filter(|_| R::PARAMETERS > 0);
         let season_length = lesson.panel.season_length.max(1);
         let mut model = Self {
             config: LocalConfig { season_length, residuals: Residuals::default() },
@@ -126,15 +134,17 @@ impl<R: Rule> Local<R> {
             let history = latest(lesson.history_of(i), season_length);
             (lesson.panel.keys[i].clone(), choose::<R>(history, season_length))
         };
-        let chosen = in_chunks(lesson.panel.len(), lesson.control, choose)?;
+        let Some(chosen) = in_chunks(lesson.panel.len(), lesson.control, deadline, choose)? else {
+            return Ok(None);
+        };
         model.parameters.extend(chosen);
         let step = lesson.panel.len().div_ceil(POOLED_SERIES_MAX).max(1);
-        let pooled = in_chunks(lesson.panel.len().div_ceil(step), lesson.control, |n| {
+        let pooled = in_chunks(lesson.panel.len().div_ceil(step), lesson.control, None, |n| {
             let i = n * step;
             model.forecast(&lesson.panel.keys[i], latest(lesson.history_of(i), season_length), 1).0
         })?;
-        model.config.residuals = Residuals::fit(&pooled);
-        Ok(model)
+        model.config.residuals = Residuals::fit(&pooled.unwrap_or_default());
+        Ok(Some(model))
     }
 
     fn forecast(&self, key: &str, history: &[f64], horizon: usize) -> (PointForecast, Option<Status>) {
@@ -172,7 +182,7 @@ impl<R: Rule> Model for Local<R> {
         if horizon == 0 {
             return Err(Error::internal("a forecast of 0 steps was asked for"));
         }
-        let forecasts = in_chunks(panel.len(), control, |i| {
+        let forecasts = in_chunks(panel.len(), control, None, |i| {
             let history = latest(panel.history_of(i), self.config.season_length);
             let (forecast, status) = self.forecast(&panel.keys[i], history, horizon);
             let quantiles = self.config.residuals.quantiles(&forecast);
@@ -186,7 +196,7 @@ impl<R: Rule> Model for Local<R> {
             status: Vec::with_capacity(panel.len()),
             ..Forecast::default()
         };
-        for (point, quantiles, status) in forecasts {
+        for (point, quantiles, status) in forecasts.unwrap_or_default() {
             out.point.extend(point);
             out.quantiles.extend(quantiles);
             out.status.push(status);
@@ -195,7 +205,10 @@ impl<R: Rule> Model for Local<R> {
     }
 
     fn learn_rest(self: Arc<Self>, lesson: &Lesson<'_>) -> Result<Arc<dyn Model>> {
-        Ok(Arc::new(Self::fit(lesson)?))
+        Ok(match Self::fit(lesson)? {
+            Some(learnt) => Arc::new(learnt),
+            None => self,
+        })
     }
 
     fn context_length(&self) -> usize {
@@ -233,16 +246,25 @@ fn choose<R: Rule>(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
     R::choose(history, season_length).filter(|p| p.len() == R::PARAMETERS && p.iter().all(|v| v.is_finite()))
 }
 
-/// What `f` makes of every index below `n`, in order; in parallel, with looks at the control.
-fn in_chunks<T: Send>(n: usize, control: &Control, f: impl Fn(usize) -> T + Sync) -> Result<Vec<T>> {
+/// What `f` makes of every index below `n`, in order; in parallel, with looks at the control. None where the deadline
+/// comes first.
+fn in_chunks<T: Send>(
+    n: usize,
+    control: &Control,
+    deadline: Option<Instant>,
+    f: impl Fn(usize) -> T + Sync,
+) -> Result<Option<Vec<T>>> {
     let mut out = Vec::with_capacity(n);
     while out.len() < n {
         control.check()?;
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Ok(None);
+        }
         let chunk = out.len()..(out.len() + SERIES_PER_CHECK).min(n);
         let part: Vec<T> = chunk.into_par_iter().map(&f).collect();
         out.extend(part);
     }
-    Ok(out)
+    Ok(Some(out))
 }
 
 fn context_length(season_length: usize) -> usize {

@@ -13,6 +13,9 @@ use crate::ml::series::frequency::Frequency;
 use crate::ml::series::grid::Timeline;
 use crate::ml::series::panel::Covariate;
 
+/// Periods that were filled, and the rows that lie on lines to a later row.
+type Filled = (usize, Vec<Range<usize>>);
+
 /// Periods a panel may have for each row that was read: beyond it the frequency is wrong.
 const PERIODS_PER_ROW_MAX: usize = 1000;
 /// Series between two looks at the control.
@@ -251,11 +254,7 @@ impl Layout {
 
     /// Fills the periods of history without a row and counts them; tells which rows lie on lines to a later row;
     /// fails with series and period of the first one when gaps are an error.
-    pub(super) fn fill_gaps(
-        &self,
-        target: &mut [f64],
-        gaps: Gaps,
-    ) -> Result<(usize, Vec<Range<usize>>), (usize, i64)> {
+    pub(super) fn fill_gaps(&self, target: &mut [f64], gaps: Gaps) -> Result<Filled, (usize, i64)> {
         let (mut filled, mut lines) = (0, Vec::new());
         for (i, p) in self.placements.iter().enumerate() {
             let Some(slots) = &p.slots else { continue };

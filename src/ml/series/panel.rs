@@ -282,6 +282,7 @@ fn moved(lines: &[Range<usize>], rows: &[Range<usize>]) -> Vec<Range<usize>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)]
 mod tests {
     use super::*;
 

@@ -119,6 +119,7 @@ fn every_policy_fills_its_way() {
 }
 
 #[test]
+#[allow(clippy::single_range_in_vec_init)]
 fn lines_do_not_lead_out_of_what_is_held_out() {
     let filled = |last: f64| {
         let mut b = builder();

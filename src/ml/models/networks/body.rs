@@ -80,7 +80,7 @@ impl Shape {
             Err("it is of another family")
         } else if sizes.iter().any(|n| !(1..=65_536).contains(n)) || self.patch > 65_536 {
             Err("its sizes are out of range")
-        } else if architecture == Architecture::Transformer && self.hidden % (2 * heads) != 0 {
+        } else if architecture == Architecture::Transformer && !self.hidden.is_multiple_of(2 * heads) {
             Err("its heads do not share its width")
         } else if !(0.0..1.0).contains(&self.dropout) {
             Err("its dropout is no probability")
