@@ -5,7 +5,6 @@ use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
-use crate::ml::features::Outliers;
 use crate::ml::forecaster::{Family, FitOptions};
 use crate::ml::models::family_name;
 
@@ -198,25 +197,7 @@ impl TrainOptions {
 }
 
 fn default_fit() -> FitOptions {
-    FitOptions {
-        horizon: 1,
-        quantile_levels: vec![],
-        validation_length: None,
-        context_length: None,
-        epochs: None,
-        batch_size: None,
-        learning_rate: None,
-        weight_decay: None,
-        dropout: None,
-        hidden_size: None,
-        layers: None,
-        heads: None,
-        patch_length: None,
-        early_stop: None,
-        max_seconds: None,
-        outliers: Outliers::default(),
-        seed: 1,
-    }
+    FitOptions { horizon: 1, seed: 1, ..FitOptions::default() }
 }
 
 fn find(name: &str) -> Result<&'static OptionSpec> {

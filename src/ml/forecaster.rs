@@ -69,7 +69,7 @@ pub struct Candidate {
 }
 
 /// Everything a fit needs to know besides the panel; already checked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FitOptions {
     /// Steps to forecast.
     pub horizon: usize,

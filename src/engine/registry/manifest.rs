@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject};
-use crate::ml::features::{Holidays, Outliers};
+use crate::ml::features::Holidays;
 use crate::ml::forecaster::{Family, FitOptions, FitReport};
 use crate::ml::hierarchy::Rollup;
 use crate::ml::reconciliation::Reconciliation;
@@ -166,7 +166,7 @@ impl Manifest {
             holidays: None,
             seed: 0,
             context_length: None,
-            options: neutral_options(),
+            options: FitOptions::default(),
             table_versions: Vec::new(),
             panel: PanelReport::default(),
             report: FitReport::default(),
@@ -201,28 +201,6 @@ impl Manifest {
             return Err(Error::unsupported(message).with_hint("open the database with a newer foretell"));
         }
         serde_json::from_slice(bytes).map_err(broken)
-    }
-}
-
-fn neutral_options() -> FitOptions {
-    FitOptions {
-        horizon: 0,
-        quantile_levels: Vec::new(),
-        validation_length: None,
-        context_length: None,
-        epochs: None,
-        batch_size: None,
-        learning_rate: None,
-        weight_decay: None,
-        dropout: None,
-        hidden_size: None,
-        layers: None,
-        heads: None,
-        patch_length: None,
-        early_stop: None,
-        max_seconds: None,
-        outliers: Outliers::default(),
-        seed: 0,
     }
 }
 

@@ -5,7 +5,6 @@ mod combined;
 mod global;
 mod local;
 
-use crate::ml::features::Outliers;
 use crate::ml::forecaster::FitOptions;
 
 /// Levels that tests ask for.
@@ -17,19 +16,7 @@ pub(super) fn options(horizon: usize) -> FitOptions {
         horizon,
         quantile_levels: QUANTILES.to_vec(),
         validation_length: Some(horizon),
-        context_length: None,
-        epochs: None,
-        batch_size: None,
-        learning_rate: None,
-        weight_decay: None,
-        dropout: None,
-        hidden_size: None,
-        layers: None,
-        heads: None,
-        patch_length: None,
-        early_stop: None,
-        max_seconds: None,
-        outliers: Outliers::default(),
         seed: 1,
+        ..FitOptions::default()
     }
 }
