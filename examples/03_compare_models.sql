@@ -17,10 +17,14 @@ TRAIN FORECAST MODEL network ON sales TARGET units PARTITION BY store_id, item_i
   HORIZON 14 WITH (epochs = 5, seed = 3);
 
 -- All on the same two weeks, which none of them has seen.
-SELECT 'naive' AS model, wape, mase, coverage, skill FROM evaluate(naive)
-UNION ALL SELECT 'smooth', wape, mase, coverage, skill FROM evaluate(smooth)
-UNION ALL SELECT 'network', wape, mase, coverage, skill FROM evaluate(network)
-ORDER BY wape;
+SELECT model, wape, mase, coverage, skill FROM evaluate((naive, smooth, network)) ORDER BY wape;
+
+-- Where is a model good, and where not? Scores by any key.
+EVALUATE MODEL smooth BY store_id;
+
+-- Was that luck? Four fortnights of the past, each forecast by what was known before it.
+SELECT model, cutoff, wape(actual, forecast) AS wape, coverage(actual, lower_bound, upper_bound) AS coverage
+FROM backtest((smooth, naive), windows => 4) GROUP BY model, cutoff ORDER BY model, cutoff;
 
 -- The list of models, and how one of them came about.
 SHOW MODELS;

@@ -1,12 +1,12 @@
 //! Options of TRAIN: raw pairs in, checked and typed options out.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
 use crate::ml::forecaster::{Family, FitOptions};
-use crate::ml::models::family_name;
+use crate::ml::models::{Search, Space, Tuning, families_with, family_name, has_option};
 
 /// How a value is read and which values are allowed.
 #[derive(Debug, Clone, Copy)]
@@ -24,33 +24,33 @@ pub struct OptionSpec {
     /// The word before `=`.
     pub name: &'static str,
     range: Range,
-    /// Only networks have it.
-    network: bool,
+    /// Each family of models has it, or is asked.
+    general: bool,
     /// What it does, for completion and help.
     pub doc: &'static str,
 }
 
 const fn integer(name: &'static str, min: i64, max: i64, doc: &'static str) -> OptionSpec {
-    OptionSpec { name, range: Range::Integer(min, max), network: true, doc }
+    OptionSpec { name, range: Range::Integer(min, max), general: false, doc }
 }
 
 const fn number(name: &'static str, min: f64, max: f64, doc: &'static str) -> OptionSpec {
-    OptionSpec { name, range: Range::Number(min, max), network: true, doc }
+    OptionSpec { name, range: Range::Number(min, max), general: false, doc }
 }
 
 const fn switch(name: &'static str, doc: &'static str) -> OptionSpec {
-    OptionSpec { name, range: Range::Switch, network: false, doc }
+    OptionSpec { name, range: Range::Switch, general: true, doc }
 }
 
 impl OptionSpec {
     /// The same option, for every family of models.
     const fn of_every_family(self) -> Self {
-        Self { network: false, ..self }
+        Self { general: true, ..self }
     }
 }
 
 /// Longest horizon in steps.
-const HORIZON_MAX: i64 = 100_000;
+pub const HORIZON_MAX: i64 = 100_000;
 
 /// The name of every level in `QUANTILES (…)`.
 pub const QUANTILE: &str = "quantile";
@@ -67,6 +67,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     integer("early_stop", 1, 10_000, "epochs without improvement before training stops"),
     integer("epochs", 1, 100_000, "most passes over the training windows"),
     integer("heads", 1, 64, "heads of attention in a transformer"),
+    integer("leaves", 2, 1_024, "leaves of a boosted tree"),
     integer("layers", 1, 64, "layers or blocks of a network"),
     number("learning_rate", 1e-8, 1.0, "peak learning rate"),
     number("max_seconds", 0.1, 1e7, "wall-clock budget of the training").of_every_family(),
@@ -74,6 +75,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong")
         .of_every_family(),
     integer("seed", 0, 1 << 53, "seed of all randomness").of_every_family(),
+    integer("trees", 1, 10_000, "most boosted trees"),
     number("weight_decay", 0.0, 1.0, "decoupled weight decay"),
 ];
 
@@ -156,11 +158,7 @@ impl TrainOptions {
             return Ok(());
         }
         let spec = find(&option.name)?;
-        if let (true, [family]) = (spec.network, self.families.as_slice())
-            && !matches!(family, Family::Tide | Family::Auto)
-        {
-            return Err(not_of(*family, spec));
-        }
+        check_families(&self.families, spec)?;
         match literal(&option.value) {
             Some(value) => self.set(spec.name, in_range(spec, &value)?),
             None if spec.name == "background" => {
@@ -178,20 +176,8 @@ impl TrainOptions {
             "horizon" => self.horizon = count,
             "validate" => self.validation_length = count,
             "season" => self.season_length = count,
-            "context" => self.fit.context_length = count,
-            "epochs" => self.fit.epochs = count,
-            "batch_size" => self.fit.batch_size = count,
-            "dim" => self.fit.hidden_size = count,
-            "layers" => self.fit.layers = count,
-            "heads" => self.fit.heads = count,
-            "patch" => self.fit.patch_length = count,
-            "early_stop" => self.fit.early_stop = count,
             "background" => self.background = value != 0.0,
-            "seed" => self.fit.seed = value as u64,
-            "learning_rate" => self.fit.learning_rate = Some(value),
-            "weight_decay" => self.fit.weight_decay = Some(value),
-            "dropout" => self.fit.dropout = Some(value),
-            _ => self.fit.max_seconds = Some(value),
+            name => self.fit.set(name, value),
         }
     }
 }
@@ -209,16 +195,138 @@ fn find(name: &str) -> Result<&'static OptionSpec> {
     })
 }
 
-/// The error for an option of networks that is given to another family.
-fn not_of(family: Family, spec: &OptionSpec) -> Error {
-    let taken: Vec<_> = OPTIONS.iter().filter(|s| !s.network).map(|s| s.name).collect();
-    let (family, network) = (family_name(family), family_name(Family::Tide));
-    Error::input(Subject::Option, format!("{family} has no option {}", spec.name)).with_hint(format!(
-        "{family} takes {}; {} ({}) is an option of {network}",
+/// Fails for an option that none of the families has.
+fn check_families(families: &[Family], spec: &OptionSpec) -> Result<()> {
+    if spec.general || families.iter().any(|family| has_option(*family, spec.name)) {
+        return Ok(());
+    }
+    let names: Vec<&str> = families.iter().map(|family| family_name(*family)).collect();
+    let has = |option: &str| families.iter().any(|family| has_option(*family, option));
+    let taken: Vec<_> = OPTIONS.iter().map(|s| s.name).filter(|name| has(name)).collect();
+    let (names, verbs) =
+        (names.join(", "), if names.len() == 1 { ["has", "takes"] } else { ["have", "take"] });
+    let message = format!("{names} {} no option {}", verbs[0], spec.name);
+    Err(Error::input(Subject::Option, message).with_hint(format!(
+        "{names} {} {}; {} ({}) is an option of {}",
+        verbs[1],
         taken.join(", "),
         spec.name,
-        spec.doc
-    ))
+        spec.doc,
+        families_with(spec.name).join(", ")
+    )))
+}
+
+/// Most trials of a search.
+const TRIALS_MAX: i64 = 10_000;
+/// Trials where neither TRIALS nor a grid of no more says how many.
+const TRIALS_DEFAULT: usize = 16;
+/// Longest search in seconds.
+const WITHIN_MAX: f64 = 1e7;
+
+/// The values of an option in TUNE, as literals.
+pub type Tried = (String, Option<Span>, TriedValues);
+
+/// The literals of an option's values.
+pub enum TriedValues {
+    /// One of these.
+    In(Vec<Expr>),
+    /// Any between two.
+    Between(Expr, Expr),
+}
+
+/// The rest of TUNE.
+#[derive(Default)]
+pub struct TuneBounds {
+    /// `SEARCH`.
+    pub search: Option<Search>,
+    /// `TRIALS`.
+    pub trials: Option<Expr>,
+    /// `WITHIN`.
+    pub within: Option<Expr>,
+}
+
+/// Reads and checks what TUNE asks for.
+pub fn tuning(families: &[Family], tried: &[Tried], bounds: &TuneBounds) -> Result<Tuning> {
+    let families = if families.is_empty() { &[Family::Auto][..] } else { families };
+    let mut parameters = vec![];
+    for (name, place, values) in tried {
+        let parameter = space(families, name, values).map_err(|e| e.at(*place))?;
+        parameters.push((name.clone(), parameter));
+    }
+    let trials = bounds.trials.as_ref().map(|n| whole_number("trials", n, 1, TRIALS_MAX)).transpose()?;
+    let trials = trials.and_then(|n| usize::try_from(n).ok());
+    let seconds = bounds.within.as_ref().map(seconds).transpose()?;
+    let mut tuning = Tuning { parameters, trials: 0, search: Search::Random, seconds };
+    let grid = tuning.combinations().filter(|n| *n <= trials.unwrap_or(4 * TRIALS_DEFAULT));
+    tuning.search = bounds.search.unwrap_or(if grid.is_some() { Search::Grid } else { Search::Random });
+    tuning.trials = match (tuning.search, tuning.combinations()) {
+        (Search::Grid, None) => {
+            let message = "SEARCH GRID tries every value of lists, and BETWEEN is none";
+            return Err(Error::input(Subject::Option, message)
+                .with_hint("write the values to try: layers IN (2, 3, 4); or SEARCH RANDOM"));
+        }
+        (Search::Grid, Some(all)) if trials.unwrap_or(TRIALS_MAX as usize) < all => {
+            let message = format!("SEARCH GRID makes {all} trials of these lists, more than TRIALS allows");
+            return Err(Error::input(Subject::Option, message)
+                .with_hint("shorten the lists, raise TRIALS, or SEARCH RANDOM"));
+        }
+        (Search::Grid, Some(all)) => all,
+        _ => trials.unwrap_or(TRIALS_DEFAULT),
+    };
+    Ok(tuning)
+}
+
+/// What one option of TUNE may be.
+fn space(families: &[Family], name: &str, values: &TriedValues) -> Result<Space> {
+    let spec = find(name)?;
+    if spec.general {
+        let tunable: Vec<_> = OPTIONS.iter().filter(|s| !s.general).map(|s| s.name).collect();
+        return Err(Error::input(Subject::Option, format!("TUNE cannot search for {name}"))
+            .with_hint(format!("it searches for {}", tunable.join(", "))));
+    }
+    check_families(families, spec)?;
+    let value = |expr: &Expr| in_range(spec, &literal(expr).unwrap_or(ScalarValue::Null));
+    Ok(match values {
+        TriedValues::In(list) => {
+            let mut list = list.iter().map(value).collect::<Result<Vec<_>>>()?;
+            let mut seen: Vec<f64> = vec![];
+            list.retain(|x| {
+                !seen.contains(x) && {
+                    seen.push(*x);
+                    true
+                }
+            });
+            Space::List(list)
+        }
+        TriedValues::Between(low, high) => {
+            let (low, high) = (value(low)?, value(high)?);
+            if low >= high {
+                let message = format!("TUNE: {name} BETWEEN {low} AND {high} holds no values to choose from");
+                return Err(Error::input(Subject::Option, message).with_hint("the lesser value stands first"));
+            }
+            let whole = matches!(spec.range, Range::Integer(..));
+            let logarithmic = matches!(name, "learning_rate" | "weight_decay");
+            Space::Range { low, high, whole, logarithmic }
+        }
+    })
+}
+
+/// The seconds of an interval.
+fn seconds(expr: &Expr) -> Result<f64> {
+    let value = literal(expr).unwrap_or(ScalarValue::Null);
+    let seconds = match value.cast_to(&DataType::Duration(TimeUnit::Microsecond)) {
+        Ok(ScalarValue::DurationMicrosecond(Some(micros))) => Some(micros as f64 / 1e6),
+        _ => match value {
+            ScalarValue::IntervalMonthDayNano(Some(i)) if i.months == 0 => {
+                Some(f64::from(i.days) * 86_400.0 + i.nanoseconds as f64 / 1e9)
+            }
+            _ => None,
+        },
+    };
+    seconds.filter(|s| *s > 0.0 && *s <= WITHIN_MAX).ok_or_else(|| {
+        Error::input(Subject::Option, format!("WITHIN takes an interval of days or less, got {value}"))
+            .with_hint("WITHIN INTERVAL '5 minutes'")
+    })
 }
 
 /// The type of an option's parameter.
@@ -303,7 +411,12 @@ pub fn ascending(mut levels: Vec<f64>) -> Vec<f64> {
 
 /// A named argument that is a whole number in a range.
 pub fn whole_number(name: &str, expr: &Expr, min: i64, max: i64) -> Result<i64> {
-    let value = literal(expr).ok_or_else(|| Error::input(Subject::Option, format!("{name} has no value")))?;
+    let value = literal(expr).ok_or_else(|| {
+        Error::input(
+            Subject::Option,
+            format!("{name} must be a literal: a statement is planned before its parameters have values"),
+        )
+    })?;
     whole(name, &value, min, max).map(|n| n as i64)
 }
 

@@ -60,7 +60,7 @@ impl Runtimes {
     pub async fn train<T: Send + 'static>(
         &self,
         control: &Arc<Control>,
-        work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Arc<Control>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         run(&self.trainers, control, work).await
     }
@@ -70,7 +70,7 @@ impl Runtimes {
         &self,
         series: usize,
         control: &Arc<Control>,
-        work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Arc<Control>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         // To wake another thread, and to be woken by it, takes as long as a forecast.
         if series <= FEW_SERIES
@@ -108,7 +108,7 @@ impl Drop for CancelOnDrop {
 async fn run<T: Send + 'static>(
     slots: &Arc<Semaphore>,
     control: &Arc<Control>,
-    work: impl FnOnce(&Control) -> Result<T> + Send + 'static,
+    work: impl FnOnce(&Arc<Control>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let closed = || Error::internal("the compute threads are gone");
     let waiting = Arc::clone(slots).acquire_owned();

@@ -18,6 +18,7 @@ use crate::engine::registry::{Manifest, Model, ModelRole, ModelSummary};
 use crate::engine::running::Training;
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result};
+use crate::ml::forecaster::{Scores, Trial};
 use crate::ml::holidays::countries;
 use crate::ml::models::family_name;
 
@@ -31,6 +32,7 @@ pub const TABLES: &[&str] = &[
     "training_jobs",
     "training_log",
     "training_runs",
+    "tuning_trials",
 ];
 
 /// The schema provider.
@@ -54,6 +56,7 @@ impl SystemSchema {
             "model_columns" => columns(&self.active()?),
             "training_runs" => runs(&self.all()?),
             "training_log" => log(&self.all()?),
+            "tuning_trials" => trials(&self.all()?),
             "progress" => progress(&self.trainings(|t| t.outcome.is_none())),
             "training_jobs" => jobs(&self.trainings(|_| true)),
             _ => return Ok(None),
@@ -125,6 +128,7 @@ pub fn columns_of(name: &str) -> Vec<Field> {
         "model_columns" => columns(nothing),
         "training_runs" => runs(nothing),
         "training_log" => log(nothing),
+        "tuning_trials" => trials(nothing),
         "training_jobs" => jobs(&[]),
         _ => progress(&[]),
     };
@@ -287,6 +291,31 @@ fn log(rows: &[Row]) -> Result<RecordBatch> {
         .build()
 }
 
+fn trials(rows: &[Row]) -> Result<RecordBatch> {
+    let numbered =
+        |m| manifest(m).report.trials.iter().enumerate().map(move |(n, t)| (manifest(m), n + 1, t));
+    let flat: Vec<_> = rows.iter().flat_map(numbered).collect();
+    let score = |of: fn(&Scores) -> Option<f64>| {
+        move |t: &(&Manifest, usize, &Trial)| t.2.scores.as_ref().and_then(of)
+    };
+    Columns::of(&flat)
+        .text("model", |(m, ..)| Some(m.name.clone()))
+        .count("version", |(m, ..)| Some(m.version))
+        .count("trial", |(_, n, _)| Some(*n as u64))
+        .text("options", |(.., t)| {
+            let pairs: Vec<String> =
+                t.options.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            Some(pairs.join(", "))
+        })
+        .number("effort", |(.., t)| Some(t.effort))
+        .number("mase", score(|s| s.mase))
+        .number("wape", score(|s| s.wape))
+        .number("quantile_loss", score(|s| s.quantile_loss))
+        .number("seconds", |(.., t)| Some(t.seconds))
+        .text("failure", |(.., t)| t.failure.clone())
+        .build()
+}
+
 fn jobs(trainings: &[Training]) -> Result<RecordBatch> {
     Columns::of(trainings)
         .count("job", |t| Some(t.job))
@@ -304,6 +333,8 @@ fn progress(running: &[Training]) -> Result<RecordBatch> {
         .count("job", |r| Some(r.job))
         .text("model", |r| Some(r.model.clone()))
         .text("phase", |r| Some(r.progress.phase.to_owned()))
+        .count("trial", |r| Some(r.progress.trial as u64).filter(|n| *n > 0))
+        .count("trials", |r| Some(r.progress.trials as u64).filter(|n| *n > 0))
         .count("epoch", |r| Some(r.progress.epoch as u64))
         .count("epochs", |r| Some(r.progress.epochs as u64))
         .number("percent", |r| Some(r.progress.fraction * 100.0))

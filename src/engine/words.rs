@@ -17,6 +17,7 @@ const KEYWORDS: &[&str] = &[
     "AND",
     "AS",
     "ASC",
+    "BACKTEST",
     "BETWEEN",
     "BY",
     "CASE",

@@ -1,7 +1,7 @@
 //! What a long computation listens to and reports through: cancel, deadline, progress.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 pub struct Progress {
     /// What is being done: `read`, `prepare`, `fit`, `calibrate`, `evaluate`, `save`.
     pub phase: &'static str,
+    /// Trial of a search that runs, counted from 1, and trials planned; 0 without a search.
+    pub trial: usize,
+    /// See [`Progress::trial`].
+    pub trials: usize,
     /// Epochs finished and epochs planned (an upper bound: early stopping may end sooner).
     pub epoch: usize,
     /// See [`Progress::epoch`].
@@ -31,9 +35,16 @@ pub struct Control {
     cancelled: AtomicBool,
     deadline: Mutex<Option<Instant>>,
     progress: Mutex<Progress>,
+    /// The work that this is a part of, and how large a share of it.
+    whole: Option<(Arc<Control>, f64)>,
 }
 
 impl Control {
+    /// The control of a part of some work: stopped with it, its progress a share of that of the whole.
+    pub fn part(whole: &Arc<Self>, share: f64) -> Self {
+        Self { whole: Some((Arc::clone(whole), share)), ..Self::default() }
+    }
+
     /// Asks the computation to stop at its next check.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
@@ -51,7 +62,7 @@ impl Control {
 
     /// True once the computation must stop.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed) || lock(&self.deadline).is_some_and(|d| Instant::now() >= d)
+        self.check().is_err()
     }
 
     /// Fails once the computation must stop; call it at least every 50 ms of work.
@@ -62,12 +73,31 @@ impl Control {
         if lock(&self.deadline).is_some_and(|d| Instant::now() >= d) {
             return Err(Error::cancelled("canceling statement due to statement timeout"));
         }
-        Ok(())
+        self.whole.as_ref().map_or(Ok(()), |(whole, _)| whole.check())
     }
 
     /// Changes the progress in place.
     pub fn report(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut lock(&self.progress));
+        let mut progress = lock(&self.progress);
+        let before = progress.fraction;
+        change(&mut progress);
+        if let Some((whole, share)) = &self.whole {
+            let part = progress.clone();
+            drop(progress);
+            whole.take(share * (part.fraction - before), part);
+        }
+    }
+
+    /// Takes over where a part stands, which brought the work this much further.
+    fn take(&self, gain: f64, part: Progress) {
+        let mut progress = lock(&self.progress);
+        let searches = if part.trials > 0 { &part } else { &*progress };
+        let (trial, trials) = (searches.trial, searches.trials);
+        *progress = Progress { fraction: progress.fraction + gain, trial, trials, ..part.clone() };
+        drop(progress);
+        if let Some((whole, share)) = &self.whole {
+            whole.take(share * gain, part);
+        }
     }
 
     /// Where the computation stands now.
@@ -78,4 +108,21 @@ impl Control {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_stop_with_the_whole_and_add_up_to_its_progress() {
+        let whole = Arc::new(Control::default());
+        let parts = [Control::part(&whole, 0.25), Control::part(&whole, 0.75)];
+        parts[0].report(|p| p.fraction = 0.5);
+        parts[1].report(|p| (p.phase, p.fraction) = ("fit", 1.0));
+        parts[0].report(|p| p.fraction = 1.0);
+        assert_eq!((whole.progress().fraction, parts[0].is_cancelled()), (1.0, false));
+        whole.cancel();
+        assert!(parts.iter().all(Control::is_cancelled));
+    }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
-use crate::ml::evaluation::PathOptions;
+use crate::ml::evaluation::{PathOptions, ScoreSums};
 use crate::ml::features::{Outliers, RowColumn};
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::series::Panel;
@@ -100,6 +100,12 @@ pub struct FitOptions {
     /// Steps of a patch; `None` lets the family choose.
     #[serde(default)]
     pub patch_length: Option<usize>,
+    /// Most boosted trees; `None` lets the family choose.
+    #[serde(default)]
+    pub trees: Option<usize>,
+    /// Leaves of a boosted tree; `None` lets the family choose.
+    #[serde(default)]
+    pub leaves: Option<usize>,
     /// Epochs without improvement before the fit stops; `None` lets the family choose.
     pub early_stop: Option<usize>,
     /// Wall-clock budget of the fit in seconds.
@@ -109,6 +115,31 @@ pub struct FitOptions {
     pub outliers: Outliers,
     /// Seed of all randomness.
     pub seed: u64,
+}
+
+impl FitOptions {
+    /// Sets an option by its word in SQL; words of no option of a fit do nothing.
+    pub fn set(&mut self, option: &str, value: f64) {
+        let count = Some(value as usize);
+        match option {
+            "context" => self.context_length = count,
+            "epochs" => self.epochs = count,
+            "batch_size" => self.batch_size = count,
+            "dim" => self.hidden_size = count,
+            "layers" => self.layers = count,
+            "heads" => self.heads = count,
+            "patch" => self.patch_length = count,
+            "early_stop" => self.early_stop = count,
+            "trees" => self.trees = count,
+            "leaves" => self.leaves = count,
+            "seed" => self.seed = value as u64,
+            "learning_rate" => self.learning_rate = Some(value),
+            "weight_decay" => self.weight_decay = Some(value),
+            "dropout" => self.dropout = Some(value),
+            "max_seconds" => self.max_seconds = Some(value),
+            _ => {}
+        }
+    }
 }
 
 /// One line of the training log.
@@ -159,6 +190,13 @@ pub struct Scores {
     pub interval_width: Option<f64>,
 }
 
+impl Scores {
+    /// What forecasts are ranked by, the least first: MASE, or WAPE where no scale tells anything.
+    pub fn rank(&self) -> f64 {
+        self.mase.or(self.wape).unwrap_or(f64::INFINITY)
+    }
+}
+
 /// What a fit tells besides the model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FitReport {
@@ -183,6 +221,36 @@ pub struct FitReport {
     /// Outliers that were treated.
     #[serde(default)]
     pub outliers: usize,
+    /// The scores by series.
+    #[serde(skip)]
+    pub series: SeriesScores,
+    /// Trials of the search for options, where there was one.
+    #[serde(default)]
+    pub trials: Vec<Trial>,
+}
+
+/// Scores on the validation windows by series, in the order of the panel.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeriesScores {
+    /// Of the model.
+    pub model: Vec<ScoreSums>,
+    /// Of seasonal naive.
+    pub naive: Vec<ScoreSums>,
+}
+
+/// One trial of a search for options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// What was tried: options by their words in SQL.
+    pub options: Vec<(String, f64)>,
+    /// Share of the usual work that it was given.
+    pub effort: f64,
+    /// Scores on the validation windows; none where it failed.
+    pub scores: Option<Scores>,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// Why it has no scores.
+    pub failure: Option<String>,
 }
 
 /// What is asked of a fitted model.

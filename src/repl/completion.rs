@@ -5,11 +5,31 @@ use crate::engine::Words;
 use super::lexer::{Token, TokenKind, tokens};
 use super::meta;
 
-/// Arguments of `forecast(...)` after the model.
-const FORECAST_ARGUMENTS: [&str; 8] =
-    ["horizon", "until", "level", "quantiles", "history", "version", "future", "set"];
-/// Functions whose first argument is a model.
-const MODEL_FUNCTIONS: [&str; 3] = ["forecast", "evaluate", "leaderboard"];
+/// Functions whose first argument is a model, and the arguments after it.
+const MODEL_FUNCTIONS: [(&str, &[&str]); 6] = [
+    ("backtest", &["windows", "step", "horizon", "refit", "by", "level", "version"]),
+    ("evaluate", &["on", "by", "version"]),
+    ("featurize", &["on", "horizon", "version", "future", "set"]),
+    (
+        "forecast",
+        &[
+            "horizon",
+            "until",
+            "level",
+            "quantiles",
+            "history",
+            "by",
+            "total",
+            "mean",
+            "seed",
+            "version",
+            "future",
+            "set",
+        ],
+    ),
+    ("leaderboard", &["version"]),
+    ("simulate", &["horizon", "until", "paths", "seed", "version", "future", "set"]),
+];
 /// Words after which a table is named.
 const BEFORE_TABLES: [&str; 8] = ["from", "join", "into", "update", "table", "view", "truncate", "copy"];
 
@@ -28,8 +48,8 @@ pub(super) fn complete(before: &str, words: &Words) -> (usize, Vec<String>) {
         Place::Table => names(prefix, &[&words.tables, &words.functions]),
         Place::Model => names(prefix, &[&words.models]),
         Place::Option => followed_by(names(prefix, &[&words.options]), " = "),
-        Place::Argument => {
-            let arguments: Vec<String> = FORECAST_ARGUMENTS.iter().map(|a| (*a).to_owned()).collect();
+        Place::Argument(arguments) => {
+            let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
             followed_by(names(prefix, &[&arguments]), " => ")
         }
         Place::Anything if prefix.is_empty() => Vec::new(),
@@ -48,7 +68,7 @@ enum Place {
     Table,
     Model,
     Option,
-    Argument,
+    Argument(&'static [&'static str]),
     Anything,
 }
 
@@ -73,8 +93,9 @@ fn place(context: &[Token<'_>]) -> Place {
     if caller == "with" && starts_argument && trains {
         return Place::Option;
     }
-    if MODEL_FUNCTIONS.contains(&caller.as_str()) && starts_argument {
-        return if last == "(" { Place::Model } else { Place::Argument };
+    if starts_argument && let Some((_, arguments)) = MODEL_FUNCTIONS.iter().find(|(name, _)| *name == caller)
+    {
+        return if last == "(" { Place::Model } else { Place::Argument(arguments) };
     }
     Place::Anything
 }

@@ -210,6 +210,43 @@ pub fn model_argument(args: &mut Arguments, context: &dyn RelationPlannerContext
     }
 }
 
+/// The first argument: a model's name, or several in parentheses.
+pub fn model_arguments(args: &mut Arguments, context: &dyn RelationPlannerContext) -> Result<Vec<String>> {
+    match args.positional(0) {
+        Some(value) if args.positional_len() == 0 => Arguments::as_list(value)
+            .into_iter()
+            .map(|model| args.as_name("the model", model, context))
+            .collect(),
+        Some(_) => Err(args.invalid(format!(
+            "{0} takes one model, or several in parentheses: {0}((first, second)); write the others as name => value",
+            args.function
+        ))),
+        None => Err(args.invalid(format!("the first argument is a model: {}(my_model)", args.function))),
+    }
+}
+
+/// `name => column` or `name => (column, …)`.
+pub fn names_argument(
+    args: &mut Arguments,
+    name: &str,
+    context: &dyn RelationPlannerContext,
+) -> Result<Option<Vec<String>>> {
+    let Some(value) = args.named(name) else { return Ok(None) };
+    Arguments::as_list(value)
+        .into_iter()
+        .map(|column| args.as_name(name, column, context))
+        .collect::<Result<_>>()
+        .map(Some)
+}
+
+/// `level => 90` or `level => 0.9`, one level.
+pub fn level_argument(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Option<f64>> {
+    let Some(value) = args.named("level") else { return Ok(None) };
+    let span = value.span();
+    let level = options::interval_level(&scalar(value, DataType::Float64, context)?);
+    Ok(Some(level.map_err(|e| fault::at(e, span))?))
+}
+
 /// `version => n`.
 pub fn version_argument(
     args: &mut Arguments,

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, TableScan, Table
 
 use crate::engine::access::{Actor, DefinerNode, Guard};
 use crate::engine::ddl;
+use crate::engine::plan::backtest::BacktestNode;
 use crate::engine::plan::command::CommandNode;
 use crate::engine::plan::dml_guard::has_subquery;
 use crate::engine::plan::forecast::ForecastNode;
@@ -67,6 +68,9 @@ impl Authorizer<'_> {
         }
         if let Some(forecast) = extension::<ForecastNode>(node) {
             guard.model(forecast.model(), Privilege::Select)?;
+        }
+        if let Some(backtest) = extension::<BacktestNode>(node) {
+            backtest.models().try_for_each(|model| guard.model(model, Privilege::Select))?;
         }
         if let Some(train) = extension::<TrainNode>(node)
             && train.mode() == Mode::Publish

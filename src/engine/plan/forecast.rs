@@ -24,12 +24,12 @@ use crate::engine::fault;
 use crate::engine::options;
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::forecasting::{self, Reading};
-use crate::engine::plan::input::{InputColumn, Role};
+use crate::engine::plan::input::{InputColumn, Role, ordering};
 use crate::engine::plan::node::{has_parameter, identified};
 use crate::engine::plan::past::{Kept, Origin, Past, past, past_in};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
-use crate::engine::registry::{Manifest, ModelRole};
+use crate::engine::registry::{Manifest, Model, ModelRole};
 use crate::engine::shared::Engine;
 use crate::error::{Error, Subject};
 use crate::ml::evaluation::PathOptions;
@@ -101,43 +101,11 @@ fn plan_shape(
     context: &mut dyn RelationPlannerContext,
 ) -> Result<LogicalPlan> {
     let version = version_argument(&mut args, context)?;
-    let horizon = args.named("horizon").map(|e| horizon_expr(e, context)).transpose()?;
-    let until = args.named("until");
-    let future = args.named("future");
-    let set = args.named("set");
-    let model = model_argument(&mut args, context)?;
-    if horizon.is_some() && until.is_some() {
-        return Err(args.invalid(format!("{} takes horizon or until, not both", args.function())));
-    }
-    let model = scope.model(&model, version)?;
-    let manifest = model.manifest();
-    shape.check_keys(manifest)?;
-    let Past { rows: history, periods, columns, origin } = past(scope, &model, context)?;
-    let future = match future {
-        Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
-        None => None,
-    };
-    let until = until.map(|e| until_expr(e, &history, context)).transpose()?;
-    let set = match set {
-        Some(value) => set_exprs(&args, value, manifest, &columns, &history, context)?,
-        None => vec![],
-    };
-    let node = ForecastNode::new(Call {
-        model: manifest.name.clone(),
-        version: manifest.version,
-        columns,
-        shape,
-        features: None,
-        horizon,
-        until,
-        set,
-        history,
-        periods,
-        future,
-        origin,
-        is_hierarchy: manifest.hierarchy.is_some(),
-    })?;
-    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    let asked = Asked::read(&mut args, context)?;
+    let model = scope.model(&model_argument(&mut args, context)?, version)?;
+    shape.check_keys(model.manifest())?;
+    let past = past(scope, &model, context)?;
+    asked.plan(scope, &args, &model, past, (shape, None), context)
 }
 
 /// Named arguments of `featurize`.
@@ -151,42 +119,75 @@ pub fn plan_features(
 ) -> Result<LogicalPlan> {
     let mut args = Arguments::read("featurize", args, FEATURE_ARGUMENTS, context)?;
     let version = version_argument(&mut args, context)?;
-    let horizon = args.named("horizon").map(|e| horizon_expr(e, context)).transpose()?;
-    let [future, set, on] = ["future", "set", "on"].map(|name| args.named(name));
+    let asked = Asked::read(&mut args, context)?;
+    let on = args.named("on");
     let model = scope.model(&model_argument(&mut args, context)?, version)?;
-    let manifest = model.manifest();
     let features = model.forecaster()?.row_columns().ok_or_else(|| {
-        let message = format!("model {} learns from whole series, not from rows of features", manifest.name);
+        let name = &model.manifest().name;
+        let message = format!("model {name} learns from whole series, not from rows of features");
         Error::input(Subject::Model, message).with_hint("USING gbt, alone or with others, learns from rows")
     })?;
-    let Past { rows: history, periods, columns, origin } = match on {
+    let past = match on {
         Some(value) => past_in(&model, args.plan_relation("on", value, scope, context)?, context)?,
         None => past(scope, &model, context)?,
     };
-    let future = match future {
-        Some(value) => Some(future_plan(scope, &args, value, manifest, &history, context)?),
-        None => None,
-    };
-    let set = match set {
-        Some(value) => set_exprs(&args, value, manifest, &columns, &history, context)?,
-        None => vec![],
-    };
-    let node = ForecastNode::new(Call {
-        model: manifest.name.clone(),
-        version: manifest.version,
-        columns,
-        shape: Shape::default(),
-        features: Some(Arc::new(features)),
-        horizon,
-        until: None,
-        set,
-        history,
-        periods,
-        future,
-        origin,
-        is_hierarchy: manifest.hierarchy.is_some(),
-    })?;
-    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    asked.plan(scope, &args, &model, past, (Shape::default(), Some(Arc::new(features))), context)
+}
+
+/// What is asked of the steps after the past.
+struct Asked {
+    horizon: Option<Expr>,
+    until: Option<ast::Expr>,
+    future: Option<ast::Expr>,
+    set: Option<ast::Expr>,
+}
+
+impl Asked {
+    fn read(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Self> {
+        let horizon = args.named("horizon").map(|e| horizon_expr(e, context)).transpose()?;
+        let [until, future, set] = ["until", "future", "set"].map(|name| args.named(name));
+        if horizon.is_some() && until.is_some() {
+            return Err(args.invalid(format!("{} takes horizon or until, not both", args.function())));
+        }
+        Ok(Self { horizon, until, future, set })
+    }
+
+    fn plan(
+        self,
+        scope: &Scope,
+        args: &Arguments,
+        model: &Model,
+        past: Past,
+        (shape, features): (Shape, Option<Arc<Vec<RowColumn>>>),
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let (manifest, Past { rows: history, periods, columns, origin }) = (model.manifest(), past);
+        let future = match self.future {
+            Some(value) => Some(future_plan(scope, args, value, manifest, &history, context)?),
+            None => None,
+        };
+        let until = self.until.map(|e| until_expr(e, &history, context)).transpose()?;
+        let set = match self.set {
+            Some(value) => set_exprs(args, value, manifest, &columns, &history, context)?,
+            None => vec![],
+        };
+        let node = ForecastNode::new(Call {
+            model: manifest.name.clone(),
+            version: manifest.version,
+            columns,
+            shape,
+            features,
+            horizon: self.horizon,
+            until,
+            set,
+            history,
+            periods,
+            future,
+            origin,
+            is_hierarchy: manifest.hierarchy.is_some(),
+        })?;
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    }
 }
 
 /// A number of steps; it is checked here unless it is a parameter.
@@ -693,8 +694,8 @@ impl Work for Reading {
         write!(f, "model={} version={}", manifest.name, manifest.version)
     }
 
-    fn sorted_columns(&self) -> usize {
-        self.columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time)).count()
+    fn sorted_columns(&self, input: usize) -> usize {
+        if input == 0 { ordering(&self.columns) } else { 0 }
     }
 
     fn start(

@@ -18,6 +18,7 @@ use datafusion::physical_plan::{EmptyRecordBatchStream, PhysicalExpr};
 use futures::{Stream, StreamExt};
 
 use crate::engine::plan::forecast::{OutputRows, Shape, needed_columns};
+pub use crate::engine::plan::forecasting::output::status_word;
 use crate::engine::plan::forecasting::output::{Output, shown};
 use crate::engine::plan::forecasting::sums::Sums;
 use crate::engine::plan::hierarchy::{hierarchy, refuse_null_keys};
@@ -327,7 +328,7 @@ impl Reader {
     ) -> Result<RecordBatch> {
         let (model, panel) = (Arc::clone(&self.reading.model), Arc::new(panel));
         let input = Arc::clone(&panel);
-        let work = move |_: &Control| model.forecaster()?.featurize(&input, horizon);
+        let work = move |_: &Arc<Control>| model.forecaster()?.featurize(&input, horizon);
         let runtimes = &self.reading.engine.runtimes;
         let values = runtimes.predict(panel.len(), &self.query.control, work).await?;
         let (forecast, shown) = (Forecast::default(), shown(panel.len(), sums));
@@ -343,7 +344,7 @@ impl Reader {
     ) -> Result<Forecast> {
         let model = Arc::clone(&self.reading.model);
         let (series, runtimes) = (panel.len(), &self.reading.engine.runtimes);
-        let work = move |control: &Control| {
+        let work = move |control: &Arc<Control>| {
             let forecaster = model.forecaster()?;
             match &sums {
                 None => forecaster.predict(&panel, &options, control),

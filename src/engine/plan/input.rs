@@ -52,6 +52,18 @@ pub struct InputColumn {
     pub data_type: DataType,
 }
 
+impl Role {
+    /// True of what is the same in all rows of a series.
+    pub fn is_of_series(self) -> bool {
+        matches!(self, Self::Key | Self::Static | Self::Country)
+    }
+}
+
+/// Leading columns by which rows must be sorted to be series: the keys and the time.
+pub fn ordering(columns: &[InputColumn]) -> usize {
+    columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time)).count()
+}
+
 /// The planned input: columns in the order keys, time, target, covariates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TrainingInput {

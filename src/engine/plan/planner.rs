@@ -13,6 +13,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, Phy
 
 use crate::engine::access::DefinerNode;
 use crate::engine::ddl;
+use crate::engine::plan::backtest::{self, BacktestNode};
 use crate::engine::plan::command::{self, CommandNode};
 use crate::engine::plan::dml_guard::{self, Guarded};
 use crate::engine::plan::features::{LagFeaturesExec, LagFeaturesNode};
@@ -106,6 +107,9 @@ impl ExtensionPlanner for Nodes {
         }
         if let Some(node) = any.downcast_ref::<ForecastNode>() {
             return forecast::plan_node(&self.engine, node, rows, session).await.map(Some);
+        }
+        if let Some(node) = any.downcast_ref::<BacktestNode>() {
+            return Ok(Some(backtest::plan_node(&self.engine, node, rows)));
         }
         if let Some(node) = any.downcast_ref::<CommandNode>() {
             return Ok(Some(command::plan_node(&self.engine, node, rows)));

@@ -23,8 +23,11 @@ use datafusion::sql::sqlparser::ast::{
 use crate::engine::ddl;
 use crate::engine::fault;
 use crate::engine::functions::{self, SyntheticSales, SyntheticSalesTable};
-use crate::engine::options::{self, RawOption};
-use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
+use crate::engine::options::{self, RawOption, TriedValues, TuneBounds};
+use crate::engine::plan::arguments::{
+    Arguments, model_argument, model_arguments, names_argument, scalar, version_argument, whole_number,
+};
+use crate::engine::plan::backtest;
 use crate::engine::plan::features;
 use crate::engine::plan::forecast;
 use crate::engine::plan::hierarchy;
@@ -34,10 +37,11 @@ use crate::engine::plan::tables;
 use crate::engine::plan::train::TrainNode;
 use crate::engine::plan::train_function;
 use crate::engine::registry::Model;
-use crate::engine::sql::{self, MARK, TrainStatement};
+use crate::engine::sql::{self, MARK, TrainStatement, TuneClause, TuneValues, fold};
 use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion, told_type};
 use crate::error::{Error, Result as OurResult, Subject};
 use crate::ml::holidays::parse_country;
+use crate::ml::models::Tuning;
 use crate::postgres::PG_TYPE;
 
 /// A table function, as lists of functions tell it.
@@ -59,7 +63,16 @@ const fn function(name: &'static str, usage: &'static str, description: &'static
 pub const TABLE_FUNCTIONS: &[TableFunction] = &[
     function("describe_model", "describe_model(model, version => n)", "What is known of a model."),
     function("describe_table", "describe_table(table)", "Columns of a table, view or query."),
-    function("evaluate", "evaluate(model, version => n)", "Scores on the steps held out in training."),
+    function(
+        "backtest",
+        "backtest(model, windows => n, step => n, horizon => n, refit => true | n, by => column, level => 90)",
+        "Forecasts of windows of the past by what was known before them, of one model or several: backtest((a, b)).",
+    ),
+    function(
+        "evaluate",
+        "evaluate(model, on => table, by => column, version => n)",
+        "Scores of a model or several, (a, b), on the steps held out in training or on new rows.",
+    ),
     function(
         "featurize",
         "featurize(model, on => table, horizon => n, version => n, future => table, set => (column = value, …))",
@@ -144,6 +157,25 @@ impl ForetellRelations {
         rows(name, tell(self.scope.model(&model, version)?.as_ref())?)
     }
 
+    /// The scores of models, stored ones or those on other rows.
+    fn evaluate(
+        &self,
+        args: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let mut args = Arguments::read("evaluate", args, &["on", "by", "version"], context)?;
+        let names = model_arguments(&mut args, context)?;
+        let version = version_argument(&mut args, context)?;
+        backtest::one_version(version, &names)?;
+        let by = names_argument(&mut args, "by", context)?.unwrap_or_default();
+        let models =
+            names.iter().map(|name| self.scope.model(name, version)).collect::<OurResult<Vec<_>>>()?;
+        match args.named("on") {
+            Some(on) => backtest::plan_evaluation(&self.scope, &args, &models, (on, by), context),
+            None => rows("evaluate", tables::evaluate(&models, &by)?),
+        }
+    }
+
     fn plan_function(
         &self,
         name: &str,
@@ -154,7 +186,8 @@ impl ForetellRelations {
             "forecast" => forecast::plan(&self.scope, args, context)?,
             "simulate" => forecast::plan_simulation(&self.scope, args, context)?,
             "featurize" => forecast::plan_features(&self.scope, args, context)?,
-            "evaluate" => self.of_model(name, args, context, tables::evaluate)?,
+            "backtest" => backtest::plan(&self.scope, args, context)?,
+            "evaluate" => self.evaluate(args, context)?,
             "describe_model" => self.of_model(name, args, context, tables::describe_model)?,
             "leaderboard" => self.of_model(name, args, context, tables::leaderboard)?,
             "describe_table" => {
@@ -312,7 +345,35 @@ impl ForetellRelations {
         for level in statement.quantiles.iter().flatten() {
             raw.push(self.raw_option(options::QUANTILE.to_owned(), level, context)?);
         }
-        Ok(TrainNode::new(statement, input, rollup, raw, lineage)?.into_plan())
+        let tuning =
+            statement.tune.as_ref().map(|tune| self.tuning(&statement, tune, context)).transpose()?;
+        Ok(TrainNode::new(statement, input, rollup, (raw, tuning), lineage)?.into_plan())
+    }
+
+    /// What TUNE asks for; its values are literals.
+    fn tuning(
+        &self,
+        statement: &TrainStatement,
+        tune: &TuneClause,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Tuning> {
+        let mut literal = |value: &ast::Expr| scalar(value.clone(), DataType::Float64, context);
+        let mut tried = vec![];
+        for (option, values) in &tune.parameters {
+            let values = match values {
+                TuneValues::In(list) => {
+                    TriedValues::In(list.iter().map(&mut literal).collect::<Result<_>>()?)
+                }
+                TuneValues::Between(low, high) => TriedValues::Between(literal(low)?, literal(high)?),
+            };
+            tried.push((fold(option), self.scope.source.span(option.span), values));
+        }
+        let bounds = TuneBounds {
+            search: tune.search,
+            trials: tune.trials.as_ref().map(&mut literal).transpose()?,
+            within: tune.within.as_ref().map(&mut literal).transpose()?,
+        };
+        Ok(options::tuning(&statement.using, &tried, &bounds)?)
     }
 
     fn raw_option(

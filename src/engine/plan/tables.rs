@@ -5,11 +5,14 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::Schema;
 
+use crate::engine::plan::scores;
 use crate::engine::plan::training::skill;
 use crate::engine::registry::{Manifest, Model, ModelRole};
 use crate::engine::storage::{ColumnDefinition, VersionInfo, sql_name};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::Candidate;
 use crate::ml::models::family_name;
 
@@ -18,33 +21,51 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
         .map_err(|e| Error::internal(e.to_string()))
 }
 
-/// `evaluate(m)`: the scores on the steps held out in training, beside seasonal naive.
-pub fn evaluate(model: &Model) -> Result<RecordBatch> {
+/// `evaluate(m, by => …)`: the scores on the steps held out in training, beside seasonal naive, by groups of series.
+pub fn evaluate(models: &[Arc<Model>], by: &[String]) -> Result<RecordBatch> {
+    let batches = models.iter().map(|model| held_out(model, by)).collect::<Result<Vec<_>>>()?;
+    let schema = batches.first().map(RecordBatch::schema).unwrap_or_else(|| Arc::new(Schema::empty()));
+    let alike = batches.iter().map(|batch| batch.clone().with_schema(Arc::clone(&schema)));
+    let alike = alike.collect::<std::result::Result<Vec<_>, _>>().map_err(|_| {
+        let message = format!("models whose {} have other types cannot be compared", by.join(", "));
+        Error::input(Subject::Column, message).with_hint("evaluate them one at a time")
+    })?;
+    concat_batches(&schema, &alike).map_err(|e| Error::internal(e.to_string()))
+}
+
+/// The scores of one model.
+fn held_out(model: &Model, by: &[String]) -> Result<RecordBatch> {
     let manifest = model.manifest();
-    let (scores, naive) = (&manifest.report.scores, &manifest.report.naive);
-    let number = |x: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![x])) };
-    let count = |n: u64| -> ArrayRef { Arc::new(Int64Array::from(vec![n as i64])) };
-    let text = |s: &str| -> ArrayRef { Arc::new(StringArray::from(vec![s])) };
-    batch(vec![
-        ("model", text(&manifest.name)),
-        ("model_version", count(manifest.version)),
-        ("split", text("validation")),
-        ("n_series", count(scores.n_series as u64)),
-        ("n", count(scores.n as u64)),
-        ("mae", number(scores.mae)),
-        ("rmse", number(scores.rmse)),
-        ("wape", number(scores.wape)),
-        ("smape", number(scores.smape)),
-        ("mase", number(scores.mase)),
-        ("rmsse", number(scores.rmsse)),
-        ("bias", number(scores.bias)),
-        ("quantile_loss", number(scores.quantile_loss)),
-        ("coverage", number(scores.coverage)),
-        ("interval_width", number(scores.interval_width)),
-        ("naive_mae", number(naive.mae)),
-        ("naive_mase", number(naive.mase)),
-        ("skill", number(skill(scores.mase, naive.mase))),
-    ])
+    let (groups, scores) = match by {
+        [] => (vec![], vec![[manifest.report.scores.clone(), manifest.report.naive.clone()]]),
+        by => {
+            let name = &manifest.name;
+            let (columns, entries) =
+                scores::decode(&model.scores()?.ok_or_else(|| no_series_scores(manifest))?)?;
+            let groups = by.iter().map(|by| scores::column(name, &columns, by).cloned());
+            scores::grouped(&groups.collect::<Result<Vec<_>>>()?, &entries)?
+        }
+    };
+    let rows = scores.len();
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("model", Arc::new(StringArray::from(vec![manifest.name.as_str(); rows]))),
+        ("model_version", Arc::new(Int64Array::from(vec![manifest.version as i64; rows]))),
+        ("split", Arc::new(StringArray::from(vec!["validation"; rows]))),
+    ];
+    columns.extend(by.iter().map(String::as_str).zip(groups));
+    let fields = scores::fields();
+    columns.extend(fields.iter().map(|field| field.name().as_str()).zip(scores::columns(&scores)));
+    batch(columns)
+}
+
+fn no_series_scores(manifest: &Manifest) -> Error {
+    let name = &manifest.name;
+    let why = match manifest.hierarchy {
+        Some(_) => "a model with HIERARCHY is scored as a whole",
+        None => "an older version of foretell trained it",
+    };
+    Error::unsupported(format!("model {name} keeps no scores of its series: {why}"))
+        .with_hint(format!("leave by away: SELECT * FROM evaluate({name})"))
 }
 
 /// `leaderboard(m)`: the candidates of a training, the best first.

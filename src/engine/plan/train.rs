@@ -19,13 +19,14 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use crate::engine::access::Actor;
 use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::pg_catalog::Surroundings;
-use crate::engine::plan::input::{Role, TrainingInput};
+use crate::engine::plan::input::{TrainingInput, ordering};
 use crate::engine::plan::node::{extension, identified};
 use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::shared::Engine;
 use crate::engine::sql::{TrainStatement, fold};
 use crate::ml::hierarchy::Rollup;
+use crate::ml::models::Tuning;
 
 /// What running the node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +51,7 @@ pub struct TrainNode {
     mode: Mode,
     rollup: Option<Rollup>,
     options: Vec<RawOption>,
+    tuning: Option<Tuning>,
     schema: DFSchemaRef,
 }
 
@@ -59,14 +61,14 @@ impl TrainNode {
         statement: Arc<TrainStatement>,
         input: TrainingInput,
         rollup: Option<Rollup>,
-        options: Vec<RawOption>,
+        (options, tuning): (Vec<RawOption>, Option<Tuning>),
         lineage: Vec<(String, u64)>,
     ) -> Result<Self> {
         let checked = TrainOptions::check(&statement.using, &options)?;
         let schema = if checked.background { job_schema() } else { result_schema() };
         let schema = Arc::new(DFSchema::try_from(schema)?);
         let (lineage, mode) = (Arc::new(lineage), Mode::Publish);
-        Ok(Self { statement, input, lineage, mode, rollup, options, schema })
+        Ok(Self { statement, input, lineage, mode, rollup, options, tuning, schema })
     }
 
     /// What running it does.
@@ -207,6 +209,7 @@ pub fn plan_node(
         has_periods: node.input.periods.is_some(),
         lineage: Arc::clone(&node.lineage),
         options: node.check_options()?,
+        tuning: node.tuning.clone(),
         owner: session.config().get_extension::<Actor>().and_then(|actor| actor.role()),
         pid: session.config_options().extensions.get::<Surroundings>().map_or(0, Surroundings::pid),
     });
@@ -223,8 +226,8 @@ impl Work for Training {
         write!(f, "model={}", self.job.statement.name)
     }
 
-    fn sorted_columns(&self) -> usize {
-        self.job.columns.iter().filter(|c| matches!(c.role, Role::Key | Role::Time)).count()
+    fn sorted_columns(&self, input: usize) -> usize {
+        if input == 0 { ordering(&self.job.columns) } else { 0 }
     }
 
     fn start(

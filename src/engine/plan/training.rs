@@ -15,9 +15,11 @@ use futures::StreamExt;
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::hierarchy::{hierarchy, refuse_null_keys};
 use crate::engine::plan::input::{InputColumn, Role, table_name};
-use crate::engine::plan::series::{Runs, SeriesLayout, incomplete};
+use crate::engine::plan::panels::SeriesKeys;
+use crate::engine::plan::scores::{self, Named, static_columns};
+use crate::engine::plan::series::{Runs, SeriesLayout, incomplete, kept_series};
 use crate::engine::query::QueryContext;
-use crate::engine::registry::{ColumnRole, Manifest, ModelRole, PublishMode};
+use crate::engine::registry::{ColumnRole, Contents, Manifest, ModelRole, PublishMode};
 use crate::engine::running::RunningTraining;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{HolidaysClause, TrainStatement, fold};
@@ -25,9 +27,9 @@ use crate::engine::storage::{Acl, sql_name};
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
 use crate::ml::features::{Holidays, ListedDay, Outliers};
-use crate::ml::forecaster::{Candidate, Family, FitEstimate, FitOptions, FitReport};
+use crate::ml::forecaster::{Candidate, Family, FitEstimate, FitOptions, FitReport, FittedForecaster, Trial};
 use crate::ml::hierarchy::{Hierarchy, Rollup, align};
-use crate::ml::models;
+use crate::ml::models::{self, Tuning};
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{
     Covariate, FinishOptions, Gaps, Grid, Incomplete, MISSING, Panel, PanelBuilder, PanelReport, PanelSchema,
@@ -53,6 +55,8 @@ pub struct Job {
     pub lineage: Arc<Vec<(String, u64)>>,
     /// Options.
     pub options: TrainOptions,
+    /// The search for some of them.
+    pub tuning: Option<Tuning>,
     /// The role that trains; none for the owner of the database.
     pub owner: Option<String>,
     /// The session that begins it.
@@ -71,6 +75,8 @@ struct Sums {
 /// The panel of a job and what was learnt while reading it.
 struct Prepared {
     panel: Panel,
+    /// The keys of its series in the user's types, where scores are kept by series.
+    keys: Option<Vec<ArrayRef>>,
     /// What is known of the sums that are further series of the panel.
     sums: Option<Sums>,
     report: PanelReport,
@@ -173,36 +179,30 @@ async fn fit(
     epochs: &Count,
 ) -> Result<Trained> {
     let (started, name) = (Instant::now(), job.name());
-    let Prepared { panel, sums, report, roles, holidays, schema, fit, memory, .. } =
+    let Prepared { panel, keys, sums, report, roles, holidays, schema, fit, memory, .. } =
         prepare(job, inputs, query, pool).await?;
+    let series = keys.map(|keys| series_columns(keys, &roles, &panel));
     let families = job.options.families.clone();
     let family = if let [family] = families[..] { family } else { Family::Auto };
     let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
     memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
-    let options = fit.clone();
+    let (options, tuning) = (fit.clone(), job.tuning.clone());
     let reconciliation = sums.as_ref().map(|sums| sums.method);
     if job.engine.runtimes.is_training() {
         query.notice("another training runs; this one begins when it has ended");
         query.control.report(|p| p.phase = "wait");
     }
-    let (model, fit_report, bytes) = job
+    let Learnt { model, report: fit_report, options, weights } = job
         .engine
         .runtimes
         .train(&query.control, move |control| {
-            let (model, report) = match &sums {
-                None => models::fit(&families, &panel, &options, control)?,
-                Some(Sums { hierarchy, method, .. }) => {
-                    models::fit_coherent(&families, &panel, hierarchy, *method, &options, control)?
-                }
-            };
-            control.report(|p| p.phase = "save");
-            let bytes = model.to_bytes()?;
-            Ok((model, report, bytes))
+            learn(&families, &panel, sums.as_ref(), options, tuning, control)
         })
         .await?;
     drop(memory);
     tell_failures(&fit_report.candidates, query);
+    tell_trials(&fit_report.trials, job, &options, query);
     epochs.add(fit_report.epochs);
     let seconds = started.elapsed().as_secs_f64();
     let manifest = Manifest {
@@ -221,7 +221,7 @@ async fn fit(
         holidays: holidays.map(|(holidays, _)| holidays),
         seed: fit.seed,
         context_length: model.context_length(),
-        options: fit.clone(),
+        options,
         table_versions: job.lineage.as_ref().clone(),
         panel: report.clone(),
         report: fit_report.clone(),
@@ -230,8 +230,64 @@ async fn fit(
         ..Manifest::new(&name, Utc::now())
     };
     query.control.check()?;
-    let version = if publish { store(job, &name, manifest, bytes).await? } else { 0 };
+    let scores = match series.filter(|_| !fit_report.series.model.is_empty()) {
+        Some(series) => scores::encode(series, &fit_report.series)?,
+        None => vec![],
+    };
+    let contents = Contents { weights, scores };
+    let version = if publish { store(job, &name, manifest, contents).await? } else { 0 };
     Ok(Trained { version, row: result_row(&name, version, &report, &fit_report, seconds) })
+}
+
+/// The columns that tell the series apart, by which their scores are kept.
+fn series_columns(keys: Vec<ArrayRef>, roles: &[ColumnRole], panel: &Panel) -> Named {
+    let names = roles.iter().filter(|r| r.role == ModelRole::Key).map(|r| r.name.clone());
+    names.zip(keys).chain(static_columns(&panel.statics)).collect()
+}
+
+/// What is learnt of a panel.
+struct Learnt {
+    model: Arc<dyn FittedForecaster>,
+    report: FitReport,
+    /// The options, with those that were found by trials.
+    options: FitOptions,
+    weights: Vec<u8>,
+}
+
+/// Share of the progress of a training that trials take.
+const TRIALS_SHARE: f64 = 0.8;
+
+fn learn(
+    families: &[Family],
+    panel: &Panel,
+    sums: Option<&Sums>,
+    options: FitOptions,
+    tuning: Option<Tuning>,
+    control: &Arc<Control>,
+) -> Result<Learnt> {
+    let (started, max_seconds) = (Instant::now(), options.max_seconds);
+    let (mut options, trials, share) = match tuning {
+        None => (options, vec![], 0.0),
+        Some(tuning) => {
+            // Half of the seconds are for what is learnt with what the search finds.
+            let tuning = Tuning { seconds: tuning.seconds.or(max_seconds.map(|s| s / 2.0)), ..tuning };
+            let part = Arc::new(Control::part(control, TRIALS_SHARE));
+            let (options, trials) = models::tune(families, panel, &options, &tuning, &part)?;
+            (options, trials, TRIALS_SHARE)
+        }
+    };
+    options.max_seconds = max_seconds.map(|s| (s - started.elapsed().as_secs_f64()).max(0.1));
+    let part = Control::part(control, 1.0 - share);
+    let (model, mut report) = match sums {
+        None => models::fit(families, panel, &options, &part)?,
+        Some(Sums { hierarchy, method, .. }) => {
+            models::fit_coherent(families, panel, hierarchy, *method, &options, &part)?
+        }
+    };
+    part.report(|p| p.phase = "save");
+    (report.trials, options.max_seconds) = (trials, max_seconds);
+    let weights = model.to_bytes()?;
+    Ok(Learnt { model, report, options, weights })
 }
 
 /// The active version of a model that exists and that IF NOT EXISTS leaves alone.
@@ -257,16 +313,17 @@ fn existing_row(job: &Job, name: &str, version: u64) -> Result<Vec<ArrayRef>> {
     Ok(result_row(name, version, &manifest.panel, &manifest.report, manifest.seconds))
 }
 
-async fn store(job: &Arc<Job>, name: &str, manifest: Manifest, bytes: Vec<u8>) -> Result<u64> {
+async fn store(job: &Arc<Job>, name: &str, manifest: Manifest, contents: Contents) -> Result<u64> {
     let (engine, name, owner) = (Arc::clone(&job.engine), name.to_owned(), job.owner.clone());
     let mode = if job.statement.or_replace { PublishMode::Replace } else { PublishMode::New };
-    let work = move || engine.registry.publish(&name, manifest, bytes, mode, owner);
+    let work = move || engine.registry.publish(&name, manifest, contents, mode, owner);
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::internal(format!("publishing stopped: {e}")))?
 }
 
-fn too_little_memory(estimate: &FitEstimate, panel: &Panel) -> Error {
+/// The error for a fit that needs more memory than there is.
+pub fn too_little_memory(estimate: &FitEstimate, panel: &Panel) -> Error {
     let needed = (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20);
     Error::new(
         crate::error::ErrorKind::Unavailable,
@@ -288,7 +345,7 @@ async fn prepare(
     let memory = MemoryConsumer::new(format!("TRAIN {}", job.statement.name)).register(pool);
     let mut inputs = inputs.into_iter();
     let rows = inputs.next().ok_or_else(|| Error::internal("TRAIN has no input"))?;
-    let Rows { builder, schema, parts } = read_rows(job, rows, &table, query, &memory).await?;
+    let Rows { builder, schema, parts, keys } = read_rows(job, rows, &table, query, &memory).await?;
     let periods = if job.has_periods { inputs.next() } else { None };
     let incomplete = match (periods, job.statement.every) {
         (Some(periods), Some(every)) => incomplete(periods, every).await?,
@@ -302,7 +359,7 @@ async fn prepare(
         incomplete: incomplete.begins(),
         ..FinishOptions::default()
     };
-    let read = if job.rollup.is_some() { builder.keys().to_vec() } else { vec![] };
+    let read = builder.keys().to_vec();
     let keyless = !job.columns.iter().any(|c| c.role == Role::Key);
     let (mut panel, report) = builder
         .finish(&finish, &query.control)
@@ -320,13 +377,18 @@ async fn prepare(
         panel = hierarchy.aggregate(&panel);
         memory.try_resize(panel.bytes())?;
     }
+    let keys = match hierarchy {
+        // Scores are those of series and sums alike.
+        Some(_) => None,
+        None => Some(keys.of(&kept_series(&read, &panel.keys))?),
+    };
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
     let fit = FitOptions { outliers: job.outliers(), ..job.options.fit_options(horizon) };
     check_lengths(&panel, &fit, &table)?;
     let (windows, length) = models::held_out(&panel, &fit);
     let method = job.statement.reconcile.unwrap_or(Reconciliation::usual(windows * length));
     let sums = hierarchy.map(|hierarchy| Sums { hierarchy, method, ended });
-    let prepared = Prepared { panel, sums, report, roles, holidays, schema, fit, incomplete, memory };
+    let prepared = Prepared { panel, keys, sums, report, roles, holidays, schema, fit, incomplete, memory };
     prepared.tell(job, query);
     Ok(prepared)
 }
@@ -379,6 +441,8 @@ struct Rows {
     schema: PanelSchema,
     /// The keys of every series, where they are rolled up.
     parts: Vec<Vec<String>>,
+    /// The keys in the user's types.
+    keys: SeriesKeys,
 }
 
 async fn read_rows(
@@ -391,6 +455,7 @@ async fn read_rows(
     let layout = SeriesLayout::new(&job.columns);
     let schema = layout.panel_schema(table, &rows.schema());
     let (mut builder, mut parts) = (PanelBuilder::new(schema.clone()), vec![]);
+    let mut keys = SeriesKeys::new(&layout);
     while let Some(batch) = rows.next().await.transpose()? {
         query.control.check()?;
         if batch.num_rows() == 0 {
@@ -405,12 +470,13 @@ async fn read_rows(
             if job.rollup.is_some() && builder.keys().last().is_none_or(|last| last != key) {
                 parts.push(runs.parts(row)?);
             }
+            keys.add(&batch, row, key)?;
             builder.append(key, rows)
         })?;
     }
     match builder.is_empty() {
         true => Err(Error::data(format!("{table} has no rows: there is nothing to train on"))),
-        false => Ok(Rows { builder, schema, parts }),
+        false => Ok(Rows { builder, schema, parts, keys }),
     }
 }
 
@@ -695,6 +761,22 @@ fn validation((windows, length): (usize, usize)) -> String {
     }
 }
 
+/// A notice of what a search found.
+fn tell_trials(trials: &[Trial], job: &Job, options: &FitOptions, query: &QueryContext) {
+    let Some(first) = trials.first() else { return };
+    let used = trials.iter().rev().find(|trial| {
+        let mut tuned = options.clone();
+        trial.options.iter().for_each(|(name, value)| tuned.set(name, *value));
+        tuned == *options
+    });
+    let told = &used.unwrap_or(first).options;
+    let told: Vec<String> = told.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let count = trials.len();
+    let planned = job.tuning.as_ref().map_or(count, |tuning| tuning.trials);
+    let stopped = if count < planned { format!(" of {planned}, which took the time") } else { String::new() };
+    query.notice(format!("tuned by {count} trials{stopped}: {}", told.join(", ")));
+}
+
 /// Notices of candidates that could not take part.
 fn tell_failures(candidates: &[Candidate], query: &QueryContext) {
     for candidate in candidates {
@@ -771,13 +853,18 @@ fn fit_lines(job: &Job, prepared: &Prepared, estimate: &FitEstimate) -> Vec<(&'s
     let Prepared { panel, fit, .. } = prepared;
     let levels: Vec<String> = fit.quantile_levels.iter().map(ToString::to_string).collect();
     let usual = if job.options.horizon.is_none() { " (default)" } else { "" };
-    vec![
+    let trials = job.tuning.as_ref().map(|tuning| tuning.trials);
+    let mut lines = vec![
         ("horizon", format!("{}{usual}", fit.horizon)),
         ("validation", validation(models::held_out(panel, fit))),
         ("quantiles", levels.join(", ")),
         ("windows", estimate.windows.to_string()),
         ("parameters", estimate.parameters.to_string()),
         ("memory", format!("about {} MiB", (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20))),
-        ("time", format!("about {} s", estimate.seconds.ceil())),
-    ]
+        ("time", format!("about {} s", (estimate.seconds * (1 + trials.unwrap_or(0)) as f64).ceil())),
+    ];
+    if let Some(trials) = trials {
+        lines.push(("trials", trials.to_string()));
+    }
+    lines
 }

@@ -28,8 +28,8 @@ pub trait Work: fmt::Debug + Send + Sync + 'static {
     /// What EXPLAIN says after the name.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 
-    /// Leading columns by which the first input must be sorted.
-    fn sorted_columns(&self) -> usize {
+    /// Leading columns by which an input must be sorted.
+    fn sorted_columns(&self, _input: usize) -> usize {
         0
     }
 
@@ -90,7 +90,7 @@ impl ExecutionPlan for WorkExec {
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        let columns = |i: usize| if i == 0 { self.work.sorted_columns() } else { 0 };
+        let columns = |i: usize| self.work.sorted_columns(i);
         self.inputs.iter().enumerate().map(|(i, input)| sorted_by(&input.schema(), columns(i))).collect()
     }
 

@@ -17,20 +17,35 @@ use crate::ml::forecaster::FittedForecaster;
 use crate::ml::models;
 
 const WEIGHTS: &str = "weights.safetensors";
+const SCORES: &str = "scores.arrow";
 const MANIFEST: &str = "manifest.json";
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 const WEIGHTS_BYTES_MAX: u64 = 8 << 30;
 
+/// What an artifact holds besides its manifest.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The weights, as the bytes of a safetensors file.
+    pub weights: Vec<u8>,
+    /// The scores of every series, as the bytes of an Arrow file; none where none are kept.
+    pub scores: Vec<u8>,
+}
+
 /// Writes an artifact durably into the empty directory `path`; returns the checksum of its manifest.
-pub fn write(fs: &DurableFs, path: &Path, manifest: &mut Manifest, weights: &[u8]) -> Result<String> {
-    if weights.len() as u64 > WEIGHTS_BYTES_MAX {
-        let message = format!("the model has {} GiB of weights; a model may have 8", weights.len() >> 30);
+pub fn write(fs: &DurableFs, path: &Path, manifest: &mut Manifest, contents: &Contents) -> Result<String> {
+    if contents.weights.len() as u64 > WEIGHTS_BYTES_MAX {
+        let message =
+            format!("the model has {} GiB of weights; a model may have 8", contents.weights.len() >> 30);
         return Err(Error::data(message));
     }
     fs.create_dir_all(path).map_err(|e| Error::io(path, &e))?;
-    fs.save(&path.join(WEIGHTS), weights, Publish::Create)?;
-    manifest.files =
-        vec![ArtifactFile { name: WEIGHTS.to_owned(), bytes: weights.len() as u64, sha256: sha256(weights) }];
+    manifest.files = vec![];
+    let files = [(WEIGHTS, &contents.weights), (SCORES, &contents.scores)];
+    for (name, bytes) in files.into_iter().filter(|(name, bytes)| *name == WEIGHTS || !bytes.is_empty()) {
+        fs.save(&path.join(name), bytes, Publish::Create)?;
+        let file = ArtifactFile { name: name.to_owned(), bytes: bytes.len() as u64, sha256: sha256(bytes) };
+        manifest.files.push(file);
+    }
     let bytes = manifest.to_bytes()?;
     fs.save(&path.join(MANIFEST), &bytes, Publish::Create)?;
     Ok(sha256(&bytes))
@@ -76,13 +91,20 @@ impl Artifact {
     }
 
     fn load(&self) -> Result<Arc<dyn FittedForecaster>> {
-        let path = self.directory.join(WEIGHTS);
         let missing = || Error::corrupt(Subject::File, format!("{}: {WEIGHTS} is not listed", self.place()));
-        let file = self.manifest.files.iter().find(|f| f.name == WEIGHTS).ok_or_else(missing)?;
-        let bytes = read_capped(&self.fs, &path, file.bytes.min(WEIGHTS_BYTES_MAX))?;
-        check(&path, &bytes, &file.sha256)?;
+        let bytes = self.read(WEIGHTS)?.ok_or_else(missing)?;
+        let path = self.directory.join(WEIGHTS);
         models::load(&bytes)
             .map_err(|e| Error::new(e.kind(), e.subject(), format!("{}: {}", path.display(), e.message())))
+    }
+
+    /// Reads and checks a file; `None` where the artifact has none of that name.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.manifest.files.iter().find(|f| f.name == name) else { return Ok(None) };
+        let path = self.directory.join(name);
+        let bytes = read_capped(&self.fs, &path, file.bytes.min(WEIGHTS_BYTES_MAX))?;
+        check(&path, &bytes, &file.sha256)?;
+        Ok(Some(bytes))
     }
 
     fn place(&self) -> String {
@@ -142,6 +164,12 @@ impl Model {
     /// Everything about the version besides its weights.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The scores of every series, as the bytes of an Arrow file; `None` where none were kept.
+    pub fn scores(&self) -> Result<Option<Vec<u8>>> {
+        let context = || format!("model {} version {}", self.manifest.name, self.manifest.version);
+        self.artifact.read(SCORES).map_err(|e| e.with_context(context()))
     }
 
     /// The fitted model; the first use reads and checks the weights.

@@ -179,6 +179,16 @@ impl Manifest {
         }
     }
 
+    /// The names of the keys.
+    pub fn key_columns(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().filter(|c| c.role == ModelRole::Key).map(|c| c.name.as_str())
+    }
+
+    /// The name of the time.
+    pub fn time_column(&self) -> &str {
+        self.roles.iter().find(|c| c.role == ModelRole::Time).map_or("", |c| c.name.as_str())
+    }
+
     /// The manifest as the bytes of its file; what cannot be read back is an error.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let broken =

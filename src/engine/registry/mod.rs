@@ -5,6 +5,6 @@ mod entry;
 mod manifest;
 mod store;
 
-pub use artifact::Model;
+pub use artifact::{Contents, Model};
 pub use manifest::{ColumnRole, Manifest, ModelRole};
 pub use store::{ModelRegistry, ModelSummary, PublishMode};

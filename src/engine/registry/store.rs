@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::engine::registry::artifact::{self, Artifact, Model, read_capped};
+use crate::engine::registry::artifact::{self, Artifact, Contents, Model, read_capped};
 use crate::engine::registry::entry::{self, Entry, VersionEntry};
 use crate::engine::registry::manifest::Manifest;
 use crate::engine::storage::{Acl, DurableFs, Publish};
@@ -148,7 +148,7 @@ impl ModelRegistry {
         &self,
         name: &str,
         mut manifest: Manifest,
-        weights: Vec<u8>,
+        contents: Contents,
         mode: PublishMode,
         owner: Option<String>,
     ) -> Result<u64> {
@@ -166,7 +166,7 @@ impl ModelRegistry {
         let directory = self.directory(&entry.id, version);
         self.fs.remove_dir_all(&directory).map_err(|e| Error::io(&directory, &e))?;
         let written =
-            artifact::write(&self.fs, &directory, &mut manifest, &weights).and_then(|manifest_sha256| {
+            artifact::write(&self.fs, &directory, &mut manifest, &contents).and_then(|manifest_sha256| {
                 entry.versions.push(VersionEntry { version, manifest_sha256 });
                 entry.comment = manifest.comment.or(entry.comment.take());
                 (entry.active, entry.last) = (version, version);
@@ -445,7 +445,8 @@ mod tests {
 
     fn publish(registry: &ModelRegistry, name: &str, weights: &[u8]) -> u64 {
         let manifest = Manifest::new(name, Utc::now());
-        registry.publish(name, manifest, weights.to_vec(), PublishMode::Replace, None).unwrap()
+        let contents = Contents { weights: weights.to_vec(), ..Contents::default() };
+        registry.publish(name, manifest, contents, PublishMode::Replace, None).unwrap()
     }
 
     fn open(path: &Path) -> ModelRegistry {
@@ -464,7 +465,7 @@ mod tests {
         assert_eq!(registry.find("m").unwrap(), None);
         assert_eq!((1..=3).map(|_| publish(&registry, "m", b"w")).collect::<Vec<_>>(), [1, 2, 3]);
         let again = registry
-            .publish("m", Manifest::new("m", Utc::now()), vec![], PublishMode::New, None)
+            .publish("m", Manifest::new("m", Utc::now()), Contents::default(), PublishMode::New, None)
             .unwrap_err();
         assert_eq!((again.kind(), again.message()), (ErrorKind::Exists, "model m already exists"));
         assert_eq!(registry.rollback("m").unwrap(), 2);

@@ -38,7 +38,7 @@ pub use session::{Discard, Distance, NewValue, SessionStatement, TransactionMode
 pub use source::Source;
 pub use statement::{Body, Names, Piece, Statement, is_complete, parse_one, split};
 pub use train::{
-    CLAUSES, HolidaysClause, Item, MARK, Relation, TrainStatement, all_of, parse_text, parse_written, rows,
-    select_from, table,
+    CLAUSES, HolidaysClause, Item, MARK, Relation, TrainStatement, TuneClause, TuneValues, all_of,
+    parse_text, parse_written, rows, select_from, table,
 };
 pub use words::{fold, last_word};

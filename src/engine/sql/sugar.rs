@@ -1,11 +1,11 @@
-//! Statements that are short for a SELECT: SHOW MODELS, DESCRIBE MODEL, EVALUATE MODEL and friends.
+//! Statements that are short for a SELECT: SHOW MODELS, DESCRIBE MODEL, EVALUATE MODEL, BACKTEST MODEL and friends.
 
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use crate::engine::sql::words::{accept, fold, is_word_at, starts_with};
+use crate::engine::sql::words::{accept, at_end, fold, is_word_at, starts_with};
 
 type Parsed = Result<ast::Statement, ParserError>;
 
@@ -27,6 +27,8 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
         describe_table
     } else if starts_with(parser, &["evaluate", "model"]) {
         evaluate_model
+    } else if starts_with(parser, &["backtest", "model"]) {
+        backtest_model
     } else {
         return None;
     };
@@ -105,18 +107,85 @@ fn describe_history(parser: &mut Parser<'_>) -> Parsed {
 
 fn evaluate_model(parser: &mut Parser<'_>) -> Parsed {
     accept(parser, &["evaluate", "model"]);
-    let name = parser.parse_object_name(false)?;
-    let on = if accept(parser, &["on"]) {
-        let relation = if parser.consume_token(&Token::LParen) {
-            let query = parser.parse_query()?;
-            parser.expect_token(&Token::RParen)?;
-            format!("({query})")
-        } else {
-            format!("(SELECT * FROM {})", parser.parse_object_name(false)?)
-        };
-        format!(", on => {relation}")
-    } else {
-        String::new()
+    let mut arguments = vec![models(parser)?];
+    while let Some(clause) = clause(parser, &["ON", "BY"], &arguments)? {
+        arguments.push(match clause {
+            "ON" => format!("on => {}", relation(parser)?),
+            _ => format!("by => {}", names(parser)?),
+        });
+    }
+    select(&format!("SELECT * FROM evaluate({})", arguments.join(", ")))
+}
+
+fn backtest_model(parser: &mut Parser<'_>) -> Parsed {
+    const CLAUSES: &[&str] = &["WINDOWS", "STEP", "HORIZON", "REFIT", "BY", "LEVEL"];
+    accept(parser, &["backtest", "model"]);
+    let mut arguments = vec![models(parser)?];
+    while let Some(clause) = clause(parser, CLAUSES, &arguments)? {
+        arguments.push(match clause {
+            "REFIT" if accept(parser, &["every"]) => format!("refit => {}", parser.parse_number_value()?),
+            "REFIT" => "refit => true".to_owned(),
+            "BY" => format!("by => {}", names(parser)?),
+            other => format!("{} => {}", other.to_lowercase(), parser.parse_number_value()?),
+        });
+    }
+    select(&format!("SELECT * FROM backtest({})", arguments.join(", ")))
+}
+
+/// The clause that comes next, each at most once; `None` at the end.
+fn clause(
+    parser: &mut Parser<'_>,
+    clauses: &[&'static str],
+    before: &[String],
+) -> Result<Option<&'static str>, ParserError> {
+    if at_end(parser) {
+        return Ok(None);
+    }
+    let found = clauses.iter().find(|clause| is_word_at(parser, 0, &clause.to_lowercase()));
+    let Some(found) = found else {
+        let expected = format!("{} or the end of the statement", clauses.join(", "));
+        return parser.expected(&expected, parser.peek_token());
     };
-    select(&format!("SELECT * FROM evaluate({name}{on})"))
+    if before.iter().any(|argument| argument.starts_with(&format!("{} =>", found.to_lowercase()))) {
+        return Err(ParserError::ParserError(format!("clause {found} is given twice")));
+    }
+    parser.advance_token();
+    Ok(Some(found))
+}
+
+/// `m` or `m VERSION n` or `a, b`, as the first arguments of a function.
+fn models(parser: &mut Parser<'_>) -> Result<String, ParserError> {
+    let models = parser.parse_comma_separated(|p| p.parse_object_name(false))?;
+    let list = match models.as_slice() {
+        [only] => only.to_string(),
+        several => {
+            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+            format!("({})", names.join(", "))
+        }
+    };
+    Ok(match accept(parser, &["version"]) {
+        true => format!("{list}, version => {}", parser.parse_number_value()?),
+        false => list,
+    })
+}
+
+/// Names of columns, as a list.
+fn names(parser: &mut Parser<'_>) -> Result<String, ParserError> {
+    let wrapped = parser.consume_token(&Token::LParen);
+    let names = parser.parse_comma_separated(|p| p.parse_identifier())?;
+    if wrapped {
+        parser.expect_token(&Token::RParen)?;
+    }
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    Ok(format!("({})", names.join(", ")))
+}
+
+/// A query in parentheses, or all of a table.
+fn relation(parser: &mut Parser<'_>) -> Result<String, ParserError> {
+    if !parser.consume_token(&Token::LParen) {
+        return Ok(format!("(SELECT * FROM {})", parser.parse_object_name(false)?));
+    }
+    let query = parser.parse_query()?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(format!("({query})"))
 }

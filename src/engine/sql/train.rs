@@ -16,7 +16,7 @@ use crate::error::{Error, Result, Span, Subject, did_you_mean};
 use crate::ml::features::Outliers;
 use crate::ml::forecaster::Family;
 use crate::ml::holidays::parse_country;
-use crate::ml::models::{family_name, parse_family};
+use crate::ml::models::{Search, family_name, parse_family};
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{Frequency, Gaps};
 
@@ -42,13 +42,13 @@ pub const CLAUSES: &[&str] = &[
     "QUANTILES",
     "VALIDATE",
     "USING",
+    "TUNE",
     "WITH",
     "COMMENT",
 ];
 
 /// Clauses of the language that this release does not do.
-const LATER: &[&str] =
-    &["FROM", "TEXT", "FEATURES", "METRIC", "OBJECTIVE", "TEST", "BACKTEST", "TUNE", "REFRESH"];
+const LATER: &[&str] = &["FROM", "TEXT", "FEATURES", "METRIC", "OBJECTIVE", "TEST", "BACKTEST", "REFRESH"];
 
 /// An expression with the name of its column, and its place in the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +109,51 @@ impl HolidaysClause {
     }
 }
 
+/// `TUNE`: options whose best values are searched for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TuneClause {
+    /// The options, and what they may be.
+    pub parameters: Vec<(Ident, TuneValues)>,
+    /// `SEARCH`: how the values are chosen.
+    pub search: Option<Search>,
+    /// `TRIALS`: how many combinations are tried.
+    pub trials: Option<ast::Expr>,
+    /// `WITHIN`: how long the search may take.
+    pub within: Option<ast::Expr>,
+}
+
+impl TuneClause {
+    fn values_mut(&mut self) -> impl Iterator<Item = &mut ast::Expr> {
+        let values = self.parameters.iter_mut().flat_map(|(_, values)| match values {
+            TuneValues::In(list) => list.iter_mut().collect::<Vec<_>>(),
+            TuneValues::Between(low, high) => vec![low, high],
+        });
+        values.chain(&mut self.trials).chain(&mut self.within)
+    }
+}
+
+/// What an option may be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TuneValues {
+    /// One of these.
+    In(Vec<ast::Expr>),
+    /// Any between two.
+    Between(ast::Expr, ast::Expr),
+}
+
+/// The word of a search.
+fn parse_search(word: &str) -> Result<Search> {
+    let known = SEARCHES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    known.map(|(_, search)| *search).ok_or_else(|| {
+        let names = SEARCHES.map(|(name, _)| name);
+        let message = format!("unknown search {word}{}", did_you_mean(word, names));
+        Error::input(Subject::Option, message).with_hint(format!("SEARCH knows {}", names.join(", ")))
+    })
+}
+
+const SEARCHES: [(&str, Search); 3] =
+    [("GRID", Search::Grid), ("RANDOM", Search::Random), ("HALVING", Search::Halving)];
+
 /// One `TRAIN FORECAST MODEL` statement; clauses that were not written are `None` or empty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainStatement {
@@ -158,6 +203,8 @@ pub struct TrainStatement {
     pub validate: Option<ast::Expr>,
     /// `USING`: the families, none where the choice is ours.
     pub using: Vec<Family>,
+    /// `TUNE`: options whose best values are searched for.
+    pub tune: Option<TuneClause>,
     /// `WITH`: options.
     pub with: Vec<(Ident, ast::Expr)>,
     /// `COMMENT`.
@@ -179,8 +226,9 @@ impl TrainStatement {
         let items = [&mut self.known, &mut self.past, &mut self.statics].into_iter().flatten().flatten();
         let items = items.chain([&mut self.target]).chain(&mut self.partition_by).chain(&mut self.order_by);
         let exprs = items.map(|item| &mut item.expr);
+        let tune = self.tune.iter_mut().flat_map(TuneClause::values_mut);
         let values = [&mut self.filter, &mut self.censored, &mut self.horizon, &mut self.validate];
-        let values = values.into_iter().flatten();
+        let values = values.into_iter().flatten().chain(tune);
         let values = values.chain(self.quantiles.iter_mut().flatten());
         let values = values.chain(self.with.iter_mut().map(|(_, value)| value));
         exprs.chain(values).for_each(|expr| drop(expr.visit(visitor)));
@@ -386,6 +434,7 @@ struct Clauses<'a> {
     quantiles: Option<Vec<ast::Expr>>,
     validate: Option<ast::Expr>,
     using: Vec<Family>,
+    tune: Option<TuneClause>,
     with: Vec<(Ident, ast::Expr)>,
     comment: Option<String>,
 }
@@ -415,6 +464,7 @@ impl<'a> Clauses<'a> {
             quantiles: None,
             validate: None,
             using: vec![],
+            tune: None,
             with: vec![],
             comment: None,
         }
@@ -440,6 +490,7 @@ impl<'a> Clauses<'a> {
             "QUANTILES" => self.quantiles = Some(parenthesised(parser, |p| p.parse_expr())?),
             "VALIDATE" => self.parse_validate(parser)?,
             "USING" => self.using = self.families(parser)?,
+            "TUNE" => self.tune = Some(self.parse_tune(parser)?),
             "WITH" => self.with = parenthesised(parser, option)?,
             _ => self.comment = Some(parser.parse_literal_string()?),
         }
@@ -643,6 +694,37 @@ impl<'a> Clauses<'a> {
         }
     }
 
+    /// `(layers IN (2, 4), learning_rate BETWEEN 0.0001 AND 0.01) SEARCH RANDOM TRIALS 12 WITHIN INTERVAL '5 minutes'`.
+    fn parse_tune(&self, parser: &mut Parser<'_>) -> Parsed<TuneClause> {
+        let mut tune = TuneClause { parameters: vec![], search: None, trials: None, within: None };
+        parser.expect_token(&Token::LParen)?;
+        loop {
+            let span = self.source.span(parser.peek_token_ref().span);
+            let (option, values) = tune_values(parser.parse_expr()?).map_err(|e| e.at(span))?;
+            if tune.parameters.iter().any(|(other, _)| fold(other) == fold(&option)) {
+                return Err(Error::input(Subject::Option, format!("TUNE names {option} twice"))
+                    .at(span)
+                    .into());
+            }
+            tune.parameters.push((option, values));
+            if !parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        parser.expect_token(&Token::RParen)?;
+        loop {
+            if tune.search.is_none() && accept(parser, &["search"]) {
+                tune.search = Some(self.word(parser, parse_search)?);
+            } else if tune.trials.is_none() && accept(parser, &["trials"]) {
+                tune.trials = Some(parser.parse_expr()?);
+            } else if tune.within.is_none() && accept(parser, &["within"]) {
+                tune.within = Some(parser.parse_expr()?);
+            } else {
+                return Ok(tune);
+            }
+        }
+    }
+
     fn single_item(&self, parser: &mut Parser<'_>, clause: &str) -> Parsed<Item> {
         let mut items = self.items(parser)?;
         let extra = items.get(1).and_then(|i| i.span);
@@ -721,9 +803,27 @@ impl<'a> Clauses<'a> {
             quantiles: self.quantiles,
             validate: self.validate,
             using: self.using,
+            tune: self.tune,
             with: self.with,
             comment: self.comment,
         })
+    }
+}
+
+/// An option of TUNE and what it may be.
+fn tune_values(expr: ast::Expr) -> Result<(Ident, TuneValues)> {
+    let told = match expr {
+        ast::Expr::InList { expr, list, negated: false } => (*expr, TuneValues::In(list)),
+        ast::Expr::Between { expr, low, high, negated: false } => (*expr, TuneValues::Between(*low, *high)),
+        other => (other, TuneValues::In(vec![])),
+    };
+    match told {
+        (ast::Expr::Identifier(option), values) if values != TuneValues::In(vec![]) => Ok((option, values)),
+        (other, _) => {
+            let message = format!("TUNE takes options with the values to try, got {other}");
+            Err(Error::input(Subject::Syntax, message)
+                .with_hint("TUNE (layers IN (2, 4), learning_rate BETWEEN 0.0001 AND 0.01) TRIALS 12"))
+        }
     }
 }
 
@@ -740,6 +840,9 @@ fn misplaced(word: &str) -> Option<&'static str> {
             "RECONCILE stands right after the lists of keys: HIERARCHY (region, store_id) RECONCILE MINT",
         ),
         "EVERY" => Some("EVERY stands right after the time: ORDER BY column EVERY WEEK"),
+        "SEARCH" | "TRIALS" | "WITHIN" => {
+            Some("SEARCH, TRIALS and WITHIN stand right after the options: TUNE (layers IN (2, 4)) TRIALS 12")
+        }
         _ => None,
     }
 }
@@ -822,6 +925,22 @@ impl Display for HolidaysClause {
     }
 }
 
+impl Display for TuneClause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parameter = |(option, values): &(Ident, TuneValues)| match values {
+            TuneValues::In(values) => format!("{option} IN ({})", list(values)),
+            TuneValues::Between(low, high) => format!("{option} BETWEEN {low} AND {high}"),
+        };
+        let parameters: Vec<String> = self.parameters.iter().map(parameter).collect();
+        write!(f, "({})", parameters.join(", "))?;
+        if let Some((word, _)) = SEARCHES.iter().find(|(_, search)| Some(*search) == self.search) {
+            write!(f, " SEARCH {word}")?;
+        }
+        write_clause(f, "TRIALS", self.trials.as_ref())?;
+        write_clause(f, "WITHIN", self.within.as_ref())
+    }
+}
+
 impl Display for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -871,6 +990,7 @@ impl Display for TrainStatement {
         write_clause(f, "VALIDATE LAST", self.validate.as_ref())?;
         let using: Vec<&str> = self.using.iter().copied().map(family_name).collect();
         write_clause(f, "USING", Some(using.join(", ")).filter(|words| !words.is_empty()).as_ref())?;
+        write_clause(f, "TUNE", self.tune.as_ref())?;
         if !self.with.is_empty() {
             let pairs: Vec<String> = self.with.iter().map(|(k, v)| format!("{k} = {v}")).collect();
             write!(f, " WITH ({})", pairs.join(", "))?;

@@ -16,4 +16,4 @@ pub use groups::{GROUPS, group_of, is_intermittent};
 pub use levels::{LEVELS, MIDDLE, WIDTH};
 pub use paths::{PathOptions, draw};
 pub use residuals::{PointForecast, Residuals};
-pub use validate::{Holdout, Scorer};
+pub use validate::{Holdout, Scale, ScoreSums, Scorer, scale};

@@ -5,13 +5,21 @@ use crate::ml::forecaster::{Forecast, Scores};
 use crate::ml::metrics::{Accumulator, quantile_loss_term, rmsse_scale, seasonal_scale, smape_term};
 use crate::ml::series::Panel;
 
+/// What errors of a series are divided by, for MASE and for RMSSE; none where that says nothing.
+pub type Scale = (Option<f64>, Option<f64>);
+
+/// The scale of a series with this history.
+pub fn scale(history: &[f64], season_length: usize) -> Scale {
+    let positive = |scale: Option<f64>| scale.filter(|s| *s > 0.0);
+    (positive(seasonal_scale(history, season_length)), positive(rmsse_scale(history)))
+}
+
 /// A panel as it was before a window, and what came true in it.
 #[derive(Debug)]
 pub struct Holdout {
     panel: Panel,
     actual: Vec<f64>,
-    /// What errors of a series are divided by, for MASE and for RMSSE.
-    scales: Vec<(Option<f64>, Option<f64>)>,
+    scales: Vec<Scale>,
     length: usize,
 }
 
@@ -29,8 +37,7 @@ impl Holdout {
                 0 => actual.extend(std::iter::repeat_n(f64::NAN, length)),
                 _ => actual.extend_from_slice(&history[left..left + length]),
             }
-            let scale = seasonal_scale(&history[..left], panel.season_length);
-            scales.push((scale.filter(|s| *s > 0.0), rmsse_scale(&history[..left]).filter(|s| *s > 0.0)));
+            scales.push(scale(&history[..left], panel.season_length));
         }
         Self { panel: learnt.hold_out(back), actual, scales, length }
     }
@@ -57,112 +64,167 @@ impl Holdout {
     }
 }
 
-/// Scores forecasts of windows.
-///
-/// Errors are pooled over all observed points. MASE is the mean over points of |error| over the
-/// in-sample seasonal scale of their series; RMSSE is the mean over series and windows; series whose scale is
-/// zero or undefined are left out of both.
+/// Scores forecasts of windows, series by series.
 #[derive(Debug)]
 pub struct Scorer<'a> {
     /// Levels at which quantiles are scored; the outermost two make the interval.
     levels: &'a [f64],
-    sums: Sums,
+    series: Vec<ScoreSums>,
 }
 
 impl<'a> Scorer<'a> {
     /// Nothing is scored yet.
     pub fn new(levels: &'a [f64]) -> Self {
-        Self { levels, sums: Sums::default() }
+        Self { levels, series: Vec::new() }
     }
 
-    /// Adds a forecast of a window; the more series of it count, the more it does.
+    /// Adds a forecast of a window.
     pub fn add(&mut self, holdout: &Holdout, forecast: &Forecast) {
-        let mut scored = 0;
-        for i in 0..holdout.panel.len() {
+        self.series.resize(holdout.panel.len().max(self.series.len()), ScoreSums::default());
+        for (i, sums) in self.series.iter_mut().enumerate().take(holdout.panel.len()) {
             let actual = &holdout.actual[i * holdout.length..(i + 1) * holdout.length];
-            if actual.iter().any(|y| !y.is_nan()) {
-                self.sums.add_series(holdout.scales[i], i, actual, forecast, self.levels);
-                scored += 1;
-            }
+            sums.add(holdout.scales[i], i, actual, forecast, self.levels);
         }
-        self.sums.n_series = self.sums.n_series.max(scored);
     }
 
     /// The scores of all that was added.
-    pub fn scores(self) -> Scores {
-        self.sums.scores()
+    pub fn scores(&self) -> Scores {
+        ScoreSums::all(&self.series).scores()
+    }
+
+    /// What was added, by series.
+    pub fn into_series(self) -> Vec<ScoreSums> {
+        self.series
     }
 }
 
-#[derive(Debug, Default)]
-struct Sums {
+/// Sums over scored points, of which every score is a quotient; those of several series merge.
+///
+/// Errors are pooled over all observed points. MASE is the mean over points of |error| over the
+/// in-sample seasonal scale of their series; RMSSE is the mean over series and windows; series whose scale is
+/// zero or undefined are left out of both.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ScoreSums {
     n_series: usize,
-    absolute: Accumulator,
-    squared: Accumulator,
-    weighted: Accumulator,
-    bias: Accumulator,
-    smape: Accumulator,
-    mase: Accumulator,
-    rmsse: Accumulator,
-    quantile_loss: Accumulator,
-    coverage: Accumulator,
-    width: Accumulator,
+    terms: [Accumulator; TERMS],
 }
 
-impl Sums {
-    fn add_series(
-        &mut self,
-        (scale, rmsse_scale): (Option<f64>, Option<f64>),
-        i: usize,
-        actual: &[f64],
-        forecast: &Forecast,
-        levels: &[f64],
-    ) {
-        let width = forecast.quantile_levels.len();
+/// Number of quotients.
+const TERMS: usize = 10;
+/// Places of the quotients.
+const ABSOLUTE: usize = 0;
+const SQUARED: usize = 1;
+const WEIGHTED: usize = 2;
+const BIAS: usize = 3;
+const SMAPE: usize = 4;
+const MASE: usize = 5;
+const RMSSE: usize = 6;
+const QUANTILE_LOSS: usize = 7;
+const COVERAGE: usize = 8;
+const WIDTH: usize = 9;
+
+impl ScoreSums {
+    /// Numbers that [`ScoreSums::to_numbers`] gives.
+    pub const NUMBERS: usize = 2 * TERMS + 1;
+
+    /// Adds the forecast of a window of series `i`; `levels` are those at which quantiles are scored.
+    pub fn add(&mut self, scale: Scale, i: usize, actual: &[f64], forecast: &Forecast, levels: &[f64]) {
         let mut squared = Accumulator::default();
         for (step, y) in actual.iter().enumerate().filter(|(_, y)| !y.is_nan()) {
-            let at = i * forecast.horizon + step;
-            let error = forecast.point[at] - y;
-            self.absolute.add(error.abs());
+            let error = self.add_step(scale.0, *y, i * forecast.horizon + step, forecast, levels);
             squared.add(error * error);
-            self.weighted.add_weighted(error.abs(), y.abs());
-            self.bias.add_weighted(error, y.abs());
-            self.smape.add(smape_term(*y, forecast.point[at]));
-            if let Some(scale) = scale {
-                self.mase.add(error.abs() / scale);
-            }
-            let row = &forecast.quantiles[at * width..(at + 1) * width];
-            let quantile = |level: f64| at_level(&forecast.quantile_levels, row, level);
-            for level in levels {
-                self.quantile_loss.add(quantile_loss_term(*y, quantile(*level), *level));
-            }
-            if let [first, .., last] = levels {
-                let (low, high) = interval(&forecast.quantile_levels, row, *first, *last);
-                self.coverage.add(f64::from(u8::from(low <= *y && *y <= high)));
-                self.width.add(high - low);
-            }
         }
-        self.squared.merge(squared);
-        if let (Some(error), Some(scale)) = (squared.value(), rmsse_scale) {
-            self.rmsse.add(error.sqrt() / scale);
+        self.terms[SQUARED].merge(squared);
+        if let (Some(error), Some(scale)) = (squared.value(), scale.1) {
+            self.terms[RMSSE].add(error.sqrt() / scale);
+        }
+        self.n_series = usize::from(self.terms[SQUARED].weight > 0.0);
+    }
+
+    /// Adds all but the squared error; returns the error.
+    fn add_step(
+        &mut self,
+        scale: Option<f64>,
+        y: f64,
+        at: usize,
+        forecast: &Forecast,
+        levels: &[f64],
+    ) -> f64 {
+        let (width, terms) = (forecast.quantile_levels.len(), &mut self.terms);
+        let error = forecast.point[at] - y;
+        terms[ABSOLUTE].add(error.abs());
+        terms[WEIGHTED].add_weighted(error.abs(), y.abs());
+        terms[BIAS].add_weighted(error, y.abs());
+        terms[SMAPE].add(smape_term(y, forecast.point[at]));
+        if let Some(scale) = scale {
+            terms[MASE].add(error.abs() / scale);
+        }
+        let row = &forecast.quantiles[at * width..(at + 1) * width];
+        for level in levels {
+            let quantile = at_level(&forecast.quantile_levels, row, *level);
+            terms[QUANTILE_LOSS].add(quantile_loss_term(y, quantile, *level));
+        }
+        if let [first, .., last] = levels {
+            let (low, high) = interval(&forecast.quantile_levels, row, *first, *last);
+            terms[COVERAGE].add(f64::from(u8::from(low <= y && y <= high)));
+            terms[WIDTH].add(high - low);
+        }
+        error
+    }
+
+    /// Adds what other series or windows summed up; series are counted once each.
+    pub fn merge(&mut self, other: &Self) {
+        self.n_series += other.n_series;
+        self.terms.iter_mut().zip(other.terms).for_each(|(term, other)| term.merge(other));
+    }
+
+    /// True where no point was scored.
+    pub fn is_empty(&self) -> bool {
+        self.terms[ABSOLUTE].weight == 0.0
+    }
+
+    /// All of them together.
+    pub fn all<'a>(series: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sums = Self::default();
+        series.into_iter().for_each(|other| sums.merge(other));
+        sums
+    }
+
+    /// The scores.
+    pub fn scores(&self) -> Scores {
+        let value = |term: usize| self.terms[term].value();
+        Scores {
+            n_series: self.n_series,
+            n: self.terms[ABSOLUTE].weight as usize,
+            mae: value(ABSOLUTE),
+            rmse: value(SQUARED).map(f64::sqrt),
+            wape: value(WEIGHTED),
+            smape: value(SMAPE),
+            mase: value(MASE),
+            rmsse: value(RMSSE),
+            bias: value(BIAS),
+            quantile_loss: value(QUANTILE_LOSS),
+            coverage: value(COVERAGE),
+            interval_width: value(WIDTH),
         }
     }
 
-    fn scores(self) -> Scores {
-        Scores {
-            n_series: self.n_series,
-            n: self.absolute.weight as usize,
-            mae: self.absolute.value(),
-            rmse: self.squared.value().map(f64::sqrt),
-            wape: self.weighted.value(),
-            smape: self.smape.value(),
-            mase: self.mase.value(),
-            rmsse: self.rmsse.value(),
-            bias: self.bias.value(),
-            quantile_loss: self.quantile_loss.value(),
-            coverage: self.coverage.value(),
-            interval_width: self.width.value(),
+    /// The sums as plain numbers, to be stored.
+    pub fn to_numbers(&self) -> [f64; Self::NUMBERS] {
+        let mut numbers = [self.n_series as f64; Self::NUMBERS];
+        for (pair, term) in numbers[1..].chunks_exact_mut(2).zip(self.terms) {
+            pair.copy_from_slice(&[term.sum, term.weight]);
         }
+        numbers
+    }
+
+    /// What [`ScoreSums::to_numbers`] gave.
+    pub fn from_numbers(numbers: &[f64; Self::NUMBERS]) -> Self {
+        let mut sums = Self { n_series: numbers[0] as usize, ..Self::default() };
+        for (term, pair) in sums.terms.iter_mut().zip(numbers[1..].chunks_exact(2)) {
+            *term = Accumulator { sum: pair[0], weight: pair[1] };
+        }
+        sums
     }
 }
 
@@ -205,5 +267,10 @@ mod tests {
         assert_eq!((scores.wape, scores.bias), (Some(3.0 / 16.0), Some(-3.0 / 16.0)));
         assert_eq!((scores.coverage, scores.interval_width), (Some(2.0 / 3.0), Some(5.0 / 3.0)));
         assert_eq!(scores.rmsse, Some(0.5));
+        let series = scorer.into_series();
+        let read: Vec<ScoreSums> =
+            series.iter().map(|sums| ScoreSums::from_numbers(&sums.to_numbers())).collect();
+        assert_eq!((&read, ScoreSums::all(&read).scores()), (&series, scores));
+        assert_eq!((series[1].scores().n, series[1].scores().mae), (0, None));
     }
 }

@@ -60,6 +60,29 @@ pub fn parse_family(word: &str) -> Result<Family> {
     })
 }
 
+/// True when the fit of a family depends on an option, by its word in SQL; `auto` has those of its networks and trees.
+pub fn has_option(family: Family, option: &str) -> bool {
+    let network =
+        matches!(family, Family::Tide | Family::Dlinear | Family::Lstm | Family::Gru | Family::Transformer);
+    let rows = matches!(family, Family::Ridge | Family::Svr | Family::Tree | Family::Gbt);
+    match (family, option) {
+        (_, "background" | "max_seconds" | "season" | "seed") => true,
+        (Family::Auto, option) => [Family::Gbt, Family::Tide].iter().any(|f| has_option(*f, option)),
+        (_, "trees" | "leaves") => family == Family::Gbt,
+        (_, "heads" | "patch") => family == Family::Transformer,
+        (_, "learning_rate") => network || family == Family::Gbt,
+        (_, "context") => network || rows,
+        _ => network,
+    }
+}
+
+/// The families that an option is one of.
+pub fn families_with(option: &str) -> Vec<&'static str> {
+    let with =
+        |(family, name, learner): &Entry| (learner.is_some() && has_option(*family, option)).then_some(*name);
+    FAMILIES.iter().filter_map(with).collect()
+}
+
 /// What learns for a family; none for a choice of others.
 pub(super) fn learner(family: Family) -> Option<&'static dyn Learner> {
     FAMILIES.iter().find(|(known, _, _)| *known == family).and_then(|(_, _, learner)| *learner)

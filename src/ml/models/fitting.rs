@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ml::control::Control;
 use crate::ml::evaluation::{Calibration, Contest, Dependence, GROUPS, Holdout, Scorer};
 use crate::ml::features::canonical_order;
-use crate::ml::forecaster::{Candidate, Family, FitOptions, FitReport, Forecast, Scores};
+use crate::ml::forecaster::{Candidate, Family, FitOptions, FitReport, Forecast, Scores, SeriesScores};
 use crate::ml::models::family::{family_name, learner};
 use crate::ml::models::fitted::{Fitted, FittedConfig, Member, bound, combine, groups};
 use crate::ml::models::model::{Learnt, Lesson};
@@ -18,7 +18,7 @@ pub const WINDOWS_MAX: usize = 3;
 /// Share of the usual work that each of several families does.
 const SHARED_EFFORT: f64 = 0.25;
 /// Share of the seconds that candidates may take together; the rest is for what they learn at the end.
-const CANDIDATES_SECONDS: f64 = 0.6;
+pub(super) const CANDIDATES_SECONDS: f64 = 0.6;
 /// Share of the progress when all candidates have learnt; the rest is what they learn at the end.
 const CANDIDATES_SHARE: f64 = 0.75;
 
@@ -87,19 +87,50 @@ pub(super) fn fit(
     options: &FitOptions,
     control: &Control,
 ) -> Result<Outcome> {
-    let plan = Plan::new(panel, options);
-    let started = Instant::now();
     let cleaned = options.outliers.clean(panel);
     let (learnt, outliers) = cleaned.as_ref().map_or((panel, 0), |(cleaned, n)| (cleaned, *n));
+    let outcome = with_fitting(families, (panel, learnt), options, (1.0, control), |fit| {
+        let (entrants, failures) = fit.entrants(families)?;
+        fit.finish(family, entrants, failures)
+    })?;
+    Ok(Outcome { report: FitReport { outliers, ..outcome.report }, ..outcome })
+}
+
+/// Scores of these families on the held-out windows, before which they learn with a share of the usual work.
+pub(super) fn score(
+    families: &[Family],
+    panel: &Panel,
+    options: &FitOptions,
+    effort: f64,
+    control: &Control,
+) -> Result<Scores> {
+    let cleaned = options.outliers.clean(panel);
+    let learnt = cleaned.as_ref().map_or(panel, |(cleaned, _)| cleaned);
+    with_fitting(families, (panel, learnt), options, (effort, control), |fit| {
+        let (entrants, _) = fit.entrants(families)?;
+        Ok(match entrants.as_slice() {
+            [only] => fit.score(&only.forecasts),
+            several => fit.score(&fit.combined(several).1),
+        }
+        .scores())
+    })
+}
+
+/// Runs a fit to `learnt`, which is `panel` with its outliers treated.
+fn with_fitting<T>(
+    families: &[Family],
+    (panel, learnt): (&Panel, &Panel),
+    options: &FitOptions,
+    (effort, control): (f64, &Control),
+    run: impl FnOnce(Fitting<'_>) -> Result<T>,
+) -> Result<T> {
+    let (plan, started) = (Plan::new(panel, options), Instant::now());
     let holdouts = holdouts(panel, learnt, plan);
     let known = learnt.cut_lines(plan.steps());
     let panel = known.as_ref().unwrap_or(learnt);
-    let effort = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
+    let shared = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
     let groups = groups(panel, usize::MAX);
-    let fit = Fitting { family, panel, options, control, plan, holdouts, groups, effort, started };
-    let (entrants, failures) = fit.entrants(families)?;
-    let outcome = fit.finish(entrants, failures)?;
-    Ok(Outcome { report: FitReport { outliers, ..outcome.report }, ..outcome })
+    run(Fitting { panel, options, control, plan, holdouts, groups, effort: effort * shared, started })
 }
 
 /// The windows, with what came true in `panel` and the history of `learnt`, whose outliers are treated.
@@ -109,7 +140,6 @@ fn holdouts(panel: &Panel, learnt: &Panel, plan: Plan) -> Vec<Holdout> {
 }
 
 struct Fitting<'a> {
-    family: Family,
     panel: &'a Panel,
     options: &'a FitOptions,
     control: &'a Control,
@@ -218,7 +248,7 @@ impl Fitting<'_> {
     }
 
     /// Scores of forecasts of the windows, each calibrated by the others where there are others.
-    fn scores(&self, forecasts: &[Forecast]) -> Scores {
+    fn score(&self, forecasts: &[Forecast]) -> Scorer<'_> {
         let mut scorer = Scorer::new(&self.options.quantile_levels);
         for (w, (forecast, holdout)) in forecasts.iter().zip(&self.holdouts).enumerate() {
             let mut forecast = forecast.clone();
@@ -226,7 +256,7 @@ impl Fitting<'_> {
             self.calibrate(forecasts, without).apply(&mut forecast, &self.groups);
             scorer.add(holdout, &forecast);
         }
-        scorer.scores()
+        scorer
     }
 
     fn weights(&self, calibrated: &[Vec<Forecast>]) -> Vec<Vec<f64>> {
@@ -243,24 +273,30 @@ impl Fitting<'_> {
         contest.weights(GROUPS)
     }
 
-    fn finish(self, entrants: Vec<Entrant>, failures: Vec<Candidate>) -> Result<Outcome> {
-        self.control.report(|p| p.phase = "combine");
+    /// Weights of the entrants for every group of series, and their combined forecasts of the windows.
+    fn combined(&self, entrants: &[Entrant]) -> (Vec<Vec<f64>>, Vec<Forecast>) {
         let calibrated: Vec<Vec<Forecast>> =
             entrants.iter().map(|e| self.calibrated(&e.forecasts, &e.calibration)).collect();
         let by_group = self.weights(&calibrated);
         let of_model = |model: usize| by_group.iter().map(|weights| weights[model]).collect::<Vec<f64>>();
         let weights: Vec<Vec<f64>> = (0..entrants.len()).map(of_model).collect();
-        let combined: Vec<Forecast> = (0..self.holdouts.len())
+        let combined = (0..self.holdouts.len())
             .filter_map(|w| {
                 let forecasts: Vec<Forecast> = calibrated.iter().map(|windows| windows[w].clone()).collect();
                 combine(&forecasts, &weights.iter().map(Vec::as_slice).collect::<Vec<_>>(), &self.groups)
             })
             .collect();
+        (weights, combined)
+    }
+
+    fn finish(self, family: Family, entrants: Vec<Entrant>, failures: Vec<Candidate>) -> Result<Outcome> {
+        self.control.report(|p| p.phase = "combine");
+        let (weights, combined) = self.combined(&entrants);
         let mut report = self.report(&entrants, &weights, &combined);
         report.candidates.extend(failures);
         let calibration = self.calibrate(&combined, None);
         let config = FittedConfig {
-            family: self.family,
+            family,
             horizon: self.options.horizon,
             dependence: self.dependence(&self.calibrated(&combined, &calibration)),
             calibration,
@@ -315,23 +351,28 @@ impl Fitting<'_> {
             .zip(weights)
             .map(|(entrant, weights)| Candidate {
                 family: entrant.family,
-                scores: self.scores(&entrant.forecasts),
+                scores: self.score(&entrant.forecasts).scores(),
                 weight: share(weights),
                 seconds: entrant.seconds,
                 failure: None,
             })
             .collect();
-        let scores = match candidates.as_slice() {
-            [only] => only.scores.clone(),
-            _ => self.scores(combined),
+        let scorer = match entrants {
+            [only] => self.score(&only.forecasts),
+            _ => self.score(combined),
         };
-        let naive = candidates.iter().find(|c| c.family == Family::SeasonalNaive).cloned();
-        let naive = naive.or_else(|| self.naive());
-        candidates.sort_by(|a, b| rank(&a.scores).total_cmp(&rank(&b.scores)));
-        if let Some(naive) =
-            naive.clone().filter(|_| candidates.iter().all(|c| c.family != Family::SeasonalNaive))
-        {
-            candidates.push(naive);
+        let entered = entrants.iter().find(|e| e.family == Family::SeasonalNaive);
+        let own = if entered.is_none() { self.enter(Family::SeasonalNaive, (1.0, 1.0)).ok() } else { None };
+        let naive = entered.or(own.as_ref()).map(|entrant| self.score(&entrant.forecasts));
+        candidates.sort_by(|a, b| a.scores.rank().total_cmp(&b.scores.rank()));
+        if let (Some(own), Some(naive)) = (&own, &naive) {
+            candidates.push(Candidate {
+                family: own.family,
+                scores: naive.scores(),
+                weight: 0.0,
+                seconds: own.seconds,
+                failure: None,
+            });
         }
         let log =
             entrants.iter().map(|e| &e.learnt.log).find(|log| !log.is_empty()).cloned().unwrap_or_default();
@@ -339,29 +380,15 @@ impl Fitting<'_> {
             epochs: log.len(),
             windows: entrants.iter().map(|e| e.learnt.windows).max().unwrap_or(0),
             log,
-            scores,
-            naive: naive.map(|candidate| candidate.scores).unwrap_or_default(),
+            scores: scorer.scores(),
+            naive: naive.as_ref().map(Scorer::scores).unwrap_or_default(),
+            series: SeriesScores {
+                model: scorer.into_series(),
+                naive: naive.map(Scorer::into_series).unwrap_or_default(),
+            },
             candidates,
             held_out: (self.plan.windows, self.plan.length),
             ..FitReport::default()
         }
     }
-
-    /// Seasonal naive on the windows, where it is no candidate itself.
-    fn naive(&self) -> Option<Candidate> {
-        let started = Instant::now();
-        let entrant = self.enter(Family::SeasonalNaive, (1.0, 1.0)).ok()?;
-        Some(Candidate {
-            family: Family::SeasonalNaive,
-            scores: self.scores(&entrant.forecasts),
-            weight: 0.0,
-            seconds: started.elapsed().as_secs_f64(),
-            failure: None,
-        })
-    }
-}
-
-/// What candidates are sorted by.
-fn rank(scores: &Scores) -> f64 {
-    scores.mase.or(scores.wape).unwrap_or(f64::INFINITY)
 }

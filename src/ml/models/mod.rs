@@ -5,6 +5,7 @@ mod arima;
 mod arma;
 mod auto;
 mod averaging;
+mod backtest;
 mod ces;
 mod container;
 mod croston;
@@ -24,10 +25,15 @@ mod seasonal_naive;
 mod simplex;
 mod theta;
 mod trees;
+mod tuning;
 
 #[cfg(test)]
 mod tests;
 
 pub use auto::candidates;
-pub use family::{estimate, family_name, fit, fit_coherent, held_out, load, parse_family};
+pub use backtest::{BacktestWindow, Rolling, backtest, window};
+pub use family::{
+    estimate, families_with, family_name, fit, fit_coherent, has_option, held_out, load, parse_family,
+};
 pub use fitting::WINDOWS_MAX;
+pub use tuning::{Search, Space, Tuning, tune};

@@ -10,7 +10,7 @@ use crate::ml::control::Control;
 use crate::ml::evaluation::levels::mean;
 use crate::ml::evaluation::{Calibration, GROUPS, Holdout, Scorer, WIDTH};
 use crate::ml::features::RowColumn;
-use crate::ml::forecaster::{FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions, Scores};
+use crate::ml::forecaster::{FitOptions, FitReport, FittedForecaster, Forecast, PredictOptions};
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::models::container::{self, Data, File};
 use crate::ml::models::fitted::{self, Fitted, groups};
@@ -45,7 +45,9 @@ pub(super) fn reconciled(
     let fit = Fit { panel, hierarchy, method, windows };
     let reconciler = fit.reconciler(None);
     if !fit.windows.is_empty() {
-        report.scores = fit.scores(options, control)?;
+        let scorer = fit.score(options, control)?;
+        report.scores = scorer.scores();
+        report.series.model = scorer.into_series();
     }
     Ok((Arc::new(Reconciled { model, reconciler }), report))
 }
@@ -78,7 +80,7 @@ impl Fit<'_> {
     }
 
     /// Scores of the coherent forecasts of every window, by what the others teach where there are others.
-    fn scores(&self, options: &FitOptions, control: &Control) -> Result<Scores> {
+    fn score<'o>(&self, options: &'o FitOptions, control: &Control) -> Result<Scorer<'o>> {
         let mut scorer = Scorer::new(&options.quantile_levels);
         let groups = groups(self.panel, usize::MAX);
         for (w, (holdout, forecast)) in self.windows.iter().enumerate() {
@@ -93,7 +95,7 @@ impl Fit<'_> {
             reconciler.reconcile(self.hierarchy, &panel.keys, &nonnegative, &mut forecast, control)?;
             scorer.add(holdout, &forecast);
         }
-        Ok(scorer.scores())
+        Ok(scorer)
     }
 }
 

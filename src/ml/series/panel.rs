@@ -176,7 +176,7 @@ impl Panel {
     /// The series of this range.
     pub fn select(&self, series: Range<usize>) -> Self {
         let rows: Vec<Range<usize>> = series.clone().map(|i| self.rows_of(i)).collect();
-        let mut out = self.with_rows(series.clone(), &rows);
+        let mut out = self.with_rows(std::slice::from_ref(&series), &rows);
         out.start = self.start[series.clone()].to_vec();
         out.history = self.history[series].to_vec();
         out
@@ -187,7 +187,7 @@ impl Panel {
         let dropped = |i: usize| self.history[i].saturating_sub(context_length);
         let rows: Vec<Range<usize>> =
             (0..self.len()).map(|i| self.offsets[i] + dropped(i)..self.offsets[i + 1]).collect();
-        let mut out = self.with_rows(0..self.len(), &rows);
+        let mut out = self.with_rows(&[0..self.len()], &rows);
         out.start = (0..self.len()).map(|i| self.start[i] + dropped(i) as i64).collect();
         out.history = (0..self.len()).map(|i| self.history[i] - dropped(i)).collect();
         out
@@ -220,11 +220,32 @@ impl Panel {
     /// The panel as it was `length` steps before the end of every history: the steps after are future
     /// rows, target and past covariates missing there; the old future rows are gone.
     pub fn hold_out(&self, length: usize) -> Self {
+        let left = |i: usize| self.history[i].saturating_sub(length);
+        self.held_out(&(0..self.len()).map(|i| (i, left(i), self.history[i])).collect::<Vec<_>>())
+    }
+
+    /// The last period of the histories.
+    pub fn last_period(&self) -> Option<i64> {
+        (0..self.len()).map(|i| self.first_step(i) - 1).max()
+    }
+
+    /// The panel as it was after a period: the series that had begun, and `future` steps after it at most, of which
+    /// only known covariates are told; and which series these are.
+    pub fn as_of(&self, period: i64, future: usize) -> (Self, Vec<usize>) {
+        let left = |i: usize| usize::try_from(period + 1 - self.start[i]).unwrap_or(0).min(self.history[i]);
+        let series: Vec<usize> = (0..self.len()).filter(|i| left(*i) > 0).collect();
+        let rows = series.iter().map(|i| (*i, left(*i), (left(*i) + future).min(self.history[*i])));
+        (self.held_out(&rows.collect::<Vec<_>>()), series)
+    }
+
+    /// Series with the steps of their histories that are kept, and those that are rows.
+    fn held_out(&self, kept: &[(usize, usize, usize)]) -> Self {
         let rows: Vec<Range<usize>> =
-            (0..self.len()).map(|i| self.offsets[i]..self.offsets[i] + self.history[i]).collect();
-        let mut out = self.with_rows(0..self.len(), &rows);
-        out.start = self.start.clone();
-        out.history = self.history.iter().map(|n| n.saturating_sub(length)).collect();
+            kept.iter().map(|(i, _, rows)| self.offsets[*i]..self.offsets[*i] + rows).collect();
+        let series: Vec<Range<usize>> = kept.iter().map(|(i, ..)| *i..*i + 1).collect();
+        let mut out = self.with_rows(&series, &rows);
+        out.start = kept.iter().map(|(i, ..)| self.start[*i]).collect();
+        out.history = kept.iter().map(|(_, left, _)| *left).collect();
         for i in 0..out.len() {
             let future = out.offsets[i] + out.history[i]..out.offsets[i + 1];
             out.cut_line(future.start);
@@ -234,8 +255,8 @@ impl Panel {
         out
     }
 
-    /// The series of a range with these rows each; `start` and `history` are left empty.
-    fn with_rows(&self, series: Range<usize>, rows: &[Range<usize>]) -> Self {
+    /// The series of these ranges with these rows each; `start` and `history` are left empty.
+    fn with_rows(&self, series: &[Range<usize>], rows: &[Range<usize>]) -> Self {
         let mut offsets = Vec::with_capacity(rows.len() + 1);
         offsets.push(0);
         let mut end = 0;
@@ -247,14 +268,14 @@ impl Panel {
             frequency: self.frequency,
             origin: self.origin,
             season_length: self.season_length,
-            keys: self.keys[series.clone()].to_vec(),
+            keys: series.iter().flat_map(|range| &self.keys[range.clone()]).cloned().collect(),
             offsets,
             history: Vec::new(),
             start: Vec::new(),
             target: gather(&self.target, rows),
             known: self.known.iter().map(|c| c.gather(rows)).collect(),
             past: self.past.iter().map(|c| c.gather(rows)).collect(),
-            statics: self.statics.iter().map(|c| c.gather(std::slice::from_ref(&series))).collect(),
+            statics: self.statics.iter().map(|c| c.gather(series)).collect(),
             lines: moved(&self.lines, rows),
         }
     }
@@ -351,6 +372,18 @@ mod tests {
         assert!(visits[0] == 1.0 && visits[1..].iter().all(|v| v.is_nan()));
         assert_eq!(held.known[0].values, Values::Number(vec![0.0, 1.0, 2.0, 4.0, 5.0]));
         assert!(held.bytes() > 0);
+    }
+
+    #[test]
+    fn as_of_a_period_only_what_had_begun_is_there() {
+        let (early, series) = panel().as_of(0, 1);
+        assert_eq!((series, early.history.as_slice(), early.future_of(0)), (vec![0], &[1][..], 1));
+        assert_eq!(early.known[0].values, Values::Number(vec![0.0, 1.0]));
+        assert!(early.target[1].is_nan());
+        let (late, series) = panel().as_of(10, 5);
+        assert_eq!((series, late.history.as_slice()), (vec![0, 1], &[3, 1][..]));
+        assert_eq!((late.future_of(0), late.future_of(1), late.statics[0].values.len()), (0, 1, 2));
+        assert_eq!(panel().last_period(), Some(11));
     }
 
     #[test]

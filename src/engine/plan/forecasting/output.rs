@@ -237,7 +237,7 @@ impl Output<'_> {
 }
 
 /// The word of a status in SQL.
-pub(super) fn status_word(status: Status) -> &'static str {
+pub fn status_word(status: Status) -> &'static str {
     match status {
         Status::NoHistory => "failed: no history",
         Status::ShortHistory => "short_history",

@@ -69,10 +69,11 @@ impl Sums {
         for place in places.iter().filter(|place| place.series < series) {
             last[place.series] = last[place.series].max(place.step);
         }
+        let groups: Vec<usize> = (0..series)
+            .map(|i| self.group(shown.iter().map(|k| Arc::clone(&output.keys[i][*k])).collect()))
+            .collect();
         for place in places.iter().filter(|place| place.series < series) {
-            let keys: Vec<ArrayRef> =
-                shown.iter().map(|k| Arc::clone(&output.keys[place.series][*k])).collect();
-            let group = self.group(keys);
+            let group = &mut self.groups[groups[place.series]];
             let step = if total { last[place.series] } else { place.step };
             let period = output.panel.first_step(place.series) + step - 1;
             group.status = group.status.or(output.status(place));
@@ -92,14 +93,15 @@ impl Sums {
         Ok(())
     }
 
-    fn group(&mut self, keys: Vec<ArrayRef>) -> &mut Group {
+    /// The place of the group of these keys.
+    fn group(&mut self, keys: Vec<ArrayRef>) -> usize {
         let text = format!("{keys:?}");
         let next = self.groups.len();
         let at = *self.by_key.entry(text).or_insert(next);
         if at == next {
             self.groups.push(Group { keys, sums: BTreeMap::new(), status: None });
         }
-        &mut self.groups[at]
+        at
     }
 
     /// One row for every group and period, groups in the order of their first series.

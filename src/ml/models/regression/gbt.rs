@@ -32,17 +32,19 @@ impl Regressor for Gbt {
     const CAN_STOP: bool = true;
 
     fn fit(rows: &Table, valid: &Table, lesson: &Lesson<'_>, before: Option<&Self>) -> Result<Self> {
-        let trees = before.map_or(TREES, |before| before.median.len().max(1));
+        let (wanted, usual) = (lesson.options, BoosterOptions::default());
+        let trees = before.map_or(wanted.trees.unwrap_or(TREES), |before| before.median.len().max(1));
         let options = BoosterOptions {
             objective: Objective::Quantile(0.5),
             trees,
-            leaves: LEAVES,
+            leaves: wanted.leaves.unwrap_or(LEAVES),
+            learning_rate: wanted.learning_rate.unwrap_or(usual.learning_rate),
             rows_min: (rows.len() / 2_000).clamp(5, 50),
             column_fraction: 0.4,
             patience: 30,
             seed: lesson.options.seed,
             deadline: lesson.deadline,
-            ..BoosterOptions::default()
+            ..usual
         };
         let binned = rows.binned(options.bins, lesson.control)?;
         let valid = Some(valid.binned_like(&binned, lesson.control)?).filter(|valid| !valid.is_empty());
@@ -52,7 +54,7 @@ impl Regressor for Gbt {
         let narrow = BoosterOptions {
             objective: Objective::Poisson,
             trees: (trees / 3).max(1),
-            leaves: 15,
+            leaves: options.leaves.min(15),
             ..options
         };
         let width = Booster::fit(&binned.with_targets(sizes), None, &narrow, lesson.control)?;

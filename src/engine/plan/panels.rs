@@ -1,0 +1,114 @@
+//! All rows of a model's past as one panel.
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::{concat, take};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryReservation;
+use futures::StreamExt;
+
+use crate::engine::plan::input::InputColumn;
+use crate::engine::plan::series::{Runs, SeriesLayout, incomplete, kept_series};
+use crate::engine::query::QueryContext;
+use crate::engine::registry::Manifest;
+use crate::error::{Error, Result};
+use crate::ml::series::{FinishOptions, Grid, Incomplete, Panel, PanelBuilder};
+
+/// All series of a past.
+#[derive(Debug)]
+pub struct Told {
+    /// The series.
+    pub panel: Panel,
+    /// Their keys in the user's types: a row for each series.
+    pub keys: Vec<ArrayRef>,
+    /// The type of the user's time.
+    pub time_type: DataType,
+}
+
+/// The rows of a past, and the rows of every period where rows are aggregated to periods.
+pub type Inputs = (SendableRecordBatchStream, Option<SendableRecordBatchStream>);
+
+/// Reads the past of a model, sorted by keys and time, with the columns of its training.
+pub async fn read(
+    manifest: &Manifest,
+    columns: &[InputColumn],
+    (mut rows, periods): Inputs,
+    query: &QueryContext,
+    memory: &MemoryReservation,
+) -> Result<Told> {
+    let (layout, table) = (SeriesLayout::new(columns), manifest.name.as_str());
+    let schema = rows.schema();
+    let mut builder = PanelBuilder::new(layout.panel_schema(table, &schema));
+    let mut keys = SeriesKeys::new(&layout);
+    while let Some(batch) = rows.next().await.transpose()? {
+        query.control.check()?;
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        memory.try_grow(batch.num_rows() * (24 + 4 * batch.num_columns()))?;
+        let runs = Runs::new(&batch, &layout, table)?;
+        runs.for_each(|row, key, rows| {
+            keys.add(&batch, row, key)?;
+            builder.append(key, rows)
+        })?;
+    }
+    if builder.is_empty() {
+        return Err(Error::data(format!("the past of model {table} has no rows")));
+    }
+    let incomplete = match periods {
+        Some(periods) => incomplete(periods, manifest.frequency).await?,
+        None => Incomplete::default(),
+    };
+    let finish = FinishOptions {
+        grid: Grid::Fixed { frequency: manifest.frequency, origin: manifest.origin },
+        gaps: manifest.gaps,
+        season_length: Some(manifest.season_length),
+        incomplete: incomplete.begins(),
+        ..FinishOptions::default()
+    };
+    let read = builder.keys().to_vec();
+    let (mut panel, _) = builder.finish(&finish, &query.control)?;
+    if let Some(holidays) = &manifest.holidays {
+        holidays.extend(&mut panel)?;
+    }
+    memory.try_resize(panel.bytes())?;
+    let keys = keys.of(&kept_series(&read, &panel.keys))?;
+    Ok(Told { panel, keys, time_type: schema.field(layout.time).data_type().clone() })
+}
+
+/// The keys of the series, in the order in which they are read.
+#[derive(Debug)]
+pub struct SeriesKeys {
+    last: Option<String>,
+    /// By key, the value of every series.
+    rows: Vec<Vec<ArrayRef>>,
+}
+
+impl SeriesKeys {
+    /// None yet.
+    pub fn new(layout: &SeriesLayout) -> Self {
+        Self { last: None, rows: vec![vec![]; layout.keys.len()] }
+    }
+
+    /// The keys in a row, whose text is `key`, of the series that is being read.
+    pub fn add(&mut self, batch: &RecordBatch, row: usize, key: &str) -> Result<()> {
+        if self.last.as_deref() == Some(key) {
+            return Ok(());
+        }
+        self.last = Some(key.to_owned());
+        let one = UInt32Array::from(vec![row as u32]);
+        for (rows, column) in self.rows.iter_mut().zip(batch.columns()) {
+            rows.push(take(column, &one, None).map_err(|e| Error::internal(e.to_string()))?);
+        }
+        Ok(())
+    }
+
+    /// Those of some series, an array for each key.
+    pub fn of(self, series: &[usize]) -> Result<Vec<ArrayRef>> {
+        let all = |rows: Vec<ArrayRef>| {
+            let kept: Vec<_> = series.iter().map(|i| rows[*i].as_ref()).collect();
+            concat(&kept).map_err(|e| Error::internal(e.to_string()))
+        };
+        self.rows.into_iter().map(all).collect()
+    }
+}
