@@ -7,6 +7,7 @@ use datafusion::scalar::ScalarValue;
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
 use crate::ml::forecaster::{Family, FitOptions};
 use crate::ml::models::family_name;
+use crate::ml::objective::OptimizerKind;
 
 /// How a value is read and which values are allowed.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +17,8 @@ enum Range {
     Number(f64, f64),
     /// True or false.
     Switch,
+    /// One of a few words, told by its place among them.
+    Word(fn(&str) -> Result<usize>),
 }
 
 /// One option: its name, range and meaning.
@@ -40,6 +43,10 @@ const fn number(name: &'static str, min: f64, max: f64, doc: &'static str) -> Op
 
 const fn switch(name: &'static str, doc: &'static str) -> OptionSpec {
     OptionSpec { name, range: Range::Switch, network: false, doc }
+}
+
+const fn word(name: &'static str, read: fn(&str) -> Result<usize>, doc: &'static str) -> OptionSpec {
+    OptionSpec { name, range: Range::Word(read), network: true, doc }
 }
 
 impl OptionSpec {
@@ -70,6 +77,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     integer("layers", 1, 64, "layers or blocks of a network"),
     number("learning_rate", 1e-8, 1.0, "peak learning rate"),
     number("max_seconds", 0.1, 1e7, "wall-clock budget of the training").of_every_family(),
+    word("optimizer", optimizer, "what moves the parameters of a network: adamw or sgd"),
     integer("patch", 1, 4_096, "steps of a patch in a transformer"),
     integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong")
         .of_every_family(),
@@ -189,6 +197,7 @@ impl TrainOptions {
             "background" => self.background = value != 0.0,
             "seed" => self.fit.seed = value as u64,
             "learning_rate" => self.fit.learning_rate = Some(value),
+            "optimizer" => self.fit.optimizer = OptimizerKind::ALL.get(value as usize).copied(),
             "weight_decay" => self.fit.weight_decay = Some(value),
             "dropout" => self.fit.dropout = Some(value),
             _ => self.fit.max_seconds = Some(value),
@@ -226,6 +235,7 @@ pub fn type_of(name: &str) -> DataType {
     match OPTIONS.iter().chain(CLAUSES).find(|spec| spec.name == name).map(|spec| spec.range) {
         Some(Range::Integer(..)) => DataType::Int64,
         Some(Range::Switch) => DataType::Boolean,
+        Some(Range::Word(_)) => DataType::Utf8,
         Some(Range::Number(..)) | None => DataType::Float64,
     }
 }
@@ -250,12 +260,21 @@ fn in_range(spec: &OptionSpec, value: &ScalarValue) -> Result<f64> {
                 format!("{} must be true or false, got {value}", spec.name),
             )),
         },
+        Range::Word(read) => match value.try_as_str() {
+            Some(Some(word)) => read(word).map(|place| place as f64),
+            _ => Err(Error::input(Subject::Option, format!("{} must be a word, got {value}", spec.name))),
+        },
         Range::Number(min, max) => as_number(value).filter(|n| *n >= min && *n <= max).ok_or_else(|| {
             let message = format!("{} must be a number from {min} to {max}, got {value}", spec.name);
             Error::input(Subject::Option, message)
         }),
     };
     checked.map_err(|e| e.with_hint(format!("{}: {}", spec.name, spec.doc)))
+}
+
+/// The place of an optimiser among all of them.
+fn optimizer(word: &str) -> Result<usize> {
+    OptimizerKind::parse(word).map(|kind| kind as usize)
 }
 
 fn whole(name: &str, value: &ScalarValue, min: i64, max: i64) -> Result<f64> {

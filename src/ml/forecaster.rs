@@ -9,6 +9,7 @@ use crate::ml::control::Control;
 use crate::ml::evaluation::PathOptions;
 use crate::ml::features::{Outliers, RowColumn};
 use crate::ml::hierarchy::Hierarchy;
+use crate::ml::objective::{ObjectiveKind, OptimizerKind};
 use crate::ml::series::Panel;
 
 /// A family of models, by the word users write after USING.
@@ -100,6 +101,12 @@ pub struct FitOptions {
     /// Steps of a patch; `None` lets the family choose.
     #[serde(default)]
     pub patch_length: Option<usize>,
+    /// What is minimised; `None` lets the family choose, which is what `quantile` names where a family knows it.
+    #[serde(default)]
+    pub objective: Option<ObjectiveKind>,
+    /// What moves the parameters of a network; `None` lets the family choose.
+    #[serde(default)]
+    pub optimizer: Option<OptimizerKind>,
     /// Epochs without improvement before the fit stops; `None` lets the family choose.
     pub early_stop: Option<usize>,
     /// Wall-clock budget of the fit in seconds.

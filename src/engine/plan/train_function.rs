@@ -11,7 +11,7 @@ use crate::error::identifier;
 use crate::ml::holidays::parse_country;
 
 /// Arguments that are clauses, in the order of the statement's text.
-const CLAUSES: [(&str, &str); 21] = [
+const CLAUSES: [(&str, &str); 22] = [
     ("on", "ON"),
     ("filter", "WHERE"),
     ("target", "TARGET"),
@@ -32,6 +32,7 @@ const CLAUSES: [(&str, &str); 21] = [
     ("quantiles", "QUANTILES"),
     ("validate", "VALIDATE LAST"),
     ("using", "USING"),
+    ("objective", "OBJECTIVE"),
     ("comment", "COMMENT"),
 ];
 

@@ -321,8 +321,10 @@ async fn prepare(
         memory.try_resize(panel.bytes())?;
     }
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
-    let fit = FitOptions { outliers: job.outliers(), ..job.options.fit_options(horizon) };
+    let (outliers, objective) = (job.outliers(), job.statement.objective);
+    let fit = FitOptions { outliers, objective, ..job.options.fit_options(horizon) };
     check_lengths(&panel, &fit, &table)?;
+    objective.map_or(Ok(()), |kind| kind.check(&panel, &schema.target))?;
     let (windows, length) = models::held_out(&panel, &fit);
     let method = job.statement.reconcile.unwrap_or(Reconciliation::usual(windows * length));
     let sums = hierarchy.map(|hierarchy| Sums { hierarchy, method, ended });
@@ -771,7 +773,7 @@ fn fit_lines(job: &Job, prepared: &Prepared, estimate: &FitEstimate) -> Vec<(&'s
     let Prepared { panel, fit, .. } = prepared;
     let levels: Vec<String> = fit.quantile_levels.iter().map(ToString::to_string).collect();
     let usual = if job.options.horizon.is_none() { " (default)" } else { "" };
-    vec![
+    let mut lines = vec![
         ("horizon", format!("{}{usual}", fit.horizon)),
         ("validation", validation(models::held_out(panel, fit))),
         ("quantiles", levels.join(", ")),
@@ -779,5 +781,9 @@ fn fit_lines(job: &Job, prepared: &Prepared, estimate: &FitEstimate) -> Vec<(&'s
         ("parameters", estimate.parameters.to_string()),
         ("memory", format!("about {} MiB", (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20))),
         ("time", format!("about {} s", estimate.seconds.ceil())),
-    ]
+    ];
+    if let Some(kind) = fit.objective {
+        lines.insert(0, ("objective", kind.word().to_owned()));
+    }
+    lines
 }

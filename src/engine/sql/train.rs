@@ -17,6 +17,7 @@ use crate::ml::features::Outliers;
 use crate::ml::forecaster::Family;
 use crate::ml::holidays::parse_country;
 use crate::ml::models::{family_name, parse_family};
+use crate::ml::objective::ObjectiveKind;
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{Frequency, Gaps};
 
@@ -42,13 +43,13 @@ pub const CLAUSES: &[&str] = &[
     "QUANTILES",
     "VALIDATE",
     "USING",
+    "OBJECTIVE",
     "WITH",
     "COMMENT",
 ];
 
 /// Clauses of the language that this release does not do.
-const LATER: &[&str] =
-    &["FROM", "TEXT", "FEATURES", "METRIC", "OBJECTIVE", "TEST", "BACKTEST", "TUNE", "REFRESH"];
+const LATER: &[&str] = &["FROM", "TEXT", "FEATURES", "METRIC", "TEST", "BACKTEST", "TUNE", "REFRESH"];
 
 /// An expression with the name of its column, and its place in the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,6 +159,8 @@ pub struct TrainStatement {
     pub validate: Option<ast::Expr>,
     /// `USING`: the families, none where the choice is ours.
     pub using: Vec<Family>,
+    /// `OBJECTIVE`: what is minimised.
+    pub objective: Option<ObjectiveKind>,
     /// `WITH`: options.
     pub with: Vec<(Ident, ast::Expr)>,
     /// `COMMENT`.
@@ -386,6 +389,7 @@ struct Clauses<'a> {
     quantiles: Option<Vec<ast::Expr>>,
     validate: Option<ast::Expr>,
     using: Vec<Family>,
+    objective: Option<ObjectiveKind>,
     with: Vec<(Ident, ast::Expr)>,
     comment: Option<String>,
 }
@@ -415,6 +419,7 @@ impl<'a> Clauses<'a> {
             quantiles: None,
             validate: None,
             using: vec![],
+            objective: None,
             with: vec![],
             comment: None,
         }
@@ -440,6 +445,7 @@ impl<'a> Clauses<'a> {
             "QUANTILES" => self.quantiles = Some(parenthesised(parser, |p| p.parse_expr())?),
             "VALIDATE" => self.parse_validate(parser)?,
             "USING" => self.using = self.families(parser)?,
+            "OBJECTIVE" => self.objective = Some(self.word(parser, ObjectiveKind::parse)?),
             "WITH" => self.with = parenthesised(parser, option)?,
             _ => self.comment = Some(parser.parse_literal_string()?),
         }
@@ -721,6 +727,7 @@ impl<'a> Clauses<'a> {
             quantiles: self.quantiles,
             validate: self.validate,
             using: self.using,
+            objective: self.objective,
             with: self.with,
             comment: self.comment,
         })
@@ -871,6 +878,7 @@ impl Display for TrainStatement {
         write_clause(f, "VALIDATE LAST", self.validate.as_ref())?;
         let using: Vec<&str> = self.using.iter().copied().map(family_name).collect();
         write_clause(f, "USING", Some(using.join(", ")).filter(|words| !words.is_empty()).as_ref())?;
+        write_clause(f, "OBJECTIVE", self.objective.map(ObjectiveKind::word).as_ref())?;
         if !self.with.is_empty() {
             let pairs: Vec<String> = self.with.iter().map(|(k, v)| format!("{k} = {v}")).collect();
             write!(f, " WITH ({})", pairs.join(", "))?;

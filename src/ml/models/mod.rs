@@ -22,6 +22,7 @@ mod reconciled;
 mod regression;
 mod seasonal_naive;
 mod simplex;
+mod spread;
 mod theta;
 mod trees;
 
@@ -29,5 +30,7 @@ mod trees;
 mod tests;
 
 pub use auto::candidates;
-pub use family::{estimate, family_name, fit, fit_coherent, held_out, load, parse_family};
+pub use family::{
+    check_objective, estimate, family_name, fit, fit_coherent, held_out, load, objectives, parse_family,
+};
 pub use fitting::WINDOWS_MAX;
