@@ -101,7 +101,8 @@ pub struct FitOptions {
     /// Steps of a patch; `None` lets the family choose.
     #[serde(default)]
     pub patch_length: Option<usize>,
-    /// What is minimised; `None` lets the family choose, which is what `quantile` names where a family knows it.
+    /// What is minimised; `None` lets the family choose, which is what `quantile` names where a family knows it. Whatever
+    /// it is, the point forecast is the median, unless [`PredictOptions::mean`] asks for the mean.
     #[serde(default)]
     pub objective: Option<ObjectiveKind>,
     /// What moves the parameters of a network; `None` lets the family choose.

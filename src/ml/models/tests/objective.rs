@@ -75,13 +75,12 @@ fn distance(forecast: &Forecast, truth: impl Fn(f64) -> Distribution) -> f64 {
 
 #[test]
 fn distributions_of_counts_amounts_and_heavy_tails_are_learnt() {
-    let options = |kind| FitOptions { epochs: Some(30), learning_rate: Some(5e-3), ..options(Some(kind)) };
+    let options = |kind| FitOptions { epochs: Some(10), learning_rate: Some(5e-3), ..options(Some(kind)) };
     let check = |kind, panel: Panel, truth: fn(f64) -> Distribution| {
         let model = fitted(Family::Tide, &panel, &options(kind));
         let distance = distance(&forecast(&model, &panel, 7), truth);
-        let usual = fitted(Family::Tide, &panel, &options(ObjectiveKind::Quantile));
-        println!("DIST {kind:?} {distance} {}", self::distance(&forecast(&usual, &panel, 7), truth));
-        assert!(distance < 0.25, "{kind:?}: {distance}");
+        // Whole counts apart are 0.2 of the width of an interval that holds five of them.
+        assert!(distance < 0.16, "{kind:?}: {distance}");
     };
     let counts = draws(20, 120, |mean, rng| rng.negative_binomial(mean, 0.4) as f64);
     let truth = |mean| Distribution::Count { mean, dispersion: 0.4 };
@@ -99,7 +98,7 @@ fn distributions_of_counts_amounts_and_heavy_tails_are_learnt() {
     check(ObjectiveKind::Huber, tails, truth);
 }
 
-/// Of amounts that are 0 or 10, nine to one, the mean is 1 and the median 0.
+/// Of amounts that are 0 or 10, four to one, the mean is 2 and the median 0.
 #[test]
 fn boosters_learn_the_mean_or_the_median_and_forecast_the_median() {
     let panel = draws(8, 100, |_, rng| if rng.chance(0.2) { 10.0 } else { 0.0 });
