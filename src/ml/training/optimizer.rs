@@ -107,7 +107,19 @@ impl Optimizer {
             .iter()
             .map(|(_, _, decays)| if decays { (1.0 - rate * config.weight_decay) as f32 } else { 1.0 })
             .collect();
-        match config.rule {
+        self.update(values, gradients, [clip, rate as f32], &keeps);
+        Ok(norm)
+    }
+
+    /// Moves `values`, which first shrink to these shares of themselves, by the rule; `clip` scales gradients.
+    fn update(
+        &mut self,
+        values: &mut [Vec<f32>],
+        gradients: &[Vec<f32>],
+        [clip, rate]: [f32; 2],
+        keeps: &[f32],
+    ) {
+        match self.config.rule {
             Rule::Adam { beta1, beta2, epsilon } => {
                 let power = i32::try_from(self.steps).unwrap_or(i32::MAX);
                 let update = Adam {
@@ -115,7 +127,7 @@ impl Optimizer {
                     beta1: beta1 as f32,
                     beta2: beta2 as f32,
                     epsilon: epsilon as f32,
-                    rate: rate as f32,
+                    rate,
                     first_correction: (1.0 / (1.0 - beta1.powi(power))) as f32,
                     second_correction: (1.0 / (1.0 - beta2.powi(power))) as f32,
                 };
@@ -125,13 +137,12 @@ impl Optimizer {
                 });
             }
             Rule::Sgd { momentum } => {
-                let update = Sgd { clip, momentum: momentum as f32, rate: rate as f32 };
+                let update = Sgd { clip, momentum: momentum as f32, rate };
                 values.par_iter_mut().zip(&mut self.first).enumerate().for_each(|(i, (values, sums))| {
                     update.apply(values, &gradients[i], sums, keeps[i]);
                 });
             }
         }
-        Ok(norm)
     }
 }
 
