@@ -7,6 +7,7 @@ use datafusion::scalar::ScalarValue;
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
 use crate::ml::forecaster::{Family, FitOptions};
 use crate::ml::models::{Search, Space, Tuning, families_with, family_name, has_option};
+use crate::ml::objective::OptimizerKind;
 
 /// How a value is read and which values are allowed.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +17,8 @@ enum Range {
     Number(f64, f64),
     /// True or false.
     Switch,
+    /// One of a few words, told by its place among them.
+    Word(fn(&str) -> Result<usize>),
 }
 
 /// One option: its name, range and meaning.
@@ -42,7 +45,16 @@ const fn switch(name: &'static str, doc: &'static str) -> OptionSpec {
     OptionSpec { name, range: Range::Switch, general: true, doc }
 }
 
+const fn word(name: &'static str, read: fn(&str) -> Result<usize>, doc: &'static str) -> OptionSpec {
+    OptionSpec { name, range: Range::Word(read), general: false, doc }
+}
+
 impl OptionSpec {
+    /// Numbers on which what is learnt depends.
+    fn is_tunable(&self) -> bool {
+        !self.general && matches!(self.range, Range::Integer(..) | Range::Number(..))
+    }
+
     /// The same option, for every family of models.
     const fn of_every_family(self) -> Self {
         Self { general: true, ..self }
@@ -71,6 +83,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     integer("layers", 1, 64, "layers or blocks of a network"),
     number("learning_rate", 1e-8, 1.0, "peak learning rate"),
     number("max_seconds", 0.1, 1e7, "wall-clock budget of the training").of_every_family(),
+    word("optimizer", optimizer, "what moves the parameters of a network: adamw or sgd"),
     integer("patch", 1, 4_096, "steps of a patch in a transformer"),
     integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong")
         .of_every_family(),
@@ -279,8 +292,8 @@ pub fn tuning(families: &[Family], tried: &[Tried], bounds: &TuneBounds) -> Resu
 /// What one option of TUNE may be.
 fn space(families: &[Family], name: &str, values: &TriedValues) -> Result<Space> {
     let spec = find(name)?;
-    if spec.general {
-        let tunable: Vec<_> = OPTIONS.iter().filter(|s| !s.general).map(|s| s.name).collect();
+    if !spec.is_tunable() {
+        let tunable: Vec<_> = OPTIONS.iter().filter(|s| s.is_tunable()).map(|s| s.name).collect();
         return Err(Error::input(Subject::Option, format!("TUNE cannot search for {name}"))
             .with_hint(format!("it searches for {}", tunable.join(", "))));
     }
@@ -334,6 +347,7 @@ pub fn type_of(name: &str) -> DataType {
     match OPTIONS.iter().chain(CLAUSES).find(|spec| spec.name == name).map(|spec| spec.range) {
         Some(Range::Integer(..)) => DataType::Int64,
         Some(Range::Switch) => DataType::Boolean,
+        Some(Range::Word(_)) => DataType::Utf8,
         Some(Range::Number(..)) | None => DataType::Float64,
     }
 }
@@ -358,12 +372,21 @@ fn in_range(spec: &OptionSpec, value: &ScalarValue) -> Result<f64> {
                 format!("{} must be true or false, got {value}", spec.name),
             )),
         },
+        Range::Word(read) => match value.try_as_str() {
+            Some(Some(word)) => read(word).map(|place| place as f64),
+            _ => Err(Error::input(Subject::Option, format!("{} must be a word, got {value}", spec.name))),
+        },
         Range::Number(min, max) => as_number(value).filter(|n| *n >= min && *n <= max).ok_or_else(|| {
             let message = format!("{} must be a number from {min} to {max}, got {value}", spec.name);
             Error::input(Subject::Option, message)
         }),
     };
     checked.map_err(|e| e.with_hint(format!("{}: {}", spec.name, spec.doc)))
+}
+
+/// The place of an optimiser among all of them.
+fn optimizer(word: &str) -> Result<usize> {
+    OptimizerKind::parse(word).map(|kind| kind as usize)
 }
 
 fn whole(name: &str, value: &ScalarValue, min: i64, max: i64) -> Result<f64> {

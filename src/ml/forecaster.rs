@@ -9,6 +9,7 @@ use crate::ml::control::Control;
 use crate::ml::evaluation::{PathOptions, ScoreSums};
 use crate::ml::features::{Outliers, RowColumn};
 use crate::ml::hierarchy::Hierarchy;
+use crate::ml::objective::{ObjectiveKind, OptimizerKind};
 use crate::ml::series::Panel;
 
 /// A family of models, by the word users write after USING.
@@ -106,6 +107,13 @@ pub struct FitOptions {
     /// Leaves of a boosted tree; `None` lets the family choose.
     #[serde(default)]
     pub leaves: Option<usize>,
+    /// What is minimised; `None` lets the family choose, which is what `quantile` names where a family knows it. Whatever
+    /// it is, the point forecast is the median, unless [`PredictOptions::mean`] asks for the mean.
+    #[serde(default)]
+    pub objective: Option<ObjectiveKind>,
+    /// What moves the parameters of a network; `None` lets the family choose.
+    #[serde(default)]
+    pub optimizer: Option<OptimizerKind>,
     /// Epochs without improvement before the fit stops; `None` lets the family choose.
     pub early_stop: Option<usize>,
     /// Wall-clock budget of the fit in seconds.
@@ -129,6 +137,7 @@ impl FitOptions {
             "layers" => self.layers = count,
             "heads" => self.heads = count,
             "patch" => self.patch_length = count,
+            "optimizer" => self.optimizer = OptimizerKind::ALL.get(value as usize).copied(),
             "early_stop" => self.early_stop = count,
             "trees" => self.trees = count,
             "leaves" => self.leaves = count,

@@ -1,6 +1,7 @@
 //! The forecasting wing: series and tensors, never SQL; the only place that names Candle.
 
 pub mod control;
+pub mod distributions;
 pub mod evaluation;
 pub mod features;
 pub mod forecaster;
@@ -9,9 +10,11 @@ pub mod holidays;
 pub mod layers;
 pub mod metrics;
 pub mod models;
+pub mod objective;
 pub mod reconciliation;
 pub mod rng;
 pub mod series;
+pub mod special;
 pub mod training;
 pub mod trees;
 

@@ -384,7 +384,14 @@ impl ForetellRelations {
     ) -> Result<RawOption> {
         let place = self.scope.source.span(value.span());
         let data_type = options::type_of(&name);
-        Ok(RawOption { name, value: scalar(value.clone(), data_type, context)?, place })
+        let value = match value {
+            // A word stands bare, as it does after a clause.
+            ast::Expr::Identifier(word) if data_type == DataType::Utf8 => {
+                ast::Expr::value(ast::Value::SingleQuotedString(word.value.clone()))
+            }
+            value => value.clone(),
+        };
+        Ok(RawOption { name, value: scalar(value, data_type, context)?, place })
     }
 
     fn plan_version(

@@ -26,7 +26,7 @@ use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::shared::Engine;
 use crate::engine::sql::{TrainStatement, fold};
 use crate::ml::hierarchy::Rollup;
-use crate::ml::models::Tuning;
+use crate::ml::models::{self, Tuning};
 
 /// What running the node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +65,7 @@ impl TrainNode {
         lineage: Vec<(String, u64)>,
     ) -> Result<Self> {
         let checked = TrainOptions::check(&statement.using, &options)?;
+        models::check_objective(&checked.families, statement.objective)?;
         let schema = if checked.background { job_schema() } else { result_schema() };
         let schema = Arc::new(DFSchema::try_from(schema)?);
         let (lineage, mode) = (Arc::new(lineage), Mode::Publish);

@@ -11,7 +11,7 @@ use crate::error::identifier;
 use crate::ml::holidays::parse_country;
 
 /// Arguments that are clauses, in the order of the statement's text.
-const CLAUSES: [(&str, &str); 22] = [
+const CLAUSES: [(&str, &str); 23] = [
     ("on", "ON"),
     ("filter", "WHERE"),
     ("target", "TARGET"),
@@ -33,6 +33,7 @@ const CLAUSES: [(&str, &str); 22] = [
     ("validate", "VALIDATE LAST"),
     ("using", "USING"),
     ("tune", "TUNE"),
+    ("objective", "OBJECTIVE"),
     ("comment", "COMMENT"),
 ];
 

@@ -383,8 +383,10 @@ async fn prepare(
         None => Some(keys.of(&kept_series(&read, &panel.keys))?),
     };
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
-    let fit = FitOptions { outliers: job.outliers(), ..job.options.fit_options(horizon) };
+    let (outliers, objective) = (job.outliers(), job.statement.objective);
+    let fit = FitOptions { outliers, objective, ..job.options.fit_options(horizon) };
     check_lengths(&panel, &fit, &table)?;
+    objective.map_or(Ok(()), |kind| kind.check(&panel, &schema.target))?;
     let (windows, length) = models::held_out(&panel, &fit);
     let method = job.statement.reconcile.unwrap_or(Reconciliation::usual(windows * length));
     let sums = hierarchy.map(|hierarchy| Sums { hierarchy, method, ended });
@@ -865,6 +867,9 @@ fn fit_lines(job: &Job, prepared: &Prepared, estimate: &FitEstimate) -> Vec<(&'s
     ];
     if let Some(trials) = trials {
         lines.push(("trials", trials.to_string()));
+    }
+    if let Some(kind) = fit.objective {
+        lines.insert(0, ("objective", kind.word().to_owned()));
     }
     lines
 }

@@ -17,6 +17,7 @@ use crate::ml::features::Outliers;
 use crate::ml::forecaster::Family;
 use crate::ml::holidays::parse_country;
 use crate::ml::models::{Search, family_name, parse_family};
+use crate::ml::objective::ObjectiveKind;
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{Frequency, Gaps};
 
@@ -43,12 +44,13 @@ pub const CLAUSES: &[&str] = &[
     "VALIDATE",
     "USING",
     "TUNE",
+    "OBJECTIVE",
     "WITH",
     "COMMENT",
 ];
 
 /// Clauses of the language that this release does not do.
-const LATER: &[&str] = &["FROM", "TEXT", "FEATURES", "METRIC", "OBJECTIVE", "TEST", "BACKTEST", "REFRESH"];
+const LATER: &[&str] = &["FROM", "TEXT", "FEATURES", "METRIC", "TEST", "BACKTEST", "REFRESH"];
 
 /// An expression with the name of its column, and its place in the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,6 +207,8 @@ pub struct TrainStatement {
     pub using: Vec<Family>,
     /// `TUNE`: options whose best values are searched for.
     pub tune: Option<TuneClause>,
+    /// `OBJECTIVE`: what is minimised.
+    pub objective: Option<ObjectiveKind>,
     /// `WITH`: options.
     pub with: Vec<(Ident, ast::Expr)>,
     /// `COMMENT`.
@@ -435,6 +439,7 @@ struct Clauses<'a> {
     validate: Option<ast::Expr>,
     using: Vec<Family>,
     tune: Option<TuneClause>,
+    objective: Option<ObjectiveKind>,
     with: Vec<(Ident, ast::Expr)>,
     comment: Option<String>,
 }
@@ -465,6 +470,7 @@ impl<'a> Clauses<'a> {
             validate: None,
             using: vec![],
             tune: None,
+            objective: None,
             with: vec![],
             comment: None,
         }
@@ -491,6 +497,7 @@ impl<'a> Clauses<'a> {
             "VALIDATE" => self.parse_validate(parser)?,
             "USING" => self.using = self.families(parser)?,
             "TUNE" => self.tune = Some(self.parse_tune(parser)?),
+            "OBJECTIVE" => self.objective = Some(self.word(parser, ObjectiveKind::parse)?),
             "WITH" => self.with = parenthesised(parser, option)?,
             _ => self.comment = Some(parser.parse_literal_string()?),
         }
@@ -804,6 +811,7 @@ impl<'a> Clauses<'a> {
             validate: self.validate,
             using: self.using,
             tune: self.tune,
+            objective: self.objective,
             with: self.with,
             comment: self.comment,
         })
@@ -991,6 +999,7 @@ impl Display for TrainStatement {
         let using: Vec<&str> = self.using.iter().copied().map(family_name).collect();
         write_clause(f, "USING", Some(using.join(", ")).filter(|words| !words.is_empty()).as_ref())?;
         write_clause(f, "TUNE", self.tune.as_ref())?;
+        write_clause(f, "OBJECTIVE", self.objective.map(ObjectiveKind::word).as_ref())?;
         if !self.with.is_empty() {
             let pairs: Vec<String> = self.with.iter().map(|(k, v)| format!("{k} = {v}")).collect();
             write!(f, " WITH ({})", pairs.join(", "))?;

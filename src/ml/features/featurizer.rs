@@ -175,8 +175,16 @@ impl Featurizer {
             keys,
         };
         control.check()?;
-        featurizer.fit_scale(panel, &rows);
+        featurizer.fit_scale(panel, &rows, true);
         Ok(featurizer)
+    }
+
+    /// Takes targets relative to their size only, from zero up, as amounts are; learns from what
+    /// [`Featurizer::fit`] learnt from.
+    pub fn measure_from_zero(&mut self, panel: &Panel, train: &[usize]) {
+        let range = |s: usize| panel.offsets[s]..panel.offsets[s] + train[s];
+        let rows: Vec<Range<usize>> = canonical_order(panel).into_iter().map(range).collect();
+        self.fit_scale(panel, &rows, false);
     }
 
     /// Tells why a state read from a file cannot be one that was fitted.
@@ -221,7 +229,7 @@ impl Featurizer {
         Ok(())
     }
 
-    fn fit_scale(&mut self, panel: &Panel, rows: &[Range<usize>]) {
+    fn fit_scale(&mut self, panel: &Panel, rows: &[Range<usize>], may_centre: bool) {
         let (active, _) = self.factors.encode(&self.known, &panel.known);
         let usable = |row: &usize| active.as_ref().is_none_or(|a| a[*row]) && panel.target[*row].is_finite();
         let moments: Vec<(f64, f64)> = rows
@@ -233,7 +241,7 @@ impl Featurizer {
             .collect();
         let ratios: Vec<f64> =
             moments.iter().map(|(level, spread)| spread / level.abs().max(1e-12)).collect();
-        self.centred = !self.nonnegative || median(ratios).is_some_and(|ratio| ratio < 0.1);
+        self.centred = may_centre && (!self.nonnegative || median(ratios).is_some_and(|ratio| ratio < 0.1));
         let scales = moments.iter().map(|(level, spread)| if self.centred { *spread } else { *level });
         let logarithms: Vec<f64> = scales.filter(|s| *s > 0.0).map(f64::ln).collect();
         let n = logarithms.len().max(1) as f64;

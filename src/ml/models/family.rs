@@ -14,10 +14,11 @@ use crate::ml::models::fitting::Outcome;
 use crate::ml::models::local::LocalLearner;
 use crate::ml::models::model::Learner;
 use crate::ml::models::networks::{Architecture, NetworkLearner};
-use crate::ml::models::regression::{Gbt, RegressionLearner, Ridge, Svr, Tree};
+use crate::ml::models::regression::{BOOSTED, Gbt, RegressionLearner, Ridge, Svr, Tree};
 use crate::ml::models::seasonal_naive::SeasonalNaive;
 use crate::ml::models::theta::Theta;
 use crate::ml::models::{auto, container, fitted, fitting, reconciled};
+use crate::ml::objective::ObjectiveKind;
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::Panel;
 
@@ -88,6 +89,37 @@ pub(super) fn learner(family: Family) -> Option<&'static dyn Learner> {
     FAMILIES.iter().find(|(known, _, _)| *known == family).and_then(|(_, _, learner)| *learner)
 }
 
+/// The objectives that a family can be fitted for; none where its rule has one of its own. `auto` can be fitted for
+/// all: members that do not know one learn as they always do.
+pub fn objectives(family: Family) -> &'static [ObjectiveKind] {
+    match family {
+        Family::Auto | Family::Tide | Family::Dlinear | Family::Lstm | Family::Gru | Family::Transformer => {
+            &ObjectiveKind::ALL
+        }
+        Family::Gbt => &BOOSTED,
+        _ => &[],
+    }
+}
+
+/// Fails where one of the families cannot be fitted for this objective.
+pub fn check_objective(families: &[Family], objective: Option<ObjectiveKind>) -> Result<()> {
+    let Some(kind) = objective else { return Ok(()) };
+    let Some(family) = families.iter().copied().find(|family| !objectives(*family).contains(&kind)) else {
+        return Ok(());
+    };
+    let (name, able) = (family_name(family), objectives(family));
+    let hint = if able.is_empty() {
+        let choosers = FAMILIES.iter().filter(|(family, _, _)| !objectives(*family).is_empty());
+        let choosers: Vec<&str> = choosers.map(|(_, name, _)| *name).collect();
+        format!("{name} learns by a rule of its own; OBJECTIVE is for {}", choosers.join(", "))
+    } else {
+        let words: Vec<&str> = able.iter().map(|kind| kind.word()).collect();
+        format!("OBJECTIVE of {name} is one of {}", words.join(", "))
+    };
+    let message = format!("{name} has no OBJECTIVE {}", kind.word());
+    Err(Error::input(Subject::Option, message).with_hint(hint))
+}
+
 /// Fits these families to all series of the panel; several are combined.
 pub fn fit(
     families: &[Family],
@@ -114,6 +146,8 @@ pub fn fit_coherent(
 }
 
 fn outcome(families: &[Family], panel: &Panel, options: &FitOptions, control: &Control) -> Result<Outcome> {
+    check_objective(families, options.objective)?;
+    options.objective.map_or(Ok(()), |kind| kind.check(panel, "target"))?;
     let candidates = auto::candidates(families, panel);
     let family = if let [family] = families { *family } else { Family::Auto };
     fitting::fit(family, &candidates, panel, options, control)
@@ -159,6 +193,24 @@ mod tests {
         let error = parse_family("etc").unwrap_err();
         assert_eq!(error.message(), "unknown family etc; did you mean ets?");
         assert!(error.hint().unwrap().starts_with("USING knows auto, seasonal_naive, ets, "));
+    }
+
+    #[test]
+    fn an_objective_that_a_family_does_not_know_is_an_error() {
+        let of = |family, kind| check_objective(&[Family::Tide, family], Some(kind));
+        of(Family::Gbt, ObjectiveKind::Tweedie).unwrap();
+        of(Family::Auto, ObjectiveKind::StudentT).unwrap();
+        let error = of(Family::Gbt, ObjectiveKind::Huber).unwrap_err();
+        assert_eq!(error.message(), "gbt has no OBJECTIVE huber");
+        assert_eq!(error.hint(), Some("OBJECTIVE of gbt is one of quantile, mse, mae, poisson, tweedie"));
+        let error = of(Family::Theta, ObjectiveKind::Mse).unwrap_err();
+        assert_eq!(error.message(), "theta has no OBJECTIVE mse");
+        assert!(
+            error
+                .hint()
+                .unwrap()
+                .ends_with("OBJECTIVE is for auto, gbt, tide, dlinear, lstm, gru, transformer")
+        );
     }
 
     #[test]

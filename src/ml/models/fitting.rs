@@ -8,7 +8,7 @@ use crate::ml::control::Control;
 use crate::ml::evaluation::{Calibration, Contest, Dependence, GROUPS, Holdout, Scorer};
 use crate::ml::features::canonical_order;
 use crate::ml::forecaster::{Candidate, Family, FitOptions, FitReport, Forecast, Scores, SeriesScores};
-use crate::ml::models::family::{family_name, learner};
+use crate::ml::models::family::{family_name, learner, objectives};
 use crate::ml::models::fitted::{Fitted, FittedConfig, Member, bound, combine, groups};
 use crate::ml::models::model::{Learnt, Lesson};
 use crate::ml::series::Panel;
@@ -130,7 +130,8 @@ fn with_fitting<T>(
     let panel = known.as_ref().unwrap_or(learnt);
     let shared = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
     let groups = groups(panel, usize::MAX);
-    run(Fitting { panel, options, control, plan, holdouts, groups, effort: effort * shared, started })
+    let (plain, effort) = (&FitOptions { objective: None, ..options.clone() }, effort * shared);
+    run(Fitting { panel, options, plain, control, plan, holdouts, groups, effort, started })
 }
 
 /// The windows, with what came true in `panel` and the history of `learnt`, whose outliers are treated.
@@ -142,6 +143,8 @@ fn holdouts(panel: &Panel, learnt: &Panel, plan: Plan) -> Vec<Holdout> {
 struct Fitting<'a> {
     panel: &'a Panel,
     options: &'a FitOptions,
+    /// The options of families that do not know the objective, which only the choice of others has.
+    plain: &'a FitOptions,
     control: &'a Control,
     plan: Plan,
     holdouts: Vec<Holdout>,
@@ -157,8 +160,16 @@ impl Fitting<'_> {
         self.options.max_seconds.map(|seconds| self.started + Duration::from_secs_f64(seconds * share))
     }
 
-    fn lesson(&self, held_out: usize, deadline: Option<Instant>, span: (f64, f64)) -> Lesson<'_> {
-        let lesson = Lesson::new(self.panel, held_out, self.options, self.control);
+    fn lesson(
+        &self,
+        family: Family,
+        held_out: usize,
+        deadline: Option<Instant>,
+        span: (f64, f64),
+    ) -> Lesson<'_> {
+        let knows = self.options.objective.is_some_and(|kind| objectives(family).contains(&kind));
+        let options = if knows { self.options } else { self.plain };
+        let lesson = Lesson::new(self.panel, held_out, options, self.control);
         Lesson { effort: self.effort, deadline, span, ..lesson }
     }
 
@@ -217,7 +228,7 @@ impl Fitting<'_> {
         let learner = learner(family)
             .ok_or_else(|| Error::internal(format!("{} does not learn", family_name(family))))?;
         let deadline = self.deadline(CANDIDATES_SECONDS);
-        let learnt = learner.fit(&self.lesson(self.plan.steps(), deadline, span))?;
+        let learnt = learner.fit(&self.lesson(family, self.plan.steps(), deadline, span))?;
         self.control.report(|p| p.phase = "validate");
         let predict = |holdout: &Holdout| {
             let mut forecast = learnt.model.predict(holdout.panel(), holdout.length(), self.control)?;
@@ -326,7 +337,7 @@ impl Fitting<'_> {
         let mut members = Vec::with_capacity(chosen.len());
         for (n, (entrant, weights)) in chosen.into_iter().enumerate() {
             self.control.check()?;
-            let lesson = self.lesson(0, self.deadline(1.0), (done(n), done(n + 1)));
+            let lesson = self.lesson(entrant.family, 0, self.deadline(1.0), (done(n), done(n + 1)));
             self.control.report(|p| p.phase = "learn all");
             lesson.advance(0.0);
             // Whoever would not be ready in time stays with what was learnt before the windows.

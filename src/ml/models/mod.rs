@@ -23,6 +23,7 @@ mod reconciled;
 mod regression;
 mod seasonal_naive;
 mod simplex;
+mod spread;
 mod theta;
 mod trees;
 mod tuning;
@@ -33,7 +34,8 @@ mod tests;
 pub use auto::candidates;
 pub use backtest::{BacktestWindow, Rolling, backtest, window};
 pub use family::{
-    estimate, families_with, family_name, fit, fit_coherent, has_option, held_out, load, parse_family,
+    check_objective, estimate, families_with, family_name, fit, fit_coherent, has_option, held_out, load,
+    objectives, parse_family,
 };
 pub use fitting::WINDOWS_MAX;
 pub use tuning::{Search, Space, Tuning, tune};

@@ -20,9 +20,9 @@ pub struct Checkpoint {
     pub best_epoch: usize,
     /// Values of the parameters, in the order of names.
     pub values: Vec<Vec<f32>>,
-    /// Mean gradients.
+    /// First moments of the optimiser.
     pub first: Vec<Vec<f32>>,
-    /// Mean squared gradients.
+    /// Its second moments; empty where it has none.
     pub second: Vec<Vec<f32>>,
     /// Moving average of the values.
     pub average: Vec<Vec<f32>>,
@@ -97,6 +97,7 @@ impl Checkpoint {
             groups.entry(group.to_string()).or_default().insert(index.to_string(), values);
         }
         let mut take = |name: &str| groups.remove(name).map(|group| group.into_values().collect::<Vec<_>>());
+        let (second, best) = (take("second").unwrap_or_default(), take("best"));
         let mut need = |name: &str| take(name).ok_or_else(|| corrupt(format!("it has no {name}")));
         Ok(Self {
             epoch: counters.epoch,
@@ -105,9 +106,9 @@ impl Checkpoint {
             best_epoch: counters.best_epoch,
             values: need("values")?,
             first: need("first")?,
-            second: need("second")?,
+            second,
             average: need("average")?,
-            best: take("best"),
+            best,
         })
     }
 }
@@ -132,6 +133,8 @@ mod tests {
         };
         let bytes = checkpoint.to_bytes().unwrap();
         assert_eq!(Checkpoint::from_bytes(&bytes).unwrap(), checkpoint);
+        let plain = Checkpoint { second: Vec::new(), best: None, ..checkpoint };
+        assert_eq!(Checkpoint::from_bytes(&plain.to_bytes().unwrap()).unwrap(), plain);
         assert!(Checkpoint::from_bytes(&bytes[..bytes.len() - 9]).is_err());
         assert!(Checkpoint::from_bytes(b"nonsense").is_err());
     }

@@ -1,15 +1,21 @@
 //! Fitting a network: loss, optimiser, schedule, early stopping, checkpoints and the loop around them.
 
 mod checkpoint;
+mod cross_entropy;
 mod early_stopping;
+mod likelihood;
 mod loss;
 mod optimizer;
 mod schedule;
 mod trainer;
 
 pub use checkpoint::Checkpoint;
+pub use cross_entropy::{Labels, cross_entropy};
 pub use early_stopping::EarlyStopping;
-pub use loss::{Objective, masked_loss};
-pub use optimizer::{AdamW, AdamWConfig};
+pub use likelihood::{
+    TWEEDIE_POWER, log_link_mean, negative_binomial_parameters, poisson_mean, student_t_parameters,
+};
+pub use loss::{Objective, Steps, masked_loss};
+pub use optimizer::{Optimizer, OptimizerConfig, Rule};
 pub use schedule::Schedule;
 pub use trainer::{Dataset, LossSum, Network, Trainer, TrainerConfig};

@@ -1,49 +1,79 @@
-//! AdamW (Loshchilov and Hutter 2019) with clipping by the global norm, in one pass over flat slices.
+//! AdamW and stochastic gradient descent with momentum, both with decoupled weight decay (Loshchilov and Hutter 2019) and
+//! clipping by the global norm, in one pass over flat slices.
+
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::error::{Error, Result};
 use crate::ml::layers::Parameters;
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
-/// Settings of [`AdamW`] that do not change with the step.
+/// Which optimiser, and its settings that do not change with the step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamWConfig {
-    /// Decay of the mean gradient.
-    pub beta1: f64,
-    /// Decay of the mean squared gradient.
-    pub beta2: f64,
-    /// Added to the root of the mean squared gradient.
-    pub epsilon: f64,
+pub struct OptimizerConfig {
+    /// How gradients become steps.
+    pub rule: Rule,
     /// Decoupled decay, applied where the parameter takes it.
     pub weight_decay: f64,
     /// Largest norm of all gradients together.
     pub norm_max: f64,
 }
 
-impl Default for AdamWConfig {
+impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 1e-2, norm_max: 1.0 }
+        Self { rule: Rule::ADAM, weight_decay: 1e-2, norm_max: 1.0 }
     }
 }
 
-/// The optimiser and its moments, one slice per parameter in the order of the registry.
+/// How gradients become steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// The mean gradient over the root of the mean squared gradient (Kingma and Ba 2015).
+    Adam {
+        /// Decay of the mean gradient.
+        beta1: f64,
+        /// Decay of the mean squared gradient.
+        beta2: f64,
+        /// Added to the root of the mean squared gradient.
+        epsilon: f64,
+    },
+    /// The sum of gradients, older ones less: `v = momentum v + gradient` (Polyak 1964).
+    Sgd {
+        /// Decay of the sum.
+        momentum: f64,
+    },
+}
+
+impl Rule {
+    /// Adam with the usual decays.
+    pub const ADAM: Self = Self::Adam { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 };
+    /// Stochastic gradient descent with the usual momentum.
+    pub const SGD: Self = Self::Sgd { momentum: 0.9 };
+}
+
+/// An optimiser and its moments, one slice per parameter in the order of the registry.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AdamW {
-    config: AdamWConfig,
+pub struct Optimizer {
+    config: OptimizerConfig,
     steps: usize,
     first: Vec<Vec<f32>>,
+    /// Empty where the rule has no second moment.
     second: Vec<Vec<f32>>,
 }
 
-impl AdamW {
+impl Optimizer {
     /// An optimiser that has made no step.
-    pub fn new(config: AdamWConfig, parameters: &Parameters) -> Self {
+    pub fn new(config: OptimizerConfig, parameters: &Parameters) -> Self {
         let zeros: Vec<Vec<f32>> = parameters.iter().map(|(_, var, _)| vec![0.0; var.elem_count()]).collect();
-        Self { config, steps: 0, first: zeros.clone(), second: zeros }
+        let second = if matches!(config.rule, Rule::Adam { .. }) { zeros.clone() } else { Vec::new() };
+        Self { config, steps: 0, first: zeros, second }
     }
 
-    /// The optimiser as it was after `steps` steps.
-    pub fn restored(config: AdamWConfig, steps: usize, first: Vec<Vec<f32>>, second: Vec<Vec<f32>>) -> Self {
-        Self { config, steps, first, second }
+    /// This optimiser as it was after `steps` steps; fails where the moments are not of its rule and parameters.
+    pub fn restored(self, steps: usize, first: Vec<Vec<f32>>, second: Vec<Vec<f32>>) -> Result<Self> {
+        let sizes = |tensors: &[Vec<f32>]| tensors.iter().map(Vec::len).collect::<Vec<_>>();
+        if sizes(&first) != sizes(&self.first) || sizes(&second) != sizes(&self.second) {
+            return Err(Error::internal("the checkpoint belongs to another network or optimizer"));
+        }
+        Ok(Self { steps, first, second, ..self })
     }
 
     /// Steps made.
@@ -51,7 +81,7 @@ impl AdamW {
         self.steps
     }
 
-    /// Mean gradients and mean squared gradients.
+    /// Mean gradients and mean squared gradients; sums of gradients and nothing without second moments.
     pub fn moments(&self) -> (&[Vec<f32>], &[Vec<f32>]) {
         (&self.first, &self.second)
     }
@@ -72,25 +102,47 @@ impl AdamW {
         }
         self.steps += 1;
         let config = self.config;
-        let power = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let update = Update {
-            clip: if norm > config.norm_max { config.norm_max / norm } else { 1.0 } as f32,
-            beta1: config.beta1 as f32,
-            beta2: config.beta2 as f32,
-            epsilon: config.epsilon as f32,
-            rate: rate as f32,
-            first_correction: (1.0 / (1.0 - config.beta1.powi(power))) as f32,
-            second_correction: (1.0 / (1.0 - config.beta2.powi(power))) as f32,
-        };
+        let clip = if norm > config.norm_max { config.norm_max / norm } else { 1.0 } as f32;
         let keeps: Vec<f32> = parameters
             .iter()
             .map(|(_, _, decays)| if decays { (1.0 - rate * config.weight_decay) as f32 } else { 1.0 })
             .collect();
-        let moments = self.first.par_iter_mut().zip(self.second.par_iter_mut());
-        values.par_iter_mut().zip(moments).enumerate().for_each(|(i, (values, (first, second)))| {
-            update.apply(values, &gradients[i], first, second, keeps[i]);
-        });
+        self.update(values, gradients, [clip, rate as f32], &keeps);
         Ok(norm)
+    }
+
+    /// Moves `values`, which first shrink to these shares of themselves, by the rule; `clip` scales gradients.
+    fn update(
+        &mut self,
+        values: &mut [Vec<f32>],
+        gradients: &[Vec<f32>],
+        [clip, rate]: [f32; 2],
+        keeps: &[f32],
+    ) {
+        match self.config.rule {
+            Rule::Adam { beta1, beta2, epsilon } => {
+                let power = i32::try_from(self.steps).unwrap_or(i32::MAX);
+                let update = Adam {
+                    clip,
+                    beta1: beta1 as f32,
+                    beta2: beta2 as f32,
+                    epsilon: epsilon as f32,
+                    rate,
+                    first_correction: (1.0 / (1.0 - beta1.powi(power))) as f32,
+                    second_correction: (1.0 / (1.0 - beta2.powi(power))) as f32,
+                };
+                let moments = self.first.par_iter_mut().zip(self.second.par_iter_mut());
+                values.par_iter_mut().zip(moments).enumerate().for_each(|(i, (values, (first, second)))| {
+                    update.apply(values, &gradients[i], first, second, keeps[i]);
+                });
+            }
+            Rule::Sgd { momentum } => {
+                let update = Sgd { clip, momentum: momentum as f32, rate };
+                values.par_iter_mut().zip(&mut self.first).enumerate().for_each(|(i, (values, sums))| {
+                    update.apply(values, &gradients[i], sums, keeps[i]);
+                });
+            }
+        }
     }
 }
 
@@ -98,8 +150,8 @@ fn squares(values: &[f32]) -> f64 {
     values.chunks(4096).map(|chunk| f64::from(chunk.iter().map(|g| g * g).sum::<f32>())).sum()
 }
 
-/// One step's constants.
-struct Update {
+/// One step's constants of Adam.
+struct Adam {
     clip: f32,
     beta1: f32,
     beta2: f32,
@@ -109,7 +161,7 @@ struct Update {
     second_correction: f32,
 }
 
-impl Update {
+impl Adam {
     fn apply(&self, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32], keep: f32) {
         for (((x, g), m), v) in values.iter_mut().zip(gradients).zip(first).zip(second) {
             let g = g * self.clip;
@@ -117,6 +169,22 @@ impl Update {
             *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
             let step = *m * self.first_correction / ((*v * self.second_correction).sqrt() + self.epsilon);
             *x = *x * keep - self.rate * step;
+        }
+    }
+}
+
+/// One step's constants of stochastic gradient descent.
+struct Sgd {
+    clip: f32,
+    momentum: f32,
+    rate: f32,
+}
+
+impl Sgd {
+    fn apply(&self, values: &mut [f32], gradients: &[f32], sums: &mut [f32], keep: f32) {
+        for ((x, g), v) in values.iter_mut().zip(gradients).zip(sums) {
+            *v = self.momentum * *v + g * self.clip;
+            *x = *x * keep - self.rate * *v;
         }
     }
 }
@@ -138,8 +206,8 @@ mod tests {
     fn first_step_moves_by_the_rate_and_decays_weights_only() {
         let parameters = parameters();
         let mut values = vec![vec![1.0, 1.0], vec![1.0, 1.0]];
-        let config = AdamWConfig { weight_decay: 0.5, norm_max: 1e9, ..AdamWConfig::default() };
-        let mut optimizer = AdamW::new(config, &parameters);
+        let config = OptimizerConfig { weight_decay: 0.5, norm_max: 1e9, ..OptimizerConfig::default() };
+        let mut optimizer = Optimizer::new(config, &parameters);
         let norm = optimizer.step(&parameters, &mut values, &[vec![3.0, -4.0], vec![0.0, 0.0]], 0.1).unwrap();
         assert!((norm - 5.0).abs() < 1e-9);
         assert!((values[0][0] - 0.9).abs() < 1e-6 && (values[0][1] - 1.1).abs() < 1e-6);
@@ -150,10 +218,64 @@ mod tests {
     fn clipping_scales_all_gradients_and_nan_is_an_error() {
         let parameters = parameters();
         let mut values = parameters.values().unwrap();
-        let mut optimizer = AdamW::new(AdamWConfig::default(), &parameters);
+        let mut optimizer = Optimizer::new(OptimizerConfig::default(), &parameters);
         optimizer.step(&parameters, &mut values, &[vec![30.0, 40.0], vec![0.0, 0.0]], 0.0).unwrap();
         assert!((optimizer.moments().0[0][1] - 0.1 * 0.8).abs() < 1e-6);
         let error = optimizer.step(&parameters, &mut values, &[vec![f32::NAN, 0.0], vec![0.0, 0.0]], 0.1);
         assert!(error.unwrap_err().message().starts_with("training diverged"));
+    }
+
+    fn sgd(weight_decay: f64, norm_max: f64) -> OptimizerConfig {
+        OptimizerConfig { rule: Rule::SGD, weight_decay, norm_max }
+    }
+
+    #[test]
+    fn momentum_decay_and_clipping_by_hand() {
+        let parameters = parameters();
+        let mut values = vec![vec![1.0, 1.0], vec![2.0, 2.0]];
+        let mut optimizer = Optimizer::new(sgd(0.5, 5.0), &parameters);
+        let gradients = [vec![3.0, 0.0], vec![4.0, 0.0]];
+        optimizer.step(&parameters, &mut values, &gradients, 0.1).unwrap();
+        // The weight decays to 0.95 of itself, the bias does not.
+        for (ours, by_hand) in values.concat().iter().zip([0.7f32, 1.0, 1.5, 1.9]) {
+            assert!((ours - by_hand).abs() < 1e-6, "{values:?}");
+        }
+        // A norm of 10 is clipped to 5; v = 0.9 · 3 + 3 and 0.9 · 4 + 4.
+        let gradients = [vec![6.0, 0.0], vec![8.0, 0.0]];
+        optimizer.step(&parameters, &mut values, &gradients, 0.1).unwrap();
+        for (ours, by_hand) in values.concat().iter().zip([0.13f32, 1.0, 0.665, 1.805]) {
+            assert!((ours - by_hand).abs() < 1e-6, "{values:?}");
+        }
+        assert_eq!(optimizer.moments().1.len(), 0);
+    }
+
+    /// The least squares line through (0, 1), (1, 3), (2, 4), (3, 4) is 1.5 + x.
+    #[test]
+    fn both_rules_find_the_least_squares_line() {
+        let (x, y) = ([0.0f32, 1.0, 2.0, 3.0], [1.0f32, 3.0, 4.0, 4.0]);
+        let mut parameters = Parameters::seeded(Rng::new(1));
+        parameters.register("line", &[2], Initializer::Zeros).unwrap();
+        for rule in [Rule::ADAM, Rule::SGD] {
+            let config = OptimizerConfig { rule, weight_decay: 0.0, norm_max: 100.0 };
+            let mut optimizer = Optimizer::new(config, &parameters);
+            let mut values = vec![vec![0.0, 0.0]];
+            for _ in 0..2_000 {
+                let errors = x.iter().zip(&y).map(|(x, y)| (x, values[0][0] + values[0][1] * x - y));
+                let gradient = errors.fold([0.0, 0.0], |[a, b], (x, e)| [a + e / 4.0, b + e * x / 4.0]);
+                optimizer.step(&parameters, &mut values, &[gradient.to_vec()], 0.02).unwrap();
+            }
+            assert!((values[0][0] - 1.5).abs() < 1e-3 && (values[0][1] - 1.0).abs() < 1e-3, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn moments_of_another_rule_are_refused() {
+        let parameters = parameters();
+        let adam = Optimizer::new(OptimizerConfig::default(), &parameters);
+        let (first, second) = (adam.moments().0.to_vec(), adam.moments().1.to_vec());
+        let sgd = Optimizer::new(sgd(0.0, 1.0), &parameters);
+        assert!(sgd.clone().restored(3, first.clone(), second.clone()).is_err());
+        assert!(adam.restored(3, first.clone(), Vec::new()).is_err());
+        assert_eq!(sgd.restored(3, first, Vec::new()).unwrap().steps(), 3);
     }
 }

@@ -16,7 +16,7 @@ use crate::ml::layers::{Gradients, Parameters};
 use crate::ml::rng::Rng;
 use crate::ml::training::checkpoint::Checkpoint;
 use crate::ml::training::early_stopping::EarlyStopping;
-use crate::ml::training::optimizer::{AdamW, AdamWConfig};
+use crate::ml::training::optimizer::{Optimizer, OptimizerConfig};
 use crate::ml::training::schedule::Schedule;
 
 /// Training examples by index, gathered on the fly.
@@ -77,7 +77,7 @@ pub struct TrainerConfig {
     /// Epochs without improvement before the training stops.
     pub patience: usize,
     /// The optimiser.
-    pub optimizer: AdamWConfig,
+    pub optimizer: OptimizerConfig,
     /// Decay of the moving average of the weights, which is what is validated and kept.
     pub average_decay: f64,
     /// Share of the whole work that is done before and after this training.
@@ -94,7 +94,7 @@ pub struct Trainer<'a, N, D> {
     train: &'a D,
     valid: &'a D,
     config: TrainerConfig,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     stopping: EarlyStopping,
     values: Vec<Vec<f32>>,
     average: Vec<Vec<f32>>,
@@ -103,7 +103,7 @@ pub struct Trainer<'a, N, D> {
     started: Instant,
 }
 
-/// What one shard contributes to a step.
+/// What one shard contributes to a step, or all of them.
 struct Shard {
     loss: f64,
     weight: f64,
@@ -119,7 +119,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             network,
             train,
             valid,
-            optimizer: AdamW::new(config.optimizer, network.parameters()),
+            optimizer: Optimizer::new(config.optimizer, network.parameters()),
             stopping: EarlyStopping::new(config.patience),
             average: values.clone(),
             values,
@@ -133,13 +133,13 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
     /// Goes on from a checkpoint of a training with the same network, data and settings.
     pub fn resume(mut self, checkpoint: Checkpoint) -> Result<Self> {
         let sizes = |tensors: &[Vec<f32>]| tensors.iter().map(Vec::len).collect::<Vec<_>>();
-        let groups = [&checkpoint.values, &checkpoint.first, &checkpoint.second, &checkpoint.average];
+        let groups = [&checkpoint.values, &checkpoint.average];
         if groups.iter().any(|group| sizes(group) != sizes(&self.values)) {
             return Err(Error::internal("the checkpoint belongs to a network of another shape"));
         }
         let Checkpoint { epoch, step, best_loss, best_epoch, values, first, second, average, best } =
             checkpoint;
-        self.optimizer = AdamW::restored(self.config.optimizer, step, first, second);
+        self.optimizer = self.optimizer.restored(step, first, second)?;
         self.stopping = EarlyStopping::restored(self.config.patience, best_loss, best_epoch, best);
         self.network.parameters().set_values(&values)?;
         (self.epoch, self.values, self.average) = (epoch, values, average);
@@ -268,14 +268,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
     /// One optimiser step; returns loss sum and weight of the batch.
     fn step(&mut self, batch: &[usize], schedule: &Schedule) -> Result<(f64, f64)> {
         let step = self.optimizer.steps();
-        let seeds = Rng::new(self.config.seed).fork("dropout").stream(step as u64);
-        let shards: Vec<Shard> = batch
-            .par_chunks(self.config.shard_size)
-            .enumerate()
-            .map_init(B::default, |buffer, (i, indexes)| self.shard(indexes, buffer, seeds.stream(i as u64)))
-            .collect::<Result<_>>()?;
-        let weight: f64 = shards.iter().map(|s| s.weight).sum();
-        let loss: f64 = shards.iter().map(|s| s.loss).sum();
+        let Shard { loss, weight, gradients } = self.gradients(batch)?;
         if !loss.is_finite() {
             return Err(Error::data(format!("training diverged at step {}: the loss is {loss}", step + 1))
                 .with_hint(
@@ -285,7 +278,6 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         if weight <= 0.0 {
             return Ok((0.0, 0.0));
         }
-        let gradients = sum_gradients(shards, (1.0 / weight) as f32);
         let rate = schedule.rate(step);
         self.optimizer.step(self.network.parameters(), &mut self.values, &gradients, rate)?;
         let made = self.optimizer.steps() as f64;
@@ -295,6 +287,21 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         });
         self.network.parameters().set_values(&self.values)?;
         Ok((loss, weight))
+    }
+
+    /// Loss and weight of a batch and the gradients of its mean loss, summed over shards in their order, and so the
+    /// same on any number of threads.
+    fn gradients(&self, batch: &[usize]) -> Result<Shard> {
+        let step = self.optimizer.steps();
+        let seeds = Rng::new(self.config.seed).fork("dropout").stream(step as u64);
+        let shards: Vec<Shard> = batch
+            .par_chunks(self.config.shard_size)
+            .enumerate()
+            .map_init(B::default, |buffer, (i, indexes)| self.shard(indexes, buffer, seeds.stream(i as u64)))
+            .collect::<Result<_>>()?;
+        let weight: f64 = shards.iter().map(|s| s.weight).sum();
+        let loss: f64 = shards.iter().map(|s| s.loss).sum();
+        Ok(Shard { loss, weight, gradients: sum_gradients(shards, (1.0 / weight) as f32) })
     }
 
     /// Loss and gradients of the examples of a shard, pass after pass on this thread.
@@ -359,7 +366,7 @@ fn evaluate<B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>>(
 mod tests {
     use super::*;
     use crate::ml::layers::{Activation, Initializer, Linear};
-    use crate::ml::training::loss::{Objective, masked_loss};
+    use crate::ml::training::loss::{Objective, Steps, masked_loss};
     use candle_core::Device;
 
     /// Learns y = x1 - 2 x2 through a hidden layer.
@@ -368,6 +375,8 @@ mod tests {
         hidden: Linear,
         output: Linear,
         dead: bool,
+        pass_length: usize,
+        noisy: bool,
     }
 
     impl Toy {
@@ -378,7 +387,7 @@ mod tests {
             if dead {
                 parameters.register("dead", &[1], Initializer::Zeros).unwrap();
             }
-            Self { parameters, hidden, output, dead }
+            Self { parameters, hidden, output, dead, pass_length: 3, noisy: true }
         }
     }
 
@@ -396,17 +405,19 @@ mod tests {
         }
 
         fn pass_length(&self) -> usize {
-            3
+            self.pass_length
         }
 
         fn loss(&self, batch: &Rows, seed: Option<u64>) -> Result<LossSum> {
             let x = Tensor::from_slice(&batch.x, (batch.y.len(), 2), &Device::Cpu)?;
             let mut hidden = self.hidden.forward(&x, Activation::Relu)?;
-            if let Some(seed) = seed {
+            if let Some(seed) = seed.filter(|_| self.noisy) {
                 hidden = (hidden * (1.0 + 1e-3 * (seed % 7) as f64))?;
             }
             let y = self.output.forward(&hidden, Activation::None)?;
-            let sum = masked_loss(&y, &batch.y, &vec![1.0; batch.y.len()], &Objective::Mse)?;
+            let weight = vec![1.0; batch.y.len()];
+            let steps = Steps { actual: &batch.y, weight: &weight, ..Steps::default() };
+            let sum = masked_loss(&y, steps, &Objective::Mse)?;
             Ok(LossSum { sum, weight: batch.y.len() as f64 })
         }
     }
@@ -439,7 +450,7 @@ mod tests {
             shard_size: 5,
             learning_rate: 2e-2,
             patience: 50,
-            optimizer: AdamWConfig::default(),
+            optimizer: OptimizerConfig::default(),
             average_decay: 0.9,
             progress: (0.0, 1.0),
             seconds_max: None,
@@ -474,6 +485,26 @@ mod tests {
         let trainer = Trainer::new(&other, &train, &valid, config(6)).unwrap();
         trainer.resume(Checkpoint::from_bytes(&bytes).unwrap()).unwrap().run(&control).unwrap();
         assert_eq!(other.parameters.values().unwrap(), whole.parameters.values().unwrap());
+    }
+
+    #[test]
+    fn a_batch_has_the_same_gradients_in_any_number_of_passes() {
+        let (train, batch) = (Examples(300, 1.0), (0..257).collect::<Vec<usize>>());
+        let gradients = |pass_length: usize, shard_size: usize, threads: usize| {
+            let toy = Toy { pass_length, noisy: false, ..Toy::new(false) };
+            let config = TrainerConfig { shard_size, ..config(1) };
+            let trainer = Trainer::new(&toy, &train, &train, config).unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| trainer.gradients(&batch).unwrap()).gradients.concat()
+        };
+        let whole = gradients(257, 257, 1);
+        let norm = |values: &[f32]| values.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();
+        for (pass_length, shard_size) in [(1, 257), (7, 64), (64, 5), (100, 130), (2, 1)] {
+            let parts = gradients(pass_length, shard_size, 1);
+            let gap: Vec<f32> = parts.iter().zip(&whole).map(|(a, b)| a - b).collect();
+            assert!(norm(&gap) <= 1e-6 * norm(&whole), "{pass_length} {shard_size}: {}", norm(&gap));
+            assert_eq!(parts, gradients(pass_length, shard_size, 3));
+        }
     }
 
     #[test]

@@ -135,6 +135,11 @@ pub struct Booster {
 }
 
 impl Booster {
+    /// What it minimised.
+    pub fn objective(&self) -> Objective {
+        self.objective
+    }
+
     /// Fits trees on these rows; with validation rows it keeps as many trees as are best for them.
     pub fn fit(
         rows: &TreeRows,

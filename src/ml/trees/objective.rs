@@ -81,6 +81,11 @@ impl Objective {
         }
     }
 
+    /// True where predictions are medians.
+    pub fn is_of_medians(self) -> bool {
+        self.renewed_level() == Some(0.5)
+    }
+
     /// The level where leaves take a quantile of their residuals.
     pub(super) fn renewed_level(self) -> Option<f64> {
         match self {

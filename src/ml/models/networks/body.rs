@@ -1,4 +1,4 @@
-//! What networks differ in: the body between the inputs of a window and the quantiles of its steps.
+//! What networks differ in: the body between the inputs of a window and the outputs of its steps.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! From the summary of a window to the quantiles of its steps, each with the features of its own.
+//! From the summary of a window to the outputs of its steps, each with the features of its own.
 
 use candle_core::Tensor;
 
@@ -18,7 +18,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Registers the layers, whose output is `outputs` quantiles a step.
+    /// Registers the layers, whose output is `outputs` numbers a step.
     pub(super) fn new(p: &mut Parameters, shape: &Shape, sizes: &InputSizes, outputs: usize) -> Result<Self> {
         let decoded = sizes.horizon * shape.decoded;
         let temporal = (shape.step_hidden + shape.decoded, shape.step_hidden, outputs);

@@ -6,6 +6,7 @@ use crate::ml::evaluation::{MIDDLE, WIDTH};
 use crate::ml::features::{EncodedPanel, Featurizer, Gatherer, WindowBatch};
 use crate::ml::forecaster::{Forecast, Status};
 use crate::ml::models::local::bounds;
+use crate::ml::models::networks::head::Head;
 use crate::ml::models::networks::network::WindowNetwork;
 use crate::ml::models::passes;
 use crate::ml::series::Panel;
@@ -18,6 +19,8 @@ pub(super) struct Forecaster<'a> {
     pub(super) featurizer: &'a Featurizer,
     /// The trained network.
     pub(super) network: &'a WindowNetwork,
+    /// How its outputs are read.
+    pub(super) head: &'a Head,
 }
 
 impl Forecaster<'_> {
@@ -46,10 +49,11 @@ impl Forecaster<'_> {
         for done in (0..horizon).step_by(block) {
             control.check()?;
             self.gather(&encoded, &mut batch);
-            let scaled = self.network.forward(&batch, None)?.flatten_all()?.to_vec1::<f32>()?;
+            let outputs = self.network.forward(&batch, None)?.flatten_all()?.to_vec1::<f32>()?;
+            let each = outputs.len() / panel.len().max(1);
             for s in 0..panel.len() {
-                let scaled = &scaled[s * block * WIDTH..(s + 1) * block * WIDTH];
-                if !self.unscale(&batch, s, scaled, limits[s], &mut rows) {
+                let outputs = &outputs[s * each..(s + 1) * each];
+                if !self.read(&batch, s, outputs, limits[s], &mut rows) {
                     out.status[s] = Some(Status::FallbackNaive);
                 }
                 let wanted = block.min(horizon - done);
@@ -73,32 +77,28 @@ impl Forecaster<'_> {
         }
     }
 
-    /// Scaled outputs to ascending quantiles in the user's units; false where they were not finite, and
-    /// what matched history suggests stands in.
-    fn unscale(
-        &self,
-        batch: &WindowBatch,
-        series: usize,
-        scaled: &[f32],
-        limit: f64,
-        out: &mut [f64],
-    ) -> bool {
+    /// Outputs of a window to ascending quantiles in the user's units; false where they were not finite, and what
+    /// matched history suggests stands in.
+    fn read(&self, batch: &WindowBatch, series: usize, outputs: &[f32], limit: f64, out: &mut [f64]) -> bool {
         let (center, scale) = (batch.center[series], batch.scale[series]);
         let block = self.featurizer.layout.horizon;
-        let finite = scaled.iter().all(|z| z.is_finite());
-        for (step, (out, z)) in out.chunks_exact_mut(WIDTH).zip(scaled.chunks_exact(WIDTH)).enumerate() {
+        let each = outputs.len() / block.max(1);
+        let mut finite = outputs.iter().all(|z| z.is_finite());
+        for (step, out) in out.chunks_exact_mut(WIDTH).enumerate() {
             if !batch.active[series * block + step] {
                 out.fill(0.0);
                 continue;
             }
             if finite {
-                out.iter_mut().zip(z).for_each(|(y, z)| *y = f64::from(*z));
-            } else {
-                out.fill(f64::from(batch.base[series * block + step]));
+                self.head.quantiles(&outputs[step * each..(step + 1) * each], step, (center, scale), out);
+                finite = out.iter().all(|y| y.is_finite());
+            }
+            if !finite {
+                out.fill(center + scale * f64::from(batch.base[series * block + step]));
             }
             out.sort_by(f64::total_cmp);
             for y in out.iter_mut() {
-                *y = self.floor((center + scale * *y).clamp(-limit, limit));
+                *y = self.floor(y.clamp(-limit, limit));
             }
         }
         finite

@@ -1,8 +1,8 @@
 //! A global network over all series: how it is sized, trained, adapted, stored.
 //!
 //! Windows of `context` steps before and `horizon` steps after an origin go in, with covariates and
-//! statistics of the history before the origin; quantiles `[batch, horizon, levels]` come out, in units of
-//! the window's own scale and relative to the mean of matched history.
+//! statistics of the history before the origin; outputs `[batch, horizon, outputs]` come out, which are quantiles in units of
+//! the window's own scale and relative to the mean of matched history, or what another objective makes of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject};
 use crate::ml::control::Control;
-use crate::ml::evaluation::LEVELS;
 use crate::ml::features::{EncodedPanel, Featurizer, canonical_order};
 use crate::ml::forecaster::{FitEstimate, FitOptions, Forecast};
 use crate::ml::layers::{Parameters, read};
@@ -20,11 +19,13 @@ use crate::ml::models::container::{Data, Stored};
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model, Saved};
 use crate::ml::models::networks::body::{Architecture, Shape};
 use crate::ml::models::networks::forecast::Forecaster;
+use crate::ml::models::networks::head::Head;
 use crate::ml::models::networks::network::WindowNetwork;
 use crate::ml::models::networks::windows::Windows;
+use crate::ml::objective::{ObjectiveKind, OptimizerKind};
 use crate::ml::rng::Rng;
 use crate::ml::series::Panel;
-use crate::ml::training::{AdamWConfig, Dataset, Network, Trainer, TrainerConfig};
+use crate::ml::training::{Dataset, Network, OptimizerConfig, Rule, Trainer, TrainerConfig};
 
 /// Most windows an epoch visits; of a larger panel every epoch visits others.
 const EPOCH_LENGTH_MAX: usize = 50_000;
@@ -44,6 +45,9 @@ const WINDOWS_PER_SERIES_MIN: usize = 200;
 /// Share of the progress when the network is fitted and only its adaptation to the latest steps is left.
 const FIT_SHARE: f64 = 0.8;
 
+/// Learning rate of stochastic gradient descent beside that of AdamW, whose steps do not shrink with the gradients.
+const SGD_RATE: f64 = 10.0;
+
 /// The tensor of the series' keys, which may be too many for a header.
 const KEYS: &str = "series.keys";
 
@@ -52,6 +56,8 @@ const KEYS: &str = "series.keys";
 struct NetworkConfig {
     shape: Shape,
     featurizer: Featurizer,
+    #[serde(default, skip_serializing_if = "Head::is_usual")]
+    head: Head,
 }
 
 /// A fitted network.
@@ -114,11 +120,15 @@ fn patch_length(featurizer: &Featurizer) -> usize {
 }
 
 /// Peak learning rate, where the user names none.
-fn learning_rate(architecture: Architecture) -> f64 {
-    match architecture {
+fn learning_rate(architecture: Architecture, optimizer: OptimizerKind) -> f64 {
+    let adamw = match architecture {
         Architecture::Dlinear => 5e-3,
         Architecture::Transformer => 1e-3,
         _ => 2e-3,
+    };
+    match optimizer {
+        OptimizerKind::AdamW => adamw,
+        OptimizerKind::Sgd => SGD_RATE * adamw,
     }
 }
 
@@ -144,16 +154,22 @@ pub(super) fn trainer_config(
         Some(_) => EPOCH_LENGTH_MAX,
         None => affordable.clamp(EPOCH_LENGTH_MIN, EPOCH_LENGTH_MAX),
     };
+    let optimizer = options.optimizer.unwrap_or_default();
+    let rule = match optimizer {
+        OptimizerKind::AdamW => Rule::ADAM,
+        OptimizerKind::Sgd => Rule::SGD,
+    };
     TrainerConfig {
         epochs,
         epoch_length,
         batch_size,
         shard_size: (batch_size / 4).clamp(1, 64),
-        learning_rate: options.learning_rate.unwrap_or(learning_rate(architecture)),
+        learning_rate: options.learning_rate.unwrap_or(learning_rate(architecture, optimizer)),
         patience: options.early_stop.unwrap_or((epochs / 5).max(3)),
-        optimizer: AdamWConfig {
+        optimizer: OptimizerConfig {
+            rule,
             weight_decay: options.weight_decay.unwrap_or(1e-2),
-            ..AdamWConfig::default()
+            ..OptimizerConfig::default()
         },
         average_decay: 0.99,
         progress: (0.0, FIT_SHARE),
@@ -168,6 +184,10 @@ impl Learner for NetworkLearner {
         let (panel, options, control) = (lesson.panel, lesson.options, lesson.control);
         let mut featurizer =
             Featurizer::fit(panel, &lesson.train, options.horizon, options.context_length, control)?;
+        let mut head = Head::new(options.objective.unwrap_or_default());
+        if options.objective.is_some_and(ObjectiveKind::is_of_amounts) {
+            featurizer.measure_from_zero(panel, &lesson.train);
+        }
         let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
         control.check()?;
         let order = canonical_order(panel);
@@ -180,7 +200,7 @@ impl Learner for NetworkLearner {
         }
         let parameters = Parameters::seeded(Rng::new(options.seed).fork("parameters"));
         let shape = shape(self.0, options, windows.len(), &featurizer);
-        let network = WindowNetwork::new(parameters, &featurizer, &shape, LEVELS.to_vec())?;
+        let network = WindowNetwork::new(parameters, &featurizer, &shape, head.objective())?;
         let config = trainer_config(self.0, options, lesson.effort, windows.len(), network.operations());
         let config = TrainerConfig { seconds_max: lesson.seconds_left(), ..config };
         let epoch_length = config.epoch_length.min(windows.len());
@@ -189,8 +209,9 @@ impl Learner for NetworkLearner {
         trainer.run(control)?;
         let (log, best_epoch) = (trainer.log().to_vec(), trainer.best_epoch());
         drop(trainer);
-        let model =
-            Arc::new(FittedNetwork { config: NetworkConfig { shape, featurizer }, network, best_epoch });
+        head.fit(&network, &featurizer, [&windows, &valid], control)?;
+        let config = NetworkConfig { shape, featurizer, head };
+        let model = Arc::new(FittedNetwork { config, network, best_epoch });
         Ok(Learnt { model, log, windows: epoch_length })
     }
 
@@ -215,13 +236,16 @@ fn load(architecture: Architecture, stored: &Stored<'_>) -> Result<Arc<dyn Model
     let mut config: NetworkConfig = stored.config()?;
     config.featurizer.check().map_err(corrupt)?;
     config.shape.check(architecture).map_err(|why| corrupt(why.to_owned()))?;
+    if !config.head.is_sound() {
+        return Err(corrupt("what its outputs mean is not told".into()));
+    }
     config.featurizer.keys = serde_json::from_slice(&stored.u8(KEYS)?).map_err(|e| corrupt(e.to_string()))?;
     let mut tensors = BTreeMap::new();
     for (name, shape, values) in stored.weights() {
         tensors.insert(name, Tensor::from_vec(values, shape, &Device::Cpu)?);
     }
     let parameters = Parameters::stored(tensors);
-    let network = WindowNetwork::new(parameters, &config.featurizer, &config.shape, LEVELS.to_vec())?;
+    let network = WindowNetwork::new(parameters, &config.featurizer, &config.shape, config.head.objective())?;
     Ok(Arc::new(FittedNetwork { config, network, best_epoch: 0 }))
 }
 
@@ -240,7 +264,8 @@ fn estimate(
         train.iter().map(|n| if *n > horizon { n - horizon } else { n.saturating_sub(1) }).sum();
     let parameters = Parameters::seeded(Rng::new(options.seed));
     let shape = shape(architecture, options, windows, &featurizer);
-    let network = WindowNetwork::new(parameters, &featurizer, &shape, LEVELS.to_vec())?;
+    let objective = Head::new(options.objective.unwrap_or_default()).objective();
+    let network = WindowNetwork::new(parameters, &featurizer, &shape, objective)?;
     let config = trainer_config(architecture, options, 1.0, windows, network.operations());
     let per_epoch = windows.min(config.epoch_length);
     let threads = rayon::current_num_threads().max(1);
@@ -260,7 +285,8 @@ const OPERATIONS_PER_SECOND: f64 = 3e10;
 
 impl Model for FittedNetwork {
     fn predict(&self, panel: &Panel, horizon: usize, control: &Control) -> Result<Forecast> {
-        let forecaster = Forecaster { featurizer: &self.config.featurizer, network: &self.network };
+        let NetworkConfig { featurizer, head, .. } = &self.config;
+        let forecaster = Forecaster { featurizer, network: &self.network, head };
         forecaster.predict(panel, horizon, control)
     }
 

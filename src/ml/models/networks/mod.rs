@@ -4,6 +4,7 @@ mod body;
 mod decoder;
 mod dlinear;
 mod forecast;
+mod head;
 mod inputs;
 mod learner;
 mod network;

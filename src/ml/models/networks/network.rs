@@ -7,12 +7,12 @@ use crate::ml::features::{Featurizer, WindowBatch};
 use crate::ml::layers::{Activation, Initializer, Linear, Parameters};
 use crate::ml::models::networks::body::{Body, Drops, Shape, body};
 use crate::ml::models::networks::inputs::Inputs;
-use crate::ml::training::{LossSum, Network, Objective, masked_loss};
+use crate::ml::training::{LossSum, Network, Objective, Steps, masked_loss};
 
 /// Elements of the largest activation of a pass; from 64 Ki on Candle's pointwise operations spin.
 const ELEMENTS_MAX: usize = 65_535;
 
-/// A network with a quantile head, relative to what matched history suggests.
+/// A network whose outputs are relative to what matched history suggests.
 #[derive(Debug)]
 pub(super) struct WindowNetwork {
     parameters: Parameters,
@@ -31,11 +31,11 @@ impl WindowNetwork {
         mut p: Parameters,
         featurizer: &Featurizer,
         shape: &Shape,
-        levels: Vec<f64>,
+        objective: Objective,
     ) -> Result<Self> {
         let inputs = Inputs::new(&mut p, featurizer, shape.knows_series)?;
-        let body = body(&mut p, shape, &inputs.sizes, levels.len())?;
-        let (sizes, outputs) = (&inputs.sizes, levels.len());
+        let body = body(&mut p, shape, &inputs.sizes, objective.outputs())?;
+        let (sizes, outputs) = (&inputs.sizes, objective.outputs());
         let skip = |p: &mut Parameters, name: &str, from: usize, to: usize| {
             Linear::with_initializer(p, name, from, to, Initializer::Zeros)
         };
@@ -43,7 +43,7 @@ impl WindowNetwork {
             step_skip: skip(&mut p, "skip.step", sizes.future_row, outputs)?,
             context_skip: skip(&mut p, "skip.context", sizes.context, sizes.horizon)?,
             parameters: p,
-            objective: Objective::Quantile(levels),
+            objective,
             dropout: shape.dropout,
             pass_length: (ELEMENTS_MAX / body.widest().max(1)).clamp(1, 64),
             inputs,
@@ -60,14 +60,20 @@ impl WindowNetwork {
             .sum()
     }
 
-    /// Scaled quantiles `[len, horizon, levels]`; dropout where there is a seed.
+    /// Outputs `[len, horizon, outputs]`, as the objective reads them; dropout where there is a seed.
     pub(super) fn forward(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<Tensor> {
         let x = self.inputs.read(batch, seed)?;
         let corrections = self.body.forward(batch, &x, Drops(seed.map(|seed| (self.dropout, seed))))?;
-        let base = Tensor::from_slice(&batch.base, (batch.len, self.inputs.sizes.horizon), &Device::Cpu)?;
+        let base: Vec<f32> = batch.base.iter().map(|base| self.objective.output_of(*base)).collect();
+        let base = Tensor::from_vec(base, (batch.len, self.inputs.sizes.horizon), &Device::Cpu)?;
         let base = (base + self.context_skip.forward(&x.values, Activation::None)?)?.unsqueeze(2)?;
         let skip = self.step_skip.forward(&x.future, Activation::None)?;
-        Ok((corrections + skip)?.broadcast_add(&base)?)
+        let outputs = (corrections + skip)?;
+        match self.objective {
+            Objective::Quantile(_) => Ok(outputs.broadcast_add(&base)?),
+            // Of a distribution only the location, which is the first output, starts from there.
+            _ => Ok((base.pad_with_zeros(2, 0, self.objective.outputs() - 1)? + outputs)?),
+        }
     }
 }
 
@@ -84,7 +90,13 @@ impl Network for WindowNetwork {
 
     fn loss(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<LossSum> {
         let forecast = self.forward(batch, seed)?;
-        let sum = masked_loss(&forecast, &batch.target, &batch.weight, &self.objective)?;
+        let each = |scale: &f64| std::iter::repeat_n(*scale as f32, self.inputs.sizes.horizon);
+        let scale: Vec<f32> = match self.objective.reads_scale() {
+            true => batch.scale.iter().flat_map(each).collect(),
+            false => Vec::new(),
+        };
+        let steps = Steps { actual: &batch.target, weight: &batch.weight, scale: &scale };
+        let sum = masked_loss(&forecast, steps, &self.objective)?;
         Ok(LossSum { sum, weight: batch.weight.iter().map(|w| f64::from(*w)).sum() })
     }
 }

@@ -5,6 +5,8 @@ use crate::ml::control::Control;
 use crate::ml::features::{EncodedPanel, Featurizer, RowWriter, canonical_order};
 use crate::ml::models::model::Lesson;
 use crate::ml::models::regression::table::Table;
+use crate::ml::models::spread::ERROR_MAX;
+use crate::ml::objective::ObjectiveKind;
 use crate::ml::rng::Rng;
 
 /// Rows of every observation, where that makes fewer than the most.
@@ -15,8 +17,6 @@ const ROWS_MIN: usize = 5_000;
 const VALID_ROWS_MAX: usize = 30_000;
 /// Windows that choices look at.
 const SAMPLE_MAX: usize = 2_000;
-/// Errors beyond so many widths count as that many.
-pub(super) const ERROR_MAX: f32 = 50.0;
 
 /// Rows that so many observations give.
 pub(super) fn rows_of(observations: usize, rows_max: usize) -> usize {
@@ -26,8 +26,8 @@ pub(super) fn rows_of(observations: usize, rows_max: usize) -> usize {
 /// What rows are made from.
 pub(super) struct Course {
     pub(super) featurizer: Featurizer,
-    /// True where targets are relative to what matched history suggests; where most are zero they stand for
-    /// themselves.
+    /// True where targets are relative to what matched history suggests; where most are zero, and where the objective
+    /// is one of amounts, they stand for themselves.
     pub(super) relative: bool,
     encoded: EncodedPanel,
     order: Vec<usize>,
@@ -47,8 +47,12 @@ struct Window {
 impl Course {
     pub(super) fn new(lesson: &Lesson<'_>, rows_max: usize) -> Result<Self> {
         let (panel, options) = (lesson.panel, lesson.options);
-        let featurizer =
+        let mut featurizer =
             Featurizer::fit(panel, &lesson.train, options.horizon, options.context_length, lesson.control)?;
+        let of_amounts = options.objective.is_some_and(ObjectiveKind::is_of_amounts);
+        if of_amounts {
+            featurizer.measure_from_zero(panel, &lesson.train);
+        }
         let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
         let order = canonical_order(panel);
         let mut course = Self { featurizer, encoded, order, relative: true, rows_max };
@@ -59,7 +63,7 @@ impl Course {
             .map(|w| (w.series, w.origin, w.end))
             .collect();
         course.featurizer.choose_suggestion(&course.encoded, &sample);
-        course.relative = course.is_better_relative(&sample);
+        course.relative = !of_amounts && course.is_better_relative(&sample);
         Ok(course)
     }
 

@@ -1,15 +1,17 @@
 //! Gradient-boosted trees (Friedman 2001).
 //!
-//! One booster gives the median; another one learns how far targets of the same rows lie from it, and so how wide the
+//! One booster gives the median, or the mean where the objective is one of means; another one learns how far targets of the same rows lie from it, and so how wide the
 //! quantiles of a row are.
 
 use crate::error::Result;
 use crate::ml::models::container::{self, Stored};
 use crate::ml::models::model::{Lesson, Saved};
-use crate::ml::models::regression::course::ERROR_MAX;
 use crate::ml::models::regression::regressor::{Cost, Predicted, Regressor};
 use crate::ml::models::regression::table::Table;
+use crate::ml::models::spread::ERROR_MAX;
 use crate::ml::models::trees;
+use crate::ml::objective::ObjectiveKind;
+use crate::ml::training::TWEEDIE_POWER;
 use crate::ml::trees::{Booster, BoosterOptions, Objective, Rows};
 
 /// Most trees.
@@ -26,6 +28,26 @@ pub(in crate::ml::models) struct Gbt {
     width: Booster,
 }
 
+/// The objectives that boosters have.
+pub(in crate::ml::models) const BOOSTED: [ObjectiveKind; 5] = [
+    ObjectiveKind::Quantile,
+    ObjectiveKind::Mse,
+    ObjectiveKind::Mae,
+    ObjectiveKind::Poisson,
+    ObjectiveKind::Tweedie,
+];
+
+/// What the first booster minimises, in units of each window's scale.
+fn objective(kind: Option<ObjectiveKind>) -> Objective {
+    match kind {
+        Some(ObjectiveKind::Mse) => Objective::SquaredError,
+        Some(ObjectiveKind::Mae) => Objective::AbsoluteError,
+        Some(ObjectiveKind::Poisson) => Objective::Poisson,
+        Some(ObjectiveKind::Tweedie) => Objective::Tweedie(TWEEDIE_POWER),
+        _ => Objective::Quantile(0.5),
+    }
+}
+
 impl Regressor for Gbt {
     const FAMILY: &'static str = "gbt";
     const ROWS_MAX: usize = 150_000;
@@ -35,7 +57,7 @@ impl Regressor for Gbt {
         let (wanted, usual) = (lesson.options, BoosterOptions::default());
         let trees = before.map_or(wanted.trees.unwrap_or(TREES), |before| before.median.len().max(1));
         let options = BoosterOptions {
-            objective: Objective::Quantile(0.5),
+            objective: objective(lesson.options.objective),
             trees,
             leaves: wanted.leaves.unwrap_or(LEAVES),
             learning_rate: wanted.learning_rate.unwrap_or(usual.learning_rate),
@@ -62,7 +84,8 @@ impl Regressor for Gbt {
     }
 
     fn predict(&self, rows: Rows<'_>) -> Predicted {
-        Predicted { medians: self.median.predict(rows), widths: Some(self.width.predict(rows)) }
+        let means = !self.median.objective().is_of_medians();
+        Predicted { medians: self.median.predict(rows), widths: Some(self.width.predict(rows)), means }
     }
 
     fn parameters(&self) -> usize {

@@ -11,8 +11,9 @@ use crate::ml::models::container::{self, Stored};
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model};
 use crate::ml::models::regression::course::{Course, rows_of};
 use crate::ml::models::regression::model::{Regression, RegressionConfig};
-use crate::ml::models::regression::regressor::Regressor;
-use crate::ml::models::regression::spread::Spread;
+use crate::ml::models::regression::regressor::{Predicted, Regressor};
+use crate::ml::models::regression::table::Table;
+use crate::ml::models::spread::Spread;
 use crate::ml::series::Panel;
 
 /// Rows that held-out windows must give to tell the quantiles; those that were learnt from tell them else.
@@ -25,6 +26,17 @@ const FITTED_SHARE: f64 = 0.9;
 const COLUMNS: usize = 100;
 /// Seconds that one value of a row takes to be written.
 const SECONDS_PER_VALUE: f64 = 1.5e-7;
+
+/// How far quantiles lie from what was predicted for these rows.
+fn spread(rows: &Table, predicted: &Predicted, horizon: usize) -> Spread {
+    let errors: Vec<f32> = rows.targets.iter().zip(&predicted.medians).map(|(y, f)| y - f).collect();
+    if let Some(widths) = &predicted.widths {
+        return Spread::of_widths(&errors, widths, !predicted.means);
+    }
+    let sizes: Vec<f32> =
+        rows.bases.iter().zip(&predicted.medians).map(|(base, f)| (base + f).abs()).collect();
+    Spread::of_errors(&errors, &sizes, &rows.steps, horizon)
+}
 
 /// A family that is a regressor over rows.
 pub(in crate::ml::models) struct RegressionLearner<R>(PhantomData<R>);
@@ -49,7 +61,7 @@ impl<R: Regressor> Learner for RegressionLearner<R> {
         lesson.advance(FITTED_SHARE);
         let judged = if valid.len() >= JUDGED_ROWS_MIN { &valid } else { &rows };
         let predicted = judged.predicted(&regressor, lesson.control)?;
-        let spread = Spread::fit(judged, &predicted, lesson.options.horizon);
+        let spread = spread(judged, &predicted, lesson.options.horizon);
         let config = RegressionConfig { featurizer: course.featurizer, relative: course.relative, spread };
         let model: Arc<dyn Model> = Arc::new(Regression { config, regressor });
         Ok(Learnt { windows: rows.len(), ..Learnt::from(model) })

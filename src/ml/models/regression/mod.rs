@@ -10,14 +10,13 @@ mod matrix;
 mod model;
 mod regressor;
 mod ridge;
-mod spread;
 mod svr;
 mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-pub(super) use gbt::Gbt;
+pub(super) use gbt::{BOOSTED, Gbt};
 pub(super) use learner::RegressionLearner;
 pub(super) use ridge::Ridge;
 pub(super) use svr::Svr;

@@ -14,7 +14,7 @@ use crate::ml::models::model::{Lesson, Model, Saved};
 use crate::ml::models::passes;
 use crate::ml::models::regression::course::Course;
 use crate::ml::models::regression::regressor::Regressor;
-use crate::ml::models::regression::spread::Spread;
+use crate::ml::models::spread::Spread;
 use crate::ml::series::Panel;
 use crate::ml::trees::Rows;
 

@@ -43,10 +43,12 @@ pub(in crate::ml::models) trait Regressor:
 /// What a regressor says of rows.
 #[derive(Debug, Default)]
 pub(in crate::ml::models) struct Predicted {
-    /// The target of each.
+    /// The target of each: its median, or its mean.
     pub(super) medians: Vec<f32>,
     /// How far targets lie from it, where that is learnt, too.
     pub(super) widths: Option<Vec<f32>>,
+    /// True where what is told of a target is its mean.
+    pub(super) means: bool,
 }
 
 /// What a fit takes.

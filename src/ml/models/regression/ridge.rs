@@ -132,7 +132,7 @@ impl Regressor for Ridge {
                 out.push((sum + self.coefficients[width]) as f32);
             }
         });
-        Predicted { medians, widths: None }
+        Predicted { medians, ..Predicted::default() }
     }
 
     fn parameters(&self) -> usize {

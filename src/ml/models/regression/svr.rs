@@ -82,7 +82,7 @@ impl Regressor for Svr {
                 out.push((sum + self.weights[count]) as f32);
             }
         });
-        Predicted { medians, widths: None }
+        Predicted { medians, ..Predicted::default() }
     }
 
     fn parameters(&self) -> usize {

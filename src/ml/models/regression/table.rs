@@ -88,6 +88,7 @@ impl Table {
         for rows in self.parts(control) {
             let part = regressor.predict(rows?);
             all.medians.extend(part.medians);
+            all.means = part.means;
             if let Some(widths) = part.widths {
                 all.widths.get_or_insert_default().extend(widths);
             }

@@ -69,7 +69,7 @@ impl Regressor for Tree {
     }
 
     fn predict(&self, rows: Rows<'_>) -> Predicted {
-        Predicted { medians: self.tree.predict(rows), widths: None }
+        Predicted { medians: self.tree.predict(rows), ..Predicted::default() }
     }
 
     fn parameters(&self) -> usize {

@@ -4,6 +4,7 @@ mod coherent;
 mod combined;
 mod global;
 mod local;
+mod objective;
 
 use crate::ml::forecaster::FitOptions;
 

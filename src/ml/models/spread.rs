@@ -1,12 +1,11 @@
-//! How far quantiles lie from what a regressor says, told by rows that it has not learnt from.
+//! How far quantiles lie from what a model of points says, told by targets that it has not learnt from.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ml::evaluation::{LEVELS, MIDDLE, WIDTH};
-use crate::ml::models::regression::course::ERROR_MAX;
-use crate::ml::models::regression::regressor::Predicted;
-use crate::ml::models::regression::table::Table;
 
+/// Errors beyond so many widths count as that many.
+pub(super) const ERROR_MAX: f32 = 50.0;
 /// Cells by how far ahead a row is, and by how large its prediction is, at most.
 const CELLS: usize = 4;
 /// Rows of a cell, about; with fewer there are fewer cells.
@@ -29,24 +28,24 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Learns from these rows, at steps below `horizon`.
-    pub(super) fn fit(rows: &Table, predicted: &Predicted, horizon: usize) -> Self {
-        let errors = rows.targets.iter().zip(&predicted.medians).map(|(y, f)| y - f);
-        let bounded = |error: f32| error.clamp(-ERROR_MAX, ERROR_MAX);
-        if let Some(widths) = &predicted.widths {
-            let mut scores: Vec<f32> = errors.zip(widths).map(|(e, w)| bounded(e / w.max(1e-6))).collect();
-            let mut offsets = quantiles(&mut scores);
+    /// Learns from errors and the widths that they were expected to have; medians are right where the model gives them.
+    pub(super) fn of_widths(errors: &[f32], widths: &[f32], medians: bool) -> Self {
+        let scores = errors.iter().zip(widths).map(|(e, w)| bounded(e / w.max(1e-6)));
+        let mut offsets = quantiles(&mut scores.collect::<Vec<_>>());
+        if medians {
             offsets[..MIDDLE].iter_mut().for_each(|o| *o = o.min(0.0));
             offsets[MIDDLE..].iter_mut().for_each(|o| *o = o.max(0.0));
             offsets[MIDDLE] = 0.0;
-            return Self { offsets, steps: Vec::new(), sizes: Vec::new() };
         }
-        let sizes: Vec<f32> =
-            rows.bases.iter().zip(&predicted.medians).map(|(base, f)| (base + f).abs()).collect();
-        let mut spread = Self::of_cells(&sizes, horizon);
+        Self { offsets, steps: Vec::new(), sizes: Vec::new() }
+    }
+
+    /// Learns from errors of predictions of these sizes, at steps below `horizon`.
+    pub(super) fn of_errors(errors: &[f32], sizes: &[f32], steps: &[usize], horizon: usize) -> Self {
+        let mut spread = Self::of_cells(sizes, horizon);
         let mut cells = vec![Vec::new(); (spread.steps.len() + 1) * (spread.sizes.len() + 1)];
-        let mut all: Vec<f32> = errors.map(bounded).collect();
-        for ((error, step), size) in all.iter().zip(&rows.steps).zip(&sizes) {
+        let mut all: Vec<f32> = errors.iter().copied().map(bounded).collect();
+        for ((error, step), size) in all.iter().zip(steps).zip(sizes) {
             cells[spread.cell(*step, *size)].push(*error);
         }
         let common = quantiles(&mut all);
@@ -91,6 +90,10 @@ impl Spread {
     }
 }
 
+fn bounded(error: f32) -> f32 {
+    error.clamp(-ERROR_MAX, ERROR_MAX)
+}
+
 fn quantiles(errors: &mut [f32]) -> Vec<f32> {
     errors.sort_unstable_by(f32::total_cmp);
     let at = |level: f64| errors.get((level * errors.len() as f64) as usize).copied().unwrap_or(0.0);
@@ -106,24 +109,21 @@ mod tests {
     fn errors_that_grow_with_distance_and_size_have_quantiles_that_do() {
         let (n, horizon) = (40_000, 8);
         let mut rng = Rng::new(1);
-        let mut rows = Table::new(Vec::new());
-        let mut predicted = Predicted::default();
+        let (mut errors, mut sizes, mut steps) = (Vec::new(), Vec::new(), Vec::new());
         for i in 0..n {
             let (step, size) = (i % horizon, if i % 3 == 0 { 1.0f32 } else { 4.0 });
             let width = size * if step < 4 { 1.0 } else { 2.0 };
-            rows.steps.push(step);
-            rows.bases.push(0.0);
-            rows.targets.push(size + width * rng.normal() as f32);
-            predicted.medians.push(size);
+            steps.push(step);
+            sizes.push(size);
+            errors.push(width * rng.normal() as f32);
         }
-        let spread = Spread::fit(&rows, &predicted, horizon);
+        let spread = Spread::of_errors(&errors, &sizes, &steps, horizon);
         assert!(spread.is_sound());
         let at = LEVELS.iter().position(|level| *level == 0.95).unwrap();
         for (step, size, width) in [(0, 1.0, 1.0), (7, 1.0, 2.0), (0, 4.0, 4.0), (7, 4.0, 8.0)] {
             let offset = spread.offsets(step, size)[at] / 1.645 / width;
             assert!((offset - 1.0).abs() < 0.15, "{step} {size}: {offset}");
         }
-        rows = Table::new(Vec::new());
-        assert!(Spread::fit(&rows, &Predicted::default(), horizon).is_sound());
+        assert!(Spread::of_errors(&[], &[], &[], horizon).is_sound());
     }
 }
