@@ -12,4 +12,4 @@ pub use early_stopping::EarlyStopping;
 pub use loss::{Objective, masked_loss};
 pub use optimizer::{AdamW, AdamWConfig};
 pub use schedule::Schedule;
-pub use trainer::{Dataset, LossSum, Network, Trainer, TrainerConfig};
+pub use trainer::{Dataset, LossSum, Network, Trainer, TrainerConfig, pass_length};

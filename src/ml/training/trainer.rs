@@ -53,12 +53,17 @@ pub trait Network: Sync {
     /// The trainable tensors.
     fn parameters(&self) -> &Parameters;
 
-    /// Most examples that one pass should take: few enough to stay in the cache of a core and below the
-    /// size from which Candle's pointwise operations wait for a pool of spinning threads.
+    /// Most examples that one pass should take.
     fn pass_length(&self) -> usize;
 
     /// The loss of some examples; randomness from `seed` in training, none without.
     fn loss(&self, batch: &Self::Batch, seed: Option<u64>) -> Result<LossSum>;
+}
+
+/// Examples of a pass whose largest activation has `widest` elements an example: few enough to stay in the cache of a
+/// core and below the size from which Candle's pointwise operations wait for a pool of spinning threads.
+pub fn pass_length(widest: usize) -> usize {
+    (65_535 / widest.max(1)).clamp(1, 64)
 }
 
 /// Settings of a [`Trainer`].
