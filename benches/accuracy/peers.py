@@ -100,7 +100,11 @@ def lightgbm(task, _):
     lags = sorted({*range(1, min(season, 28) + 1), season, 2 * season, 7 * season})
     smooth = bool(shortest > 4 * season and (task.past["y"] > 0).all() and not task.known)
     calendar = {"D": ["dayofweek", "day", "month", "week"], "W": ["week", "month"], "M": ["month", "quarter"]}
-    dates = [lambda t: t % season] if task.freq == 1 else calendar[task.freq[0]]
+
+    def step_of_season(t):
+        return t % season
+
+    dates = [step_of_season] if task.freq == 1 else calendar[task.freq[0]]
     forecaster = MLForecast(
         models=LGBMRegressor(objective="l1", n_estimators=500, learning_rate=0.05, verbosity=-1),
         freq=task.freq,

@@ -1,7 +1,7 @@
 //! AdamW (Loshchilov and Hutter 2019) with clipping by the global norm, in one pass over flat slices.
 
 use crate::error::{Error, Result};
-use crate::ml::layers::Parameters;
+use crate::ml::layers::{Parameters, vectorised};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 /// Settings of [`AdamW`] that do not change with the step.
@@ -64,7 +64,9 @@ impl AdamW {
         gradients: &[Vec<f32>],
         rate: f64,
     ) -> Result<f64> {
-        let norm = gradients.iter().map(|g| squares(g)).sum::<f64>().sqrt();
+        let mut norm = 0.0;
+        gradients.iter().for_each(|g| add_squares(g, &mut norm));
+        let norm = norm.sqrt();
         if !norm.is_finite() {
             return Err(Error::data("training diverged: a gradient is not a finite number").with_hint(
                 "lower learning_rate, or look for extreme values in the target and the covariates",
@@ -88,18 +90,29 @@ impl AdamW {
             .collect();
         let moments = self.first.par_iter_mut().zip(self.second.par_iter_mut());
         values.par_iter_mut().zip(moments).enumerate().for_each(|(i, (values, (first, second)))| {
-            update.apply(values, &gradients[i], first, second, keeps[i]);
+            move_values(&update, values, &gradients[i], first, second, keeps[i]);
         });
         Ok(norm)
     }
 }
 
-fn squares(values: &[f32]) -> f64 {
-    values.chunks(4096).map(|chunk| f64::from(chunk.iter().map(|g| g * g).sum::<f32>())).sum()
+vectorised! {
+    /// Adds the squares of all values to `total`.
+    add_squares(values: &[f32], total: &mut f64) {
+        for chunk in values.chunks(4096) {
+            let mut lanes = [0.0f32; 32];
+            let (whole, rest) = chunk.as_chunks::<32>();
+            for values in whole {
+                lanes.iter_mut().zip(values).for_each(|(sum, g)| *sum += g * g);
+            }
+            rest.iter().zip(&mut lanes).for_each(|(g, sum)| *sum += g * g);
+            *total += f64::from(lanes.iter().sum::<f32>());
+        }
+    }
 }
 
 /// One step's constants.
-struct Update {
+pub(super) struct Update {
     clip: f32,
     beta1: f32,
     beta2: f32,
@@ -109,14 +122,17 @@ struct Update {
     second_correction: f32,
 }
 
-impl Update {
-    fn apply(&self, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32], keep: f32) {
+vectorised! {
+    /// One step of all values of a parameter.
+    move_values(
+        update: &Update, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32], keep: f32
+    ) {
         for (((x, g), m), v) in values.iter_mut().zip(gradients).zip(first).zip(second) {
-            let g = g * self.clip;
-            *m = self.beta1 * *m + (1.0 - self.beta1) * g;
-            *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
-            let step = *m * self.first_correction / ((*v * self.second_correction).sqrt() + self.epsilon);
-            *x = *x * keep - self.rate * step;
+            let g = g * update.clip;
+            *m = update.beta1 * *m + (1.0 - update.beta1) * g;
+            *v = update.beta2 * *v + (1.0 - update.beta2) * g * g;
+            let step = *m * update.first_correction / ((*v * update.second_correction).sqrt() + update.epsilon);
+            *x = *x * keep - update.rate * step;
         }
     }
 }
