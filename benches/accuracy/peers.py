@@ -164,7 +164,8 @@ def main():
         wall, cpu = time.perf_counter(), cpu_seconds()
         found = MODELS[name](task, name)
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-        rows = task.actual[["unique_id", "ds", *task.keys, "t"]].merge(found, on=["unique_id", "ds"])
+        known = list(dict.fromkeys(["unique_id", "ds", *task.keys, "t"]))
+        rows = task.actual[known].merge(found, on=["unique_id", "ds"])
         rows["q50"] = rows["forecast"]
         for quantile in QUANTILES:
             # A model without intervals is a point everywhere.
