@@ -320,6 +320,8 @@ impl Torch {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/layers.py");
         let mut process = Command::new(python)
             .arg(script)
+            // Waiting threads sleep: spinning ones would count as work of PyTorch.
+            .env("OMP_WAIT_POLICY", "PASSIVE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
