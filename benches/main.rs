@@ -2,18 +2,26 @@
 
 mod accuracy;
 mod featurise;
+mod layers;
+mod peers;
 mod reopen;
 mod wire;
 
 use std::process::ExitCode;
 
 use foretell::Result;
+use mimalloc::MiMalloc;
+
+/// That of the command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Benchmark = (&'static str, fn() -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 4] = [
+const BENCHMARKS: [Benchmark; 5] = [
     ("accuracy", accuracy::run),
     ("featurise", featurise::run),
+    ("layers", layers::run),
     ("reopen", reopen::run),
     ("wire", wire::run),
 ];

@@ -1,12 +1,14 @@
 //! Forecasts of real data beside published scores: `cargo bench --bench main -- accuracy` runs all tasks,
 //! `FORETELL_TASKS=rossmann,carparts` those named, `FORETELL_WINDOWS=2,5` other windows than the usual ones (1 is the
 //! last), `FORETELL_USING=gbt` another family than `auto`. The data comes from `FORETELL_DATA_DIR`, else from
-//! `../shared/data`.
+//! `../shared/data`. `FORETELL_PEERS=all` lets other libraries forecast the last of the windows too, `FORETELL_PEERS=LightGBM`
+//! those named (AutoETS, AutoTheta, LightGBM, NHITS).
 //!
 //! Every window trains a model on the rows before it and forecasts it in plain SQL. MASE is the mean over series and
 //! steps with an actual of |error| over the seasonal mean absolute difference of the training rows; the scaled
 //! quantile loss is that of the levels 0.1 to 0.9, twice their quantile loss, averaged, over the same scale.
 
+mod comparison;
 mod tasks;
 
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use arrow::datatypes::Float64Type;
 use foretell::engine::{Database, Session};
 use foretell::{Error, Result};
 
+use crate::accuracy::comparison::Peer;
 use crate::accuracy::tasks::{TASKS, Task};
 use crate::{Report, cpu_seconds};
 
@@ -30,18 +33,26 @@ pub fn run() -> Result<Report> {
     for task in TASKS.iter().filter(|t| wanted.is_empty() || wanted.iter().any(|w| w == t.name)) {
         let windows: Vec<usize> = list("FORETELL_WINDOWS").iter().filter_map(|w| w.parse().ok()).collect();
         let windows = if windows.is_empty() { (1..=task.windows).rev().collect() } else { windows };
-        let (mut sums, mut seconds) = ([0.0; SCORES.len()], (0.0, 0.0));
+        let (mut sums, mut seconds, mut peers) = ([0.0; SCORES.len()], (0.0, 0.0), vec![]);
         for window in &windows {
             let found = run_window(task, *window)?;
             eprintln!("  {} window {window}: {}", task.name, told(&found.scores));
             sums.iter_mut().zip(found.scores).for_each(|(sum, score)| *sum += score / windows.len() as f64);
             seconds.0 += found.wall / windows.len() as f64;
             seconds.1 += found.cpu / windows.len() as f64;
+            peers = found.peers;
         }
         let spent = format!("{:.1} s, {:.1} CPU-s a window", seconds.0, seconds.1);
         lines.push((task.name.to_owned(), format!("{}  {spent}  [{}]", told(&sums), task.published)));
-        let scores = SCORES.iter().zip(sums).map(|(name, score)| ((*name).to_owned(), score.into()));
-        let mut entry: serde_json::Map<String, serde_json::Value> = scores.collect();
+        let mut entry = named(&sums);
+        for peer in peers {
+            let spent = format!("{:.1} s, {:.1} CPU-s, last window", peer.wall, peer.cpu);
+            lines.push((format!("  {}", peer.model), format!("{}  {spent}", told(&peer.scores))));
+            let mut scores = named(&peer.scores);
+            scores.insert("wall_seconds".into(), peer.wall.into());
+            scores.insert("cpu_seconds".into(), peer.cpu.into());
+            entry.insert(peer.model, scores.into());
+        }
         entry.insert("windows".into(), windows.into());
         entry.insert("wall_seconds".into(), seconds.0.into());
         entry.insert("cpu_seconds".into(), seconds.1.into());
@@ -60,10 +71,15 @@ fn told(scores: &[f64; SCORES.len()]) -> String {
     parts.collect::<Vec<_>>().join("  ")
 }
 
+fn named(scores: &[f64; SCORES.len()]) -> serde_json::Map<String, serde_json::Value> {
+    SCORES.iter().zip(scores).map(|(name, score)| ((*name).to_owned(), (*score).into())).collect()
+}
+
 struct Window {
     scores: [f64; SCORES.len()],
     wall: f64,
     cpu: f64,
+    peers: Vec<Peer>,
 }
 
 fn run_window(task: &Task, window: usize) -> Result<Window> {
@@ -109,17 +125,24 @@ fn run_window(task: &Task, window: usize) -> Result<Window> {
             table(&session.run("SELECT family, mase, skill, weight, seconds FROM leaderboard(m)")?)
         );
     }
-    Ok(Window { scores: scores(&session, task, begin, end)?, wall, cpu })
+    let peers = comparison::peers(&session, task, (begin, end))?;
+    Ok(Window { scores: scores(&session, task, (begin, end), "forecasts")?, wall, cpu, peers })
 }
 
-fn scores(session: &Session, task: &Task, begin: usize, end: usize) -> Result<[f64; SCORES.len()]> {
+/// Scores of the forecasts in a table.
+fn scores(
+    session: &Session,
+    task: &Task,
+    (begin, end): (usize, usize),
+    forecasts: &str,
+) -> Result<[f64; SCORES.len()]> {
     let loss =
         (1..10).map(|level| format!("greatest({level} * (y - q{level}0), ({level} - 10) * (y - q{level}0))"));
     let loss = loss.collect::<Vec<_>>().join(" + ");
     let batches = session.run(&format!(
         "SELECT mase(y, forecast, scale), avg(CASE WHEN scale > 0 THEN ({loss}) / (45 * scale) END), \
                 wape(y, forecast), smape(y, forecast), coverage(y, q10, q90), coverage(y, q025, q975) \
-         FROM forecasts \
+         FROM {forecasts} \
          JOIN (SELECT {keys}, t, y::double AS y FROM everything WHERE ago >= {end} AND ago < {begin}) AS actual \
              USING ({keys}, t) \
          JOIN (SELECT {keys}, seasonal_scale(y, {season} ORDER BY t) AS scale \

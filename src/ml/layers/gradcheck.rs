@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 
+use crate::ml::layers::gradients::Gradients;
 use crate::ml::rng::Rng;
 
 /// A variable of normal draws, none near 0 where ReLU has a kink.
@@ -24,11 +25,14 @@ pub fn check(variables: &[&Var], forward: impl Fn() -> Result<Tensor>) {
         let w = weights.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         y.iter().zip(&w).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum()
     };
-    let gradients =
-        (forward().unwrap() * weights.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+    let sum = (forward().unwrap() * weights.as_tensor()).unwrap().sum_all().unwrap();
+    let mut collected = Gradients::default();
+    let returned = collected.collect(|| sum.backward()).unwrap();
     for (which, variable) in variables.iter().enumerate() {
-        let gradient = gradients.get(variable).expect("every variable gets a gradient");
-        let gradient = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let gradient = collected.take(variable).unwrap_or_else(|| {
+            let gradient = returned.get(variable).expect("every variable gets a gradient");
+            gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        });
         let start = variable.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let largest = gradient.iter().fold(1e-2f32, |m, g| m.max(g.abs()));
         for i in 0..start.len() {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use candle_core::{Result, Tensor, TensorId, Var};
+use candle_core::{Result, Tensor, TensorId, Var, bail};
 
 thread_local! {
     static COLLECTED: RefCell<Option<HashMap<TensorId, Vec<f32>>>> = const { RefCell::new(None) };
@@ -45,6 +45,15 @@ pub(super) fn accumulate(
             Ok(Some(Tensor::from_vec(gradient, parameter.shape(), parameter.device())?))
         }
     })
+}
+
+/// Like [`accumulate`] for a parameter that a layer holds beside the arguments of its operation, of which Candle allows
+/// three: its gradient reaches nobody but the one who collects.
+pub(super) fn accumulate_held(parameter: &Tensor, add: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+    match accumulate(parameter, add)? {
+        None => Ok(()),
+        Some(_) => bail!("the gradients of this layer need to be collected"),
+    }
 }
 
 #[cfg(test)]

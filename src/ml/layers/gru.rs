@@ -5,22 +5,27 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use crate::ml::layers::cells::{gru_backward, gru_forward};
-use crate::ml::layers::gradients::accumulate;
-use crate::ml::layers::kernels::{Matrix, add_rows, multiply_add};
-use crate::ml::layers::lstm::recurrent_gradient;
+use crate::ml::layers::gradients::accumulate_held;
+use crate::ml::layers::kernels::{Activation, Matrix, add_rows};
+use crate::ml::layers::linear::linear;
+use crate::ml::layers::packed::Packed;
+use crate::ml::layers::recurrence::{self, Dims};
+use crate::ml::layers::residual::Linear;
 use crate::ml::layers::storage::{read, slice};
 
 /// Gates of a unit: reset, update, candidate.
 const GATES: usize = 3;
 
-/// States `[steps, batch, hidden]` of a unit that starts at zero.
+/// States `[steps, batch, hidden]` of a unit that starts at zero and reads x `[steps, batch, inputs]`.
 ///
-/// `projected` `[steps, batch, 3 * hidden]` is the input times its weights plus the bias, in the order reset, update and
-/// candidate; `weight` `[3 * hidden, hidden]` and `bias` `[3 * hidden]` make the part of the state before a step.
-pub fn gru(projected: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if projected.device().is_cpu() {
-        return projected.contiguous()?.apply_op3(weight, bias, GruOp { saved: OnceLock::new() });
+/// `input` makes `3 * hidden` numbers of a step, in the order reset, update and candidate; `weight` `[3 * hidden, hidden]`
+/// and `bias` `[3 * hidden]` make the part of the state before the step. Its gradients need to be collected.
+pub fn gru(x: &Tensor, input: &Linear, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        let biases = (input.bias().clone(), bias.clone());
+        return x.contiguous()?.apply_op3(input.weight(), weight, GruOp { biases, saved: OnceLock::new() });
     }
+    let projected = linear(x, input.weight(), input.bias(), Activation::None)?;
     let (steps, batch, _) = projected.dims3()?;
     let hidden = weight.dim(1)?;
     let mut state = Tensor::zeros((batch, hidden), projected.dtype(), projected.device())?;
@@ -39,6 +44,8 @@ pub fn gru(projected: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor>
 }
 
 struct GruOp {
+    /// The biases of the input's part and of the state's.
+    biases: (Tensor, Tensor),
     /// Gates after their activation, and the state's part of the candidate, kept for the gradient.
     saved: OnceLock<(Vec<f32>, Vec<f32>)>,
 }
@@ -50,34 +57,31 @@ impl CustomOp3 for GruOp {
 
     fn cpu_fwd(
         &self,
-        projected: &CpuStorage,
+        x: &CpuStorage,
         layout: &Layout,
+        input: &CpuStorage,
+        input_layout: &Layout,
         weight: &CpuStorage,
         weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (steps, batch, width) = layout.shape().dims3()?;
-        let (outputs, hidden) = weight_layout.shape().dims2()?;
-        let bias = slice(bias, bias_layout)?;
-        if width != outputs || outputs != GATES * hidden || bias.len() != outputs {
-            bail!("gru: projected {:?}, weight [{outputs}, {hidden}], bias [{}]", layout.dims(), bias.len());
+        let dims = Dims::new(GATES, layout, input_layout, weight_layout)?;
+        let (size, hidden) = (dims.batch * dims.hidden, dims.hidden);
+        let mut gates =
+            recurrence::project(slice(x, layout)?, slice(input, input_layout)?, &self.biases.0, dims)?;
+        let weight = Matrix { data: slice(weight, weight_layout)?, rows: 1, columns: hidden };
+        let packed = Packed::new(weight, (hidden, dims.outputs));
+        let bias = read(&self.biases.1, |bias| bias.repeat(dims.batch))?;
+        if bias.len() != GATES * size {
+            bail!("gru: bias {:?} of {} outputs", self.biases.1.dims(), dims.outputs);
         }
-        let mut gates = slice(projected, layout)?.to_vec();
-        let weight = slice(weight, weight_layout)?;
-        let size = batch * hidden;
-        let mut states = vec![0.0; steps * size];
-        let mut own_candidates = vec![0.0; steps * size];
-        let none = vec![0.0; size];
-        let mut own = vec![0.0; GATES * size];
-        for step in 0..steps {
-            own.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        let (mut states, mut own_candidates) = (vec![0.0; dims.steps * size], vec![0.0; dims.steps * size]);
+        let (none, mut own) = (vec![0.0; size], vec![0.0; GATES * size]);
+        for step in 0..dims.steps {
+            own.copy_from_slice(&bias);
             let (before, after) = states.split_at_mut(step * size);
             let earlier = if step > 0 { &before[(step - 1) * size..] } else { &none };
             if step > 0 {
-                let left = Matrix { data: earlier, rows: hidden, columns: 1 };
-                let right = Matrix { data: weight, rows: 1, columns: hidden };
-                multiply_add(&mut own, (batch, outputs, hidden), left, right);
+                packed.multiply_add(earlier, &mut own);
             }
             let gates = &mut gates[step * GATES * size..(step + 1) * GATES * size];
             let candidates = &mut own_candidates[step * size..(step + 1) * size];
@@ -85,14 +89,14 @@ impl CustomOp3 for GruOp {
         }
         // The operation is new for every call, so the cell is empty.
         let _ = self.saved.set((gates, own_candidates));
-        Ok((CpuStorage::F32(states), Shape::from((steps, batch, hidden))))
+        Ok((CpuStorage::F32(states), Shape::from((dims.steps, dims.batch, hidden))))
     }
 
     fn bwd(
         &self,
-        projected: &Tensor,
+        x: &Tensor,
+        input: &Tensor,
         weight: &Tensor,
-        bias: &Tensor,
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
@@ -102,49 +106,55 @@ impl CustomOp3 for GruOp {
         let mut dgates = gates.clone();
         // Gradients of the state's part, which differ from those of the input's part in the candidate.
         let mut down = vec![0.0; steps * GATES * size];
-        let mut dstate = vec![0.0; size];
-        let none = vec![0.0; size];
-        read(weight, |weight| {
-            read(result, |states| {
-                read(gradient, |gradient| {
-                    for step in (0..steps).rev() {
-                        let rows = step * size..(step + 1) * size;
-                        let wide = step * GATES * size..(step + 1) * GATES * size;
-                        let earlier = if step > 0 { &states[(step - 1) * size..step * size] } else { &none };
-                        dstate.iter_mut().zip(&gradient[rows.clone()]).for_each(|(d, g)| *d += g);
-                        let (dgates, down) = (&mut dgates[wide.clone()], &mut down[wide]);
-                        gru_backward(dgates, down, &own_candidates[rows], earlier, &mut dstate, hidden);
-                        let left = Matrix { data: down, rows: GATES * hidden, columns: 1 };
-                        let right = Matrix { data: weight, rows: hidden, columns: 1 };
-                        multiply_add(&mut dstate, (batch, hidden, GATES * hidden), left, right);
-                    }
-                })
+        let (mut dstate, none) = (vec![0.0; size], vec![0.0; size]);
+        let packed = recurrence::pack_backward(weight)?;
+        read(result, |states| {
+            read(gradient, |gradient| {
+                for step in (0..steps).rev() {
+                    let rows = step * size..(step + 1) * size;
+                    let wide = step * GATES * size..(step + 1) * GATES * size;
+                    let earlier = if step > 0 { &states[(step - 1) * size..step * size] } else { &none };
+                    dstate.iter_mut().zip(&gradient[rows.clone()]).for_each(|(d, g)| *d += g);
+                    let (dgates, down) = (&mut dgates[wide.clone()], &mut down[wide]);
+                    gru_backward(dgates, down, &own_candidates[rows], earlier, &mut dstate, hidden);
+                    packed.multiply_add(down, &mut dstate);
+                }
             })
-        })???;
-        let dweight = recurrent_gradient(weight, result, &down, (steps, batch))?;
-        let dbias = accumulate(bias, |dbias| {
+        })??;
+        let dweight = recurrence::state_gradient(weight, result, &down)?;
+        accumulate_held(&self.biases.1, |dbias| {
             add_rows(&down, dbias);
             Ok(())
         })?;
-        Ok((Some(Tensor::from_vec(dgates, projected.shape(), projected.device())?), dweight, dbias))
+        let (dx, dinput) = recurrence::input_gradients(x, input, &self.biases.0, &dgates)?;
+        Ok((dx, dinput, dweight))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ml::layers::Parameters;
     use crate::ml::layers::gradcheck::{check, variable};
+    use crate::ml::rng::Rng;
 
     #[test]
     fn gradients_match_central_differences() {
-        let (projected, weight, bias) = (variable(&[4, 3, 15], 1), variable(&[15, 5], 2), variable(&[15], 3));
-        check(&[&projected, &weight, &bias], || gru(&projected, &weight, &bias));
+        let mut parameters = Parameters::seeded(Rng::new(3));
+        let input = Linear::new(&mut parameters, "input", 2, 15).unwrap();
+        let (x, weight, bias) = (variable(&[4, 3, 2], 1), variable(&[15, 5], 2), variable(&[15], 3));
+        let variables: Vec<_> =
+            parameters.iter().map(|(_, var, _)| var).chain([&x, &weight, &bias]).collect();
+        check(&variables, || gru(&x, &input, &weight, &bias));
     }
 
     #[test]
     fn equals_the_unit_written_out() {
-        let (projected, weight, bias) = (variable(&[3, 2, 6], 5), variable(&[6, 2], 6), variable(&[6], 7));
-        let fused = gru(&projected, &weight, &bias).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let mut parameters = Parameters::seeded(Rng::new(3));
+        let input = Linear::new(&mut parameters, "input", 3, 6).unwrap();
+        let (x, weight, bias) = (variable(&[3, 2, 3], 5), variable(&[6, 2], 6), variable(&[6], 7));
+        let fused = gru(&x, &input, &weight, &bias).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let projected = input.forward(&x, Activation::None).unwrap();
         let list = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let (x, w, b) = (list(&projected), list(&weight), list(&bias));
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());

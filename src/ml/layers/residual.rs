@@ -36,6 +36,16 @@ impl Linear {
         })
     }
 
+    /// The weight `[outputs, inputs]`.
+    pub(super) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias `[outputs]`.
+    pub(super) fn bias(&self) -> &Tensor {
+        &self.bias
+    }
+
     /// x `[.., inputs]` to `[.., outputs]`.
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         Ok(linear(x, &self.weight, &self.bias, activation)?)

@@ -4,7 +4,7 @@
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::error::{Error, Result};
-use crate::ml::layers::Parameters;
+use crate::ml::layers::{Parameters, vectorised};
 
 /// Which optimiser, and its settings that do not change with the step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -94,7 +94,9 @@ impl Optimizer {
         gradients: &[Vec<f32>],
         rate: f64,
     ) -> Result<f64> {
-        let norm = gradients.iter().map(|g| squares(g)).sum::<f64>().sqrt();
+        let mut norm = 0.0;
+        gradients.iter().for_each(|g| add_squares(g, &mut norm));
+        let norm = norm.sqrt();
         if !norm.is_finite() {
             return Err(Error::data("training diverged: a gradient is not a finite number").with_hint(
                 "lower learning_rate, or look for extreme values in the target and the covariates",
@@ -133,25 +135,36 @@ impl Optimizer {
                 };
                 let moments = self.first.par_iter_mut().zip(self.second.par_iter_mut());
                 values.par_iter_mut().zip(moments).enumerate().for_each(|(i, (values, (first, second)))| {
-                    update.apply(values, &gradients[i], first, second, keeps[i]);
+                    move_by_adam(&update, values, &gradients[i], first, second, keeps[i]);
                 });
             }
             Rule::Sgd { momentum } => {
                 let update = Sgd { clip, momentum: momentum as f32, rate };
                 values.par_iter_mut().zip(&mut self.first).enumerate().for_each(|(i, (values, sums))| {
-                    update.apply(values, &gradients[i], sums, keeps[i]);
+                    move_by_sgd(&update, values, &gradients[i], sums, keeps[i]);
                 });
             }
         }
     }
 }
 
-fn squares(values: &[f32]) -> f64 {
-    values.chunks(4096).map(|chunk| f64::from(chunk.iter().map(|g| g * g).sum::<f32>())).sum()
+vectorised! {
+    /// Adds the squares of all values to `total`.
+    add_squares(values: &[f32], total: &mut f64) {
+        for chunk in values.chunks(4096) {
+            let mut lanes = [0.0f32; 32];
+            let (whole, rest) = chunk.as_chunks::<32>();
+            for values in whole {
+                lanes.iter_mut().zip(values).for_each(|(sum, g)| *sum += g * g);
+            }
+            rest.iter().zip(&mut lanes).for_each(|(g, sum)| *sum += g * g);
+            *total += f64::from(lanes.iter().sum::<f32>());
+        }
+    }
 }
 
 /// One step's constants of Adam.
-struct Adam {
+pub(super) struct Adam {
     clip: f32,
     beta1: f32,
     beta2: f32,
@@ -161,30 +174,34 @@ struct Adam {
     second_correction: f32,
 }
 
-impl Adam {
-    fn apply(&self, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32], keep: f32) {
+vectorised! {
+    /// One step of Adam of all values of a parameter.
+    move_by_adam(
+        update: &Adam, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32], keep: f32
+    ) {
         for (((x, g), m), v) in values.iter_mut().zip(gradients).zip(first).zip(second) {
-            let g = g * self.clip;
-            *m = self.beta1 * *m + (1.0 - self.beta1) * g;
-            *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
-            let step = *m * self.first_correction / ((*v * self.second_correction).sqrt() + self.epsilon);
-            *x = *x * keep - self.rate * step;
+            let g = g * update.clip;
+            *m = update.beta1 * *m + (1.0 - update.beta1) * g;
+            *v = update.beta2 * *v + (1.0 - update.beta2) * g * g;
+            let step = *m * update.first_correction / ((*v * update.second_correction).sqrt() + update.epsilon);
+            *x = *x * keep - update.rate * step;
         }
     }
 }
 
 /// One step's constants of stochastic gradient descent.
-struct Sgd {
+pub(super) struct Sgd {
     clip: f32,
     momentum: f32,
     rate: f32,
 }
 
-impl Sgd {
-    fn apply(&self, values: &mut [f32], gradients: &[f32], sums: &mut [f32], keep: f32) {
+vectorised! {
+    /// One step of gradient descent of all values of a parameter.
+    move_by_sgd(update: &Sgd, values: &mut [f32], gradients: &[f32], sums: &mut [f32], keep: f32) {
         for ((x, g), v) in values.iter_mut().zip(gradients).zip(sums) {
-            *v = self.momentum * *v + g * self.clip;
-            *x = *x * keep - self.rate * *v;
+            *v = update.momentum * *v + g * update.clip;
+            *x = *x * keep - update.rate * *v;
         }
     }
 }

@@ -53,12 +53,17 @@ pub trait Network: Sync {
     /// The trainable tensors.
     fn parameters(&self) -> &Parameters;
 
-    /// Most examples that one pass should take: few enough to stay in the cache of a core and below the
-    /// size from which Candle's pointwise operations wait for a pool of spinning threads.
+    /// Most examples that one pass should take.
     fn pass_length(&self) -> usize;
 
     /// The loss of some examples; randomness from `seed` in training, none without.
     fn loss(&self, batch: &Self::Batch, seed: Option<u64>) -> Result<LossSum>;
+}
+
+/// Examples of a pass whose largest activation has `widest` elements an example: few enough to stay in the cache of a
+/// core and below the size from which Candle's pointwise operations wait for a pool of spinning threads.
+pub fn pass_length(widest: usize) -> usize {
+    (65_535 / widest.max(1)).clamp(1, 128)
 }
 
 /// Settings of a [`Trainer`].
@@ -334,10 +339,14 @@ fn sum_gradients(shards: Vec<Shard>, scale: f32) -> Vec<Vec<f32>> {
     let mut total = shards.next().unwrap_or_default();
     let rest: Vec<Vec<Vec<f32>>> = shards.collect();
     total.par_iter_mut().enumerate().for_each(|(i, total)| {
-        for gradients in &rest {
-            total.iter_mut().zip(&gradients[i]).for_each(|(t, g)| *t += g);
+        // In pieces that stay in the cache.
+        for (piece, total) in total.chunks_mut(4096).enumerate() {
+            for gradients in &rest {
+                let gradients = &gradients[i][piece * 4096..];
+                total.iter_mut().zip(gradients).for_each(|(t, g)| *t += g);
+            }
+            total.iter_mut().for_each(|t| *t *= scale);
         }
-        total.iter_mut().for_each(|t| *t *= scale);
     });
     total
 }

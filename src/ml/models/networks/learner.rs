@@ -163,7 +163,7 @@ pub(super) fn trainer_config(
         epochs,
         epoch_length,
         batch_size,
-        shard_size: (batch_size / 4).clamp(1, 64),
+        shard_size: (batch_size / 4).clamp(1, 128),
         learning_rate: options.learning_rate.unwrap_or(learning_rate(architecture, optimizer)),
         patience: options.early_stop.unwrap_or((epochs / 5).max(3)),
         optimizer: OptimizerConfig {

@@ -7,10 +7,7 @@ use crate::ml::features::{Featurizer, WindowBatch};
 use crate::ml::layers::{Activation, Initializer, Linear, Parameters};
 use crate::ml::models::networks::body::{Body, Drops, Shape, body};
 use crate::ml::models::networks::inputs::Inputs;
-use crate::ml::training::{LossSum, Network, Objective, Steps, masked_loss};
-
-/// Elements of the largest activation of a pass; from 64 Ki on Candle's pointwise operations spin.
-const ELEMENTS_MAX: usize = 65_535;
+use crate::ml::training::{LossSum, Network, Objective, Steps, masked_loss, pass_length};
 
 /// A network whose outputs are relative to what matched history suggests.
 #[derive(Debug)]
@@ -45,7 +42,7 @@ impl WindowNetwork {
             parameters: p,
             objective,
             dropout: shape.dropout,
-            pass_length: (ELEMENTS_MAX / body.widest().max(1)).clamp(1, 64),
+            pass_length: pass_length(body.widest()),
             inputs,
             body,
         })

@@ -5,9 +5,7 @@ use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::ml::features::WindowBatch;
-use crate::ml::layers::{
-    Activation, Initializer, Linear, Parameters, ResidualBlock, concat, dropout, gru, lstm,
-};
+use crate::ml::layers::{Initializer, Linear, Parameters, ResidualBlock, concat, dropout, gru, lstm};
 use crate::ml::models::networks::body::{Body, Drops, Shape};
 use crate::ml::models::networks::decoder::{self, Decoder};
 use crate::ml::models::networks::inputs::{InputSizes, WindowTensors, beside};
@@ -44,10 +42,9 @@ impl Layer {
 
     /// States `[steps, len, hidden]` from `[steps, len, inputs]`.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let projected = self.projection.forward(x, Activation::None)?;
         Ok(match &self.bias {
-            Some(bias) => gru(&projected, &self.weight, bias)?,
-            None => lstm(&projected, &self.weight)?,
+            Some(bias) => gru(x, &self.projection, &self.weight, bias)?,
+            None => lstm(x, &self.projection, &self.weight)?,
         })
     }
 }
@@ -80,7 +77,7 @@ impl Recurrent {
             .collect::<Result<_>>()?;
         let summarised = hidden + sizes.widths.window_row + sizes.statics;
         Ok(Self {
-            widest: (sizes.context * row.max(4 * hidden)).max(sizes.horizon * sizes.future_row),
+            widest: (sizes.context * row.max(hidden)).max(sizes.horizon * sizes.future_row),
             layers,
             summary: ResidualBlock::new(p, "summary", (summarised, hidden, hidden), true)?,
             decoder: Decoder::new(p, shape, sizes, outputs)?,
