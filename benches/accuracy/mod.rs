@@ -99,8 +99,9 @@ fn run_window(task: &Task, window: usize) -> Result<Window> {
     session.run(&format!("CREATE TABLE everything AS {}", task.rows))?;
     let (end, begin) = ((window - 1) * task.horizon, window * task.horizon);
     let future = if task.known { format!("ago >= {end}") } else { format!("ago >= {begin}") };
+    let covariates = columns_besides(&session, &["ago", "y"])?;
     session.run(&format!(
-        "CREATE TABLE history AS SELECT * EXCEPT (ago, y), CASE WHEN ago >= {begin} THEN {} END AS y \
+        "CREATE TABLE history AS SELECT {covariates}, CASE WHEN ago >= {begin} THEN {} END AS y \
          FROM everything WHERE {future}",
         task.target
     ))?;
@@ -127,6 +128,14 @@ fn run_window(task: &Task, window: usize) -> Result<Window> {
     }
     let peers = comparison::peers(&session, task, (begin, end))?;
     Ok(Window { scores: scores(&session, task, (begin, end), "forecasts")?, wall, cpu, peers })
+}
+
+/// The columns of all rows besides these.
+fn columns_besides(session: &Session, others: &[&str]) -> Result<String> {
+    let batches = session.run("SELECT * FROM everything LIMIT 1")?;
+    let schema = batches.first().ok_or_else(|| Error::internal("no rows"))?.schema();
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    Ok(names.filter(|name| !others.contains(name)).collect::<Vec<_>>().join(", "))
 }
 
 /// Scores of the forecasts in a table.

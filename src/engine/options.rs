@@ -1,6 +1,6 @@
 //! Options of TRAIN: raw pairs in, checked and typed options out.
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
@@ -327,14 +327,14 @@ fn space(families: &[Family], name: &str, values: &TriedValues) -> Result<Space>
 /// The seconds of an interval.
 fn seconds(expr: &Expr) -> Result<f64> {
     let value = literal(expr).unwrap_or(ScalarValue::Null);
-    let seconds = match value.cast_to(&DataType::Duration(TimeUnit::Microsecond)) {
-        Ok(ScalarValue::DurationMicrosecond(Some(micros))) => Some(micros as f64 / 1e6),
-        _ => match value {
-            ScalarValue::IntervalMonthDayNano(Some(i)) if i.months == 0 => {
-                Some(f64::from(i.days) * 86_400.0 + i.nanoseconds as f64 / 1e9)
-            }
-            _ => None,
-        },
+    let seconds = match &value {
+        ScalarValue::IntervalMonthDayNano(Some(i)) if i.months == 0 => {
+            Some(f64::from(i.days) * 86_400.0 + i.nanoseconds as f64 / 1e9)
+        }
+        ScalarValue::IntervalDayTime(Some(i)) => {
+            Some(f64::from(i.days) * 86_400.0 + f64::from(i.milliseconds) / 1e3)
+        }
+        _ => None,
     };
     seconds.filter(|s| *s > 0.0 && *s <= WITHIN_MAX).ok_or_else(|| {
         Error::input(Subject::Option, format!("WITHIN takes an interval of days or less, got {value}"))

@@ -364,7 +364,9 @@ impl ForetellRelations {
                 TuneValues::In(list) => {
                     TriedValues::In(list.iter().map(&mut literal).collect::<Result<_>>()?)
                 }
-                TuneValues::Between(low, high) => TriedValues::Between(literal(low)?, literal(high)?),
+                TuneValues::Between(bounds) => {
+                    TriedValues::Between(literal(&bounds[0])?, literal(&bounds[1])?)
+                }
             };
             tried.push((fold(option), self.scope.source.span(option.span), values));
         }

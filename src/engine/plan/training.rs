@@ -284,7 +284,7 @@ fn learn(
             models::fit_coherent(families, panel, hierarchy, *method, &options, &part)?
         }
     };
-    part.report(|p| p.phase = "save");
+    part.report(|p| (p.phase, p.fraction) = ("save", 1.0));
     (report.trials, options.max_seconds) = (trials, max_seconds);
     let weights = model.to_bytes()?;
     Ok(Learnt { model, report, options, weights })

@@ -128,7 +128,7 @@ impl TuneClause {
     fn values_mut(&mut self) -> impl Iterator<Item = &mut ast::Expr> {
         let values = self.parameters.iter_mut().flat_map(|(_, values)| match values {
             TuneValues::In(list) => list.iter_mut().collect::<Vec<_>>(),
-            TuneValues::Between(low, high) => vec![low, high],
+            TuneValues::Between(bounds) => bounds.iter_mut().collect(),
         });
         values.chain(&mut self.trials).chain(&mut self.within)
     }
@@ -140,7 +140,7 @@ pub enum TuneValues {
     /// One of these.
     In(Vec<ast::Expr>),
     /// Any between two.
-    Between(ast::Expr, ast::Expr),
+    Between(Box<[ast::Expr; 2]>),
 }
 
 /// The word of a search.
@@ -822,7 +822,9 @@ impl<'a> Clauses<'a> {
 fn tune_values(expr: ast::Expr) -> Result<(Ident, TuneValues)> {
     let told = match expr {
         ast::Expr::InList { expr, list, negated: false } => (*expr, TuneValues::In(list)),
-        ast::Expr::Between { expr, low, high, negated: false } => (*expr, TuneValues::Between(*low, *high)),
+        ast::Expr::Between { expr, low, high, negated: false } => {
+            (*expr, TuneValues::Between(Box::new([*low, *high])))
+        }
         other => (other, TuneValues::In(vec![])),
     };
     match told {
@@ -937,7 +939,7 @@ impl Display for TuneClause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parameter = |(option, values): &(Ident, TuneValues)| match values {
             TuneValues::In(values) => format!("{option} IN ({})", list(values)),
-            TuneValues::Between(low, high) => format!("{option} BETWEEN {low} AND {high}"),
+            TuneValues::Between(bounds) => format!("{option} BETWEEN {} AND {}", bounds[0], bounds[1]),
         };
         let parameters: Vec<String> = self.parameters.iter().map(parameter).collect();
         write!(f, "({})", parameters.join(", "))?;

@@ -89,7 +89,9 @@ pub fn backtest(
         let (known, _) = panel.as_of(first, 0);
         let (model, _) = fit(families, &known, options, &control)?;
         let windows = cutoffs.iter().map(|cutoff| window(&*model, panel, (*cutoff, first), wanted, &control));
-        windows.collect()
+        let windows = windows.collect();
+        control.report(|p| p.fraction = 1.0);
+        windows
     };
     let windows = fits.par_iter().with_max_len(1).map(run).collect::<Result<Vec<_>>>()?;
     Ok(windows.into_iter().flatten().collect())

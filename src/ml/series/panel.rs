@@ -187,7 +187,7 @@ impl Panel {
         let dropped = |i: usize| self.history[i].saturating_sub(context_length);
         let rows: Vec<Range<usize>> =
             (0..self.len()).map(|i| self.offsets[i] + dropped(i)..self.offsets[i + 1]).collect();
-        let mut out = self.with_rows(&[0..self.len()], &rows);
+        let mut out = self.with_rows(std::slice::from_ref(&(0..self.len())), &rows);
         out.start = (0..self.len()).map(|i| self.start[i] + dropped(i) as i64).collect();
         out.history = (0..self.len()).map(|i| self.history[i] - dropped(i)).collect();
         out
