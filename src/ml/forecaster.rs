@@ -292,6 +292,8 @@ pub enum Status {
     CovariatesCarried,
     /// All observed values are equal.
     ConstantSeries,
+    /// Nothing was sold for so long that nothing is expected.
+    EndedSeries,
     /// The series was not in the training panel: what is like it speaks for it.
     ColdStart,
 }

@@ -126,11 +126,13 @@ pub(super) fn latest(panel: &Panel, series: usize, context: usize) -> &[f64] {
 /// Keeps forecasts where the history says they can be, and tells what is special.
 pub(super) fn bound(panel: &Panel, context: usize, forecast: &mut Forecast) {
     let horizon = forecast.horizon;
+    let year = panel.frequency.periods_per_year().unwrap_or(0);
+    let pause = year.max(SEASONS_ENDED * panel.season_length).max(ZEROS_ENDED);
     for i in 0..panel.len() {
         let history = latest(panel, i, context);
         let rows = i * horizon..(i + 1) * horizon;
         let values = &mut forecast.quantiles[rows.start * WIDTH..rows.end * WIDTH];
-        if let Some((value, status)) = constant(history) {
+        if let Some((value, status)) = constant(history).or(ended(history, pause)) {
             values.fill(value);
             forecast.status[i] = Some(status);
         }
@@ -147,6 +149,29 @@ pub(super) fn bound(panel: &Panel, context: usize, forecast: &mut Forecast) {
 /// The group of every series by the latest steps of its history.
 pub(super) fn groups(panel: &Panel, context: usize) -> Vec<usize> {
     (0..panel.len()).map(|i| group_of(latest(panel, i, context))).collect()
+}
+
+/// Seasons of zeros after which a series may have ended; a year is needed as well.
+const SEASONS_ENDED: usize = 2;
+/// Fewest zeros after which it may.
+const ZEROS_ENDED: usize = 12;
+
+/// Zero for a series whose last values are zeros, at least as many as `pause` and more than twice as many as there ever
+/// were between two of its demands; and what that is called.
+fn ended(history: &[f64], pause: usize) -> Option<(f64, Status)> {
+    let (mut run, mut longest, mut demand) = (0, 0, false);
+    for y in history.iter().filter(|y| y.is_finite()) {
+        match *y {
+            0.0 => run += 1,
+            y if y < 0.0 => return None,
+            _ => {
+                // What lies before the first demand is no pause.
+                longest = if demand { run.max(longest) } else { 0 };
+                (run, demand) = (0, true);
+            }
+        }
+    }
+    (demand && run >= pause.max(2 * longest + 1)).then_some((0.0, Status::EndedSeries))
 }
 
 /// The one value that all observed values equal, and what that is called.
@@ -303,4 +328,27 @@ pub(super) fn load(bytes: &[u8]) -> Result<Arc<Fitted>> {
     };
     let members = members.iter().enumerate().map(load).collect::<Result<_>>()?;
     Ok(Arc::new(Fitted { config: stored.config, members }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_silence_is_an_end_and_usual_pauses_are_none() {
+        let series = |demands: &[usize], length: usize| {
+            let mut history = vec![0.0; length];
+            demands.iter().for_each(|at| history[*at] = 2.0);
+            history
+        };
+        let status = |history: &[f64]| ended(history, 24);
+        assert_eq!(status(&series(&[3, 4], 48)), Some((0.0, Status::EndedSeries)));
+        // Less than two seasons; a pause of its usual length; nothing ever; returns.
+        assert_eq!(status(&series(&[3, 4], 28)), None);
+        assert_eq!(status(&series(&[3, 24], 60)), None);
+        assert_eq!(status(&series(&[], 60)), None);
+        assert_eq!(status(&[&[-1.0], series(&[1], 60).as_slice()].concat()), None);
+        // Missing values are no zeros.
+        assert_eq!(status(&[&[1.0, 0.0], vec![f64::NAN; 60].as_slice()].concat()), None);
+    }
 }

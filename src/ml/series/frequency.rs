@@ -145,6 +145,17 @@ impl Frequency {
         }
     }
 
+    /// Periods of a year, rounded up; `None` for integers, of which nobody knows.
+    pub fn periods_per_year(self) -> Option<usize> {
+        let (year, step) = match self {
+            Self::Integer(_) => return None,
+            Self::Seconds(n) => (366 * 86_400, n),
+            Self::Days(n) => (366, n),
+            Self::Months(n) => (12, n),
+        };
+        usize::try_from((year + step - 1) / step.max(1)).ok()
+    }
+
     /// The instant at which period `period` of the grid from `origin` begins; `None` beyond the calendar.
     pub fn instant(self, origin: i64, period: i64) -> Option<i64> {
         match self {

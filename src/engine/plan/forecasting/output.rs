@@ -245,6 +245,7 @@ pub fn status_word(status: Status) -> &'static str {
         Status::Extended => "extended",
         Status::CovariatesCarried => "covariates_carried",
         Status::ConstantSeries => "constant_series",
+        Status::EndedSeries => "ended_series",
         Status::ColdStart => "cold_start",
     }
 }
