@@ -220,8 +220,10 @@ impl Server {
             let (listener, path) = unix.map_or((None, None), |(listener, path)| (Some(listener), Some(path)));
             refill_cancels(&shared);
             tokio::select! {
-                () = accept(&tcp, listener.as_ref(), &shared) => {}
+                // Signals are listened to before the first client is let in.
+                biased;
                 () = told_to_stop(&shared) => {}
+                () = accept(&tcp, listener.as_ref(), &shared) => {}
             }
             drop((tcp, listener));
             if let Some(path) = path {
