@@ -23,8 +23,9 @@ use crate::engine::plan::arguments::{
     Arguments, level_argument, model_arguments, names_argument, version_argument, whole_number,
 };
 use crate::engine::plan::backtesting::{self, Backtest, BacktestRows, Contender, PastRows, Windows};
+use crate::engine::plan::forecast::LEVEL_DEFAULT;
 use crate::engine::plan::input::{InputColumn, Role, ordering};
-use crate::engine::plan::node::identified;
+use crate::engine::plan::node::{all_columns, identified};
 use crate::engine::plan::past::{Past, past, past_in};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::scores::{self, no_group};
@@ -39,8 +40,6 @@ use crate::ml::series::TimeKind;
 const ARGUMENTS: &[&str] = &["windows", "step", "horizon", "refit", "by", "level", "version"];
 /// Windows where none are asked for, and the most that may be.
 const WINDOWS: (usize, i64) = (3, 1_000);
-/// Interval level when none is asked for.
-const LEVEL_DEFAULT: f64 = 0.9;
 /// Columns of a backtest that its scores can be grouped by, besides those of its series.
 const OF_WINDOWS: [&str; 2] = ["cutoff", "step"];
 
@@ -374,7 +373,7 @@ impl UserDefinedLogicalNodeCore for BacktestNode {
     }
 
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        Some(self.inputs().iter().map(|i| (0..i.schema().fields().len()).collect()).collect())
+        Some(all_columns(&self.inputs()))
     }
 }
 

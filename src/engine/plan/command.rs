@@ -14,7 +14,7 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use crate::engine::ddl::{self, Command};
-use crate::engine::plan::node::identified;
+use crate::engine::plan::node::{all_columns, identified};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::shared::Engine;
 
@@ -76,7 +76,7 @@ impl UserDefinedLogicalNodeCore for CommandNode {
     }
 
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        Some(self.input.iter().map(|i| (0..i.schema().fields().len()).collect()).collect())
+        Some(all_columns(&self.inputs()))
     }
 }
 

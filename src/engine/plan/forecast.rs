@@ -25,7 +25,7 @@ use crate::engine::options;
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::forecasting::{self, Reading};
 use crate::engine::plan::input::{InputColumn, Role, ordering};
-use crate::engine::plan::node::{has_parameter, identified};
+use crate::engine::plan::node::{all_columns, has_parameter, identified};
 use crate::engine::plan::past::{Kept, Origin, Past, past, past_in};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
@@ -59,7 +59,7 @@ const PATHS: (usize, i64) = (100, 100_000);
 const SUM_PATHS: usize = 1_000;
 
 /// Interval level when none is asked for.
-const LEVEL_DEFAULT: f64 = 0.9;
+pub const LEVEL_DEFAULT: f64 = 0.9;
 
 /// Plans a call of `forecast`.
 pub fn plan(
@@ -643,7 +643,7 @@ impl UserDefinedLogicalNodeCore for ForecastNode {
     }
 
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        Some(self.inputs().iter().map(|i| (0..i.schema().fields().len()).collect()).collect())
+        Some(all_columns(&self.inputs()))
     }
 }
 

@@ -16,6 +16,11 @@ pub(super) fn has_parameter(expr: &Expr) -> bool {
     expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_)))).unwrap_or(true)
 }
 
+/// The columns that a node needs of its inputs: all, whichever of its own are read.
+pub(super) fn all_columns(inputs: &[&LogicalPlan]) -> Vec<Vec<usize>> {
+    inputs.iter().map(|input| (0..input.schema().fields().len()).collect()).collect()
+}
+
 /// Compares, hashes and orders a node by what its `identity()` returns; unequal nodes have no order.
 macro_rules! identified {
     ($node:ty) => {

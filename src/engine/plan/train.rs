@@ -20,7 +20,7 @@ use crate::engine::access::Actor;
 use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::pg_catalog::Surroundings;
 use crate::engine::plan::input::{TrainingInput, ordering};
-use crate::engine::plan::node::{extension, identified};
+use crate::engine::plan::node::{all_columns, extension, identified};
 use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::shared::Engine;
@@ -156,7 +156,7 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     }
 
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        Some(self.inputs().iter().map(|i| (0..i.schema().fields().len()).collect()).collect())
+        Some(all_columns(&self.inputs()))
     }
 }
 
