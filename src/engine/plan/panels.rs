@@ -7,11 +7,13 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::StreamExt;
 
+use crate::engine::plan::hierarchy::refuse_null_keys;
 use crate::engine::plan::input::InputColumn;
 use crate::engine::plan::series::{Runs, SeriesLayout, incomplete, kept_series};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::Manifest;
 use crate::error::{Error, Result};
+use crate::ml::hierarchy::Rollup;
 use crate::ml::series::{FinishOptions, Grid, Incomplete, Panel, PanelBuilder};
 
 /// All series of a past.
@@ -32,26 +34,13 @@ pub type Inputs = (SendableRecordBatchStream, Option<SendableRecordBatchStream>)
 pub async fn read(
     manifest: &Manifest,
     columns: &[InputColumn],
-    (mut rows, periods): Inputs,
+    (rows, periods): Inputs,
     query: &QueryContext,
     memory: &MemoryReservation,
 ) -> Result<Told> {
     let (layout, table) = (SeriesLayout::new(columns), manifest.name.as_str());
-    let schema = rows.schema();
-    let mut builder = PanelBuilder::new(layout.panel_schema(table, &schema));
-    let mut keys = SeriesKeys::new(&layout);
-    while let Some(batch) = rows.next().await.transpose()? {
-        query.control.check()?;
-        if batch.num_rows() == 0 {
-            continue;
-        }
-        memory.try_grow(batch.num_rows() * (24 + 4 * batch.num_columns()))?;
-        let runs = Runs::new(&batch, &layout, table)?;
-        runs.for_each(|row, key, rows| {
-            keys.add(&batch, row, key)?;
-            builder.append(key, rows)
-        })?;
-    }
+    let time_type = rows.schema().field(layout.time).data_type().clone();
+    let SeriesRows { builder, keys, .. } = read_series(rows, &layout, (table, None), query, memory).await?;
     if builder.is_empty() {
         return Err(Error::data(format!("the past of model {table} has no rows")));
     }
@@ -73,7 +62,48 @@ pub async fn read(
     }
     memory.try_resize(panel.bytes())?;
     let keys = keys.of(&kept_series(&read, &panel.keys))?;
-    Ok(Told { panel, keys, time_type: schema.field(layout.time).data_type().clone() })
+    Ok(Told { panel, keys, time_type })
+}
+
+/// Series that were read.
+pub struct SeriesRows {
+    /// Their rows.
+    pub builder: PanelBuilder,
+    /// The keys in the user's types.
+    pub keys: SeriesKeys,
+    /// The keys of every series, each as text, where some are rolled up.
+    pub parts: Vec<Vec<String>>,
+}
+
+/// Reads rows of a table that are sorted by keys and time.
+pub async fn read_series(
+    mut rows: SendableRecordBatchStream,
+    layout: &SeriesLayout,
+    (table, rollup): (&str, Option<&Rollup>),
+    query: &QueryContext,
+    memory: &MemoryReservation,
+) -> Result<SeriesRows> {
+    let mut builder = PanelBuilder::new(layout.panel_schema(table, &rows.schema()));
+    let (mut keys, mut parts) = (SeriesKeys::new(layout), vec![]);
+    while let Some(batch) = rows.next().await.transpose()? {
+        query.control.check()?;
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        memory.try_grow(batch.num_rows() * (24 + 4 * batch.num_columns()))?;
+        if let Some(rollup) = rollup {
+            refuse_null_keys(&batch, rollup, table)?;
+        }
+        let runs = Runs::new(&batch, layout, table)?;
+        runs.for_each(|row, key, rows| {
+            if rollup.is_some() && builder.keys().last().is_none_or(|last| last != key) {
+                parts.push(runs.parts(row)?);
+            }
+            keys.add(&batch, row, key)?;
+            builder.append(key, rows)
+        })?;
+    }
+    Ok(SeriesRows { builder, keys, parts })
 }
 
 /// The keys of the series, in the order in which they are read.
@@ -86,12 +116,12 @@ pub struct SeriesKeys {
 
 impl SeriesKeys {
     /// None yet.
-    pub fn new(layout: &SeriesLayout) -> Self {
+    fn new(layout: &SeriesLayout) -> Self {
         Self { last: None, rows: vec![vec![]; layout.keys.len()] }
     }
 
     /// The keys in a row, whose text is `key`, of the series that is being read.
-    pub fn add(&mut self, batch: &RecordBatch, row: usize, key: &str) -> Result<()> {
+    fn add(&mut self, batch: &RecordBatch, row: usize, key: &str) -> Result<()> {
         if self.last.as_deref() == Some(key) {
             return Ok(());
         }

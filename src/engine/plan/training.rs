@@ -13,11 +13,11 @@ use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
 use crate::engine::options::TrainOptions;
-use crate::engine::plan::hierarchy::{hierarchy, refuse_null_keys};
+use crate::engine::plan::hierarchy::hierarchy;
 use crate::engine::plan::input::{InputColumn, Role, table_name};
-use crate::engine::plan::panels::SeriesKeys;
+use crate::engine::plan::panels::{SeriesRows, read_series};
 use crate::engine::plan::scores::{self, Named, static_columns};
-use crate::engine::plan::series::{Runs, SeriesLayout, incomplete, kept_series};
+use crate::engine::plan::series::{SeriesLayout, incomplete, kept_series};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Contents, Manifest, ModelRole, PublishMode};
 use crate::engine::running::RunningTraining;
@@ -32,8 +32,7 @@ use crate::ml::hierarchy::{Hierarchy, Rollup, align};
 use crate::ml::models::{self, Tuning};
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{
-    Covariate, FinishOptions, Gaps, Grid, Incomplete, MISSING, Panel, PanelBuilder, PanelReport, PanelSchema,
-    Values,
+    Covariate, FinishOptions, Gaps, Grid, Incomplete, MISSING, Panel, PanelReport, PanelSchema, Values,
 };
 
 /// One TRAIN, ready to read its rows.
@@ -345,7 +344,13 @@ async fn prepare(
     let memory = MemoryConsumer::new(format!("TRAIN {}", job.statement.name)).register(pool);
     let mut inputs = inputs.into_iter();
     let rows = inputs.next().ok_or_else(|| Error::internal("TRAIN has no input"))?;
-    let Rows { builder, schema, parts, keys } = read_rows(job, rows, &table, query, &memory).await?;
+    let layout = SeriesLayout::new(&job.columns);
+    let schema = layout.panel_schema(&table, &rows.schema());
+    let SeriesRows { builder, keys, parts } =
+        read_series(rows, &layout, (&table, job.rollup.as_ref()), query, &memory).await?;
+    if builder.is_empty() {
+        return Err(Error::data(format!("{table} has no rows: there is nothing to train on")));
+    }
     let periods = if job.has_periods { inputs.next() } else { None };
     let incomplete = match (periods, job.statement.every) {
         (Some(periods), Some(every)) => incomplete(periods, every).await?,
@@ -434,51 +439,6 @@ async fn listed_days(mut rows: SendableRecordBatchStream) -> Result<Vec<ListedDa
             days.sort_by(|a, b| (a.day, &a.country, &a.name).cmp(&(b.day, &b.country, &b.name)));
             Ok(days)
         }
-    }
-}
-
-/// The rows of a job.
-struct Rows {
-    builder: PanelBuilder,
-    schema: PanelSchema,
-    /// The keys of every series, where they are rolled up.
-    parts: Vec<Vec<String>>,
-    /// The keys in the user's types.
-    keys: SeriesKeys,
-}
-
-async fn read_rows(
-    job: &Job,
-    mut rows: SendableRecordBatchStream,
-    table: &str,
-    query: &QueryContext,
-    memory: &MemoryReservation,
-) -> Result<Rows> {
-    let layout = SeriesLayout::new(&job.columns);
-    let schema = layout.panel_schema(table, &rows.schema());
-    let (mut builder, mut parts) = (PanelBuilder::new(schema.clone()), vec![]);
-    let mut keys = SeriesKeys::new(&layout);
-    while let Some(batch) = rows.next().await.transpose()? {
-        query.control.check()?;
-        if batch.num_rows() == 0 {
-            continue;
-        }
-        memory.try_grow(batch.num_rows() * (24 + 4 * batch.num_columns()))?;
-        if let Some(rollup) = &job.rollup {
-            refuse_null_keys(&batch, rollup, table)?;
-        }
-        let runs = Runs::new(&batch, &layout, table)?;
-        runs.for_each(|row, key, rows| {
-            if job.rollup.is_some() && builder.keys().last().is_none_or(|last| last != key) {
-                parts.push(runs.parts(row)?);
-            }
-            keys.add(&batch, row, key)?;
-            builder.append(key, rows)
-        })?;
-    }
-    match builder.is_empty() {
-        true => Err(Error::data(format!("{table} has no rows: there is nothing to train on"))),
-        false => Ok(Rows { builder, schema, parts, keys }),
     }
 }
 
