@@ -10,6 +10,9 @@ use crate::accuracy::tasks::Task;
 use crate::accuracy::{SCORES, list, scores};
 use crate::peers::python;
 
+/// Columns that bound their intervals.
+const BOUNDS: [&str; 4] = ["q10", "q90", "q025", "q975"];
+
 /// What another library's forecasts scored and took.
 pub struct Peer {
     /// Its name.
@@ -74,5 +77,5 @@ fn peer(
     session.run(&format!("CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{}'", path.display()))?;
     let seconds = |name: &str| answer[name].as_f64().unwrap_or(f64::NAN);
     let (wall, cpu) = (seconds("wall_seconds"), seconds("cpu_seconds"));
-    Ok(Peer { scores: scores(session, task, window, &table)?, model, wall, cpu })
+    Ok(Peer { scores: scores(session, task, window, (&table, BOUNDS))?, model, wall, cpu })
 }

@@ -26,6 +26,9 @@ use crate::{Report, cpu_seconds};
 /// Scores of one window, by column.
 const SCORES: [&str; 6] = ["mase", "sql", "wape", "smape", "coverage 80", "coverage 95"];
 
+/// Columns that bound the intervals of our forecasts.
+const BOUNDS: [&str; 4] = ["lower_80", "upper_80", "lower_95", "upper_95"];
+
 /// Runs the tasks and compares their means with what was published.
 pub fn run() -> Result<Report> {
     let wanted = list("FORETELL_TASKS");
@@ -117,7 +120,7 @@ fn run_window(task: &Task, window: usize) -> Result<Window> {
     ))?;
     session.run(
         "CREATE TABLE forecasts AS SELECT * FROM \
-         forecast(m, quantiles => (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975))",
+         forecast(m, level => (80, 95), quantiles => (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))",
     )?;
     let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     if std::env::var("FORETELL_LEADERBOARD").is_ok() {
@@ -127,7 +130,7 @@ fn run_window(task: &Task, window: usize) -> Result<Window> {
         );
     }
     let peers = comparison::peers(&session, task, (begin, end))?;
-    Ok(Window { scores: scores(&session, task, (begin, end), "forecasts")?, wall, cpu, peers })
+    Ok(Window { scores: scores(&session, task, (begin, end), ("forecasts", BOUNDS))?, wall, cpu, peers })
 }
 
 /// The columns of all rows besides these.
@@ -138,19 +141,20 @@ fn columns_besides(session: &Session, others: &[&str]) -> Result<String> {
     Ok(names.filter(|name| !others.contains(name)).collect::<Vec<_>>().join(", "))
 }
 
-/// Scores of the forecasts in a table.
+/// Scores of the forecasts in a table, whose intervals of 80 and 95 % these columns bound.
 fn scores(
     session: &Session,
     task: &Task,
     (begin, end): (usize, usize),
-    forecasts: &str,
+    (forecasts, bounds): (&str, [&str; 4]),
 ) -> Result<[f64; SCORES.len()]> {
     let loss =
         (1..10).map(|level| format!("greatest({level} * (y - q{level}0), ({level} - 10) * (y - q{level}0))"));
     let loss = loss.collect::<Vec<_>>().join(" + ");
     let batches = session.run(&format!(
         "SELECT mase(y, forecast, scale), avg(CASE WHEN scale > 0 THEN ({loss}) / (45 * scale) END), \
-                wape(y, forecast), smape(y, forecast), coverage(y, q10, q90), coverage(y, q025, q975) \
+                wape(y, forecast), smape(y, forecast), coverage(y, {low_80}, {high_80}), \
+                coverage(y, {low_95}, {high_95}) \
          FROM {forecasts} \
          JOIN (SELECT {keys}, t, y::double AS y FROM everything WHERE ago >= {end} AND ago < {begin}) AS actual \
              USING ({keys}, t) \
@@ -158,6 +162,10 @@ fn scores(
                FROM everything WHERE ago >= {begin} GROUP BY {keys}) AS scales USING ({keys})",
         keys = task.keys,
         season = task.scale_season,
+        low_80 = bounds[0],
+        high_80 = bounds[1],
+        low_95 = bounds[2],
+        high_95 = bounds[3],
     ))?;
     let batch = batches.first().ok_or_else(|| Error::internal("no scores"))?;
     let mut out = [f64::NAN; SCORES.len()];

@@ -33,10 +33,19 @@ pub const TASKS: [Task; 6] = [
     Task {
         name: "rossmann",
         files: &["rossmann"],
-        rows: r#"SELECT "Store" AS store, "Date" AS t, "Sales" AS y, "Customers" AS customers, "Open" AS open, "Promo" AS promo,
-            "StateHoliday" AS state_holiday, "SchoolHoliday" AS school_holiday, "StoreType" AS store_type,
-            "Assortment" AS assortment, "CompetitionDistance" AS competition_distance, "Promo2" AS promo2,
-            "PromoInterval" AS promo_interval, (DATE '2015-06-13' - "Date")::bigint AS ago FROM rossmann"#,
+        // A store without rows (180 of them have none from July to December 2014) was closed.
+        rows: r#"WITH days AS (SELECT DISTINCT "Date" FROM rossmann),
+            stores AS (SELECT "Store", max("StoreType") AS store_type, max("Assortment") AS assortment,
+                           max("CompetitionDistance") AS competition_distance, max("Promo2") AS promo2,
+                           max("PromoInterval") AS promo_interval, min("Date") AS first
+                       FROM rossmann GROUP BY "Store")
+            SELECT s."Store" AS store, d."Date" AS t, r."Sales" AS y, r."Customers" AS customers,
+                coalesce(r."Open", 0) AS open, coalesce(r."Promo", 0) AS promo,
+                coalesce(r."StateHoliday", '0') AS state_holiday, coalesce(r."SchoolHoliday", 0) AS school_holiday,
+                store_type, assortment, competition_distance, promo2, promo_interval,
+                (DATE '2015-06-13' - d."Date")::bigint AS ago
+            FROM stores AS s JOIN days AS d ON d."Date" >= s.first
+            LEFT JOIN rossmann AS r ON r."Store" = s."Store" AND r."Date" = d."Date""#,
         target: "y",
         keys: "store",
         clauses: "KNOWN open, promo, state_holiday, school_holiday PAST customers \

@@ -1,8 +1,10 @@
 //! What TRAIN does with its rows: panel, roles, fit, publish, and the row that tells of it.
 
+mod explain;
+
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
@@ -34,6 +36,8 @@ use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{
     Covariate, FinishOptions, Gaps, Grid, Incomplete, MISSING, Panel, PanelReport, PanelSchema, Values,
 };
+
+pub use explain::dry_run;
 
 /// One TRAIN, ready to read its rows.
 #[derive(Debug)]
@@ -192,11 +196,13 @@ async fn fit(
         query.notice("another training runs; this one begins when it has ended");
         query.control.report(|p| p.phase = "wait");
     }
+    // Reading counts, waiting for another training does not.
+    let read = started.elapsed();
     let Learnt { model, report: fit_report, options, weights } = job
         .engine
         .runtimes
         .train(&query.control, move |control| {
-            learn(&families, &panel, sums.as_ref(), options, tuning, control)
+            learn(&families, &panel, sums.as_ref(), (options, read), tuning, control)
         })
         .await?;
     drop(memory);
@@ -253,29 +259,33 @@ struct Learnt {
     weights: Vec<u8>,
 }
 
+/// Seconds that a fit has at least, however long the reading took.
+const SECONDS_MIN: f64 = 0.1;
 /// Share of the progress of a training that trials take.
 const TRIALS_SHARE: f64 = 0.8;
 
+/// Learns from a panel that took `read` to read.
 fn learn(
     families: &[Family],
     panel: &Panel,
     sums: Option<&Sums>,
-    options: FitOptions,
+    (options, read): (FitOptions, Duration),
     tuning: Option<Tuning>,
     control: &Arc<Control>,
 ) -> Result<Learnt> {
     let (started, max_seconds) = (Instant::now(), options.max_seconds);
+    let left = |seconds: f64| (seconds - (read + started.elapsed()).as_secs_f64()).max(SECONDS_MIN);
     let (mut options, trials, share) = match tuning {
         None => (options, vec![], 0.0),
         Some(tuning) => {
             // Half of the seconds are for what is learnt with what the search finds.
-            let tuning = Tuning { seconds: tuning.seconds.or(max_seconds.map(|s| s / 2.0)), ..tuning };
+            let tuning = Tuning { seconds: tuning.seconds.or(max_seconds.map(|s| left(s) / 2.0)), ..tuning };
             let part = Arc::new(Control::part(control, TRIALS_SHARE));
             let (options, trials) = models::tune(families, panel, &options, &tuning, &part)?;
             (options, trials, TRIALS_SHARE)
         }
     };
-    options.max_seconds = max_seconds.map(|s| (s - started.elapsed().as_secs_f64()).max(0.1));
+    options.max_seconds = max_seconds.map(left);
     let part = Control::part(control, 1.0 - share);
     let (model, mut report) = match sums {
         None => models::fit(families, panel, &options, &part)?,
@@ -682,47 +692,6 @@ pub fn report_schema() -> Schema {
     ])
 }
 
-/// What EXPLAIN TRAIN tells: everything that would be trained, without training.
-pub async fn dry_run(
-    job: &Arc<Job>,
-    inputs: Vec<SendableRecordBatchStream>,
-    query: &Arc<QueryContext>,
-    pool: &Arc<dyn MemoryPool>,
-) -> Result<Vec<ArrayRef>> {
-    let prepared = prepare(job, inputs, query, pool).await?;
-    let families = &job.options.families;
-    let estimate = models::estimate(families, &prepared.panel, &prepared.fit, &query.control)?;
-    let mut lines = vec![
-        ("model", job.name()),
-        ("relation", table_name(&job.statement)),
-        ("family", family_words(families, &prepared.panel)),
-    ];
-    lines.extend(role_lines(job, &prepared.roles));
-    lines.extend(data_lines(job, &prepared));
-    lines.extend(fit_lines(job, &prepared, &estimate));
-    let (names, values): (Vec<&str>, Vec<String>) = lines.into_iter().unzip();
-    Ok(vec![Arc::new(StringArray::from(names)), Arc::new(StringArray::from(values))])
-}
-
-/// The families that were asked for, and those that `auto` stands for.
-fn family_words(families: &[Family], panel: &Panel) -> String {
-    let words =
-        |families: &[Family]| families.iter().map(|f| models::family_name(*f)).collect::<Vec<_>>().join(", ");
-    match families.contains(&Family::Auto) {
-        true => format!("{} ({})", words(families), words(&models::candidates(families, panel))),
-        false => words(families),
-    }
-}
-
-/// What is held out, in words.
-fn validation((windows, length): (usize, usize)) -> String {
-    match windows {
-        0 => "nothing".to_owned(),
-        1 => format!("last {length} steps"),
-        windows => format!("last {} steps in {windows} windows", windows * length),
-    }
-}
-
 /// A notice of what a search found.
 fn tell_trials(trials: &[Trial], job: &Job, options: &FitOptions, query: &QueryContext) {
     let Some(first) = trials.first() else { return };
@@ -746,90 +715,4 @@ fn tell_failures(candidates: &[Candidate], query: &QueryContext) {
             query.notice(format!("{} is left out: {why}", models::family_name(candidate.family)));
         }
     }
-}
-
-fn role_lines(job: &Job, roles: &[ColumnRole]) -> Vec<(&'static str, String)> {
-    let name = |r: &ColumnRole| match (r.role, r.inferred) {
-        (ModelRole::Target, _) => job.statement.target.to_string(),
-        (_, true) => format!("{} (inferred)", r.name),
-        (_, false) => r.name.clone(),
-    };
-    let line = |role: ModelRole| {
-        let names: Vec<String> = roles.iter().filter(|r| r.role == role).map(name).collect();
-        (role.word(), if names.is_empty() { "none".to_owned() } else { names.join(", ") })
-    };
-    let told = ModelRole::ALL.into_iter().filter(|role| *role != ModelRole::Holidays);
-    let mut lines: Vec<_> = told.map(line).collect();
-    if !job.skipped.is_empty() {
-        let left: Vec<String> = job.skipped.iter().map(|(c, why)| format!("{c} ({why})")).collect();
-        lines.push(("left out", left.join(", ")));
-    }
-    lines
-}
-
-fn data_lines(job: &Job, prepared: &Prepared) -> Vec<(&'static str, String)> {
-    let Prepared { panel, report, schema, .. } = prepared;
-    let kind = schema.time_kind;
-    let mut lines = vec![
-        ("frequency", panel.frequency.to_string()),
-        ("season", format!("{} steps", panel.season_length)),
-        ("from", kind.format(report.first_time)),
-        ("to", kind.format(report.last_time)),
-    ];
-    if let Some(first) = &prepared.incomplete.first {
-        let (begin, from) = (prepared.time(first.begin), prepared.time(first.first));
-        lines.push(("left out", format!("{begin}, rows only from {from}")));
-    }
-    if let Some(last) = &prepared.incomplete.last {
-        let (begin, to) = (prepared.time(last.begin), prepared.time(last.last));
-        lines.push(("unfinished", format!("{begin}, rows only to {to}")));
-    }
-    if let Some((holidays, columns)) = &prepared.holidays {
-        lines.push(("holidays", format!("{}: {}", holidays.describe(), columns.join(", "))));
-    }
-    lines.push(("series", report.series.to_string()));
-    if let (Some(rollup), Some(Sums { hierarchy, method, .. })) = (&job.rollup, &prepared.sums) {
-        let (levels, sums) = (hierarchy.levels().len(), hierarchy.rows().len());
-        lines.push(("hierarchy", format!("{rollup}: {levels} levels, {sums} sums of series")));
-        let usual = if job.statement.reconcile.is_none() { " (default)" } else { "" };
-        lines.push(("reconciliation", format!("{}{usual}", method.word())));
-    }
-    if report.dropped_series > 0 {
-        lines.push(("empty series", format!("{}, left out", report.dropped_series)));
-    }
-    lines.extend([
-        ("rows", report.rows.to_string()),
-        ("gaps", format!("{} (GAPS {})", report.gaps_filled, job.gaps().word())),
-        ("missing", report.missing.to_string()),
-        ("duplicates", report.duplicates.to_string()),
-        ("future rows", report.future_rows.to_string()),
-    ]);
-    let outliers = prepared.fit.outliers;
-    if outliers != Outliers::Keep {
-        lines.push(("outliers", format!("{} (OUTLIERS {})", outliers.count(panel), outliers.word())));
-    }
-    lines
-}
-
-fn fit_lines(job: &Job, prepared: &Prepared, estimate: &FitEstimate) -> Vec<(&'static str, String)> {
-    let Prepared { panel, fit, .. } = prepared;
-    let levels: Vec<String> = fit.quantile_levels.iter().map(ToString::to_string).collect();
-    let usual = if job.options.horizon.is_none() { " (default)" } else { "" };
-    let trials = job.tuning.as_ref().map(|tuning| tuning.trials);
-    let mut lines = vec![
-        ("horizon", format!("{}{usual}", fit.horizon)),
-        ("validation", validation(models::held_out(panel, fit))),
-        ("quantiles", levels.join(", ")),
-        ("windows", estimate.windows.to_string()),
-        ("parameters", estimate.parameters.to_string()),
-        ("memory", format!("about {} MiB", (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20))),
-        ("time", format!("about {} s", (estimate.seconds * (1 + trials.unwrap_or(0)) as f64).ceil())),
-    ];
-    if let Some(trials) = trials {
-        lines.push(("trials", trials.to_string()));
-    }
-    if let Some(kind) = fit.objective {
-        lines.insert(0, ("objective", kind.word().to_owned()));
-    }
-    lines
 }

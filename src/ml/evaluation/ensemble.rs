@@ -224,6 +224,41 @@ mod tests {
     }
 
     #[test]
+    fn no_model_alone_is_better_by_more_than_one_in_a_hundred() {
+        for seed in 0..12 {
+            let mut rng = Rng::new(seed);
+            // More points than are looked at; models of different bias and noise, each best somewhere.
+            let n = [300, 3_000, 30_000][seed as usize % 3];
+            let groups: Vec<usize> = (0..n).map(|_| rng.below(3)).collect();
+            let actual: Vec<f64> = (0..n).map(|_| 3.0 * rng.normal()).collect();
+            let mut model = |strength: f64| {
+                let bias: Vec<f64> = (0..3).map(|_| strength * rng.normal()).collect();
+                let noise = strength * rng.uniform();
+                let points = (0..n).map(|i| actual[i] + bias[groups[i]] + noise * rng.normal());
+                forecast(points.collect::<Vec<_>>().into_iter())
+            };
+            let models: Vec<Forecast> = [0.2, 0.3, 1.0, 4.0].map(&mut model).into();
+            let scales: Vec<f64> = (0..n).map(|_| 0.1 + rng.exponential()).collect();
+            let contest = Contest {
+                forecasts: models.iter().map(|model| vec![model]).collect(),
+                actual: vec![&actual],
+                scales: vec![scales],
+                groups: &groups,
+            };
+            let (weights, points) = (contest.weights(3), contest.points());
+            let of_group = |group| points.iter().filter(|p| contest.group_of(p) == group).copied().collect();
+            let combined: f64 = (0..3)
+                .map(|group| {
+                    let own: Vec<Point> = of_group(group);
+                    contest.loss(&own, &weights[group]) * own.len() as f64
+                })
+                .sum();
+            let best = least(&contest.losses_alone(&points)).0 * points.len() as f64;
+            assert!(combined <= 1.01 * best, "seed {seed}: {combined} against {best}");
+        }
+    }
+
+    #[test]
     fn groups_have_weights_of_their_own() {
         let n = 2000;
         let (low, high) = (forecast((0..n).map(|_| 0.0)), forecast((0..n).map(|_| 10.0)));

@@ -12,6 +12,7 @@ use crate::ml::features::column::ColumnEncoder;
 use crate::ml::features::encoded::EncodedPanel;
 use crate::ml::features::factors::Factors;
 use crate::ml::features::history;
+use crate::ml::features::target_encoding::TargetEncoding;
 use crate::ml::features::window::Gatherer;
 use crate::ml::series::{Covariate, Frequency, Panel, Values};
 
@@ -122,6 +123,9 @@ pub struct Featurizer {
     pub events: Vec<(usize, bool)>,
     /// Which of the values that history suggests forecasts are relative to.
     pub suggestion: usize,
+    /// What the target usually is where a category has a word; empty where no rows are learnt from.
+    #[serde(default)]
+    pub target_encodings: Vec<TargetEncoding>,
     /// Keys of the training series, sorted; empty when there are too many. Stored beside the other state.
     #[serde(skip)]
     pub keys: Vec<String>,
@@ -171,6 +175,7 @@ impl Featurizer {
             known,
             factors,
             suggestion: 0,
+            target_encodings: Vec::new(),
             layout,
             keys,
         };
@@ -201,7 +206,10 @@ impl Featurizer {
         {
             return Err(format!("layout {layout:?}"));
         }
-        Ok(())
+        match self.target_encodings.iter().find(|encoding| !encoding.is_sound(self)) {
+            Some(encoding) => Err(format!("target encoding {}", encoding.name)),
+            None => Ok(()),
+        }
     }
 
     /// Fails where the columns of a panel are not those that were fitted.

@@ -9,8 +9,10 @@ mod factors;
 mod featurizer;
 mod history;
 mod holidays;
+mod level_shift;
 mod outliers;
 mod rows;
+mod target_encoding;
 mod window;
 
 pub use batch::WindowBatch;
@@ -23,4 +25,5 @@ pub use featurizer::{Featurizer, Layout, Widths, canonical_order};
 pub use holidays::{Holidays, ListedDay};
 pub use outliers::Outliers;
 pub use rows::{RowColumn, RowWriter};
+pub use target_encoding::{EncodingHistory, TargetEncoding};
 pub use window::Gatherer;

@@ -6,6 +6,8 @@ use crate::ml::features::column::ColumnEncoder;
 use crate::ml::features::encoded::EncodedPanel;
 use crate::ml::features::featurizer::Featurizer;
 use crate::ml::features::history::{self, History};
+use crate::ml::features::level_shift;
+use crate::ml::features::target_encoding::EncodingHistory;
 use crate::ml::series::Frequency;
 use crate::ml::trees::ColumnType;
 
@@ -36,6 +38,8 @@ pub struct RowWriter<'a> {
     /// The steps after the origin may be learnt from.
     teaches: bool,
     lags: usize,
+    /// Target encodings as seen from the origin; without, as seen from the end of the training.
+    encodings: Option<&'a EncodingHistory>,
 }
 
 /// A known covariate that is mostly off, and for every row the distance to the nearest rows where it is on.
@@ -61,7 +65,13 @@ impl<'a> RowWriter<'a> {
             origin: 0,
             teaches: true,
             lags: featurizer.season_length.saturating_mul(2).clamp(6, LAGS_MAX),
+            encodings: None,
         }
+    }
+
+    /// The same, of rows to learn from: they see target encodings as they were at their origins.
+    pub fn learning_from(self, encodings: &'a EncodingHistory) -> Self {
+        Self { encodings: Some(encodings), ..self }
     }
 
     /// Goes to the window of `series` whose step 1 is row `origin`.
@@ -161,6 +171,10 @@ impl<'a> RowWriter<'a> {
             }
             out.push(if n > 0.0 { sum / n } else { f32::NAN });
         }
+        let from = end.saturating_sub(self.featurizer.layout.scaled).max(first);
+        let latest: Vec<f32> = (from..end).filter_map(value).collect();
+        let shift = level_shift::latest_shift(&latest, self.featurizer.season_length);
+        out.extend(shift.map_or([f32::NAN, 0.0], |(steps, shift)| [steps as f32, shift]));
         // Exponential means, which forget by level shifts.
         for alpha in [0.1f32, 0.3] {
             let mut level = f32::NAN;
@@ -181,7 +195,9 @@ impl<'a> RowWriter<'a> {
         let end = self.row_of(horizon - 1);
         out.extend_from_slice(&self.window);
         out.push((step + 1) as f32);
-        self.push_calendar(self.panel.start[self.series] + (self.origin + step) as i64, out);
+        let origin = self.panel.start[self.series] + self.origin as i64;
+        self.push_calendar(origin + step as i64, out);
+        self.push_encodings(row, origin + step as i64, origin, out);
         let known = &self.panel.known[row * self.known..(row + 1) * self.known];
         out.extend_from_slice(known);
         out.extend(self.panel.known_categories.iter().map(|codes| codes[row] as f32));
@@ -212,6 +228,14 @@ impl<'a> RowWriter<'a> {
             }
         }
         self.history.step_features(step, row, out)
+    }
+
+    fn push_encodings(&self, row: usize, period: i64, origin: i64, out: &mut Vec<f32>) {
+        let encodings = self.featurizer.target_encodings.iter().enumerate();
+        out.extend(encodings.map(|(n, encoding)| match self.encodings {
+            Some(history) => history.of((n, encoding), self.panel, (self.series, row), (period, origin)),
+            None => encoding.of(self.panel, self.series, row, period),
+        }));
     }
 
     fn push_calendar(&self, period: i64, out: &mut Vec<f32>) {
@@ -261,6 +285,7 @@ impl<'a> RowWriter<'a> {
         columns.extend(categories(&featurizer.statics));
         columns.extend(numbers(["step".to_owned()]));
         columns.extend(numbers(calendar_names(featurizer)));
+        columns.extend(numbers(featurizer.target_encodings.iter().map(|encoding| encoding.name.clone())));
         columns.extend(numbers(known.iter().cloned()));
         columns.extend(categories(&featurizer.known));
         for distance in featurizer.neighbours() {
@@ -299,6 +324,7 @@ impl<'a> RowWriter<'a> {
         if self.featurizer.layout.long_season.is_some() {
             names.push("long_seasonal_change".to_owned());
         }
+        names.extend(["steps_since_shift", "shift"].map(ToString::to_string));
         names.extend(["smoothed_slowly", "smoothed_quickly"].map(ToString::to_string));
         names
     }

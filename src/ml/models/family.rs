@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::control::Control;
+use crate::ml::features::RowColumn;
 use crate::ml::forecaster::{Family, FitEstimate, FitOptions, FitReport, FittedForecaster};
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::models::arima::Arima;
@@ -12,7 +13,7 @@ use crate::ml::models::croston::{Croston, Sba, Tsb};
 use crate::ml::models::ets::Ets;
 use crate::ml::models::fitting::Outcome;
 use crate::ml::models::local::LocalLearner;
-use crate::ml::models::model::Learner;
+use crate::ml::models::model::{Learner, Lesson};
 use crate::ml::models::networks::{Architecture, NetworkLearner};
 use crate::ml::models::regression::{BOOSTED, Gbt, RegressionLearner, Ridge, Svr, Tree};
 use crate::ml::models::seasonal_naive::SeasonalNaive;
@@ -175,6 +176,21 @@ pub fn estimate(
         total.seconds += own.seconds;
     }
     Ok(total)
+}
+
+/// The columns of the rows that one of these families learns from; none where all learn from whole series.
+pub fn row_columns(
+    families: &[Family],
+    panel: &Panel,
+    options: &FitOptions,
+    control: &Control,
+) -> Result<Option<Vec<RowColumn>>> {
+    for learner in auto::candidates(families, panel).into_iter().filter_map(learner) {
+        if let Some(columns) = learner.row_columns(&Lesson::new(panel, 0, options, control))? {
+            return Ok(Some(columns));
+        }
+    }
+    Ok(None)
 }
 
 /// The model that [`FittedForecaster::to_bytes`] wrote; any other bytes are an error, never a panic.

@@ -19,6 +19,8 @@ pub const WINDOWS_MAX: usize = 3;
 const SHARED_EFFORT: f64 = 0.25;
 /// Share of the seconds that candidates may take together; the rest is for what they learn at the end.
 pub(super) const CANDIDATES_SECONDS: f64 = 0.6;
+/// Share of the seconds when all must have learnt; the rest is for scores and for what the caller does with the model.
+const LEARNT_SECONDS: f64 = 0.95;
 /// Share of the progress when all candidates have learnt; the rest is what they learn at the end.
 const CANDIDATES_SHARE: f64 = 0.75;
 
@@ -337,7 +339,8 @@ impl Fitting<'_> {
         let mut members = Vec::with_capacity(chosen.len());
         for (n, (entrant, weights)) in chosen.into_iter().enumerate() {
             self.control.check()?;
-            let lesson = self.lesson(entrant.family, 0, self.deadline(1.0), (done(n), done(n + 1)));
+            let lesson =
+                self.lesson(entrant.family, 0, self.deadline(LEARNT_SECONDS), (done(n), done(n + 1)));
             self.control.report(|p| p.phase = "learn all");
             lesson.advance(0.0);
             // Whoever would not be ready in time stays with what was learnt before the windows.

@@ -35,7 +35,7 @@ pub use auto::candidates;
 pub use backtest::{BacktestWindow, Rolling, backtest, window};
 pub use family::{
     check_objective, estimate, families_with, family_name, fit, fit_coherent, has_option, held_out, load,
-    objectives, parse_family,
+    objectives, parse_family, row_columns,
 };
 pub use fitting::WINDOWS_MAX;
 pub use tuning::{Search, Space, Tuning, tune};

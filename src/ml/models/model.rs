@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
-use crate::ml::features::Featurizer;
+use crate::ml::features::{Featurizer, RowColumn};
 use crate::ml::forecaster::{EpochLog, FitEstimate, FitOptions, Forecast};
 use crate::ml::models::container::{Stored, Tensor};
 use crate::ml::series::Panel;
@@ -78,6 +78,11 @@ pub(super) trait Learner: Sync {
 
     /// What [`Learner::fit`] will need.
     fn estimate(&self, panel: &Panel, options: &FitOptions, control: &Control) -> Result<FitEstimate>;
+
+    /// The columns of the rows that [`Learner::fit`] learns from; none for a family that learns from whole series.
+    fn row_columns(&self, _: &Lesson<'_>) -> Result<Option<Vec<RowColumn>>> {
+        Ok(None)
+    }
 
     /// The model that [`Model::save`] wrote.
     fn load(&self, stored: &Stored<'_>) -> Result<Arc<dyn Model>>;

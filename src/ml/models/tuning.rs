@@ -124,11 +124,16 @@ impl Space {
             Self::Range { low, high, whole: true, .. } => low + rng.below((high - low) as usize + 1) as f64,
             Self::Range { low, high, logarithmic: true, .. } if *low > 0.0 => {
                 let (from, to) = (low.ln(), high.ln());
-                (from + rng.uniform() * (to - from)).exp().clamp(*low, *high)
+                rounded((from + rng.uniform() * (to - from)).exp()).clamp(*low, *high)
             }
-            Self::Range { low, high, .. } => low + rng.uniform() * (high - low),
+            Self::Range { low, high, .. } => rounded(low + rng.uniform() * (high - low)).clamp(*low, *high),
         }
     }
+}
+
+/// Three digits of a number: more would make no difference and be hard to read and to write again.
+fn rounded(x: f64) -> f64 {
+    format!("{x:.2e}").parse().unwrap_or(x)
 }
 
 /// The options with the best of the values tried, and all trials, in the order in which they were made.
@@ -271,7 +276,7 @@ mod tests {
         let mut rng = Rng::new(3);
         let rate = Space::Range { low: 1e-4, high: 1e-2, whole: false, logarithmic: true };
         let drawn: Vec<f64> = (0..1000).map(|_| rate.draw(&mut rng)).collect();
-        assert!(drawn.iter().all(|x| (1e-4..=1e-2).contains(x)));
+        assert!(drawn.iter().all(|x| (1e-4..=1e-2).contains(x) && format!("{x}").len() <= 8), "{drawn:?}");
         let below = drawn.iter().filter(|x| **x < 1e-3).count();
         assert!((440..560).contains(&below), "{below}");
         let layers = Space::Range { low: 2.0, high: 4.0, whole: true, logarithmic: false };

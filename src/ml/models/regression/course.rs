@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::ml::control::Control;
-use crate::ml::features::{EncodedPanel, Featurizer, RowWriter, canonical_order};
+use crate::ml::features::{EncodedPanel, EncodingHistory, Featurizer, RowColumn, RowWriter, canonical_order};
 use crate::ml::models::model::Lesson;
 use crate::ml::models::regression::table::Table;
 use crate::ml::models::spread::ERROR_MAX;
@@ -30,6 +30,7 @@ pub(super) struct Course {
     /// is one of amounts, they stand for themselves.
     pub(super) relative: bool,
     encoded: EncodedPanel,
+    history: EncodingHistory,
     order: Vec<usize>,
     rows_max: usize,
 }
@@ -55,7 +56,8 @@ impl Course {
         }
         let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
         let order = canonical_order(panel);
-        let mut course = Self { featurizer, encoded, order, relative: true, rows_max };
+        let history = EncodingHistory::fit(&mut featurizer, &encoded, &order, &lesson.train);
+        let mut course = Self { featurizer, encoded, history, order, relative: true, rows_max };
         let windows = course.training_windows(lesson);
         let sample: Vec<_> = windows
             .iter()
@@ -67,9 +69,14 @@ impl Course {
         Ok(course)
     }
 
+    /// The columns of the rows.
+    pub(super) fn columns(&self) -> Vec<RowColumn> {
+        RowWriter::new(&self.featurizer, &self.encoded).columns()
+    }
+
     /// Rows to learn from and rows that tell what is best.
     pub(super) fn tables(&self, lesson: &Lesson<'_>) -> Result<(Table, Table)> {
-        let mut writer = RowWriter::new(&self.featurizer, &self.encoded);
+        let mut writer = RowWriter::new(&self.featurizer, &self.encoded).learning_from(&self.history);
         let rows = self.gather(&mut writer, &self.training_windows(lesson), lesson.control)?;
         let valid = self.gather(&mut writer, &self.valid_windows(lesson), lesson.control)?;
         Ok((rows, valid))
@@ -77,7 +84,7 @@ impl Course {
 
     /// Whether what matched history suggests is nearer to the targets of these windows than zero is.
     fn is_better_relative(&self, windows: &[(usize, usize, usize)]) -> bool {
-        let mut writer = RowWriter::new(&self.featurizer, &self.encoded);
+        let mut writer = RowWriter::new(&self.featurizer, &self.encoded).learning_from(&self.history);
         let (mut relative, mut plain, mut values) = (0.0f64, 0.0, Vec::new());
         for (series, origin, end) in windows {
             writer.look(*series, *origin);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::ml::control::Control;
-use crate::ml::features::{EncodedPanel, RowWriter};
+use crate::ml::features::{EncodedPanel, RowColumn, RowWriter};
 use crate::ml::forecaster::{FitEstimate, FitOptions};
 use crate::ml::models::container::{self, Stored};
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model};
@@ -82,6 +82,10 @@ impl<R: Regressor> Learner for RegressionLearner<R> {
             memory_bytes: rows * COLUMNS * 6 + panel.bytes() * 2,
             seconds: (rows * COLUMNS) as f64 * SECONDS_PER_VALUE + cost.seconds / threads,
         })
+    }
+
+    fn row_columns(&self, lesson: &Lesson<'_>) -> Result<Option<Vec<RowColumn>>> {
+        Ok(Some(Course::new(lesson, R::ROWS_MAX)?.columns()))
     }
 
     fn load(&self, stored: &Stored<'_>) -> Result<Arc<dyn Model>> {

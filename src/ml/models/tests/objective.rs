@@ -104,7 +104,8 @@ fn boosters_learn_the_mean_or_the_median_and_forecast_the_median() {
     let panel = draws(8, 100, |_, rng| if rng.chance(0.2) { 10.0 } else { 0.0 });
     for kind in [ObjectiveKind::Mse, ObjectiveKind::Poisson, ObjectiveKind::Tweedie, ObjectiveKind::Mae] {
         let forecast = forecast(&fitted(Family::Gbt, &panel, &options(Some(kind))), &panel, 7);
-        assert!(forecast.point.iter().all(|y| *y < 3.0), "{kind:?} {:?}", forecast.point);
+        let center = forecast.point.iter().sum::<f64>() / 56.0;
+        assert!(center < 1.5, "{kind:?} {:?}", forecast.point);
         let upper = forecast.quantiles.iter().skip(2).step_by(3);
         assert!(upper.clone().sum::<f64>() / 56.0 > 5.0, "{kind:?} {:?}", upper.collect::<Vec<_>>());
     }
