@@ -179,11 +179,17 @@ impl Grower<'_> {
     /// Adds these rows to a histogram, block of columns after block.
     fn count(&self, rows: &[u32], histogram: &mut Histogram) {
         let packed: Vec<i64> = rows.iter().map(|row| self.gradients.packed[*row as usize]).collect();
-        let mut blocks: Vec<_> = self.data.codes.blocks().zip(histogram).collect();
+        let columns = self.growth.columns;
+        let mut blocks: Vec<_> = self.data.codes.blocks().zip(histogram).enumerate().collect();
+        let count = |(block, (codes, sums)): &mut (usize, (&[_], &mut _))| {
+            let first = columns.partition_point(|c| (*c as usize) < *block * BLOCK);
+            let end = columns.partition_point(|c| (*c as usize) < (*block + 1) * BLOCK);
+            count_block(codes, &columns[first..end], rows, &packed, sums);
+        };
         if rows.len() < PARALLEL_ROWS {
-            blocks.iter_mut().for_each(|(codes, sums)| count_block(codes, rows, &packed, sums));
+            blocks.iter_mut().for_each(count);
         } else {
-            blocks.par_iter_mut().for_each(|(codes, sums)| count_block(codes, rows, &packed, sums));
+            blocks.par_iter_mut().for_each(count);
         }
     }
 
@@ -252,15 +258,48 @@ impl Grower<'_> {
     }
 }
 
-/// Adds rows to the histograms of one block of columns.
-fn count_block(codes: &[[u8; BLOCK]], rows: &[u32], packed: &[i64], sums: &mut [[i64; BINS_MAX]; BLOCK]) {
+/// Adds rows to the histograms of these columns, which are of one block.
+fn count_block(
+    codes: &[[u8; BLOCK]],
+    columns: &[u32],
+    rows: &[u32],
+    packed: &[i64],
+    sums: &mut [[i64; BINS_MAX]; BLOCK],
+) {
+    match columns.len() {
+        0 => {}
+        1..=4 => count_columns(codes, places::<4>(columns), rows, packed, sums),
+        5..=8 => count_columns(codes, places::<8>(columns), rows, packed, sums),
+        9..=12 => count_columns(codes, places::<12>(columns), rows, packed, sums),
+        _ => count_columns(codes, std::array::from_fn::<_, BLOCK, _>(|place| place), rows, packed, sums),
+    }
+}
+
+/// Where in their block these columns lie, and as many others as it takes: nobody reads the sums of those.
+fn places<const N: usize>(columns: &[u32]) -> [usize; N] {
+    let wanted = |place: usize| columns.iter().any(|column| *column as usize % BLOCK == place);
+    let mut places =
+        (0..BLOCK).filter(|place| wanted(*place)).chain((0..BLOCK).filter(|place| !wanted(*place)));
+    std::array::from_fn(|_| places.next().unwrap_or(0))
+}
+
+/// Adds rows to the histograms of so many columns of a block: a number that the compiler knows.
+fn count_columns<const N: usize>(
+    codes: &[[u8; BLOCK]],
+    places: [usize; N],
+    rows: &[u32],
+    packed: &[i64],
+    sums: &mut [[i64; BINS_MAX]; BLOCK],
+) {
     for (at, (row, packed)) in rows.iter().zip(packed).enumerate() {
         if let Some(later) = rows.get(at + PREFETCHED) {
             prefetch(codes, *later as usize);
         }
-        for (sums, code) in sums.iter_mut().zip(&codes[*row as usize]) {
-            // Codes are below BINS_MAX; the compiler sees it by the mask.
-            sums[usize::from(*code) & (BINS_MAX - 1)] += packed;
+        let codes = &codes[*row as usize];
+        for place in places {
+            // Places are below BLOCK and codes below BINS_MAX; the compiler sees it by the masks.
+            let place = place & (BLOCK - 1);
+            sums[place][usize::from(codes[place]) & (BINS_MAX - 1)] += packed;
         }
     }
 }
