@@ -228,7 +228,7 @@ impl Data {
         let (mut types, mut train_columns, mut held_columns) = (vec![], vec![], vec![]);
         let target = schema.fields().len() - 1;
         for column in KEYS..target {
-            let text = schema.field(column).data_type() == &DataType::Utf8;
+            let text = !schema.field(column).data_type().is_numeric();
             let codes =
                 if text { categories(&[&train[..], &held[..]].concat(), column)? } else { BTreeSet::new() };
             types.push(if text { ColumnType::Category } else { ColumnType::Number });
