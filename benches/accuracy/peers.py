@@ -6,6 +6,7 @@ and seconds comes out, or one with its name and why it has no forecasts. Every m
 `FORETELL_PEERS_SECONDS` of time (900).
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -202,7 +203,7 @@ def forecast(folder, name):
 def answer(folder, name, seconds):
     """The line of one model, which may fail or take too long."""
     command = [sys.executable, __file__, folder, "--only", name]
-    # A group of its own: the model's own processes end with it.
+    # A group of its own, so that the processes which a model starts end with it.
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -210,8 +211,11 @@ def answer(folder, name, seconds):
         out, told = process.communicate(timeout=seconds)
         why = (told.strip().splitlines() or [f"status {process.returncode}"])[-1]
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, why = process.communicate()[0], f"no forecast in {seconds:g} s"
+        out, why = "", f"no forecast in {seconds:g} s"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     lines = [line for line in out.splitlines() if line.startswith('{"model"')]
     return lines[-1] if lines else json.dumps({"model": name, "error": why})
 
