@@ -31,8 +31,11 @@ const KEYS: usize = 2;
 /// The day after the last origin's past.
 const LAST_ORIGIN: &str = "DATE '2015-04-27'";
 
+/// The loss of an error.
+type Loss = fn(f64) -> f64;
+
 /// What is minimised, how LightGBM calls it, and how errors are measured.
-const OBJECTIVES: [(&str, Objective, &str, fn(f64) -> f64); 2] = [
+const OBJECTIVES: [(&str, Objective, &str, Loss); 2] = [
     ("squared error", Objective::SquaredError, "l2", |e| e * e),
     ("median", Objective::Quantile(0.5), "quantile", f64::abs),
 ];
@@ -158,7 +161,7 @@ impl std::fmt::Display for Spent {
 }
 
 /// Ours on so many threads.
-fn fit(data: &Data, options: &BoosterOptions, threads: usize, loss: fn(f64) -> f64) -> Result<Spent> {
+fn fit(data: &Data, options: &BoosterOptions, threads: usize, loss: Loss) -> Result<Spent> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| Error::internal(format!("no threads: {e}")))?;
     pool.install(|| {
@@ -185,7 +188,7 @@ fn fit_lightgbm(
     parameters: &str,
     lightgbm: &mut Process,
     folder: &Path,
-    loss: fn(f64) -> f64,
+    loss: Loss,
 ) -> Result<Spent> {
     let answer = lightgbm.ask(parameters)?;
     let [bins, bins_wall, fit, fit_wall] = answer[..] else {
@@ -265,7 +268,7 @@ impl Data {
     }
 
     /// Mean loss of predictions for the rows held out.
-    fn error(&self, predicted: &[f32], loss: fn(f64) -> f64) -> f64 {
+    fn error(&self, predicted: &[f32], loss: Loss) -> f64 {
         let errors = predicted.iter().zip(&self.held.y).map(|(f, y)| loss(f64::from(y - f)));
         errors.sum::<f64>() / self.held.len() as f64
     }
