@@ -2,8 +2,6 @@
 //! AdamW, and of the forward pass of a long short-term memory. The least of several rounds counts; the processor time
 //! is what is compared, since others may share the machine. `FORETELL_LAYERS=lstm,gru` measures those named.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
@@ -20,7 +18,8 @@ use foretell::ml::training::{
 };
 use foretell::{Error, Result};
 
-use crate::{Report, cpu_seconds, peers};
+use crate::peers::{self, Process};
+use crate::{Report, cpu_seconds};
 
 const ROUNDS: usize = 5;
 /// Steps of a round.
@@ -56,7 +55,7 @@ pub fn run() -> Result<Report> {
     let python = peers::python(&["torch"])?;
     let (mut lines, mut json) = (vec![], serde_json::Map::new());
     for threads in [1, 2] {
-        let mut torch = Torch::start(&python)?;
+        let mut torch = Process::start(&python, "layers.py", &[])?;
         for workload in WORKLOADS.iter().filter(|w| wanted(w.name)) {
             let (ours, theirs) = compare(workload, threads, &mut torch)?;
             let label = format!("{}, {threads} threads", workload.name);
@@ -105,7 +104,7 @@ impl Spent {
 }
 
 /// The least seconds of ours and of PyTorch's, measured in turns.
-fn compare(workload: &Workload, threads: usize, torch: &mut Torch) -> Result<(Spent, Spent)> {
+fn compare(workload: &Workload, threads: usize, torch: &mut Process) -> Result<(Spent, Spent)> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| Error::internal(format!("no threads: {e}")))?;
     let model = Model::new(workload)?;
@@ -114,9 +113,9 @@ fn compare(workload: &Workload, threads: usize, torch: &mut Torch) -> Result<(Sp
     for round in 0..=ROUNDS {
         let (mine, other) = if round % 2 == 0 {
             let mine = pool.install(|| steps(workload, &model, &examples))?;
-            (mine, torch.steps(workload.name, threads)?)
+            (mine, torch_steps(workload, threads, torch)?)
         } else {
-            let other = torch.steps(workload.name, threads)?;
+            let other = torch_steps(workload, threads, torch)?;
             (pool.install(|| steps(workload, &model, &examples))?, other)
         };
         if round > 0 {
@@ -124,6 +123,14 @@ fn compare(workload: &Workload, threads: usize, torch: &mut Torch) -> Result<(Sp
         }
     }
     Ok((ours, theirs))
+}
+
+/// Steps of PyTorch's.
+fn torch_steps(workload: &Workload, threads: usize, torch: &mut Process) -> Result<Spent> {
+    match torch.ask(&format!("{} {threads} {STEPS}", workload.name))?.as_slice() {
+        [wall, cpu] => Ok(Spent { wall: *wall, cpu: *cpu }),
+        other => Err(Error::internal(format!("PyTorch's process answered {other:?}"))),
+    }
 }
 
 /// Steps of ours on the threads of the present pool.
@@ -307,51 +314,5 @@ impl Dataset for Examples {
             batch.x = (0..indexes.len() * self.inputs).map(wave).collect();
             batch.y = (0..indexes.len() * self.outputs).map(wave).collect();
         }
-    }
-}
-
-/// PyTorch in a process of its own, which answers one line for every line.
-struct Torch {
-    process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Torch {
-    fn start(python: &std::path::Path) -> Result<Self> {
-        let failed = |e: std::io::Error| Error::internal(format!("{}: {e}", python.display()));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/layers.py");
-        let mut process = Command::new(python)
-            .arg(script)
-            // Waiting threads sleep: spinning ones would count as work of PyTorch.
-            .env("OMP_WAIT_POLICY", "PASSIVE")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        match (process.stdin.take(), process.stdout.take()) {
-            (Some(input), Some(output)) => Ok(Self { process, input, output: BufReader::new(output) }),
-            _ => Err(Error::internal("PyTorch's process has no pipes")),
-        }
-    }
-
-    fn steps(&mut self, name: &str, threads: usize) -> Result<Spent> {
-        let failed = |e: std::io::Error| Error::internal(format!("PyTorch's process: {e}"));
-        writeln!(self.input, "{name} {threads} {STEPS}").map_err(failed)?;
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).map_err(failed)?;
-        let mut numbers = answer.split_whitespace().map(str::parse::<f64>);
-        match (numbers.next(), numbers.next()) {
-            (Some(Ok(wall)), Some(Ok(cpu))) => Ok(Spent { wall, cpu }),
-            _ => Err(Error::internal(format!("PyTorch's process answered {answer:?}"))),
-        }
-    }
-}
-
-impl Drop for Torch {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -5,11 +5,13 @@ mod featurise;
 mod layers;
 mod peers;
 mod reopen;
+mod trees;
 mod wire;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use foretell::Result;
+use foretell::{Error, Result};
 use mimalloc::MiMalloc;
 
 /// That of the command.
@@ -18,11 +20,12 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Benchmark = (&'static str, fn() -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 5] = [
+const BENCHMARKS: [Benchmark; 6] = [
     ("accuracy", accuracy::run),
     ("featurise", featurise::run),
     ("layers", layers::run),
     ("reopen", reopen::run),
+    ("trees", trees::run),
     ("wire", wire::run),
 ];
 
@@ -59,6 +62,16 @@ fn print(name: &str, report: &Report) {
         println!("  {label:width$}  {value:>14}");
     }
     println!("{}", serde_json::json!({ "benchmark": name, "result": report.json }));
+}
+
+/// The folder of real data: `FORETELL_DATA_DIR`, else `../shared/data`.
+fn data_folder() -> Result<PathBuf> {
+    let folder = std::env::var("FORETELL_DATA_DIR").unwrap_or_else(|_| "../shared/data".to_owned());
+    PathBuf::from(folder).canonicalize().map_err(|e| {
+        Error::internal(format!(
+            "no real data: {e}; set FORETELL_DATA_DIR to the folder of the Parquet files"
+        ))
+    })
 }
 
 /// The middle value.

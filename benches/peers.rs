@@ -1,7 +1,8 @@
 //! What we are compared with, installed from PyPI on first use: into `FORETELL_PEERS_DIR`, else `~/.cache/foretell/peers`.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use foretell::{Error, Result};
 
@@ -37,4 +38,51 @@ fn has(python: &Path, package: &str) -> Result<bool> {
 pub fn done(command: &mut Command) -> Result<()> {
     let status = command.status().map_err(|e| Error::internal(format!("{command:?}: {e}")))?;
     if status.success() { Ok(()) } else { Err(Error::internal(format!("{command:?}: {status}"))) }
+}
+
+/// A Python script of this folder in a process of its own, which answers one line for every line.
+pub struct Process {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    script: String,
+}
+
+impl Process {
+    /// Starts a script with these arguments.
+    pub fn start(python: &Path, script: &str, arguments: &[&Path]) -> Result<Self> {
+        let mut process = Command::new(python)
+            .arg(format!("{}/benches/{script}", env!("CARGO_MANIFEST_DIR")))
+            .args(arguments)
+            // Waiting threads sleep: spinning ones would count as work.
+            .env("OMP_WAIT_POLICY", "PASSIVE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| Error::internal(format!("{}: {e}", python.display())))?;
+        match (process.stdin.take(), process.stdout.take()) {
+            (Some(input), Some(output)) => {
+                Ok(Self { process, input, output: BufReader::new(output), script: script.to_owned() })
+            }
+            _ => Err(Error::internal(format!("{script} has no pipes"))),
+        }
+    }
+
+    /// The numbers that it answers to a line.
+    pub fn ask(&mut self, line: &str) -> Result<Vec<f64>> {
+        let failed = |e: std::io::Error| Error::internal(format!("{}: {e}", self.script));
+        writeln!(self.input, "{line}").map_err(failed)?;
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).map_err(failed)?;
+        let numbers = answer.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>();
+        numbers.map_err(|_| Error::internal(format!("{} answered {answer:?}", self.script)))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

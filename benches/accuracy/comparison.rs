@@ -13,10 +13,16 @@ use crate::peers::python;
 /// Columns that bound their intervals.
 const BOUNDS: [&str; 4] = ["q10", "q90", "q025", "q975"];
 
-/// What another library's forecasts scored and took.
+/// What became of another library's model.
 pub struct Peer {
     /// Its name.
     pub model: String,
+    /// Its forecasts, or why there are none.
+    pub forecasts: std::result::Result<Forecasts, String>,
+}
+
+/// What forecasts scored and took.
+pub struct Forecasts {
     /// Scores of the window, by our own functions.
     pub scores: [f64; SCORES.len()],
     /// Seconds of training and forecast.
@@ -63,7 +69,7 @@ fn export(session: &Session, task: &Task, (begin, end): (usize, usize), folder: 
     written.map_err(|e| Error::internal(format!("task.json: {e}")))
 }
 
-/// Scores the forecasts that an answer tells of.
+/// Scores the forecasts that an answer tells of, if it tells of any.
 fn peer(
     session: &Session,
     task: &Task,
@@ -72,10 +78,14 @@ fn peer(
     answer: &serde_json::Value,
 ) -> Result<Peer> {
     let model = answer["model"].as_str().unwrap_or_default().to_owned();
+    if let Some(why) = answer["error"].as_str() {
+        return Ok(Peer { model, forecasts: Err(why.to_owned()) });
+    }
     let table = format!("peer_{}", model.to_lowercase());
     let path = folder.join(format!("{model}.parquet"));
     session.run(&format!("CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{}'", path.display()))?;
     let seconds = |name: &str| answer[name].as_f64().unwrap_or(f64::NAN);
     let (wall, cpu) = (seconds("wall_seconds"), seconds("cpu_seconds"));
-    Ok(Peer { scores: scores(session, task, window, (&table, BOUNDS))?, model, wall, cpu })
+    let scores = scores(session, task, window, (&table, BOUNDS))?;
+    Ok(Peer { model, forecasts: Ok(Forecasts { scores, wall, cpu }) })
 }

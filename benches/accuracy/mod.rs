@@ -2,7 +2,8 @@
 //! `FORETELL_TASKS=rossmann,carparts` those named, `FORETELL_WINDOWS=2,5` other windows than the usual ones (1 is the
 //! last), `FORETELL_USING=gbt` another family than `auto`. The data comes from `FORETELL_DATA_DIR`, else from
 //! `../shared/data`. `FORETELL_PEERS=all` lets other libraries forecast the last of the windows too, `FORETELL_PEERS=LightGBM`
-//! those named (AutoETS, AutoTheta, LightGBM, NHITS).
+//! those named (AutoETS, AutoTheta, LightGBM, NHITS); one that takes more than `FORETELL_PEERS_SECONDS` (900) is said to
+//! have no forecast.
 //!
 //! Every window trains a model on the rows before it and forecasts it in plain SQL. MASE is the mean over series and
 //! steps with an actual of |error| over the seasonal mean absolute difference of the training rows; the scaled
@@ -11,7 +12,6 @@
 mod comparison;
 mod tasks;
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -21,7 +21,7 @@ use foretell::{Error, Result};
 
 use crate::accuracy::comparison::Peer;
 use crate::accuracy::tasks::{TASKS, Task};
-use crate::{Report, cpu_seconds};
+use crate::{Report, cpu_seconds, data_folder};
 
 /// Scores of one window, by column.
 const SCORES: [&str; 6] = ["mase", "sql", "wape", "smape", "coverage 80", "coverage 95"];
@@ -38,7 +38,7 @@ pub fn run() -> Result<Report> {
         let windows = if windows.is_empty() { (1..=task.windows).rev().collect() } else { windows };
         let (mut sums, mut seconds, mut peers) = ([0.0; SCORES.len()], (0.0, 0.0), vec![]);
         for window in &windows {
-            let found = run_window(task, *window)?;
+            let found = run_window(task, *window, Some(window) == windows.last())?;
             eprintln!("  {} window {window}: {}", task.name, told(&found.scores));
             sums.iter_mut().zip(found.scores).for_each(|(sum, score)| *sum += score / windows.len() as f64);
             seconds.0 += found.wall / windows.len() as f64;
@@ -49,12 +49,18 @@ pub fn run() -> Result<Report> {
         lines.push((task.name.to_owned(), format!("{}  {spent}  [{}]", told(&sums), task.published)));
         let mut entry = named(&sums);
         for peer in peers {
-            let spent = format!("{:.1} s, {:.1} CPU-s, last window", peer.wall, peer.cpu);
-            lines.push((format!("  {}", peer.model), format!("{}  {spent}", told(&peer.scores))));
-            let mut scores = named(&peer.scores);
-            scores.insert("wall_seconds".into(), peer.wall.into());
-            scores.insert("cpu_seconds".into(), peer.cpu.into());
-            entry.insert(peer.model, scores.into());
+            let (line, found) = match peer.forecasts {
+                Ok(found) => {
+                    let spent = format!("{:.1} s, {:.1} CPU-s, last window", found.wall, found.cpu);
+                    let mut scores = named(&found.scores);
+                    scores.insert("wall_seconds".into(), found.wall.into());
+                    scores.insert("cpu_seconds".into(), found.cpu.into());
+                    (format!("{}  {spent}", told(&found.scores)), scores.into())
+                }
+                Err(why) => (why.clone(), serde_json::json!({ "error": why })),
+            };
+            lines.push((format!("  {}", peer.model), line));
+            entry.insert(peer.model, found);
         }
         entry.insert("windows".into(), windows.into());
         entry.insert("wall_seconds".into(), seconds.0.into());
@@ -85,13 +91,8 @@ struct Window {
     peers: Vec<Peer>,
 }
 
-fn run_window(task: &Task, window: usize) -> Result<Window> {
-    let folder = std::env::var("FORETELL_DATA_DIR").unwrap_or_else(|_| "../shared/data".to_owned());
-    let folder = PathBuf::from(folder).canonicalize().map_err(|e| {
-        Error::internal(format!(
-            "no real data: {e}; set FORETELL_DATA_DIR to the folder of the Parquet files"
-        ))
-    })?;
+fn run_window(task: &Task, window: usize, is_last: bool) -> Result<Window> {
+    let folder = data_folder()?;
     let database = Database::temporary()?;
     let session = database.session();
     for file in task.files {
@@ -129,7 +130,7 @@ fn run_window(task: &Task, window: usize) -> Result<Window> {
             table(&session.run("SELECT family, mase, skill, weight, seconds FROM leaderboard(m)")?)
         );
     }
-    let peers = comparison::peers(&session, task, (begin, end))?;
+    let peers = if is_last { comparison::peers(&session, task, (begin, end))? } else { vec![] };
     Ok(Window { scores: scores(&session, task, (begin, end), ("forecasts", BOUNDS))?, wall, cpu, peers })
 }
 

@@ -145,6 +145,11 @@ impl Codes {
         self.blocks.iter().map(Vec::as_slice)
     }
 
+    /// The codes of the block of a column, and its place in it.
+    pub(super) fn column(&self, column: usize) -> (&[[u8; BLOCK]], usize) {
+        (&self.blocks[column / BLOCK], column % BLOCK)
+    }
+
     /// The code of one value.
     pub(super) fn code(&self, row: usize, column: usize) -> u8 {
         self.blocks[column / BLOCK][row][column % BLOCK]

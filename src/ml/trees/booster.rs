@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ml::control::Control;
 use crate::ml::rng::Rng;
 use crate::ml::trees::bins::{Bins, Codes, ColumnType, Rows};
-use crate::ml::trees::grow::{Binned, Gradients, Grower, Grown, Growth, Histogram};
+use crate::ml::trees::grow::{Binned, Gradients, Grower, Grown, Growth, Scratch};
 use crate::ml::trees::objective::{Objective, weighted_quantile};
 use crate::ml::trees::tree::Tree;
 
@@ -237,7 +237,7 @@ struct Fit<'a> {
     index: Vec<u32>,
     /// The other rows.
     others: Vec<u32>,
-    spare: Vec<Histogram>,
+    scratch: Scratch,
     exhausted: bool,
 }
 
@@ -260,7 +260,7 @@ impl<'a> Fit<'a> {
             gradients: Gradients::default(),
             index: Vec::new(),
             others: Vec::new(),
-            spare: Vec::new(),
+            scratch: Scratch::default(),
             exhausted: false,
         }
     }
@@ -291,7 +291,7 @@ impl<'a> Fit<'a> {
             control,
         };
         let grower = Grower { data: self.rows.binned(), gradients: &self.gradients, growth };
-        let mut grown = grower.grow(&mut self.index, &mut self.spare);
+        let mut grown = grower.grow(&mut self.index, &mut self.scratch);
         self.exhausted = grown.tree.nodes.is_empty() && self.index.len() == self.rows.len();
         self.renew(&mut grown);
         let rate = self.options.learning_rate as f32;

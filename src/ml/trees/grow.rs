@@ -35,7 +35,7 @@ pub(super) struct Growth<'a> {
     pub(super) rows_min: usize,
     /// Curvature that every leaf is taken to have besides that of its rows.
     pub(super) l2: f64,
-    /// Columns that this tree may split by.
+    /// Columns that this tree may split by, in order.
     pub(super) columns: &'a [u32],
     /// Cuts the growth short when it is cancelled.
     pub(super) control: &'a Control,
@@ -72,7 +72,7 @@ impl Gradients {
 }
 
 /// Packed sums of the rows in every bin of every column, block of columns after block.
-pub(super) type Histogram = Vec<[[i64; BINS_MAX]; BLOCK]>;
+type Histogram = Vec<[[i64; BINS_MAX]; BLOCK]>;
 
 /// Gradient and curvature of some rows.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +111,16 @@ pub(super) struct Grower<'a> {
     pub(super) growth: Growth<'a>,
 }
 
+/// Memory of one tree that the next one uses again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    histograms: Vec<Histogram>,
+    /// Rows that go right.
+    rows: Vec<u32>,
+    /// Gradients of the rows that are counted.
+    packed: Vec<i64>,
+}
+
 /// A grown tree and which rows ended in which leaf.
 pub(super) struct Grown {
     pub(super) tree: Tree,
@@ -122,14 +132,13 @@ pub(super) struct Grown {
 
 impl Grower<'_> {
     /// Grows a tree on these rows, which come out ordered by leaf; leaves have the values of a Newton step.
-    pub(super) fn grow(&self, rows: &mut [u32], spare: &mut Vec<Histogram>) -> Grown {
+    pub(super) fn grow(&self, rows: &mut [u32], scratch: &mut Scratch) -> Grown {
         let mut tree = Tree::default();
         let mut gains = Vec::new();
-        let mut histogram = self.blank(spare);
-        self.count(rows, &mut histogram);
+        let mut histogram = self.blank(scratch);
+        self.count(rows, &mut histogram, &mut scratch.packed);
         let split = self.best_split(&histogram, rows.len());
         let mut open = vec![Open { rows: 0..rows.len(), histogram, split, parent: None }];
-        let mut scratch = Vec::new();
         while open.len() < self.growth.leaves_max && !self.growth.control.is_cancelled() {
             let best = (0..open.len())
                 .filter_map(|i| open[i].split.map(|split| (split, i)))
@@ -140,7 +149,7 @@ impl Grower<'_> {
             let Split { column, test, missing_left, .. } = split;
             tree.nodes.push(Node { column, test, missing_left, left: LEAF, right: LEAF });
             link(&mut tree, open[at].parent, node as u32);
-            let (left, right) = self.divide(&mut open[at], &tree.nodes[node], rows, &mut scratch, spare);
+            let (left, right) = self.divide(&mut open[at], &tree.nodes[node], rows, scratch);
             open[at] = Open { parent: Some((node, true)), ..left };
             open.push(Open { parent: Some((node, false)), ..right });
         }
@@ -149,12 +158,12 @@ impl Grower<'_> {
             tree.leaves.push(self.value(open));
         }
         let leaves = open.iter().map(|open| open.rows.clone()).collect();
-        spare.extend(open.into_iter().map(|open| open.histogram));
+        scratch.histograms.extend(open.into_iter().map(|open| open.histogram));
         Grown { tree, leaves, gains }
     }
 
-    fn blank(&self, spare: &mut Vec<Histogram>) -> Histogram {
-        let mut histogram = spare.pop().unwrap_or_default();
+    fn blank(&self, scratch: &mut Scratch) -> Histogram {
+        let mut histogram = scratch.histograms.pop().unwrap_or_default();
         histogram.clear();
         histogram.resize(self.data.bins.columns.len().div_ceil(BLOCK), [[0; BINS_MAX]; BLOCK]);
         histogram
@@ -177,44 +186,50 @@ impl Grower<'_> {
     }
 
     /// Adds these rows to a histogram, block of columns after block.
-    fn count(&self, rows: &[u32], histogram: &mut Histogram) {
-        let packed: Vec<i64> = rows.iter().map(|row| self.gradients.packed[*row as usize]).collect();
-        let mut blocks: Vec<_> = self.data.codes.blocks().zip(histogram).collect();
+    fn count(&self, rows: &[u32], histogram: &mut Histogram, packed: &mut Vec<i64>) {
+        packed.clear();
+        packed.extend(rows.iter().map(|row| self.gradients.packed[*row as usize]));
+        let packed = packed.as_slice();
+        let columns = self.growth.columns;
+        let mut blocks: Vec<_> = self.data.codes.blocks().zip(histogram).enumerate().collect();
+        let count = |(block, (codes, sums)): &mut (usize, (&[_], &mut _))| {
+            let first = columns.partition_point(|c| (*c as usize) < *block * BLOCK);
+            let end = columns.partition_point(|c| (*c as usize) < (*block + 1) * BLOCK);
+            count_block(codes, &columns[first..end], rows, packed, sums);
+        };
         if rows.len() < PARALLEL_ROWS {
-            blocks.iter_mut().for_each(|(codes, sums)| count_block(codes, rows, &packed, sums));
+            blocks.iter_mut().for_each(count);
         } else {
-            blocks.par_iter_mut().for_each(|(codes, sums)| count_block(codes, rows, &packed, sums));
+            blocks.par_iter_mut().for_each(count);
         }
     }
 
     /// Splits a leaf in two by this node; rows of both keep their order.
-    fn divide(
-        &self,
-        open: &mut Open,
-        node: &Node,
-        rows: &mut [u32],
-        scratch: &mut Vec<u32>,
-        spare: &mut Vec<Histogram>,
-    ) -> (Open, Open) {
+    fn divide(&self, open: &mut Open, node: &Node, rows: &mut [u32], scratch: &mut Scratch) -> (Open, Open) {
         let range = open.rows.clone();
         let part = &mut rows[range.clone()];
-        scratch.clear();
+        let (codes, place) = self.data.codes.column(node.column as usize);
+        if scratch.rows.len() < part.len() {
+            scratch.rows.resize(part.len(), 0);
+        }
         let mut kept = 0;
         for at in 0..part.len() {
-            let row = part[at];
-            if node.goes_left(self.data.codes.code(row as usize, node.column as usize)) {
-                part[kept] = row;
-                kept += 1;
-            } else {
-                scratch.push(row);
+            if let Some(later) = part.get(at + PREFETCHED) {
+                prefetch(codes, *later as usize);
             }
+            let row = part[at];
+            let goes_left = node.goes_left(codes[row as usize][place]);
+            // A row is written to both sides and stays on one: no branch for the processor to guess.
+            (part[kept], scratch.rows[at - kept]) = (row, row);
+            kept += usize::from(goes_left);
         }
-        part[kept..].copy_from_slice(scratch);
+        let right = part.len() - kept;
+        part[kept..].copy_from_slice(&scratch.rows[..right]);
         let (left_rows, right_rows) = (&part[..kept], &part[kept..]);
         let mut larger = std::mem::take(&mut open.histogram);
-        let mut smaller = self.blank(spare);
+        let mut smaller = self.blank(scratch);
         let left_is_smaller = left_rows.len() <= right_rows.len();
-        self.count(if left_is_smaller { left_rows } else { right_rows }, &mut smaller);
+        self.count(if left_is_smaller { left_rows } else { right_rows }, &mut smaller, &mut scratch.packed);
         larger
             .as_flattened_mut()
             .as_flattened_mut()
@@ -252,15 +267,48 @@ impl Grower<'_> {
     }
 }
 
-/// Adds rows to the histograms of one block of columns.
-fn count_block(codes: &[[u8; BLOCK]], rows: &[u32], packed: &[i64], sums: &mut [[i64; BINS_MAX]; BLOCK]) {
+/// Adds rows to the histograms of these columns, which are of one block.
+fn count_block(
+    codes: &[[u8; BLOCK]],
+    columns: &[u32],
+    rows: &[u32],
+    packed: &[i64],
+    sums: &mut [[i64; BINS_MAX]; BLOCK],
+) {
+    match columns.len() {
+        0 => {}
+        1..=4 => count_columns(codes, places::<4>(columns), rows, packed, sums),
+        5..=8 => count_columns(codes, places::<8>(columns), rows, packed, sums),
+        9..=12 => count_columns(codes, places::<12>(columns), rows, packed, sums),
+        _ => count_columns(codes, std::array::from_fn::<_, BLOCK, _>(|place| place), rows, packed, sums),
+    }
+}
+
+/// Where in their block these columns lie, and as many others as it takes: nobody reads the sums of those.
+fn places<const N: usize>(columns: &[u32]) -> [usize; N] {
+    let wanted = |place: usize| columns.iter().any(|column| *column as usize % BLOCK == place);
+    let mut places =
+        (0..BLOCK).filter(|place| wanted(*place)).chain((0..BLOCK).filter(|place| !wanted(*place)));
+    std::array::from_fn(|_| places.next().unwrap_or(0))
+}
+
+/// Adds rows to the histograms of so many columns of a block: a number that the compiler knows.
+fn count_columns<const N: usize>(
+    codes: &[[u8; BLOCK]],
+    places: [usize; N],
+    rows: &[u32],
+    packed: &[i64],
+    sums: &mut [[i64; BINS_MAX]; BLOCK],
+) {
     for (at, (row, packed)) in rows.iter().zip(packed).enumerate() {
         if let Some(later) = rows.get(at + PREFETCHED) {
             prefetch(codes, *later as usize);
         }
-        for (sums, code) in sums.iter_mut().zip(&codes[*row as usize]) {
-            // Codes are below BINS_MAX; the compiler sees it by the mask.
-            sums[usize::from(*code) & (BINS_MAX - 1)] += packed;
+        let codes = &codes[*row as usize];
+        for place in places {
+            // Places are below BLOCK and codes below BINS_MAX; the compiler sees it by the masks.
+            let place = place & (BLOCK - 1);
+            sums[place][usize::from(codes[place]) & (BINS_MAX - 1)] += packed;
         }
     }
 }
