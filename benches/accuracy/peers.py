@@ -142,8 +142,9 @@ def lightgbm(task, _):
 def network(task, name):
     """NHITS with quantiles; network, learning rate and number of steps (1000) are the defaults. A step takes 256 windows,
     a quarter of the default, since one of 1024 takes half a CPU second; Adam runs in one kernel, which is the same
-    arithmetic. Series are standardised before windows are scaled: a window in which hardly anything was sold has no
-    scale of its own. As many threads as there are cores."""
+    arithmetic. Series are standardised, since a window in which hardly anything was sold has no scale of its own;
+    windows are scaled too where there are no known covariates: flags hardly vary in a window, and its robust scale of
+    them would be next to nothing. As many threads as there are cores."""
     import torch
     from neuralforecast import NeuralForecast
     from neuralforecast.losses.pytorch import MQLoss
@@ -156,7 +157,7 @@ def network(task, name):
         loss=MQLoss(level=LEVELS),
         max_steps=1000,
         windows_batch_size=256,
-        scaler_type="robust",
+        scaler_type="identity" if task.known else "robust",
         optimizer=torch.optim.Adam,
         optimizer_kwargs={"fused": True},
         start_padding_enabled=True,
