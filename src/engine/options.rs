@@ -88,7 +88,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong")
         .of_every_family(),
     integer("seed", 0, 1 << 53, "seed of all randomness").of_every_family(),
-    integer("trees", 1, 10_000, "most boosted trees"),
+    integer("trees", 1, 10_000, "most trees of each booster"),
     number("weight_decay", 0.0, 1.0, "decoupled weight decay"),
 ];
 

@@ -20,6 +20,11 @@ pub(super) fn save(name: &str, booster: &Booster, saved: Saved) -> Saved {
         .with(&named("gains"), vec![gains.len()], Data::F64(gains))
 }
 
+/// True where a booster of this name is.
+pub(super) fn is_in(name: &str, stored: &Stored<'_>) -> bool {
+    stored.f64(&format!("{name}.header")).is_ok()
+}
+
 /// The booster of this name.
 pub(super) fn load(name: &str, stored: &Stored<'_>) -> Result<Booster> {
     let named = |part: &str| format!("{name}.{part}");
