@@ -121,6 +121,9 @@ impl TargetEncoding {
     }
 }
 
+/// Encoded rows of a series, and their values relative to its level before each.
+type RelativeValues = Vec<(usize, f32)>;
+
 /// Sums of one encoding up to every time.
 #[derive(Debug)]
 struct Sums {
@@ -178,7 +181,7 @@ impl Sums {
     fn new(
         encoding: &TargetEncoding,
         panel: &EncodedPanel,
-        (order, relative): (&[usize], &[Vec<(usize, f32)>]),
+        (order, relative): (&[usize], &[RelativeValues]),
         periods: &Range<i64>,
         blocks: usize,
     ) -> Self {
@@ -225,8 +228,8 @@ fn periods(panel: &EncodedPanel, train: &[usize]) -> Range<i64> {
     first..learnt().map(|(start, rows)| start + *rows as i64).max().unwrap_or(0)
 }
 
-/// Encoded rows and values of every series, relative to the level of the steps before each.
-fn relative_values(featurizer: &Featurizer, panel: &EncodedPanel, train: &[usize]) -> Vec<Vec<(usize, f32)>> {
+/// What every series teaches.
+fn relative_values(featurizer: &Featurizer, panel: &EncodedPanel, train: &[usize]) -> Vec<RelativeValues> {
     let of = |series: usize| {
         let (base, scaled) = (panel.offsets[series], featurizer.layout.scaled);
         let is_active = |row: usize| panel.active.is_empty() || panel.active[row];
