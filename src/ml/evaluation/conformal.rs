@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ml::evaluation::levels::{LEVELS, MIDDLE, WIDTH};
-use crate::ml::evaluation::residuals::conformal_quantile;
+use crate::ml::evaluation::residuals::conformal_place;
 use crate::ml::forecaster::Forecast;
 
 /// Fewest points that may move a quantile.
@@ -108,10 +108,11 @@ fn pooled_shifts(scores: &mut [Vec<Vec<f64>>]) -> Vec<Vec<f64>> {
 }
 
 fn shifts(scores: &mut [Vec<f64>]) -> Vec<f64> {
-    let mut out = Vec::with_capacity(WIDTH);
-    for (at, scores) in scores.iter_mut().enumerate() {
-        scores.sort_unstable_by(f64::total_cmp);
-        out.push(if at == MIDDLE { 0.0 } else { conformal_quantile(scores, LEVELS[at]) });
+    let mut out = vec![0.0; WIDTH];
+    for (at, scores) in scores.iter_mut().enumerate().filter(|(at, _)| *at != MIDDLE) {
+        if let Some(place) = conformal_place(scores.len(), LEVELS[at]) {
+            out[at] = *scores.select_nth_unstable_by(place, f64::total_cmp).1;
+        }
     }
     out
 }

@@ -4,6 +4,8 @@
 //! (Caruana, Niculescu-Mizil, Crew and Ksikes 2004); quantiles are averaged level by level. The combination is
 //! never worse on the windows than the best model alone.
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
 use crate::ml::evaluation::levels::{LEVELS, WIDTH};
 use crate::ml::forecaster::Forecast;
 use crate::ml::metrics::quantile_loss_term;
@@ -50,7 +52,7 @@ impl Contest<'_> {
     pub fn weights(&self, group_count: usize) -> Vec<Vec<f64>> {
         let points = self.points();
         let all = self.pick(&thinned(&points));
-        let blended = (0..group_count).map(|group| {
+        let blended = (0..group_count).into_par_iter().map(|group| {
             let own: Vec<Point> = points.iter().filter(|p| self.group_of(p) == group).copied().collect();
             if own.len() < GROUP_POINTS_MIN {
                 return all.clone();
@@ -108,7 +110,7 @@ impl Contest<'_> {
     fn losses_alone(&self, points: &[Point]) -> Vec<f64> {
         let models = self.forecasts.len();
         let alone = |model: usize| (0..models).map(|m| f64::from(u8::from(m == model))).collect::<Vec<f64>>();
-        (0..models).map(|model| self.loss(points, &alone(model))).collect()
+        (0..models).into_par_iter().map(|model| self.loss(points, &alone(model))).collect()
     }
 
     /// Greedy selection with replacement; the best combination on the way.
@@ -123,15 +125,14 @@ impl Contest<'_> {
             points.iter().map(|point| self.added([0.0; WIDTH], first, point)).collect();
         for picked in 1..PICKS {
             let share = 1.0 / (picked + 1) as f64;
-            let losses = (0..models).map(|model| {
-                let loss: f64 = points
-                    .iter()
-                    .zip(&sums)
-                    .map(|(point, sum)| loss_of(&self.added(*sum, model, point).map(|q| q * share), point))
-                    .sum();
-                (loss / points.len().max(1) as f64, model)
-            });
-            let Some((loss, model)) = losses.reduce(|a, b| if b.0 < a.0 { b } else { a }) else { break };
+            let loss_with = |model: usize| {
+                let loss_at = |(point, sum): (&Point, &[f64; WIDTH])| {
+                    loss_of(&self.added(*sum, model, point).map(|q| q * share), point)
+                };
+                points.iter().zip(&sums).map(loss_at).sum::<f64>() / points.len().max(1) as f64
+            };
+            let losses: Vec<f64> = (0..models).into_par_iter().map(loss_with).collect();
+            let (loss, model) = least(&losses);
             counts[model] += 1;
             sums.iter_mut().zip(points).for_each(|(sum, point)| *sum = self.added(*sum, model, point));
             if loss < best_loss {

@@ -85,15 +85,15 @@ impl Residuals {
     }
 }
 
-/// The sorted value at the rank `(n + 1) * level`, rounded away from the median; 0 without values.
-pub(super) fn conformal_quantile(sorted: &[f64], level: f64) -> f64 {
-    let n = sorted.len();
-    if n == 0 {
-        return 0.0;
-    }
+/// The place, among `n` sorted values, of the rank `(n + 1) * level`, rounded away from the median.
+pub(super) fn conformal_place(n: usize, level: f64) -> Option<usize> {
     let rank = (n + 1) as f64 * level;
     let rank = if level > 0.5 { rank.ceil() } else { rank.floor() };
-    sorted[(rank as usize).clamp(1, n) - 1]
+    (n > 0).then(|| (rank as usize).clamp(1, n) - 1)
+}
+
+fn conformal_quantile(sorted: &[f64], level: f64) -> f64 {
+    conformal_place(sorted.len(), level).map_or(0.0, |place| sorted[place])
 }
 
 fn mean_absolute(values: &[f64]) -> Option<f64> {

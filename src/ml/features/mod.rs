@@ -9,7 +9,6 @@ mod factors;
 mod featurizer;
 mod history;
 mod holidays;
-mod level_shift;
 mod outliers;
 mod rows;
 mod target_encoding;

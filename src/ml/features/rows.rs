@@ -6,7 +6,6 @@ use crate::ml::features::column::ColumnEncoder;
 use crate::ml::features::encoded::EncodedPanel;
 use crate::ml::features::featurizer::Featurizer;
 use crate::ml::features::history::{self, History};
-use crate::ml::features::level_shift;
 use crate::ml::features::target_encoding::EncodingHistory;
 use crate::ml::series::Frequency;
 use crate::ml::trees::ColumnType;
@@ -171,10 +170,6 @@ impl<'a> RowWriter<'a> {
             }
             out.push(if n > 0.0 { sum / n } else { f32::NAN });
         }
-        let from = end.saturating_sub(self.featurizer.layout.scaled).max(first);
-        let latest: Vec<f32> = (from..end).filter_map(value).collect();
-        let shift = level_shift::latest_shift(&latest, self.featurizer.season_length);
-        out.extend(shift.map_or([f32::NAN, 0.0], |(steps, shift)| [steps as f32, shift]));
         // Exponential means, which forget by level shifts.
         for alpha in [0.1f32, 0.3] {
             let mut level = f32::NAN;
@@ -324,7 +319,6 @@ impl<'a> RowWriter<'a> {
         if self.featurizer.layout.long_season.is_some() {
             names.push("long_seasonal_change".to_owned());
         }
-        names.extend(["steps_since_shift", "shift"].map(ToString::to_string));
         names.extend(["smoothed_slowly", "smoothed_quickly"].map(ToString::to_string));
         names
     }

@@ -1,4 +1,4 @@
-//! Target encoding: what the target usually is where a category has a word (Micci-Barreca 2001).
+//! Target encoding: what the target usually is where a category of many words has a word (Micci-Barreca 2001).
 //!
 //! Every value is taken relative to the level of its series just before it; the means over all series by word, and
 //! for words of series by place in a cycle, are shrunk towards those over all words. They are out of fold in time: a
@@ -22,6 +22,10 @@ const SHRINKAGE: f64 = 10.0;
 const PRECISION: f64 = 0.05;
 /// Relative values beyond this are cut.
 const LIMIT: f64 = 5.0;
+/// Words of a category that trees tell apart as they are; of more they see what is usual.
+const WORDS_PLAIN_MAX: usize = 64;
+/// A cycle is learnt from so many of its kind.
+const CYCLES_MIN: usize = 4;
 /// Most sums of one encoding, of every word at every time.
 const SUMS_MAX: usize = 1 << 21;
 
@@ -60,7 +64,7 @@ impl TargetEncoding {
         let mut found = Vec::new();
         let categories = |encoders: &[ColumnEncoder]| {
             let words = encoders.iter().filter_map(|e| e.words().map(|words| (e.name().to_owned(), words)));
-            words.enumerate().filter(|(_, (_, words))| *words > 2).collect::<Vec<_>>()
+            words.enumerate().filter(|(_, (_, words))| *words > WORDS_PLAIN_MAX).collect::<Vec<_>>()
         };
         for (category, (name, words)) in categories(&featurizer.known) {
             let new =
@@ -147,6 +151,8 @@ impl EncodingHistory {
         let periods = periods(panel, train);
         let blocks = |e: &TargetEncoding| (e.block(periods.end) - e.block(periods.start) + 1) as usize;
         encodings.retain(|e| !periods.is_empty() && (e.words + 1).saturating_mul(blocks(e)) <= SUMS_MAX);
+        let is_seen_often = |e: &TargetEncoding| blocks(e) >= CYCLES_MIN * e.places;
+        encodings.retain(is_seen_often);
         if encodings.is_empty() {
             return Self::default();
         }
@@ -263,18 +269,26 @@ fn relative(y: f64, before: &[f64], centred: bool) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ml::features::featurizer::canonical_order;
     use crate::ml::features::featurizer::tests::{fit, panel};
     use crate::ml::features::rows::RowWriter;
-    use crate::ml::series::Panel;
+    use crate::ml::series::{Panel, Values};
 
-    /// Series of two kinds, of which `b` sells twice as much on the third day of a week.
-    fn two_kinds() -> Panel {
-        let mut panel = panel(12, 120);
-        for s in 0..12 {
+    const KINDS: usize = WORDS_PLAIN_MAX + 6;
+    const SERIES: usize = 2 * KINDS;
+
+    /// Two series of every kind, of which every other sells twice as much on the third day of a week.
+    fn many_kinds() -> Panel {
+        let mut panel = panel(SERIES, 120);
+        for s in 0..SERIES {
             for t in 0..120 {
                 panel.target[s * 120 + t] = if t % 7 == 2 && s % 2 == 1 { 20.0 } else { 10.0 };
             }
         }
+        panel.statics[1].values = Values::Category {
+            codes: (0..SERIES).map(|s| (s % KINDS) as u32).collect(),
+            labels: (0..KINDS).map(|kind| format!("kind {kind}")).collect(),
+        };
         panel
     }
 
@@ -282,30 +296,30 @@ mod tests {
         let train = vec![train; panel.len()];
         let mut featurizer = fit(panel, &train);
         let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
-        let order: Vec<usize> = (0..panel.len()).collect();
-        let history = EncodingHistory::fit(&mut featurizer, &encoded, &order, &train);
+        let history = EncodingHistory::fit(&mut featurizer, &encoded, &canonical_order(panel), &train);
         (featurizer, encoded, history)
     }
 
     #[test]
     fn a_word_is_worth_what_its_series_usually_sell_at_that_place_of_the_season() {
-        let (featurizer, encoded, _) = learnt(&two_kinds(), 120);
+        let (featurizer, encoded, _) = learnt(&many_kinds(), 120);
         let [encoding] = featurizer.target_encodings.as_slice() else { panic!("one category") };
         assert_eq!(encoding.name, "usual_of_kind_in_season");
         let of = |series, day| encoding.of(&encoded, series, 0, day);
-        // 16 weeks of 6 series, of which the first teaches nothing, beside 10 values of all words.
+        // 17 weeks of two series, of which the first teaches nothing, beside 10 values of all words.
         let level = 80.0 / 7.0;
-        let (n, promo, plain) = (96.0, 20.0 / level - 1.0, 10.0 / 10.0 - 1.0);
-        let all = n * (promo + plain) / (2.0 * n + SHRINKAGE);
+        let (n, promo, plain) = (32.0, 20.0 / level - 1.0, 10.0 / 10.0 - 1.0);
+        let of_all = n * KINDS as f64;
+        let all = of_all / 2.0 * (promo + plain) / (of_all + SHRINKAGE);
         let expected = (n * promo + SHRINKAGE * all) / (n + SHRINKAGE);
-        assert!((f64::from(of(1, 121)) - expected).abs() < 0.02, "{} {expected}", of(1, 121));
-        assert!(of(1, 122) < -0.1 && of(0, 121).abs() < 0.1 && of(0, 122).abs() < 0.02);
+        assert!((f64::from(of(1, 121)) - expected).abs() < PRECISION, "{} {expected}", of(1, 121));
+        assert!(of(1, 122) < -0.05 && of(0, 121).abs() < 0.15 && of(0, 122).abs() < 0.02);
     }
 
     #[test]
     fn nothing_after_the_origin_nor_after_the_training_is_seen() {
-        let (one, mut other) = (two_kinds(), two_kinds());
-        for s in 0..12 {
+        let (one, mut other) = (many_kinds(), many_kinds());
+        for s in 0..SERIES {
             other.target[s * 120 + 80..(s + 1) * 120].fill(500.0 + s as f64);
         }
         let (featurizer, encoded, history) = learnt(&one, 120);
@@ -326,8 +340,17 @@ mod tests {
     }
 
     #[test]
+    fn few_words_and_cycles_that_were_seen_rarely_have_none() {
+        let few = panel(12, 120);
+        assert_eq!(learnt(&few, 120).0.target_encodings, []);
+        let many = many_kinds();
+        let weeks = |days| learnt(&many, days).0.target_encodings.len();
+        assert_eq!((weeks(26), weeks(28)), (0, 1));
+    }
+
+    #[test]
     fn rows_have_a_column_for_every_encoding() {
-        let (featurizer, encoded, history) = learnt(&two_kinds(), 120);
+        let (featurizer, encoded, history) = learnt(&many_kinds(), 120);
         let column = |writer: &RowWriter<'_>| {
             writer.columns().iter().position(|c| c.name == "usual_of_kind_in_season").unwrap()
         };

@@ -3,11 +3,13 @@
 //! The candidates are the eight models of Petropoulos, Grushka-Cockayne, Siemsen and Spiliotis (2023),
 //! "Wielding Occam's razor": level only or with a damped trend, without a season, with an additive or with a
 //! multiplicative one. Smoothing parameters minimise the likelihood's error term on the latest steps, from states
-//! that a decomposition gives; a forecast runs the recursion over the history it is given.
+//! that a decomposition gives; a forecast runs the recursion over the history it is given. Before either the history is
+//! put on one level: a step in it would be taken for a level that always moves.
 
 use crate::ml::evaluation::PointForecast;
 use crate::ml::models::averaging::{average, weighted};
 use crate::ml::models::decomposition::seasonal_indices;
+use crate::ml::models::level_shift::levelled;
 use crate::ml::models::local::{self, Rule};
 use crate::ml::models::simplex::minimise;
 
@@ -79,7 +81,8 @@ impl Rule for Ets {
 
     fn choose(history: &[f64], season_length: usize) -> Option<Vec<f64>> {
         let season = modelled(season_length);
-        let values = local::estimation_values(history, season);
+        let history = levelled(history, season_length);
+        let values = local::estimation_values(&history, season);
         let seasonal = season > 1 && values.len() >= 2 * season + 2;
         let positive = values.iter().all(|y| *y > 0.0);
         let fits = FORMS.iter().enumerate().filter_map(|(place, form)| {
@@ -106,14 +109,15 @@ impl Rule for Ets {
         horizon: usize,
     ) -> Option<PointForecast> {
         let season = modelled(season_length);
-        let values = local::completed(history, season);
+        let history = levelled(history, season_length);
+        let values = local::completed(&history, season);
         let models = parameters.chunks_exact(MODEL_PARAMETERS).filter(|model| model[0] > 0.0);
         let forecasts = models.filter_map(|model| {
             let [weight, place, smoothing @ ..] = model else { return None };
             let form = *FORMS.get(*place as usize)?;
             Some((*weight, form.forecast(smoothing.try_into().ok()?, &values, season, horizon)?))
         });
-        let level = local::level(history);
+        let level = local::level(&history);
         average(forecasts).map(|forecast| PointForecast { level, ..forecast })
     }
 }
@@ -321,6 +325,23 @@ mod tests {
             forecast.growth.windows(2).all(|pair| pair[0] <= pair[1])
                 && (forecast.growth[0] - 1.0).abs() < 1e-9
         );
+    }
+
+    #[test]
+    fn a_step_of_the_past_does_not_make_the_level_restless() {
+        let mut rng = Rng::new(5);
+        let steady: Vec<f64> = (0..120).map(|_| 100.0 + rng.normal()).collect();
+        let mut stepped = steady.clone();
+        stepped[..60].iter_mut().for_each(|y| *y *= 0.5);
+        let forecast = |history: &[f64]| {
+            let parameters = Ets::choose(history, 1).unwrap();
+            Ets::run(&parameters, history, 1, 12).unwrap()
+        };
+        let (one, other) = (forecast(&stepped), forecast(&steady));
+        for step in 0..12 {
+            assert!((one.point[step] - 100.0).abs() < 0.6, "{:?}", one.point);
+            assert!(one.growth[step] < 1.1 * other.growth[step], "{:?} {:?}", one.growth, other.growth);
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::ml::control::Control;
 use crate::ml::evaluation::{Calibration, Contest, Dependence, GROUPS, Holdout, Scorer};
@@ -360,12 +362,14 @@ impl Fitting<'_> {
             let sum: f64 = self.groups.iter().map(|group| weights[*group]).sum();
             sum / self.groups.len().max(1) as f64
         };
+        let scored: Vec<Scores> = entrants.par_iter().map(|e| self.score(&e.forecasts).scores()).collect();
         let mut candidates: Vec<Candidate> = entrants
             .iter()
             .zip(weights)
-            .map(|(entrant, weights)| Candidate {
+            .zip(scored)
+            .map(|((entrant, weights), scores)| Candidate {
                 family: entrant.family,
-                scores: self.score(&entrant.forecasts).scores(),
+                scores,
                 weight: share(weights),
                 seconds: entrant.seconds,
                 failure: None,

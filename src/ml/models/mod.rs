@@ -15,6 +15,7 @@ mod family;
 mod fitted;
 mod fitting;
 mod least_squares;
+mod level_shift;
 mod local;
 mod model;
 mod networks;
