@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ml::control::Control;
 use crate::ml::evaluation::{PathOptions, ScoreSums};
 use crate::ml::features::{Outliers, RowColumn};
@@ -335,16 +335,17 @@ pub trait FittedForecaster: fmt::Debug + Send + Sync {
     /// Forecasts every series of the panel from the end of its history.
     fn predict(&self, panel: &Panel, options: &PredictOptions, control: &Control) -> Result<Forecast>;
 
-    /// Forecasts every series and every sum of a hierarchy, coherently; the panel has a series for each node, as
-    /// [`Hierarchy::aggregate`] makes it. Only models that were fitted to a hierarchy do.
+    /// Forecasts every series and every sum of a hierarchy; the panel has a series for each node, as
+    /// [`Hierarchy::aggregate`] makes it. Models that were fitted to a hierarchy do so coherently, others forecast every
+    /// node for itself.
     fn predict_coherent(
         &self,
-        _panel: &Panel,
+        panel: &Panel,
         _hierarchy: &Hierarchy,
-        _options: &PredictOptions,
-        _control: &Control,
+        options: &PredictOptions,
+        control: &Control,
     ) -> Result<Forecast> {
-        Err(Error::internal("the model was not fitted to a hierarchy"))
+        self.predict(panel, options, control)
     }
 
     /// Steps of history that [`FittedForecaster::predict`] looks at; `None` means all of it.

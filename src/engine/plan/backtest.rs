@@ -91,7 +91,6 @@ pub fn plan_evaluation(
     let (mut contenders, mut pasts) = (vec![], vec![]);
     let rows = BacktestRows::Scores { by, of_versions: true };
     for model in models {
-        check_plain(model, "evaluate(m, on => …)")?;
         let known = past(scope, model, context)?;
         let new = past_in(model, relation.clone(), context)?;
         let mut one = PastPlan::new(model, new);
@@ -143,7 +142,6 @@ fn contenders(
         }
         let contender = match (scope.model(name, version), parse_family(name)) {
             (Ok(model), _) => {
-                check_plain(&model, "backtest")?;
                 let known = past(scope, &model, context)?;
                 pasts.push(PastPlan::new(&model, known));
                 Contender { label: name.clone(), past: pasts.len() - 1, family: None }
@@ -186,22 +184,6 @@ fn check_keys(pasts: &[PastPlan]) -> Result<(), Error> {
     let message =
         format!("models with other series keys cannot be compared: {}; {}", told(first), told(other));
     Err(Error::input(Subject::Model, message).with_hint("backtest them one at a time"))
-}
-
-/// Models of a hierarchy are refused: what is scored of them are sums, too.
-fn check_plain(model: &Model, what: &str) -> Result<(), Error> {
-    let manifest = model.manifest();
-    match manifest.hierarchy {
-        None => Ok(()),
-        Some(_) => Err(Error::unsupported(format!(
-            "{what} does not do models with HIERARCHY, such as {}",
-            manifest.name
-        ))
-        .with_hint(format!(
-            "SELECT * FROM evaluate({}) tells how it did on the steps held out",
-            manifest.name
-        ))),
-    }
 }
 
 fn check_groups(rows: &BacktestRows, past: &PastPlan, others: &[&str]) -> Result<(), Error> {

@@ -24,8 +24,10 @@ use crate::engine::registry::{Manifest, Model};
 use crate::engine::shared::Engine;
 use crate::engine::sql;
 use crate::error::{Error, Result};
+use crate::ml::Control;
 use crate::ml::evaluation::{ScoreSums, scale};
 use crate::ml::forecaster::{Family, FitOptions, Forecast, PredictOptions, Status};
+use crate::ml::hierarchy::SummedRow;
 use crate::ml::models::{self, BacktestWindow, Rolling};
 use crate::ml::series::Panel;
 
@@ -196,25 +198,25 @@ impl Run {
                     None => families(manifest)?,
                 };
                 let options = FitOptions { horizon: rolling.horizon, ..manifest.options.clone() };
-                let memory = self.reserve(&families, &told.panel, &options, &rolling)?;
+                let memory = self.reserve(&families, told.whole(), &options, &rolling)?;
                 if runtimes.is_training() {
                     self.query.notice("a training runs; the backtest begins when it has ended");
                 }
                 let wanted = self.wanted(rolling.horizon);
                 let windows = runtimes.train(&self.query.control, move |control| {
                     let _memory = memory;
-                    models::backtest(&families, &told.panel, &options, &wanted, &rolling, control)
+                    models::backtest(&families, told.past(), &options, &wanted, &rolling, control)
                 });
                 windows.await
             }
             Windows::AfterTraining => {
                 let cutoffs = cutoffs_after(manifest, &told.panel)?;
                 let (wanted, model) = (self.wanted(manifest.horizon), Arc::clone(&model));
-                let series = told.panel.len() * cutoffs.len();
+                let series = told.whole().len() * cutoffs.len();
                 let windows = runtimes.predict(series, &self.query.control, move |control| {
                     let forecaster = model.forecaster()?;
                     let window = |cutoff: &i64| {
-                        models::window(&*forecaster, &told.panel, (*cutoff, i64::MIN), &wanted, control)
+                        models::window(&*forecaster, told.past(), (*cutoff, i64::MIN), &wanted, control)
                     };
                     cutoffs.iter().map(window).collect()
                 });
@@ -236,15 +238,9 @@ impl Run {
         let options = FitOptions { horizon, ..manifest.options.clone() };
         let (told, wanted) = (Arc::clone(told), self.wanted(horizon));
         let cutoffs: Vec<i64> = windows.iter().map(|window| window.cutoff).collect();
-        let run = move |control: &Arc<crate::ml::Control>| {
-            let first = cutoffs.first().copied().unwrap_or_default();
-            let known = told.panel.as_of(first, 0).0;
-            let (model, _) = models::fit(&[Family::SeasonalNaive], &known, &options, control)?;
-            let window =
-                |cutoff: &i64| models::window(&*model, &told.panel, (*cutoff, first), &wanted, control);
-            cutoffs.iter().map(window).collect()
-        };
-        let series = windows.iter().map(|w| w.series.len()).sum();
+        let run =
+            move |control: &Arc<Control>| models::naive(told.past(), &cutoffs, &options, &wanted, control);
+        let series = windows.iter().map(|w| w.panel.len()).sum();
         self.backtest.engine.runtimes.predict(series, &self.query.control, run).await
     }
 
@@ -298,21 +294,21 @@ struct Output<'a> {
 /// A step that came true.
 struct Step<'a> {
     window: &'a BacktestWindow,
-    /// The series in the window.
-    k: usize,
-    /// The row in the panel.
-    row: usize,
+    /// Its series or sum.
+    of: &'a SummedRow,
+    /// Its place in the panel of all of them.
+    place: usize,
     /// Counted from 0.
     step: usize,
 }
 
 impl Step<'_> {
     fn at(&self) -> usize {
-        self.k * self.window.forecast.horizon + self.step
+        self.of.node * self.window.forecast.horizon + self.step
     }
 
     fn status(&self) -> Option<Status> {
-        self.window.forecast.status[self.k]
+        self.window.forecast.status[self.of.node]
     }
 
     /// A value of the forecast, where there was something to say.
@@ -323,27 +319,28 @@ impl Step<'_> {
 
 impl Output<'_> {
     fn steps(&self, windows: &[BacktestWindow]) -> Result<RecordBatch> {
-        let panel = &self.told.panel;
+        let panel = self.told.whole();
         let steps: Vec<Step<'_>> = windows
             .iter()
             .flat_map(|window| {
-                let of_series =
-                    move |k| window.steps(panel, k).map(move |(row, step)| Step { window, k, row, step });
-                (0..window.series.len()).flat_map(of_series)
+                let of_row = move |of| {
+                    window.steps(panel, of).map(move |(place, step)| Step { window, of, place, step })
+                };
+                window.rows.iter().flat_map(of_row)
             })
             .collect();
         let number = |of: &dyn Fn(&Step<'_>) -> Option<f64>| -> ArrayRef {
             Arc::new(steps.iter().map(of).collect::<Float64Array>())
         };
-        let series: UInt32Array = steps.iter().map(|s| Some(s.window.series[s.k] as u32)).collect();
+        let rows: UInt32Array = steps.iter().map(|s| Some(s.of.row as u32)).collect();
         let mut columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec![self.label; steps.len()]))];
         for key in &self.told.keys {
-            columns.push(take(key, &series, None).map_err(|e| Error::internal(e.to_string()))?);
+            columns.push(take(key, &rows, None).map_err(|e| Error::internal(e.to_string()))?);
         }
         columns.push(self.times(steps.iter().map(|s| s.window.cutoff))?);
-        columns.push(self.times(steps.iter().map(|s| s.window.panel.first_step(s.k) + s.step as i64))?);
+        columns.push(self.times(steps.iter().map(|s| s.window.panel.first_step(s.of.node) + s.step as i64))?);
         columns.push(Arc::new(steps.iter().map(|s| Some(s.step as i64 + 1)).collect::<Int64Array>()));
-        columns.push(number(&|s| Some(panel.target[s.row]).filter(|y| !y.is_nan())));
+        columns.push(number(&|s| Some(panel.target[s.place]).filter(|y| !y.is_nan())));
         columns.push(number(&|s| s.value(|f| f.point[s.at()])));
         columns.push(number(&|s| s.value(|f| f.intervals[s.at()].0)));
         columns.push(number(&|s| s.value(|f| f.intervals[s.at()].1)));
@@ -379,22 +376,22 @@ impl Output<'_> {
 
     /// The sums of every series and window, of every step where they are told apart, with cutoff and step.
     fn entries(&self, [model, naive]: &[Vec<BacktestWindow>; 2], by_step: bool) -> Vec<(Entry, i64, i64)> {
-        let (panel, mut entries) = (&self.told.panel, vec![]);
+        let (panel, mut entries) = (self.told.whole(), vec![]);
         let levels = &self.backtest.pasts[0].model.manifest().quantile_levels;
         for (window, naive) in model.iter().zip(naive) {
             let horizon = window.forecast.horizon;
-            for (k, series) in window.series.iter().enumerate() {
+            for of in &window.rows {
                 let mut actual = vec![f64::NAN; horizon];
-                window.steps(panel, k).for_each(|(row, step)| actual[step] = panel.target[row]);
-                let scale = scale(window.panel.history_of(k), panel.season_length);
+                window.steps(panel, of).for_each(|(place, step)| actual[step] = panel.target[place]);
+                let scale = scale(window.panel.history_of(of.node), panel.season_length);
                 let sums = |actual: &[f64]| {
                     [window, naive].map(|window| {
                         let mut sums = ScoreSums::default();
-                        sums.add(scale, k, actual, &window.forecast, levels);
+                        sums.add(scale, of.node, actual, &window.forecast, levels);
                         sums
                     })
                 };
-                let entry = |sums, step| (Entry { series: *series, sums }, window.cutoff, step);
+                let entry = |sums, step| (Entry { series: of.row, sums }, window.cutoff, step);
                 if !by_step {
                     entries.push(entry(sums(&actual), 0));
                     continue;
@@ -413,11 +410,16 @@ impl Output<'_> {
     /// The columns that entries can be grouped by.
     fn groups(&self, entries: &[(Entry, i64, i64)]) -> Result<Named> {
         let manifest = self.model.manifest();
-        let series: UInt32Array = entries.iter().map(|(entry, ..)| Some(entry.series as u32)).collect();
+        let rows = || entries.iter().map(|(entry, ..)| entry.series);
+        let of = |(name, column): (String, ArrayRef), places: &UInt32Array| {
+            Ok((name, take(&column, places, None).map_err(|e| Error::internal(e.to_string()))?))
+        };
         let keys = manifest.key_columns().map(str::to_owned).zip(self.told.keys.iter().cloned());
-        let mut all: Named = keys.chain(static_columns(&self.told.panel.statics)).collect();
-        for (_, column) in &mut all {
-            *column = take(column, &series, None).map_err(|e| Error::internal(e.to_string()))?;
+        let places = rows().map(|row| Some(row as u32)).collect();
+        let mut all: Named = keys.map(|key| of(key, &places)).collect::<Result<_>>()?;
+        let places = rows().map(|row| Some(self.told.node(row) as u32)).collect();
+        for one in static_columns(&self.told.whole().statics) {
+            all.push(of(one, &places)?);
         }
         all.push(("cutoff".to_owned(), self.times(entries.iter().map(|(_, cutoff, _)| *cutoff))?));
         let steps: Int64Array = entries.iter().map(|(.., step)| Some(*step)).collect();

@@ -1,6 +1,7 @@
 //! HIERARCHY against the keys of the series: which of them are rolled up, and what rolling up asks of their values.
 
-use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::take;
 use datafusion::sql::sqlparser::ast::Ident;
 
 use crate::engine::plan::input::{InputColumn, Role};
@@ -59,4 +60,16 @@ pub fn refuse_null_keys(batch: &RecordBatch, rollup: &Rollup, table: &str) -> Re
 pub fn hierarchy(rollup: &Rollup, read: &[String], parts: &[Vec<String>], kept: &[String]) -> Hierarchy {
     let parts: Vec<Vec<String>> = kept_series(read, kept).into_iter().map(|i| parts[i].clone()).collect();
     Hierarchy::new(rollup, &parts)
+}
+
+/// The keys of the series, and then of the rows of every level above them: NULL where a level does not keep a key.
+pub fn keys_of_rows(keys: &[ArrayRef], hierarchy: &Hierarchy) -> Result<Vec<ArrayRef>> {
+    let of_rows = |(key, column): (usize, &ArrayRef)| {
+        let series = (0..hierarchy.series() as u32).map(Some);
+        let sums =
+            hierarchy.rows().iter().map(|sum| hierarchy.levels()[sum.level][key].then_some(sum.first as u32));
+        let rows: UInt32Array = series.chain(sums).collect();
+        take(column, &rows, None).map_err(|e| Error::internal(e.to_string()))
+    };
+    keys.iter().enumerate().map(of_rows).collect()
 }

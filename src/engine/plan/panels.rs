@@ -7,13 +7,16 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::StreamExt;
 
-use crate::engine::plan::hierarchy::refuse_null_keys;
+use crate::engine::plan::hierarchy::{keys_of_rows, refuse_null_keys};
 use crate::engine::plan::input::InputColumn;
 use crate::engine::plan::series::{Runs, SeriesLayout, incomplete, kept_series};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::Manifest;
+use crate::engine::sql;
 use crate::error::{Error, Result};
-use crate::ml::hierarchy::Rollup;
+use crate::ml::hierarchy::{Rollup, Summing, align};
+use crate::ml::models::Past;
+use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{FinishOptions, Grid, Incomplete, Panel, PanelBuilder};
 
 /// All series of a past.
@@ -21,10 +24,30 @@ use crate::ml::series::{FinishOptions, Grid, Incomplete, Panel, PanelBuilder};
 pub struct Told {
     /// The series.
     pub panel: Panel,
-    /// Their keys in the user's types: a row for each series.
+    /// How they are summed, the panel of all series and sums, and how these are reconciled where it is not the usual way.
+    pub sums: Option<(Summing, Panel, Option<Reconciliation>)>,
+    /// Keys in the user's types: a row for each series and sum, NULL where a sum is over all of a key.
     pub keys: Vec<ArrayRef>,
     /// The type of the user's time.
     pub time_type: DataType,
+}
+
+impl Told {
+    /// What models learn from.
+    pub fn past(&self) -> Past<'_> {
+        let sums = self.sums.as_ref().map(|(summing, _, method)| (summing, *method));
+        Past { panel: &self.panel, sums }
+    }
+
+    /// The panel of all series, and of their sums.
+    pub fn whole(&self) -> &Panel {
+        self.sums.as_ref().map_or(&self.panel, |(_, whole, _)| whole)
+    }
+
+    /// The series of that panel that a row has.
+    pub fn node(&self, row: usize) -> usize {
+        self.sums.as_ref().map_or(row, |(summing, ..)| summing.node(row))
+    }
 }
 
 /// The rows of a past, and the rows of every period where rows are aggregated to periods.
@@ -40,7 +63,9 @@ pub async fn read(
 ) -> Result<Told> {
     let (layout, table) = (SeriesLayout::new(columns), manifest.name.as_str());
     let time_type = rows.schema().field(layout.time).data_type().clone();
-    let SeriesRows { builder, keys, .. } = read_series(rows, &layout, (table, None), query, memory).await?;
+    let rollup = manifest.hierarchy.as_ref();
+    let SeriesRows { builder, keys, parts } =
+        read_series(rows, &layout, (table, rollup), query, memory).await?;
     if builder.is_empty() {
         return Err(Error::data(format!("the past of model {table} has no rows")));
     }
@@ -57,12 +82,24 @@ pub async fn read(
     };
     let read = builder.keys().to_vec();
     let (mut panel, _) = builder.finish(&finish, &query.control)?;
+    if rollup.is_some() {
+        align(&mut panel, manifest.gaps);
+    }
     if let Some(holidays) = &manifest.holidays {
         holidays.extend(&mut panel)?;
     }
     memory.try_resize(panel.bytes())?;
-    let keys = keys.of(&kept_series(&read, &panel.keys))?;
-    Ok(Told { panel, keys, time_type })
+    let kept = kept_series(&read, &panel.keys);
+    let mut keys = keys.of(&kept)?;
+    let mut sums = None;
+    if let Some(rollup) = rollup {
+        let summing = Summing::new(rollup.clone(), kept.iter().map(|i| parts[*i].clone()).collect());
+        let whole = summing.whole().aggregate(&panel);
+        memory.try_resize(panel.bytes() + whole.bytes())?;
+        keys = keys_of_rows(&keys, summing.whole())?;
+        sums = Some((summing, whole, sql::parse_text(&manifest.sql)?.reconcile));
+    }
+    Ok(Told { panel, sums, keys, time_type })
 }
 
 /// Series that were read.

@@ -60,12 +60,9 @@ fn held_out(model: &Model, by: &[String]) -> Result<RecordBatch> {
 
 fn no_series_scores(manifest: &Manifest) -> Error {
     let name = &manifest.name;
-    let why = match manifest.hierarchy {
-        Some(_) => "a model with HIERARCHY is scored as a whole",
-        None => "an older version of foretell trained it",
-    };
-    Error::unsupported(format!("model {name} keeps no scores of its series: {why}"))
-        .with_hint(format!("leave by away: SELECT * FROM evaluate({name})"))
+    let message =
+        format!("model {name} keeps no scores of its series: an older version of foretell trained it");
+    Error::unsupported(message).with_hint(format!("leave by away: SELECT * FROM evaluate({name})"))
 }
 
 /// `leaderboard(m)`: the candidates of a training, the best first.

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, UInt32Array,
+};
+use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, Date32Type, Field, Schema};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
@@ -15,7 +18,7 @@ use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
 use crate::engine::options::TrainOptions;
-use crate::engine::plan::hierarchy::hierarchy;
+use crate::engine::plan::hierarchy::{hierarchy, keys_of_rows};
 use crate::engine::plan::input::{InputColumn, Role, table_name};
 use crate::engine::plan::panels::{SeriesRows, read_series};
 use crate::engine::plan::scores::{self, Named, static_columns};
@@ -28,8 +31,11 @@ use crate::engine::sql::{HolidaysClause, TrainStatement, fold};
 use crate::engine::storage::{Acl, sql_name};
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
+use crate::ml::evaluation::ScoreSums;
 use crate::ml::features::{Holidays, ListedDay, Outliers};
-use crate::ml::forecaster::{Candidate, Family, FitEstimate, FitOptions, FitReport, FittedForecaster, Trial};
+use crate::ml::forecaster::{
+    Candidate, Family, FitEstimate, FitOptions, FitReport, FittedForecaster, SeriesScores, Trial,
+};
 use crate::ml::hierarchy::{Hierarchy, Rollup, align};
 use crate::ml::models::{self, Tuning};
 use crate::ml::reconciliation::Reconciliation;
@@ -78,8 +84,8 @@ struct Sums {
 /// The panel of a job and what was learnt while reading it.
 struct Prepared {
     panel: Panel,
-    /// The keys of its series in the user's types, where scores are kept by series.
-    keys: Option<Vec<ArrayRef>>,
+    /// The keys of its series, and of the rows of sums, in the user's types.
+    keys: Vec<ArrayRef>,
     /// What is known of the sums that are further series of the panel.
     sums: Option<Sums>,
     report: PanelReport,
@@ -184,7 +190,8 @@ async fn fit(
     let (started, name) = (Instant::now(), job.name());
     let Prepared { panel, keys, sums, report, roles, holidays, schema, fit, memory, .. } =
         prepare(job, inputs, query, pool).await?;
-    let series = keys.map(|keys| series_columns(keys, &roles, &panel));
+    let nodes = sums.as_ref().map(|sums| sums.hierarchy.row_nodes().collect::<Vec<_>>());
+    let series = series_columns(keys, &roles, &panel, nodes.as_deref())?;
     let families = job.options.families.clone();
     let family = if let [family] = families[..] { family } else { Family::Auto };
     let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
@@ -235,19 +242,41 @@ async fn fit(
         ..Manifest::new(&name, Utc::now())
     };
     query.control.check()?;
-    let scores = match series.filter(|_| !fit_report.series.model.is_empty()) {
-        Some(series) => scores::encode(series, &fit_report.series)?,
-        None => vec![],
+    let scores = match &nodes {
+        _ if fit_report.series.model.is_empty() => vec![],
+        None => scores::encode(series, &fit_report.series)?,
+        Some(nodes) => scores::encode(series, &scores_of(nodes, &fit_report.series))?,
     };
     let contents = Contents { weights, scores };
     let version = if publish { store(job, &name, manifest, contents).await? } else { 0 };
     Ok(Trained { version, row: result_row(&name, version, &report, &fit_report, seconds) })
 }
 
-/// The columns that tell the series apart, by which their scores are kept.
-fn series_columns(keys: Vec<ArrayRef>, roles: &[ColumnRole], panel: &Panel) -> Named {
+/// The columns that tell the series apart, by which their scores are kept; with sums, those of the rows that have these
+/// nodes.
+fn series_columns(
+    keys: Vec<ArrayRef>,
+    roles: &[ColumnRole],
+    panel: &Panel,
+    nodes: Option<&[usize]>,
+) -> Result<Named> {
     let names = roles.iter().filter(|r| r.role == ModelRole::Key).map(|r| r.name.clone());
-    names.zip(keys).chain(static_columns(&panel.statics)).collect()
+    let mut statics = static_columns(&panel.statics);
+    if let Some(nodes) = nodes {
+        let nodes: UInt32Array = nodes.iter().map(|node| Some(*node as u32)).collect();
+        for (_, column) in &mut statics {
+            *column = take(column, &nodes, None).map_err(|e| Error::internal(e.to_string()))?;
+        }
+    }
+    Ok(names.zip(keys).chain(statics).collect())
+}
+
+/// The scores of the rows that have these nodes.
+fn scores_of(nodes: &[usize], scores: &SeriesScores) -> SeriesScores {
+    let of = |scores: &[ScoreSums]| {
+        nodes.iter().map(|node| scores.get(*node).cloned().unwrap_or_default()).collect()
+    };
+    SeriesScores { model: of(&scores.model), naive: of(&scores.naive) }
 }
 
 /// What is learnt of a panel.
@@ -387,16 +416,16 @@ async fn prepare(
         None => None,
     };
     memory.try_resize(panel.bytes())?;
+    let series = panel.len();
     let hierarchy = job.rollup.as_ref().map(|rollup| hierarchy(rollup, &read, &parts, &panel.keys));
     if let Some(hierarchy) = &hierarchy {
         panel = hierarchy.aggregate(&panel);
         memory.try_resize(panel.bytes())?;
     }
-    let keys = match hierarchy {
-        // Scores are those of series and sums alike.
-        Some(_) => None,
-        None => Some(keys.of(&kept_series(&read, &panel.keys))?),
-    };
+    let mut keys = keys.of(&kept_series(&read, &panel.keys[..series]))?;
+    if let Some(hierarchy) = &hierarchy {
+        keys = keys_of_rows(&keys, hierarchy)?;
+    }
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
     let (outliers, objective) = (job.outliers(), job.statement.objective);
     let fit = FitOptions { outliers, objective, ..job.options.fit_options(horizon) };

@@ -3,10 +3,12 @@
 mod aggregate;
 mod align;
 mod rollup;
+mod summing;
 mod sums;
 #[cfg(test)]
 mod tests;
 
 pub use align::align;
 pub use rollup::Rollup;
+pub use summing::{SummedRow, Summing};
 pub use sums::{Hierarchy, Sum};

@@ -85,6 +85,11 @@ impl Hierarchy {
         &self.rows
     }
 
+    /// The nodes of the series and then of the rows of all levels above them.
+    pub fn row_nodes(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.series).chain(self.rows.iter().map(|sum| sum.node))
+    }
+
     /// Which keys every level keeps, the first one that of the series.
     pub fn levels(&self) -> &[Vec<bool>] {
         &self.levels

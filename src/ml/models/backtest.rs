@@ -7,7 +7,9 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIter
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
 use crate::ml::forecaster::{Family, FitOptions, FittedForecaster, Forecast, PredictOptions};
-use crate::ml::models::family::fit;
+use crate::ml::hierarchy::{Hierarchy, SummedRow, Summing};
+use crate::ml::models::family::{fit, fit_coherent, held_out};
+use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::Panel;
 
 /// How a backtest rolls over the past.
@@ -54,6 +56,15 @@ impl Rolling {
     }
 }
 
+/// All series, whose histories end together where they are summed.
+#[derive(Debug, Clone, Copy)]
+pub struct Past<'a> {
+    /// The series.
+    pub panel: &'a Panel,
+    /// How they are summed, and reconciled where it is not the usual way.
+    pub sums: Option<(&'a Summing, Option<Reconciliation>)>,
+}
+
 /// Forecasts of one window.
 #[derive(Debug)]
 pub struct BacktestWindow {
@@ -61,34 +72,76 @@ pub struct BacktestWindow {
     pub cutoff: i64,
     /// The model was fitted for this window.
     pub refit: bool,
-    /// The series that had begun, of the whole panel.
-    pub series: Vec<usize>,
-    /// The panel of these series as it was.
+    /// What is forecast: the series that had begun, and their sums.
+    pub rows: Vec<SummedRow>,
+    /// The panel as it was.
     pub panel: Panel,
-    /// Their forecasts.
+    /// Its forecasts.
     pub forecast: Forecast,
+}
+
+/// A past as it was at a time.
+struct Known {
+    panel: Panel,
+    hierarchy: Option<Hierarchy>,
+    rows: Vec<SummedRow>,
+}
+
+impl Past<'_> {
+    /// What was known at the end of a period, and of `future` steps after it.
+    fn as_of(&self, period: i64, future: usize) -> Known {
+        let (panel, series) = self.panel.as_of(period, future);
+        let Some((summing, _)) = self.sums else {
+            let rows = series.into_iter().enumerate();
+            let rows = rows.map(|(node, row)| SummedRow { row, whole: row, node }).collect();
+            return Known { panel, hierarchy: None, rows };
+        };
+        let hierarchy = summing.among(&series);
+        let rows = summing.rows(&hierarchy, &series);
+        Known { panel: hierarchy.aggregate(&panel), hierarchy: Some(hierarchy), rows }
+    }
+
+    /// Fits families to what was known at the end of a period.
+    fn fit(
+        &self,
+        families: &[Family],
+        period: i64,
+        options: &FitOptions,
+        control: &Control,
+    ) -> Result<Arc<dyn FittedForecaster>> {
+        let Known { panel, hierarchy, .. } = self.as_of(period, 0);
+        let method = self.sums.and_then(|(_, method)| method);
+        let fitted = match &hierarchy {
+            None => fit(families, &panel, options, control),
+            Some(hierarchy) => {
+                let (windows, length) = held_out(&panel, options);
+                let method = method.unwrap_or(Reconciliation::usual(windows * length));
+                fit_coherent(families, &panel, hierarchy, method, options, control)
+            }
+        };
+        Ok(fitted?.0)
+    }
 }
 
 /// Forecasts the windows, each by a model that learnt from nothing after the cutoff of its fit and looks back from its
 /// own; models are fitted side by side.
 pub fn backtest(
     families: &[Family],
-    panel: &Panel,
+    past: Past<'_>,
     options: &FitOptions,
     wanted: &PredictOptions,
     rolling: &Rolling,
     control: &Arc<Control>,
 ) -> Result<Vec<BacktestWindow>> {
-    rolling.check(panel)?;
-    let cutoffs = rolling.cutoffs(panel);
+    rolling.check(past.panel)?;
+    let cutoffs = rolling.cutoffs(past.panel);
     let fits: Vec<&[i64]> = cutoffs.chunks(rolling.refit_every.unwrap_or(cutoffs.len()).max(1)).collect();
     let share = 1.0 / fits.len() as f64;
     let run = |cutoffs: &&[i64]| -> Result<Vec<BacktestWindow>> {
         let control = Control::part(control, share);
         let first = cutoffs.first().copied().unwrap_or_default();
-        let (known, _) = panel.as_of(first, 0);
-        let (model, _) = fit(families, &known, options, &control)?;
-        let windows = cutoffs.iter().map(|cutoff| window(&*model, panel, (*cutoff, first), wanted, &control));
+        let model = past.fit(families, first, options, &control)?;
+        let windows = cutoffs.iter().map(|cutoff| window(&*model, past, (*cutoff, first), wanted, &control));
         let windows = windows.collect();
         control.report(|p| p.fraction = 1.0);
         windows
@@ -97,24 +150,45 @@ pub fn backtest(
     Ok(windows.into_iter().flatten().collect())
 }
 
+/// Seasonal naive for these windows, each series and sum for itself.
+pub fn naive(
+    past: Past<'_>,
+    cutoffs: &[i64],
+    options: &FitOptions,
+    wanted: &PredictOptions,
+    control: &Control,
+) -> Result<Vec<BacktestWindow>> {
+    let first = cutoffs.first().copied().unwrap_or_default();
+    let (model, _) = fit(&[Family::SeasonalNaive], &past.as_of(first, 0).panel, options, control)?;
+    cutoffs.iter().map(|cutoff| window(&*model, past, (*cutoff, first), wanted, control)).collect()
+}
+
 /// The forecasts of a fitted model after a cutoff.
 pub fn window(
     model: &dyn FittedForecaster,
-    panel: &Panel,
+    past: Past<'_>,
     (cutoff, fitted): (i64, i64),
     wanted: &PredictOptions,
     control: &Control,
 ) -> Result<BacktestWindow> {
     control.check()?;
-    let (known, series) = panel.as_of(cutoff, wanted.horizon);
-    let forecast = model.predict(&known, wanted, control)?;
-    Ok(BacktestWindow { cutoff, refit: cutoff == fitted, series, panel: known, forecast })
+    let Known { panel, hierarchy, rows } = past.as_of(cutoff, wanted.horizon);
+    let forecast = match &hierarchy {
+        None => model.predict(&panel, wanted, control)?,
+        Some(hierarchy) => model.predict_coherent(&panel, hierarchy, wanted, control)?,
+    };
+    Ok(BacktestWindow { cutoff, refit: cutoff == fitted, rows, panel, forecast })
 }
 
 impl BacktestWindow {
-    /// The steps of a series that came true after the cutoff, as places in the whole panel, each with its step.
-    pub fn steps<'a>(&'a self, whole: &'a Panel, k: usize) -> impl Iterator<Item = (usize, usize)> + 'a {
-        let (i, first) = (self.series[k], self.panel.first_step(k));
+    /// The steps of a row that came true after the cutoff, as places in the panel of all series and sums, each with its
+    /// step.
+    pub fn steps<'a>(
+        &'a self,
+        whole: &'a Panel,
+        row: &SummedRow,
+    ) -> impl Iterator<Item = (usize, usize)> + 'a {
+        let (i, first) = (row.whole, self.panel.first_step(row.node));
         let begin = usize::try_from(first - whole.start[i]).unwrap_or(0);
         let end = (begin + self.forecast.horizon).min(whole.history[i]);
         (begin..end).enumerate().map(move |(step, row)| (whole.offsets[i] + row, step))
@@ -153,14 +227,16 @@ mod tests {
         assert_eq!(rolling.cutoffs(&panel), [26, 30, 34]);
         let (options, control) = (FitOptions { horizon: 5, ..FitOptions::default() }, Arc::default());
         let wanted = PredictOptions { horizon: 5, ..PredictOptions::default() };
+        let past = Past { panel: &panel, sums: None };
         let windows =
-            backtest(&[Family::SeasonalNaive], &panel, &options, &wanted, &rolling, &control).unwrap();
+            backtest(&[Family::SeasonalNaive], past, &options, &wanted, &rolling, &control).unwrap();
         assert_eq!(windows.iter().map(|w| w.refit).collect::<Vec<_>>(), [true, false, true]);
-        assert_eq!(windows[0].series, [0, 2]);
-        assert_eq!(windows[1].series, [0, 1, 2]);
-        let steps: Vec<_> = windows[1].steps(&panel, 1).collect();
+        let series = |w: &BacktestWindow| w.rows.iter().map(|row| row.row).collect::<Vec<_>>();
+        assert_eq!(series(&windows[0]), [0, 2]);
+        assert_eq!(series(&windows[1]), [0, 1, 2]);
+        let steps: Vec<_> = windows[1].steps(&panel, &windows[1].rows[1]).collect();
         assert_eq!(steps, [(41, 0), (42, 1), (43, 2), (44, 3), (45, 4)]);
-        assert_eq!(windows[1].steps(&panel, 2).count(), 0);
+        assert_eq!(windows[1].steps(&panel, &windows[1].rows[2]).count(), 0);
         let point: Vec<f64> = windows[2].forecast.point[..5].to_vec();
         assert_eq!(point, [0.0, 1.0, 2.0, 3.0, 4.0]);
         assert_eq!(control.progress().fraction, 1.0);

@@ -7,7 +7,7 @@ use crate::ml::evaluation::is_intermittent;
 /// Least steps on either side of a shift, where a season is shorter.
 const SIDE_MIN: usize = 4;
 /// Least distance of the levels, in deviations within them.
-const DEVIATIONS_MIN: f64 = 1.0;
+const DEVIATIONS_MIN: f64 = 2.0;
 /// Least t statistic: that of the likeliest of many places is large by chance already.
 const T_MIN: f64 = 5.0;
 /// Squares about two levels are at most this share of those about a line: a trend is no shift.

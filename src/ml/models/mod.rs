@@ -33,7 +33,7 @@ mod tuning;
 mod tests;
 
 pub use auto::candidates;
-pub use backtest::{BacktestWindow, Rolling, backtest, window};
+pub use backtest::{BacktestWindow, Past, Rolling, backtest, naive, window};
 pub use family::{
     check_objective, estimate, families_with, family_name, fit, fit_coherent, has_option, held_out, load,
     objectives, parse_family, row_columns,
