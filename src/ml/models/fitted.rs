@@ -81,6 +81,7 @@ impl Fitted {
         let mut forecasts = Vec::with_capacity(self.members.len());
         for member in &self.members {
             let mut forecast = member.model.predict(panel, horizon, control)?;
+            bound(panel, member.model.context_length(), &mut forecast);
             member.calibration.apply(&mut forecast, &groups);
             forecasts.push(forecast);
         }
@@ -140,10 +141,21 @@ pub(super) fn bound(panel: &Panel, context: usize, forecast: &mut Forecast) {
         if high > 0.0 {
             values.iter_mut().for_each(|q| *q = q.clamp(low, high));
         }
+        if let Some(least) = least_demand(history).filter(|_| low == 0.0) {
+            let rows = values.chunks_exact_mut(WIDTH);
+            let below = rows.flat_map(|row| &mut row[..MIDDLE]);
+            below.filter(|q| **q < least / 2.0).for_each(|q| *q = 0.0);
+        }
         for (point, row) in forecast.point[rows].iter_mut().zip(values.chunks_exact(WIDTH)) {
             *point = row[MIDDLE];
         }
     }
+}
+
+/// The least demand that a history has besides none: no value lies between it and 0, and so no quantile.
+fn least_demand(history: &[f64]) -> Option<f64> {
+    let has_none = history.contains(&0.0);
+    has_none.then(|| history.iter().copied().filter(|y| *y > 0.0).reduce(f64::min)).flatten()
 }
 
 /// The group of every series by the latest steps of its history.
@@ -333,6 +345,26 @@ pub(super) fn load(bytes: &[u8]) -> Result<Arc<Fitted>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_lies_between_no_demand_and_the_least_one() {
+        let mut panel = crate::ml::features::test_panel(2, 40);
+        let demand = |t: usize| if t % 4 == 0 { 2.0 + (t % 3) as f64 } else { 0.0 };
+        (0..40).for_each(|t| panel.target[t] = demand(t));
+        (0..40).for_each(|t| panel.target[40 + t] = demand(t) + 1.0);
+        let row: Vec<f64> = (0..WIDTH).map(|level| 0.2 * level as f64).collect();
+        let mut forecast = Forecast {
+            horizon: 1,
+            point: vec![0.0; 2],
+            quantiles: row.repeat(2),
+            status: vec![None; 2],
+            ..Forecast::default()
+        };
+        bound(&panel, 40, &mut forecast);
+        let expected = row.iter().enumerate().map(|(at, q)| if at < 5 { 0.0 } else { *q });
+        assert_eq!(forecast.quantiles[..WIDTH], expected.collect::<Vec<_>>());
+        assert_eq!((&forecast.quantiles[WIDTH..], forecast.point[0]), (row.as_slice(), row[MIDDLE]));
+    }
 
     #[test]
     fn long_silence_is_an_end_and_usual_pauses_are_none() {

@@ -113,8 +113,8 @@ pub(super) fn score(
     with_fitting(families, (panel, learnt), options, (effort, control), |fit| {
         let (entrants, _) = fit.entrants(families)?;
         Ok(match entrants.as_slice() {
-            [only] => fit.score(&only.forecasts),
-            several => fit.score(&fit.combined(several).1),
+            [only] => fit.score_of(only),
+            several => fit.score(&fit.combined(several).1, usize::MAX),
         }
         .scores())
     })
@@ -263,15 +263,21 @@ impl Fitting<'_> {
     }
 
     /// Scores of forecasts of the windows, each calibrated by the others where there are others.
-    fn score(&self, forecasts: &[Forecast]) -> Scorer<'_> {
+    /// Models look back so many steps.
+    fn score(&self, forecasts: &[Forecast], context: usize) -> Scorer<'_> {
         let mut scorer = Scorer::new(&self.options.quantile_levels);
         for (w, (forecast, holdout)) in forecasts.iter().zip(&self.holdouts).enumerate() {
             let mut forecast = forecast.clone();
             let without = (forecasts.len() > 1).then_some(w);
             self.calibrate(forecasts, without).apply(&mut forecast, &self.groups);
+            bound(holdout.panel(), context, &mut forecast);
             scorer.add(holdout, &forecast);
         }
         scorer
+    }
+
+    fn score_of(&self, entrant: &Entrant) -> Scorer<'_> {
+        self.score(&entrant.forecasts, entrant.learnt.model.context_length())
     }
 
     fn weights(&self, calibrated: &[Vec<Forecast>]) -> Vec<Vec<f64>> {
@@ -362,7 +368,7 @@ impl Fitting<'_> {
             let sum: f64 = self.groups.iter().map(|group| weights[*group]).sum();
             sum / self.groups.len().max(1) as f64
         };
-        let scored: Vec<Scores> = entrants.par_iter().map(|e| self.score(&e.forecasts).scores()).collect();
+        let scored: Vec<Scores> = entrants.par_iter().map(|e| self.score_of(e).scores()).collect();
         let mut candidates: Vec<Candidate> = entrants
             .iter()
             .zip(weights)
@@ -376,12 +382,12 @@ impl Fitting<'_> {
             })
             .collect();
         let scorer = match entrants {
-            [only] => self.score(&only.forecasts),
-            _ => self.score(combined),
+            [only] => self.score_of(only),
+            _ => self.score(combined, usize::MAX),
         };
         let entered = entrants.iter().find(|e| e.family == Family::SeasonalNaive);
         let own = if entered.is_none() { self.enter(Family::SeasonalNaive, (1.0, 1.0)).ok() } else { None };
-        let naive = entered.or(own.as_ref()).map(|entrant| self.score(&entrant.forecasts));
+        let naive = entered.or(own.as_ref()).map(|entrant| self.score_of(entrant));
         candidates.sort_by(|a, b| a.scores.rank().total_cmp(&b.scores.rank()));
         if let (Some(own), Some(naive)) = (&own, &naive) {
             candidates.push(Candidate {
