@@ -238,7 +238,7 @@ impl Featurizer {
     }
 
     fn fit_scale(&mut self, panel: &Panel, rows: &[Range<usize>], may_centre: bool) {
-        let (active, _) = self.factors.encode(&self.known, &panel.known);
+        let active = self.active(panel);
         let usable = |row: &usize| active.as_ref().is_none_or(|a| a[*row]) && panel.target[*row].is_finite();
         let moments: Vec<(f64, f64)> = rows
             .iter()
@@ -321,6 +321,11 @@ impl Featurizer {
             n if n <= NEIGHBOUR_COLUMNS_MAX => &[-1, 1],
             _ => &[],
         }
+    }
+
+    /// By row, false where a switch says that the target is zero; `None` without a switch.
+    pub fn active(&self, panel: &Panel) -> Option<Vec<bool>> {
+        self.factors.encode(&self.known, &panel.known).0
     }
 
     /// Numeric features of the known covariates of one row.

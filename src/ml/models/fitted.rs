@@ -90,6 +90,7 @@ impl Fitted {
             .ok_or_else(|| Error::internal("a combination of no models"))?;
         self.config.calibration.apply(&mut forecast, &groups);
         bound(panel, self.context(), &mut forecast);
+        close(panel, self.featurizer(), &mut forecast);
         if horizon > self.config.horizon {
             forecast.status.iter_mut().for_each(|status| *status = status.or(Some(Status::Extended)));
         }
@@ -148,6 +149,19 @@ pub(super) fn bound(panel: &Panel, context: usize, forecast: &mut Forecast) {
         }
         for (point, row) in forecast.point[rows].iter_mut().zip(values.chunks_exact(WIDTH)) {
             *point = row[MIDDLE];
+        }
+    }
+}
+
+/// Makes forecasts 0 where a switch says so, which only some of the members may know.
+pub(super) fn close(panel: &Panel, featurizer: Option<&Featurizer>, forecast: &mut Forecast) {
+    let Some(active) = featurizer.and_then(|featurizer| featurizer.active(panel)) else { return };
+    for i in 0..panel.len() {
+        let future = panel.offsets[i] + panel.history[i]..panel.offsets[i + 1];
+        for (step, _) in future.enumerate().take(forecast.horizon).filter(|(_, row)| !active[*row]) {
+            let at = i * forecast.horizon + step;
+            forecast.point[at] = 0.0;
+            forecast.quantiles[at * WIDTH..(at + 1) * WIDTH].fill(0.0);
         }
     }
 }
@@ -345,11 +359,13 @@ pub(super) fn load(bytes: &[u8]) -> Result<Arc<Fitted>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ml::features::test_panel;
+    use crate::ml::series::Values;
 
     #[test]
     fn nothing_lies_between_no_demand_and_the_least_one() {
-        let mut panel = crate::ml::features::test_panel(2, 40);
-        let demand = |t: usize| if t % 4 == 0 { 2.0 + (t % 3) as f64 } else { 0.0 };
+        let mut panel = test_panel(2, 40);
+        let demand = |t: usize| if t.is_multiple_of(4) { 2.0 + (t % 3) as f64 } else { 0.0 };
         (0..40).for_each(|t| panel.target[t] = demand(t));
         (0..40).for_each(|t| panel.target[40 + t] = demand(t) + 1.0);
         let row: Vec<f64> = (0..WIDTH).map(|level| 0.2 * level as f64).collect();
@@ -364,6 +380,30 @@ mod tests {
         let expected = row.iter().enumerate().map(|(at, q)| if at < 5 { 0.0 } else { *q });
         assert_eq!(forecast.quantiles[..WIDTH], expected.collect::<Vec<_>>());
         assert_eq!((&forecast.quantiles[WIDTH..], forecast.point[0]), (row.as_slice(), row[MIDDLE]));
+    }
+
+    #[test]
+    fn what_is_closed_sells_nothing_whoever_has_weight() {
+        let mut panel = test_panel(2, 60);
+        let Values::Number(open) = panel.known[0].values.clone() else { panic!("a number") };
+        (0..120).filter(|row| open[*row] == 0.0).for_each(|row| panel.target[row] = 0.0);
+        let featurizer = Featurizer::fit(&panel, &[53; 2], 7, None, &Control::default()).unwrap();
+        let mut forecast = Forecast {
+            horizon: 7,
+            point: vec![5.0; 14],
+            quantiles: vec![5.0; 14 * WIDTH],
+            status: vec![None; 2],
+            ..Forecast::default()
+        };
+        close(&panel.hold_out(7), Some(&featurizer), &mut forecast);
+        let rows = (53..60).chain(113..120);
+        let expected: Vec<f64> = rows.map(|row| 5.0 * f64::from(open[row])).collect();
+        assert!(expected.contains(&0.0) && expected.contains(&5.0));
+        assert_eq!(forecast.point, expected);
+        assert!(forecast.quantiles.chunks_exact(WIDTH).zip(expected).all(|(row, y)| row == [y; WIDTH]));
+        let before = forecast.clone();
+        close(&panel.hold_out(7), None, &mut forecast);
+        assert_eq!(forecast, before);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::ml::evaluation::{Calibration, Contest, Dependence, GROUPS, Holdout, S
 use crate::ml::features::canonical_order;
 use crate::ml::forecaster::{Candidate, Family, FitOptions, FitReport, Forecast, Scores, SeriesScores};
 use crate::ml::models::family::{family_name, learner, objectives};
-use crate::ml::models::fitted::{Fitted, FittedConfig, Member, bound, combine, groups};
+use crate::ml::models::fitted::{Fitted, FittedConfig, Member, bound, close, combine, groups};
 use crate::ml::models::model::{Learnt, Lesson};
 use crate::ml::series::Panel;
 
@@ -304,7 +304,11 @@ impl Fitting<'_> {
         let combined = (0..self.holdouts.len())
             .filter_map(|w| {
                 let forecasts: Vec<Forecast> = calibrated.iter().map(|windows| windows[w].clone()).collect();
-                combine(&forecasts, &weights.iter().map(Vec::as_slice).collect::<Vec<_>>(), &self.groups)
+                let weights: Vec<&[f64]> = weights.iter().map(Vec::as_slice).collect();
+                let mut combined = combine(&forecasts, &weights, &self.groups)?;
+                let featurizer = entrants.iter().find_map(|e| e.learnt.model.featurizer());
+                close(self.holdouts[w].panel(), featurizer, &mut combined);
+                Some(combined)
             })
             .collect();
         (weights, combined)
