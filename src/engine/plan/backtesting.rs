@@ -411,16 +411,10 @@ impl Output<'_> {
     fn groups(&self, entries: &[(Entry, i64, i64)]) -> Result<Named> {
         let manifest = self.model.manifest();
         let rows = || entries.iter().map(|(entry, ..)| entry.series);
-        let of = |(name, column): (String, ArrayRef), places: &UInt32Array| {
-            Ok((name, take(&column, places, None).map_err(|e| Error::internal(e.to_string()))?))
-        };
         let keys = manifest.key_columns().map(str::to_owned).zip(self.told.keys.iter().cloned());
-        let places = rows().map(|row| Some(row as u32)).collect();
-        let mut all: Named = keys.map(|key| of(key, &places)).collect::<Result<_>>()?;
-        let places = rows().map(|row| Some(self.told.node(row) as u32)).collect();
-        for one in static_columns(&self.told.whole().statics) {
-            all.push(of(one, &places)?);
-        }
+        let mut all = scores::at(keys.collect(), &rows().map(|row| Some(row as u32)).collect())?;
+        let nodes = rows().map(|row| Some(self.told.node(row) as u32)).collect();
+        all.extend(scores::at(static_columns(&self.told.whole().statics), &nodes)?);
         all.push(("cutoff".to_owned(), self.times(entries.iter().map(|(_, cutoff, _)| *cutoff))?));
         let steps: Int64Array = entries.iter().map(|(.., step)| Some(*step)).collect();
         all.push(("step".to_owned(), Arc::new(steps)));

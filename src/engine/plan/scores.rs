@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    UInt32Array,
 };
-use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::compute::{concat_batches, take};
 use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::reader::FileReader;
@@ -146,6 +147,12 @@ pub fn static_columns(statics: &[Covariate]) -> Named {
         }
     };
     statics.iter().map(|covariate| (covariate.name.clone(), column(covariate))).collect()
+}
+
+/// The rows of some columns at these places.
+pub fn at(columns: Named, places: &UInt32Array) -> Result<Named> {
+    let one = |(name, column): (String, ArrayRef)| Ok((name, take(&column, places, None).map_err(internal)?));
+    columns.into_iter().map(one).collect()
 }
 
 /// The file that keeps the scores of every series beside the columns that tell them apart.

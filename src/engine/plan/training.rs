@@ -7,10 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, UInt32Array,
-};
-use datafusion::arrow::compute::take;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use datafusion::arrow::datatypes::{DataType, Date32Type, Field, Schema};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
@@ -263,10 +260,7 @@ fn series_columns(
     let names = roles.iter().filter(|r| r.role == ModelRole::Key).map(|r| r.name.clone());
     let mut statics = static_columns(&panel.statics);
     if let Some(nodes) = nodes {
-        let nodes: UInt32Array = nodes.iter().map(|node| Some(*node as u32)).collect();
-        for (_, column) in &mut statics {
-            *column = take(column, &nodes, None).map_err(|e| Error::internal(e.to_string()))?;
-        }
+        statics = scores::at(statics, &nodes.iter().map(|node| Some(*node as u32)).collect())?;
     }
     Ok(names.zip(keys).chain(statics).collect())
 }

@@ -150,9 +150,10 @@ impl EncodingHistory {
         let mut encodings = TargetEncoding::all(featurizer);
         let periods = periods(panel, train);
         let blocks = |e: &TargetEncoding| (e.block(periods.end) - e.block(periods.start) + 1) as usize;
-        encodings.retain(|e| !periods.is_empty() && (e.words + 1).saturating_mul(blocks(e)) <= SUMS_MAX);
-        let is_seen_often = |e: &TargetEncoding| blocks(e) >= CYCLES_MIN * e.places;
-        encodings.retain(is_seen_often);
+        encodings.retain(|e| {
+            let sums = (e.words + 1).saturating_mul(blocks(e));
+            !periods.is_empty() && sums <= SUMS_MAX && blocks(e) >= CYCLES_MIN * e.places
+        });
         if encodings.is_empty() {
             return Self::default();
         }

@@ -301,16 +301,15 @@ impl Fitting<'_> {
         let by_group = self.weights(&calibrated);
         let of_model = |model: usize| by_group.iter().map(|weights| weights[model]).collect::<Vec<f64>>();
         let weights: Vec<Vec<f64>> = (0..entrants.len()).map(of_model).collect();
-        let combined = (0..self.holdouts.len())
-            .filter_map(|w| {
-                let forecasts: Vec<Forecast> = calibrated.iter().map(|windows| windows[w].clone()).collect();
-                let weights: Vec<&[f64]> = weights.iter().map(Vec::as_slice).collect();
-                let mut combined = combine(&forecasts, &weights, &self.groups)?;
-                let featurizer = entrants.iter().find_map(|e| e.learnt.model.featurizer());
-                close(self.holdouts[w].panel(), featurizer, &mut combined);
-                Some(combined)
-            })
-            .collect();
+        let shares: Vec<&[f64]> = weights.iter().map(Vec::as_slice).collect();
+        let featurizer = entrants.iter().find_map(|e| e.learnt.model.featurizer());
+        let of_window = |(w, holdout): (usize, &Holdout)| {
+            let forecasts: Vec<Forecast> = calibrated.iter().map(|windows| windows[w].clone()).collect();
+            let mut combined = combine(&forecasts, &shares, &self.groups)?;
+            close(holdout.panel(), featurizer, &mut combined);
+            Some(combined)
+        };
+        let combined = self.holdouts.iter().enumerate().filter_map(of_window).collect();
         (weights, combined)
     }
 
