@@ -1,9 +1,11 @@
 //! The forecasting wing: series and tensors, never SQL; the only place that names Candle.
 
 pub mod control;
+pub mod device;
 pub mod distributions;
 pub mod evaluation;
 pub mod features;
+pub mod foundation;
 pub mod forecaster;
 pub mod hierarchy;
 pub mod holidays;
@@ -15,6 +17,7 @@ pub mod reconciliation;
 pub mod rng;
 pub mod series;
 pub mod special;
+pub mod synthetic;
 pub mod training;
 pub mod trees;
 

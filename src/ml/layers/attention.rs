@@ -3,6 +3,11 @@
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, CustomOp2};
+
+#[cfg(feature = "cuda")]
+use crate::ml::layers::cuda::{AttentionShape, attention_backward, attention_forward};
 
 use crate::ml::layers::kernels::{product, softmax_backward, softmax_rows, transpose};
 use crate::ml::layers::storage::{read, slice};
@@ -19,11 +24,21 @@ pub enum Along {
     Rows,
 }
 
-/// Attention of `heads` heads over `[batch, rows, steps, 3 * width]`, queries, keys and values side by side, to
+/// How attention is shared out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heads {
+    /// How many look.
+    pub count: usize,
+    /// What the products of queries and keys are multiplied by; 1 over the root of a head's size where it is `None`.
+    pub scale: Option<f32>,
+}
+
+/// Attention over `[batch, rows, steps, 3 * width]`, queries, keys and values side by side, to
 /// `[batch, rows, steps, width]`; positions that are not `present`, one flag for each, are not looked at.
 ///
 /// A position that sees nothing gets zeros.
-pub fn attention(qkv: &Tensor, heads: usize, along: Along, present: Option<&[bool]>) -> Result<Tensor> {
+pub fn attention(qkv: &Tensor, heads: Heads, along: Along, present: Option<&[bool]>) -> Result<Tensor> {
+    let Heads { count: heads, scale } = heads;
     let (batch, rows, steps, width) = qkv.dims4()?;
     if heads == 0
         || !width.is_multiple_of(3 * heads)
@@ -34,18 +49,89 @@ pub fn attention(qkv: &Tensor, heads: usize, along: Along, present: Option<&[boo
     if present.is_some_and(|p| p.len() != batch * rows * steps) {
         bail!("attention: not as many flags as positions");
     }
-    let shape = HeadShape { heads, size: width / 3 / heads, batch, rows, steps, along };
-    let present = present.map(<[bool]>::to_vec);
+    let size = width / 3 / heads;
+    let scale = scale.unwrap_or(1.0 / (size as f32).sqrt());
+    let shape = HeadShape { heads, size, scale, batch, rows, steps, along };
     if qkv.device().is_cpu() {
+        let present = present.map(<[bool]>::to_vec);
         let op = AttentionOp { shape, present, probabilities: OnceLock::new() };
         return qkv.contiguous()?.apply_op1(op);
     }
-    plain_attention(qkv, shape, present.as_deref())
+    #[cfg(feature = "cuda")]
+    if shape.on_card().fits() {
+        let as_number = |flags: &[bool]| -> Result<Tensor> {
+            let flags: Vec<f32> = flags.iter().map(|p| f32::from(u8::from(*p))).collect();
+            Tensor::new(flags, qkv.device())
+        };
+        let op = CardAttention { shape, flags: present.map(as_number).transpose()? };
+        return qkv.contiguous()?.apply_op1(op);
+    }
+    plain_attention(qkv, shape, present)
+}
+
+/// The operation of a card, whose gradient computes the probabilities again.
+#[cfg(feature = "cuda")]
+#[derive(Clone)]
+struct CardAttention {
+    shape: HeadShape,
+    /// 1 for every position that is looked at.
+    flags: Option<Tensor>,
+}
+
+#[cfg(feature = "cuda")]
+impl CustomOp1 for CardAttention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("attention: the tensor is not on the card")
+    }
+
+    fn cuda_fwd(&self, qkv: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let HeadShape { batch, rows, steps, heads, size, .. } = self.shape;
+        let out = attention_forward((qkv, layout), self.flags.as_ref(), self.shape.on_card())?;
+        Ok((out, Shape::from((batch, rows, steps, heads * size))))
+    }
+
+    fn bwd(&self, qkv: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        qkv.contiguous()?.apply_op2_no_bwd(&gradient.contiguous()?, self).map(Some)
+    }
+}
+
+/// Its gradient in the packed input.
+#[cfg(feature = "cuda")]
+impl CustomOp2 for CardAttention {
+    fn name(&self) -> &'static str {
+        "attention gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        bail!("attention: the tensor is not on the card")
+    }
+
+    fn cuda_fwd(
+        &self,
+        qkv: &CudaStorage,
+        layout: &Layout,
+        gradient: &CudaStorage,
+        gradient_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (qkv, gradient) = ((qkv, layout), (gradient, gradient_layout));
+        let out = attention_backward(qkv, gradient, self.flags.as_ref(), self.shape.on_card())?;
+        Ok((out, layout.shape().clone()))
+    }
 }
 
 /// The same in Candle's own operations.
 fn plain_attention(qkv: &Tensor, shape: HeadShape, present: Option<&[bool]>) -> Result<Tensor> {
-    let HeadShape { heads, size, batch, rows, steps, along } = shape;
+    let HeadShape { heads, size, scale, batch, rows, steps, along } = shape;
     let device = qkv.device();
     let split = qkv.reshape((batch, rows, steps, 3, heads, size))?;
     // [batch, other axis, heads, this axis, size]
@@ -69,7 +155,7 @@ fn plain_attention(qkv: &Tensor, shape: HeadShape, present: Option<&[bool]>) -> 
     let stack = |x: &Tensor| x.flatten(0, 2);
     let scores = stack(&q)?.matmul(&stack(&k)?.transpose(1, 2)?.contiguous()?)?;
     let mut scores =
-        (scores / (size as f64).sqrt())?.reshape((dims[0], dims[1], dims[2], dims[3], dims[3]))?;
+        (scores * f64::from(scale))?.reshape((dims[0], dims[1], dims[2], dims[3], dims[3]))?;
     let mut seen = None;
     if let Some(present) = present {
         let flags: Vec<f32> = present.iter().map(|p| f32::from(u8::from(*p))).collect();
@@ -103,6 +189,7 @@ struct HeadShape {
     heads: usize,
     /// Elements of a head.
     size: usize,
+    scale: f32,
     batch: usize,
     rows: usize,
     steps: usize,
@@ -116,6 +203,13 @@ impl HeadShape {
             Along::Steps => (self.steps, 1),
             Along::Rows => (self.rows, self.steps),
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&self) -> AttentionShape {
+        let (count, stride) = self.sequence();
+        let (heads, size, scale) = (self.heads, self.size, self.scale);
+        AttentionShape { heads, size, count, stride, scale, rotary: self.along == Along::Steps }
     }
 
     /// The first position of every sequence.
@@ -165,8 +259,7 @@ impl Head {
                 part[i * size..(i + 1) * size].copy_from_slice(&token[from..from + size]);
             }
         }
-        let scale = 1.0 / (size as f32).sqrt();
-        self.parts[0].iter_mut().for_each(|q| *q *= scale);
+        self.parts[0].iter_mut().for_each(|q| *q *= shape.scale);
         if let Some((cos, sin)) = &self.rotations {
             for part in &mut self.parts[..2] {
                 rotate(part, cos, sin, size, 1.0);
@@ -249,7 +342,6 @@ impl AttentionOp {
         let part = || vec![0.0; count * size];
         let (mut dout, mut turned, [mut dq, mut dk, mut dv]) = (part(), part(), [part(), part(), part()]);
         let (mut dtable, mut flipped) = (vec![0.0; count * count], vec![0.0; count * count]);
-        let scale = 1.0 / (size as f32).sqrt();
         let mut tables = probabilities.chunks_exact((count * count).max(1));
         for start in shape.starts() {
             for h in 0..shape.heads {
@@ -272,7 +364,7 @@ impl AttentionOp {
                     rotate(&mut dq, cos, sin, size, -1.0);
                     rotate(&mut dk, cos, sin, size, -1.0);
                 }
-                dq.iter_mut().for_each(|d| *d *= scale);
+                dq.iter_mut().for_each(|d| *d *= shape.scale);
                 for (which, part) in [&dq, &dk, &dv].into_iter().enumerate() {
                     for i in 0..count {
                         let to = (start + i * stride) * 3 * width + which * width + h * size;
@@ -289,6 +381,7 @@ mod tests {
     use super::*;
     use crate::ml::layers::gradcheck::{check, variable};
 
+    const TWO: Heads = Heads { count: 2, scale: None };
     const PRESENT: [bool; 24] = {
         let mut present = [true; 24];
         // The first two steps of one row, and one row altogether.
@@ -301,8 +394,8 @@ mod tests {
     fn gradients_match_central_differences_along_both_axes() {
         let qkv = variable(&[2, 3, 4, 24], 1);
         for along in [Along::Steps, Along::Rows] {
-            check(&[&qkv], || attention(&qkv, 2, along, None));
-            check(&[&qkv], || attention(&qkv, 2, along, Some(&PRESENT)));
+            check(&[&qkv], || attention(&qkv, TWO, along, None));
+            check(&[&qkv], || attention(&qkv, TWO, along, Some(&PRESENT)));
         }
     }
 
@@ -311,9 +404,9 @@ mod tests {
         let qkv = variable(&[2, 3, 4, 24], 1);
         for along in [Along::Steps, Along::Rows] {
             for present in [None, Some(&PRESENT[..])] {
-                let shape = HeadShape { heads: 2, size: 4, batch: 2, rows: 3, steps: 4, along };
+                let shape = HeadShape { heads: 2, size: 4, scale: 0.7, batch: 2, rows: 3, steps: 4, along };
                 let plain = plain_attention(&qkv, shape, present).unwrap();
-                let fused = attention(&qkv, 2, along, present).unwrap();
+                let fused = attention(&qkv, Heads { scale: Some(0.7), ..TWO }, along, present).unwrap();
                 let gap = (plain - fused).unwrap().abs().unwrap().max_all().unwrap();
                 assert!(gap.to_scalar::<f32>().unwrap() < 1e-5, "{along:?} {gap}");
             }
@@ -322,7 +415,7 @@ mod tests {
 
     #[test]
     fn heads_that_do_not_divide_the_width_are_an_error() {
-        assert!(attention(&variable(&[1, 1, 2, 12], 1), 5, Along::Rows, None).is_err());
-        assert!(attention(&variable(&[1, 1, 2, 12], 1), 2, Along::Rows, Some(&[true])).is_err());
+        assert!(attention(&variable(&[1, 1, 2, 12], 1), Heads { count: 5, ..TWO }, Along::Rows, None).is_err());
+        assert!(attention(&variable(&[1, 1, 2, 12], 1), TWO, Along::Rows, Some(&[true])).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::error::Result;
-use crate::ml::layers::attention::{Along, attention};
+use crate::ml::layers::attention::{Along, Heads, attention};
 use crate::ml::layers::dropout::dropout;
 use crate::ml::layers::kernels::Activation;
 use crate::ml::layers::parameters::{Initializer, Parameters};
@@ -33,7 +33,7 @@ impl Attention {
 
     fn forward(&self, x: &Tensor, present: Option<&[bool]>) -> Result<Tensor> {
         let packed = self.packed.forward(&rms_norm(x, &self.gain)?, Activation::None)?;
-        let seen = attention(&packed, self.heads, self.along, present)?;
+        let seen = attention(&packed, Heads { count: self.heads, scale: None }, self.along, present)?;
         self.output.forward(&seen, Activation::None)
     }
 }

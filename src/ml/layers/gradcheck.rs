@@ -29,7 +29,7 @@ pub fn check(variables: &[&Var], forward: impl Fn() -> Result<Tensor>) {
     let mut collected = Gradients::default();
     let returned = collected.collect(|| sum.backward()).unwrap();
     for (which, variable) in variables.iter().enumerate() {
-        let gradient = collected.take(variable).unwrap_or_else(|| {
+        let gradient = collected.take(variable).unwrap().unwrap_or_else(|| {
             let gradient = returned.get(variable).expect("every variable gets a gradient");
             gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         });

@@ -5,26 +5,52 @@ use std::collections::HashMap;
 
 use candle_core::{Result, Tensor, TensorId, Var, bail};
 
+use crate::ml::layers::parameters::Parameters;
+
 thread_local! {
     static COLLECTED: RefCell<Option<HashMap<TensorId, Vec<f32>>>> = const { RefCell::new(None) };
 }
 
 /// Sums of parameter gradients over any number of backward passes of one thread.
 #[derive(Debug, Default)]
-pub struct Gradients(HashMap<TensorId, Vec<f32>>);
+pub struct Gradients {
+    /// What fused layers give.
+    fused: HashMap<TensorId, Vec<f32>>,
+    /// What Candle's own operations give, on the device.
+    plain: HashMap<TensorId, Tensor>,
+}
 
 impl Gradients {
     /// Runs a backward pass; what fused layers give for their parameters is added here.
     pub fn collect<R>(&mut self, backward: impl FnOnce() -> R) -> R {
-        COLLECTED.with(|c| c.replace(Some(std::mem::take(&mut self.0))));
+        COLLECTED.with(|c| c.replace(Some(std::mem::take(&mut self.fused))));
         let result = backward();
-        self.0 = COLLECTED.with(|c| c.take()).unwrap_or_default();
+        self.fused = COLLECTED.with(|c| c.take()).unwrap_or_default();
         result
     }
 
+    /// Adds the gradients of `loss`, a scalar, in the parameters.
+    pub fn add(&mut self, loss: &Tensor, parameters: &Parameters) -> Result<()> {
+        let mut store = self.collect(|| loss.backward())?;
+        for (_, var, _) in parameters.iter() {
+            if let Some(gradient) = store.remove(var) {
+                let sum = match self.plain.remove(&var.id()) {
+                    Some(sum) => (sum + gradient)?,
+                    None => gradient,
+                };
+                self.plain.insert(var.id(), sum);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the sum of one parameter; `None` when no pass reached it.
-    pub fn take(&mut self, parameter: &Var) -> Option<Vec<f32>> {
-        self.0.remove(&parameter.id())
+    pub fn take(&mut self, parameter: &Var) -> Result<Option<Vec<f32>>> {
+        let (fused, plain) = (self.fused.remove(&parameter.id()), self.plain.remove(&parameter.id()));
+        let Some(plain) = plain else { return Ok(fused) };
+        let mut sum = plain.flatten_all()?.to_vec1::<f32>()?;
+        sum.iter_mut().zip(fused.into_iter().flatten()).for_each(|(s, g)| *s += g);
+        Ok(Some(sum))
     }
 }
 
@@ -73,8 +99,8 @@ mod tests {
         for _ in 0..2 {
             gradients.collect(|| loss().backward()).unwrap();
         }
-        let twice = gradients.take(&w).unwrap();
+        let twice = gradients.take(&w).unwrap().unwrap();
         assert!(twice.iter().zip(&returned).all(|(t, r)| (t - 2.0 * r).abs() < 1e-5));
-        assert!(gradients.take(&b).is_some() && gradients.take(&w).is_none());
+        assert!(gradients.take(&b).unwrap().is_some() && gradients.take(&w).unwrap().is_none());
     }
 }

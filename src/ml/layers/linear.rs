@@ -1,8 +1,8 @@
-//! Linear layer, bias and activation in one operation.
+//! Linear layer, bias where there is one, and activation in one operation.
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use crate::ml::layers::gradients::accumulate;
 use crate::ml::layers::kernels::{
@@ -15,9 +15,30 @@ pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Act
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op3(weight, bias, LinearOp { activation, before: OnceLock::new() });
     }
-    let y = x.broadcast_matmul(&weight.t()?)?.broadcast_add(bias)?;
+    activated(&plain_product(x, weight)?.broadcast_add(bias)?, activation)
+}
+
+/// `activation(x * weight^T)` for x `[.., inputs]` and weight `[outputs, inputs]`.
+pub(super) fn product(x: &Tensor, weight: &Tensor, activation: Activation) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op2(weight, LinearOp { activation, before: OnceLock::new() });
+    }
+    activated(&plain_product(x, weight)?, activation)
+}
+
+/// One product of all rows: Candle's broadcast would multiply, and keep a gradient of the weight, for each of them.
+fn plain_product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let (outputs, inputs) = weight.dims2()?;
+    let mut dims = x.dims().to_vec();
+    if let Some(last) = dims.last_mut() {
+        *last = outputs;
+    }
+    x.reshape(((), inputs))?.matmul(&weight.t()?)?.reshape(dims)
+}
+
+fn activated(y: &Tensor, activation: Activation) -> Result<Tensor> {
     match activation {
-        Activation::None => Ok(y),
+        Activation::None => Ok(y.clone()),
         Activation::Relu => y.relu(),
         Activation::Gelu => y.gelu(),
     }
@@ -48,8 +69,8 @@ impl LinearOp {
         Ok(f(&inner))
     }
 
-    /// Gradients of input, weight and bias from the gradient before the activation.
-    fn gradients(x: &Tensor, weight: &Tensor, bias: &Tensor, g: &[f32]) -> Result<[Option<Tensor>; 3]> {
+    /// Gradients of input and weight from the gradient before the activation.
+    fn gradients(x: &Tensor, weight: &Tensor, g: &[f32]) -> Result<[Option<Tensor>; 2]> {
         let (outputs, inputs) = weight.dims2()?;
         let rows = x.elem_count() / inputs.max(1);
         let dx = if x.track_op() {
@@ -73,11 +94,67 @@ impl LinearOp {
                 multiply_add(dw, (outputs, inputs, rows), left, Matrix { data: x, rows: inputs, columns: 1 });
             })
         })?;
-        let db = accumulate(bias, |db| {
-            add_rows(g, db);
-            Ok(())
-        })?;
-        Ok([dx, dw, db])
+        Ok([dx, dw])
+    }
+
+    /// The result before bias and activation, and its shape.
+    fn product(
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(Vec<f32>, Shape)> {
+        let (x, w) = (slice(x, x_layout)?, slice(weight, weight_layout)?);
+        let (outputs, inputs) = weight_layout.shape().dims2()?;
+        let mut dims = x_layout.dims().to_vec();
+        match dims.last_mut() {
+            Some(last) if *last == inputs => *last = outputs,
+            _ => bail!("linear: x {:?}, weight [{outputs}, {inputs}]", x_layout.dims()),
+        }
+        let rows = x.len() / inputs.max(1);
+        let mut y = vec![0.0; rows * outputs];
+        let right = Matrix { data: w, rows: 1, columns: inputs };
+        multiply_add(&mut y, (rows, outputs, inputs), Matrix { data: x, rows: inputs, columns: 1 }, right);
+        Ok((y, Shape::from(dims)))
+    }
+
+    fn activate(&self, y: &mut [f32], bias: &[f32]) {
+        let mut before = if self.activation == Activation::Gelu { vec![0.0; y.len()] } else { Vec::new() };
+        bias_activation(y, bias, &mut before, self.activation);
+        // The operation is new for every call, so the cell is empty.
+        let _ = self.before.set(before);
+    }
+}
+
+impl CustomOp2 for LinearOp {
+    fn name(&self) -> &'static str {
+        "product"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (mut y, shape) = Self::product(x, x_layout, weight, weight_layout)?;
+        if self.activation != Activation::None {
+            let outputs = shape.dims().last().copied().unwrap_or(0);
+            self.activate(&mut y, &vec![0.0; outputs]);
+        }
+        Ok((CpuStorage::F32(y), shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw] = self.with_inner_gradient(result, gradient, |g| Self::gradients(x, weight, g))??;
+        Ok((dx, dw))
     }
 }
 
@@ -95,24 +172,13 @@ impl CustomOp3 for LinearOp {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (x, w, b) = (slice(x, x_layout)?, slice(weight, weight_layout)?, slice(bias, bias_layout)?);
-        let (outputs, inputs) = weight_layout.shape().dims2()?;
-        if x_layout.dims().last() != Some(&inputs) || b.len() != outputs {
-            bail!("linear: x {:?}, weight [{outputs}, {inputs}], bias [{}]", x_layout.dims(), b.len());
+        let (mut y, shape) = Self::product(x, x_layout, weight, weight_layout)?;
+        let bias = slice(bias, bias_layout)?;
+        if shape.dims().last() != Some(&bias.len()) {
+            bail!("linear: weight {:?}, bias [{}]", weight_layout.dims(), bias.len());
         }
-        let rows = x.len() / inputs.max(1);
-        let mut y = vec![0.0; rows * outputs];
-        let right = Matrix { data: w, rows: 1, columns: inputs };
-        multiply_add(&mut y, (rows, outputs, inputs), Matrix { data: x, rows: inputs, columns: 1 }, right);
-        let mut before = if self.activation == Activation::Gelu { vec![0.0; y.len()] } else { Vec::new() };
-        bias_activation(&mut y, b, &mut before, self.activation);
-        // The operation is new for every call, so the cell is empty.
-        let _ = self.before.set(before);
-        let mut dims = x_layout.dims().to_vec();
-        if let Some(last) = dims.last_mut() {
-            *last = outputs;
-        }
-        Ok((CpuStorage::F32(y), Shape::from(dims)))
+        self.activate(&mut y, bias);
+        Ok((CpuStorage::F32(y), shape))
     }
 
     fn bwd(
@@ -123,8 +189,15 @@ impl CustomOp3 for LinearOp {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] =
-            self.with_inner_gradient(result, gradient, |g| Self::gradients(x, weight, bias, g))??;
+        let add_bias = |g: &[f32]| {
+            accumulate(bias, |db| {
+                add_rows(g, db);
+                Ok(())
+            })
+        };
+        let gradients = |g: &[f32]| -> Result<_> { Ok((Self::gradients(x, weight, g)?, add_bias(g)?)) };
+        let ([dx, dw], db): ([Option<Tensor>; 2], Option<Tensor>) =
+            self.with_inner_gradient(result, gradient, gradients)??;
         Ok((dx, dw, db))
     }
 }
@@ -139,6 +212,7 @@ mod tests {
         for activation in [Activation::None, Activation::Relu, Activation::Gelu] {
             let (x, w, b) = (variable(&[5, 2, 3], 1), variable(&[4, 3], 2), variable(&[4], 3));
             check(&[&x, &w, &b], || linear(&x, &w, &b, activation));
+            check(&[&x, &w], || product(&x, &w, activation));
         }
     }
 
@@ -147,6 +221,10 @@ mod tests {
         let (x, w, b) = (variable(&[7, 3], 1), variable(&[4, 3], 2), variable(&[4], 3));
         let plain = x.matmul(&w.t().unwrap()).unwrap().broadcast_add(&b).unwrap().gelu().unwrap();
         let fused = linear(&x, &w, &b, Activation::Gelu).unwrap();
+        let gap = (plain - fused).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!(gap < 1e-5, "{gap}");
+        let plain = plain_product(&x, &w).unwrap().relu().unwrap();
+        let fused = product(&x, &w, Activation::Relu).unwrap();
         let gap = (plain - fused).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         assert!(gap < 1e-5, "{gap}");
     }

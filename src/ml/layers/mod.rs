@@ -4,6 +4,8 @@ mod attention;
 mod block;
 mod cells;
 mod concat;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dropout;
 mod embedding;
 #[cfg(test)]
@@ -16,12 +18,13 @@ mod linear;
 mod lstm;
 mod packed;
 mod parameters;
+mod projection;
 mod recurrence;
 mod residual;
 mod rms_norm;
 mod storage;
 
-pub use attention::{Along, attention};
+pub use attention::{Along, Heads, attention};
 pub use block::TransformerBlock;
 pub use concat::concat;
 pub use dropout::{dropout, keeps};
@@ -32,6 +35,7 @@ pub use kernels::Activation;
 pub(in crate::ml) use kernels::{Matrix, exp, multiply_add, vectorised};
 pub use lstm::lstm;
 pub use parameters::{Initializer, Parameters};
+pub use projection::Projection;
 pub use residual::{Linear, ResidualBlock};
 pub use rms_norm::rms_norm;
 pub use storage::{read, slice};

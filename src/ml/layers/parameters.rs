@@ -37,6 +37,7 @@ struct Parameter {
 pub struct Parameters {
     by_name: BTreeMap<String, Parameter>,
     source: Source,
+    device: Device,
 }
 
 #[derive(Debug)]
@@ -48,12 +49,22 @@ enum Source {
 impl Parameters {
     /// An empty registry whose parameters start from this generator.
     pub fn seeded(rng: Rng) -> Self {
-        Self { by_name: BTreeMap::new(), source: Source::Seeded(Box::new(rng)) }
+        Self { by_name: BTreeMap::new(), source: Source::Seeded(Box::new(rng)), device: Device::Cpu }
     }
 
     /// An empty registry whose parameters start from stored tensors.
     pub fn stored(tensors: BTreeMap<String, Tensor>) -> Self {
-        Self { by_name: BTreeMap::new(), source: Source::Stored(tensors) }
+        Self { by_name: BTreeMap::new(), source: Source::Stored(tensors), device: Device::Cpu }
+    }
+
+    /// The registry with what is registered from now on held by this device.
+    pub fn on(self, device: Device) -> Self {
+        Self { device, ..self }
+    }
+
+    /// Where the parameters are.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Registers the parameter `name` and returns it; its start does not depend on the order of calls.
@@ -73,7 +84,7 @@ impl Parameters {
                 tensor.clone()
             }
         };
-        let var = Var::from_tensor(&tensor)?;
+        let var = Var::from_tensor(&tensor.to_device(&self.device)?)?;
         let registered = var.as_tensor().clone();
         self.by_name.insert(name.to_string(), Parameter { var, decays: initializer == Initializer::Glorot });
         Ok(registered)

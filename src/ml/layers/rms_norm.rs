@@ -4,10 +4,16 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
 
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, CustomOp1};
+
+#[cfg(feature = "cuda")]
+use crate::ml::layers::cuda::{unit_backward, unit_forward};
 use crate::ml::layers::gradients::accumulate;
 use crate::ml::layers::kernels::{scale_rows, scale_rows_backward};
 use crate::ml::layers::storage::{read, slice};
 
+/// Added to the mean square.
 const EPSILON: f32 = 1e-6;
 
 /// Rows of x `[.., n]` to mean square 1, times `gain` `[n]`.
@@ -15,8 +21,71 @@ pub fn rms_norm(x: &Tensor, gain: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op2(gain, RmsNormOp { inverses: OnceLock::new() });
     }
+    unit(x)?.broadcast_mul(gain)
+}
+
+/// Rows of x `[.., n]` to mean square 1, in Candle's own operations or on the card.
+pub(super) fn unit(x: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return x.contiguous()?.apply_op1(UnitOp);
+    }
     let square = (x.sqr()?.mean_keepdim(D::Minus1)? + f64::from(EPSILON))?;
-    x.broadcast_div(&square.sqrt()?)?.broadcast_mul(gain)
+    x.broadcast_div(&square.sqrt()?)
+}
+
+/// The operation of a card.
+#[cfg(feature = "cuda")]
+struct UnitOp;
+
+#[cfg(feature = "cuda")]
+impl CustomOp1 for UnitOp {
+    fn name(&self) -> &'static str {
+        "unit"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("unit: the tensor is not on the card")
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let n = layout.dims().last().copied().unwrap_or(1);
+        Ok((unit_forward((x, layout), n, EPSILON)?, layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        x.contiguous()?.apply_op2_no_bwd(&gradient.contiguous()?, &Self).map(Some)
+    }
+}
+
+/// Its gradient.
+#[cfg(feature = "cuda")]
+impl CustomOp2 for UnitOp {
+    fn name(&self) -> &'static str {
+        "unit gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        bail!("unit: the tensor is not on the card")
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        layout: &Layout,
+        gradient: &CudaStorage,
+        gradient_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let n = layout.dims().last().copied().unwrap_or(1);
+        let dx = unit_backward((x, layout), (gradient, gradient_layout), n, EPSILON)?;
+        Ok((dx, layout.shape().clone()))
+    }
 }
 
 struct RmsNormOp {

@@ -32,6 +32,9 @@ pub trait Dataset: Sync {
         self.len() == 0
     }
 
+    /// Makes ready what [`Dataset::gather`] will be asked for next, while the step before is computed.
+    fn prepare(&self, _indexes: &[usize]) {}
+
     /// Replaces the content of `batch` by these examples.
     fn gather(&self, indexes: &[usize], batch: &mut Self::Batch);
 }
@@ -198,9 +201,10 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         let order = self.epoch_order();
         let schedule = self.schedule(order.len());
         let (mut loss, mut weight, mut seen) = (0.0, 0.0, 0);
-        for batch in order.chunks(self.config.batch_size) {
+        let mut batches = order.chunks(self.config.batch_size).peekable();
+        while let Some(batch) = batches.next() {
             control.check()?;
-            let (batch_loss, batch_weight) = self.step(batch, &schedule)?;
+            let (batch_loss, batch_weight) = self.step(batch, batches.peek().copied(), &schedule)?;
             loss += batch_loss;
             weight += batch_weight;
             seen += batch.len();
@@ -271,9 +275,11 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
     }
 
     /// One optimiser step; returns loss sum and weight of the batch.
-    fn step(&mut self, batch: &[usize], schedule: &Schedule) -> Result<(f64, f64)> {
+    fn step(&mut self, batch: &[usize], next: Option<&[usize]>, schedule: &Schedule) -> Result<(f64, f64)> {
         let step = self.optimizer.steps();
-        let Shard { loss, weight, gradients } = self.gradients(batch)?;
+        let prepare = || next.map(|next| self.train.prepare(next));
+        let (shard, _) = rayon::join(|| self.gradients(batch), prepare);
+        let Shard { loss, weight, gradients } = shard?;
         if !loss.is_finite() {
             return Err(Error::data(format!("training diverged at step {}: the loss is {loss}", step + 1))
                 .with_hint(
@@ -316,7 +322,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         for indexes in indexes.chunks(self.network.pass_length().max(1)) {
             self.train.gather(indexes, buffer);
             let part = self.network.loss(buffer, Some(seeds.next_u64()))?;
-            gradients.collect(|| part.sum.backward())?;
+            gradients.add(&part.sum, self.network.parameters())?;
             loss += f64::from(part.sum.to_scalar::<f32>()?);
             weight += part.weight;
         }
@@ -326,7 +332,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             .iter()
             .map(|(name, var, _)| {
                 let missing = || Error::internal(format!("the parameter {name} received no gradient"));
-                gradients.take(var).ok_or_else(missing)
+                gradients.take(var)?.ok_or_else(missing)
             })
             .collect::<Result<_>>()?;
         Ok(Shard { loss, weight, gradients })

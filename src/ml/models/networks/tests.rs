@@ -108,7 +108,7 @@ fn gradients_reach_every_parameter_and_match_differences() {
         gradients.collect(|| loss.backward()).unwrap();
         let mut slope = 0.0;
         for ((name, var, _), direction) in network.parameters().iter().zip(&direction) {
-            let gradient = gradients.take(var).unwrap_or_else(|| panic!("{architecture:?}: {name}"));
+            let gradient = gradients.take(var).unwrap().unwrap_or_else(|| panic!("{architecture:?}: {name}"));
             assert!(gradient.iter().any(|g| *g != 0.0), "{architecture:?}: {name} gets nothing");
             slope += gradient.iter().zip(direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum::<f64>();
         }

@@ -1,0 +1,46 @@
+//! Where tensors are computed: on the processor, or on an NVIDIA card where the `cuda` feature is built in.
+
+use candle_core::Device;
+
+use crate::error::Result;
+#[cfg(not(feature = "cuda"))]
+use crate::error::{Error, Subject};
+
+/// The first NVIDIA card, its matrix products in reduced precision where `fast`.
+#[cfg(feature = "cuda")]
+pub fn cuda(fast: bool) -> Result<Device> {
+    let device = Device::new_cuda(0)?;
+    candle_core::cuda_backend::set_gemm_reduced_precision_f32(fast);
+    keep_memory(&device)?;
+    Ok(device)
+}
+
+/// Lets the card's memory pool keep what is freed: by default it returns all of it whenever the host waits.
+#[cfg(feature = "cuda")]
+fn keep_memory(_device: &Device) -> Result<()> {
+    use candle_core::cuda_backend::cudarc::driver::sys;
+    let mut pool = std::ptr::null_mut();
+    let mut threshold = u64::MAX;
+    // SAFETY: the device exists, `pool` receives a handle, and the attribute is a 64-bit number.
+    let done = unsafe {
+        let found = sys::cuDeviceGetDefaultMemPool(&mut pool, 0);
+        if found != sys::CUresult::CUDA_SUCCESS {
+            found
+        } else {
+            let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            sys::cuMemPoolSetAttribute(pool, attribute, (&raw mut threshold).cast())
+        }
+    };
+    if done == sys::CUresult::CUDA_SUCCESS {
+        Ok(())
+    } else {
+        Err(crate::error::Error::internal(format!("the card's memory pool cannot be set up: {done:?}")))
+    }
+}
+
+/// There is no card without the `cuda` feature.
+#[cfg(not(feature = "cuda"))]
+pub fn cuda(_fast: bool) -> Result<Device> {
+    Err(Error::input(Subject::Option, "this foretell was built without CUDA")
+        .with_hint("build it with --features cuda, or leave device out"))
+}

@@ -1,0 +1,172 @@
+//! Series and their covariates as rows of tokens, those of a group side by side.
+
+use crate::ml::foundation::config::FoundationConfig;
+
+/// Largest size of a scaled value, which lies on the scale of the inverse hyperbolic sine.
+const SCALED_MAX: f32 = 12.0;
+
+/// One row of a group: its history, and its future where that is known or is to be learnt.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GroupRow {
+    /// Values before the origin, the last one right before it; NaN where there is none.
+    pub history: Vec<f32>,
+    /// Values after it; NaN where there is none.
+    pub future: Vec<f32>,
+    /// True where the future is shown to the network rather than asked of it.
+    pub known: bool,
+}
+
+/// Rows that look at each other; the first is the target.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Group {
+    /// The rows.
+    pub rows: Vec<GroupRow>,
+    /// The frequency's place in the table of separators, 0 for an unknown one.
+    pub frequency: usize,
+}
+
+/// What a row's values were shifted and divided by before the inverse hyperbolic sine was taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// Mean of the history.
+    pub location: f32,
+    /// Its standard deviation.
+    pub deviation: f32,
+}
+
+impl Scale {
+    /// That of a history: mean and population deviation; without values, or without spread, as Chronos-2 has it.
+    pub fn of(history: &[f32]) -> Self {
+        let observed = || history.iter().filter(|x| x.is_finite()).map(|x| f64::from(*x));
+        let n = observed().count();
+        if n == 0 {
+            return Self { location: 0.0, deviation: 1.0 };
+        }
+        let mean = observed().sum::<f64>() / n as f64;
+        let variance = observed().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n as f64;
+        let deviation = variance.sqrt() as f32;
+        Self { location: mean as f32, deviation: if deviation > 0.0 { deviation } else { 1e-5 } }
+    }
+
+    /// A value as the network sees it.
+    pub fn scaled(&self, x: f32) -> f32 {
+        ((x - self.location) / self.deviation).asinh().clamp(-SCALED_MAX, SCALED_MAX)
+    }
+
+    /// The value that the network sees as `z`.
+    pub fn unscaled(&self, z: f32) -> f32 {
+        z.clamp(-SCALED_MAX, SCALED_MAX).sinh().mul_add(self.deviation, self.location)
+    }
+}
+
+/// Groups of as many rows and as many tokens each, ready for the network.
+#[derive(Debug, Clone, Default)]
+pub struct Groups {
+    /// Groups.
+    pub len: usize,
+    /// Rows of each.
+    pub rows: usize,
+    /// Tokens before the separator and after it.
+    pub tokens: (usize, usize),
+    /// Steps, values and flags of every token, `[len, rows, tokens, 3 * patch]`.
+    pub inputs: Vec<f32>,
+    /// True for the tokens that others look at, separators included: `[len, rows, before + 1 + after]`.
+    pub present: Vec<bool>,
+    /// Places in the table of separators, one for each group.
+    pub separators: Vec<u32>,
+    /// Scales of the rows, `[len, rows]`.
+    pub scales: Vec<Scale>,
+    /// Scaled values to be forecast, `[len, rows, after * patch]`.
+    pub targets: Vec<f32>,
+    /// What each counts for in the loss; those of a group add up to 1, or are all 0.
+    pub weights: Vec<f32>,
+}
+
+impl Groups {
+    /// Empties the batch for groups of `rows` rows with at most `before` and exactly `after` tokens.
+    pub fn start(&mut self, rows: usize, tokens: (usize, usize)) {
+        (self.len, self.rows, self.tokens) = (0, rows, tokens);
+        self.inputs.clear();
+        self.present.clear();
+        self.separators.clear();
+        self.scales.clear();
+        self.targets.clear();
+        self.weights.clear();
+    }
+
+    /// Adds a group; rows beyond those of the batch are left out, missing ones are seen by nobody.
+    pub fn push(&mut self, group: &Group, config: &FoundationConfig) {
+        let asked: usize = group.rows.iter().take(self.rows).map(asked_steps).sum();
+        let weight = if asked > 0 { 1.0 / asked as f32 } else { 0.0 };
+        for row in 0..self.rows {
+            match group.rows.get(row) {
+                Some(row) => self.push_row(row, config, weight),
+                None => self.push_blank(config),
+            }
+        }
+        self.separators.push((1 + group.frequency).min(config.vocab_size - 1) as u32);
+        self.len += 1;
+    }
+
+    fn push_row(&mut self, row: &GroupRow, config: &FoundationConfig, weight: f32) {
+        let (patch, (before, after)) = (config.input_patch_size, self.tokens);
+        let context = before * patch;
+        let history = &row.history[row.history.len().saturating_sub(context)..];
+        let scale = Scale::of(history);
+        let lead = context - history.len();
+        let clock = 1.0 / config.time_encoding_scale as f32;
+        for token in 0..before + after {
+            let at = self.inputs.len();
+            self.inputs.resize(at + 3 * patch, 0.0);
+            let cell = &mut self.inputs[at..];
+            let mut seen = false;
+            for i in 0..patch {
+                let step = token * patch + i;
+                cell[i] = (step as f32 - context as f32) * clock;
+                let value = match step.checked_sub(context) {
+                    None => step.checked_sub(lead).map(|j| history[j]),
+                    Some(ahead) => row.future.get(ahead).copied().filter(|_| row.known),
+                };
+                if let Some(x) = value.filter(|x| x.is_finite()) {
+                    (cell[patch + i], cell[2 * patch + i]) = (scale.scaled(x), 1.0);
+                    seen = true;
+                }
+            }
+            self.present.push(seen || token >= before);
+            if token + 1 == before {
+                self.present.push(true);
+            }
+        }
+        for step in 0..after * patch {
+            let asked = row.future.get(step).filter(|y| !row.known && y.is_finite());
+            self.targets.push(asked.map_or(0.0, |y| scale.scaled(*y)));
+            self.weights.push(asked.map_or(0.0, |_| weight));
+        }
+        self.scales.push(scale);
+    }
+
+    fn push_blank(&mut self, config: &FoundationConfig) {
+        let (patch, (before, after)) = (config.input_patch_size, self.tokens);
+        self.inputs.resize(self.inputs.len() + (before + after) * 3 * patch, 0.0);
+        self.present.resize(self.present.len() + before + after + 1, false);
+        self.targets.resize(self.targets.len() + after * patch, 0.0);
+        self.weights.resize(self.weights.len() + after * patch, 0.0);
+        self.scales.push(Scale { location: 0.0, deviation: 1.0 });
+    }
+
+    /// Adds the groups of another batch of the same shape.
+    pub fn append(&mut self, mut other: Self) {
+        self.len += other.len;
+        self.inputs.append(&mut other.inputs);
+        self.present.append(&mut other.present);
+        self.separators.append(&mut other.separators);
+        self.scales.append(&mut other.scales);
+        self.targets.append(&mut other.targets);
+        self.weights.append(&mut other.weights);
+    }
+}
+
+/// Steps of the row that are to be forecast.
+fn asked_steps(row: &GroupRow) -> usize {
+    if row.known { 0 } else { row.future.iter().filter(|y| y.is_finite()).count() }
+}

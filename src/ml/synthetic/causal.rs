@@ -1,0 +1,75 @@
+//! Targets that follow from covariates, and rows that move together.
+
+use crate::ml::foundation::GroupRow;
+use crate::ml::rng::Rng;
+use crate::ml::synthetic::covariates::Covariate;
+use crate::ml::synthetic::grid::Grid;
+use crate::ml::synthetic::observation::{Measure, observe};
+use crate::ml::synthetic::paths::{add, noise, standardised};
+
+/// A target and `others` covariates, each a row over the whole time; `base` is the target's path without them.
+pub(super) fn causal(rng: &mut Rng, grid: &Grid, base: Vec<f64>, others: usize) -> Vec<(Vec<f64>, bool)> {
+    let covariates: Vec<Covariate> = (0..others).map(|_| Covariate::draw(rng, grid)).collect();
+    let mut path = standardised(base);
+    let own = rng.range(0.2, 1.2);
+    path.iter_mut().for_each(|x| *x *= own);
+    for covariate in &covariates {
+        let share = rng.range(0.3, 1.5);
+        add(&mut path, &covariate.effect, share);
+    }
+    let share = 10f64.powf(rng.range(-1.5, -0.2));
+    add(&mut path, &noise(rng, grid.len), share);
+    let measure = if covariates.iter().any(|c| c.open.is_some()) {
+        if rng.chance(0.5) { Measure::Amount } else { Measure::Count }
+    } else {
+        Measure::draw(rng)
+    };
+    let mut target = observe(rng, path, measure);
+    for open in covariates.iter().filter_map(|c| c.open.as_ref()) {
+        target.iter_mut().zip(open).for_each(|(y, share)| *y *= share);
+    }
+    let mut rows: Vec<(Vec<f64>, bool)> = covariates.into_iter().map(|c| (c.values, c.known)).collect();
+    if let Some(row) = rows.last_mut().filter(|_| rng.chance(0.2)) {
+        *row = (companion(rng, &target), false);
+    }
+    rng.shuffle(&mut rows);
+    rows.insert(0, (target, false));
+    rows
+}
+
+/// What is counted beside the target, as customers beside sales: its own future is unknown too.
+fn companion(rng: &mut Rng, target: &[f64]) -> Vec<f64> {
+    let (power, size) = (rng.range(0.6, 1.1), rng.range(0.02, 0.3));
+    let lead = if rng.chance(0.3) { 1 + rng.below(6) } else { 0 };
+    let last = target.len().saturating_sub(1);
+    let at = |t: usize| target[(t + lead).min(last)];
+    (0..target.len()).map(|t| at(t).abs().powf(power) * at(t).signum() * (size * rng.normal()).exp()).collect()
+}
+
+/// Rows that share parts of their paths; all are targets.
+pub(super) fn related(rng: &mut Rng, paths: Vec<Vec<f64>>) -> Vec<(Vec<f64>, bool)> {
+    let paths: Vec<Vec<f64>> = paths.into_iter().map(standardised).collect();
+    let lag = if rng.chance(0.3) { 1 + rng.below(8) } else { 0 };
+    let mut rows = Vec::with_capacity(paths.len());
+    for i in 0..paths.len() {
+        let own = rng.range(0.1, 1.0);
+        let mut path = vec![0.0; paths[i].len()];
+        add(&mut path, &paths[i], own);
+        let share = rng.normal();
+        let from = if i > 0 { lag.min(path.len()) } else { 0 };
+        add(&mut path[from..], &paths[0], share);
+        let measure = Measure::draw(rng);
+        rows.push((observe(rng, path, measure), false));
+    }
+    rows
+}
+
+/// The rows of a group before and after the origin.
+pub(super) fn rows(grid: &Grid, rows: Vec<(Vec<f64>, bool)>) -> Vec<GroupRow> {
+    let split = |(values, known): (Vec<f64>, bool)| {
+        let values: Vec<f32> = values.iter().map(|x| *x as f32).collect();
+        let (history, future) = values.split_at(grid.history);
+        GroupRow { history: history.to_vec(), future: future.to_vec(), known }
+    };
+    rows.into_iter().map(split).collect()
+}

@@ -1,0 +1,80 @@
+//! The time that a made-up series lives in: its frequency, its seasons, its length.
+
+use crate::ml::rng::Rng;
+
+/// Frequencies that a foundation model tells apart, besides an unknown one.
+pub const FREQUENCIES: usize = 8;
+
+/// Seasons of a frequency: lengths in steps, the first one the usual.
+const SEASONS: [&[f64]; FREQUENCIES + 1] = [
+    &[],
+    &[],                              // years
+    &[4.0],                           // quarters
+    &[12.0],                          // months
+    &[52.18, 13.04, 4.35],            // weeks
+    &[7.0, 365.25, 30.44],            // days
+    &[5.0, 261.0, 21.7],              // working days
+    &[24.0, 168.0],                   // hours
+    &[96.0, 48.0, 144.0, 288.0, 672.0], // parts of an hour
+];
+
+/// Season lengths where the frequency is not told.
+const ANY: [f64; 16] =
+    [4.0, 5.0, 6.0, 7.0, 7.0, 10.0, 12.0, 12.0, 13.0, 24.0, 24.0, 30.4, 48.0, 52.18, 96.0, 168.0];
+
+/// How likely each frequency is where the history is at most so many steps long.
+const LIKELY: [(usize, [f64; FREQUENCIES + 1]); 4] = [
+    (64, [0.10, 0.17, 0.23, 0.28, 0.10, 0.08, 0.02, 0.02, 0.0]),
+    (160, [0.10, 0.03, 0.12, 0.32, 0.18, 0.15, 0.03, 0.07, 0.0]),
+    (320, [0.10, 0.0, 0.02, 0.15, 0.23, 0.30, 0.05, 0.13, 0.02]),
+    (usize::MAX, [0.10, 0.0, 0.0, 0.05, 0.10, 0.43, 0.05, 0.20, 0.07]),
+];
+
+/// The time of a made-up series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    /// Its frequency's place among [`FREQUENCIES`], counted from 1; 0 where it is not told.
+    pub frequency: usize,
+    /// Lengths of its seasons, in steps; there may be none.
+    pub seasons: Vec<f64>,
+    /// Steps before the origin.
+    pub history: usize,
+    /// Steps in all.
+    pub len: usize,
+}
+
+impl Grid {
+    /// A time with at most `context` steps before the origin and `horizon` after it.
+    pub fn draw(rng: &mut Rng, context: usize, horizon: usize) -> Self {
+        let frequency = pick(rng, &LIKELY[LIKELY.partition_point(|(most, _)| *most < context)].1);
+        let mut seasons = Vec::new();
+        if frequency == 0 {
+            for _ in 0..pick(rng, &[0.25, 0.5, 0.25]) {
+                seasons.push(ANY[rng.below(ANY.len())]);
+            }
+        } else {
+            let usual = SEASONS[frequency];
+            for (i, season) in usual.iter().enumerate() {
+                if rng.chance(if i == 0 { 0.85 } else { 0.35 }) {
+                    seasons.push(*season);
+                }
+            }
+        }
+        let whole = rng.chance(0.55);
+        let least = context.min(8);
+        let history = if whole { context } else { least + (rng.uniform() * (context - least) as f64) as usize };
+        Self { frequency, seasons, history, len: history + horizon }
+    }
+}
+
+/// The place of a weight drawn in proportion to it.
+pub(super) fn pick(rng: &mut Rng, weights: &[f64]) -> usize {
+    let mut left = rng.uniform() * weights.iter().sum::<f64>();
+    for (i, weight) in weights.iter().enumerate() {
+        left -= weight;
+        if left < 0.0 {
+            return i;
+        }
+    }
+    weights.iter().rposition(|w| *w > 0.0).unwrap_or(0)
+}

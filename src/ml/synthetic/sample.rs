@@ -1,0 +1,111 @@
+//! One example to pretrain on.
+
+use crate::ml::foundation::Group;
+use crate::ml::rng::Rng;
+use crate::ml::synthetic::grid::{Grid, pick};
+use crate::ml::synthetic::intermittent::intermittent;
+use crate::ml::synthetic::observation::{Measure, observe};
+use crate::ml::synthetic::{augment, causal, gaussian_process, regimes, state_space, trend_season};
+
+/// How often each kind of process is drawn.
+const KINDS: [f64; 5] = [3.0, 1.5, 2.0, 1.0, 1.5];
+
+/// A group of `rows` rows with at most `context` steps before the origin and `horizon` after it.
+pub fn sample(rng: &mut Rng, rows: usize, context: usize, horizon: usize) -> Group {
+    let grid = Grid::draw(rng, context, horizon);
+    let mut group = if rows > 1 {
+        let rows = if rng.chance(0.8) {
+            let base = path(rng, &grid);
+            causal::causal(rng, &grid, base, rows - 1)
+        } else {
+            let paths = (0..rows).map(|_| path(rng, &grid)).collect();
+            causal::related(rng, paths)
+        };
+        causal::rows(&grid, rows)
+    } else {
+        causal::rows(&grid, vec![(series(rng, &grid), false)])
+    };
+    for row in &mut group {
+        if rng.chance(0.07) {
+            augment::mask(rng, row);
+        }
+    }
+    Group { rows: group, frequency: grid.frequency }
+}
+
+/// A path of one of the processes.
+fn path(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
+    match pick(rng, &KINDS) {
+        0 => trend_season::trend_season(rng, grid),
+        1 => gaussian_process::gaussian_process(rng, grid),
+        2 => state_space::exponential_smoothing(rng, grid),
+        3 => state_space::arima(rng, grid),
+        _ => regimes::regimes(rng, grid),
+    }
+}
+
+/// A series as it is observed.
+fn observed(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
+    match pick(rng, &[8.0, 1.2, 1.5]) {
+        0 => {
+            let path = path(rng, grid);
+            let measure = Measure::draw(rng);
+            observe(rng, path, measure)
+        }
+        1 => intermittent(rng, grid),
+        // What moves it is not told.
+        _ => {
+            let base = path(rng, grid);
+            let others = 1 + rng.below(2);
+            causal::causal(rng, grid, base, others).swap_remove(0).0
+        }
+    }
+}
+
+/// A series, now and then a mixture of some, turned or warped.
+fn series(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
+    if rng.chance(0.1) {
+        let parts: Vec<_> = (0..2 + rng.below(2)).map(|_| observed(rng, grid)).collect();
+        return augment::mixup(rng, &parts);
+    }
+    let mut series = observed(rng, grid);
+    if rng.chance(0.03) {
+        series.reverse();
+    }
+    if rng.chance(0.04) {
+        series = augment::warp(rng, &series);
+    }
+    if rng.chance(0.05) {
+        augment::jitter(rng, &mut series);
+    }
+    if rng.chance(0.3) {
+        augment::rescale(rng, &mut series);
+    }
+    series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_finite_but_for_what_was_masked_and_repeat_with_their_seed() {
+        for seed in 0..600 {
+            let rows = 1 + seed as usize % 4;
+            let (context, horizon) = (48 << (seed % 4), 16 * (1 + seed as usize % 3));
+            let group = sample(&mut Rng::new(seed), rows, context, horizon);
+            assert_eq!(group.rows.len(), rows);
+            assert!(!group.rows[0].known);
+            for row in &group.rows {
+                assert!(row.history.len() <= context && row.future.len() == horizon);
+                assert!(row.future.iter().all(|x| x.is_finite()), "{seed}");
+                assert!(row.history.iter().all(|x| !x.is_infinite()), "{seed}");
+            }
+            let again = sample(&mut Rng::new(seed), rows, context, horizon);
+            let bits = |group: &Group| -> Vec<u32> {
+                group.rows.iter().flat_map(|r| r.history.iter().chain(&r.future)).map(|x| x.to_bits()).collect()
+            };
+            assert_eq!(bits(&group), bits(&again));
+        }
+    }
+}
