@@ -24,6 +24,8 @@ fn main() {
     match done {
         Ok(status) if status.success() => {}
         Ok(status) => println!("cargo::error=nvcc failed on {KERNELS}: {status}"),
-        Err(error) => println!("cargo::error=the cuda feature needs nvcc of the CUDA toolkit on the path: {error}"),
+        Err(error) => {
+            println!("cargo::error=the cuda feature needs nvcc of the CUDA toolkit on the path: {error}")
+        }
     }
 }

@@ -19,6 +19,15 @@
 //! hierarchy all are read, since they are reconciled with their sums (`ml/reconciliation`). Series are read in
 //! panels, predicted by the code path that built the training features, and stream out with a status
 //! (`engine/plan/forecasting.rs`).
+//!
+//! # The life of a pretrained network
+//!
+//! PRETRAIN (`engine/plan/pretrain.rs`) reads each of its relations as TRAIN would. A corpus draws windows of their
+//! series and made-up ones (`ml/synthetic`), a network of Chronos-2's kind learns to continue them (`ml/foundation`), and
+//! every look at it is kept on disk, so that the same statement goes on where it was stopped. `forecast(base, data => …)`
+//! reads rows as TRAIN would, too, and lets the network continue them at once (`engine/plan/zero_shot.rs`); what known
+//! covariates explain is taken out before and added after (`ml/foundation/explained.rs`). FROM in TRAIN adapts it to the rows first.
+//! `foretell_base` is such a network, in the binary itself.
 
 pub mod engine;
 pub mod error;

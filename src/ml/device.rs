@@ -6,6 +6,29 @@ use crate::error::Result;
 #[cfg(not(feature = "cuda"))]
 use crate::error::{Error, Subject};
 
+/// Where the user wants tensors to be computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// On a card where there is one and it was built in, else on the processor.
+    #[default]
+    Auto,
+    /// On the processor.
+    Cpu,
+    /// On the first NVIDIA card.
+    Cuda,
+}
+
+impl Placement {
+    /// The device; an error where it is not there.
+    pub fn open(self) -> Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda => cuda(true),
+            Self::Auto => Ok(cuda(true).unwrap_or(Device::Cpu)),
+        }
+    }
+}
+
 /// The first NVIDIA card, its matrix products in reduced precision where `fast`.
 #[cfg(feature = "cuda")]
 pub fn cuda(fast: bool) -> Result<Device> {

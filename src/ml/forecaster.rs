@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::ml::control::Control;
 use crate::ml::evaluation::{PathOptions, ScoreSums};
 use crate::ml::features::{Outliers, RowColumn};
+use crate::ml::foundation::Base;
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::objective::{ObjectiveKind, OptimizerKind};
 use crate::ml::series::Panel;
@@ -52,6 +53,8 @@ pub enum Family {
     Gru,
     /// A transformer over patches of all series and their covariates (Nie et al. 2023; Ansari et al. 2025).
     Transformer,
+    /// The pretrained network that ships with the engine, as it is.
+    Foundation,
 }
 
 /// One candidate of a fit, and how it did on the held-out windows.
@@ -123,6 +126,18 @@ pub struct FitOptions {
     pub outliers: Outliers,
     /// Seed of all randomness.
     pub seed: u64,
+    /// Foundation models adapt to the panel before they forecast it.
+    #[serde(default)]
+    pub fine_tune: bool,
+    /// Of a network that adapts, only what reads the forecasts from its last tokens learns.
+    #[serde(default)]
+    pub freeze_encoder: bool,
+    /// Share of made-up examples among those that a network adapts by; `None` lets the family choose.
+    #[serde(default)]
+    pub replay: Option<f64>,
+    /// The network that foundation models begin with; `None` is the one that ships with the engine.
+    #[serde(skip)]
+    pub base: Option<Base>,
 }
 
 impl FitOptions {
@@ -146,6 +161,8 @@ impl FitOptions {
             "weight_decay" => self.weight_decay = Some(value),
             "dropout" => self.dropout = Some(value),
             "max_seconds" => self.max_seconds = Some(value),
+            "freeze" => self.freeze_encoder = value > 0.0,
+            "replay" => self.replay = Some(value),
             _ => {}
         }
     }

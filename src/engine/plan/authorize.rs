@@ -16,6 +16,7 @@ use crate::engine::plan::command::CommandNode;
 use crate::engine::plan::dml_guard::has_subquery;
 use crate::engine::plan::forecast::ForecastNode;
 use crate::engine::plan::node::extension;
+use crate::engine::plan::pretrain::PretrainNode;
 use crate::engine::plan::train::{Mode, TrainNode};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Privilege, StoredTableProvider, TableName};
@@ -71,6 +72,14 @@ impl Authorizer<'_> {
         }
         if let Some(backtest) = extension::<BacktestNode>(node) {
             backtest.models().try_for_each(|model| guard.model(model, Privilege::Select))?;
+        }
+        if let Some(pretrain) = extension::<PretrainNode>(node) {
+            let (name, request) = (pretrain.model(), pretrain.request());
+            match self.engine.registry.find(name)? {
+                Some(_) if request.or_replace => guard.model(name, Privilege::Refresh)?,
+                _ => guard.create_models()?,
+            }
+            request.base.iter().try_for_each(|base| guard.model(base, Privilege::Select))?;
         }
         if let Some(train) = extension::<TrainNode>(node)
             && train.mode() == Mode::Publish

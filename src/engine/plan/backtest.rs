@@ -140,7 +140,7 @@ fn contenders(
         if contenders.iter().any(|c| c.label == *name) {
             return Err(Error::input(Subject::Model, format!("backtest: {name} is named twice")).into());
         }
-        let contender = match (scope.model(name, version), parse_family(name)) {
+        let contender = match (scope.fitted(name, version), parse_family(name)) {
             (Ok(model), _) => {
                 let known = past(scope, &model, context)?;
                 pasts.push(PastPlan::new(&model, known));

@@ -18,7 +18,7 @@ use crate::engine::plan::input::InputColumn;
 use crate::engine::plan::panels::{self, Told};
 use crate::engine::plan::scores::{self, Entry, Named, column, grouped, static_columns};
 use crate::engine::plan::series::from_instants;
-use crate::engine::plan::training::too_little_memory;
+use crate::engine::plan::training::{refit_options, too_little_memory};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Manifest, Model};
 use crate::engine::shared::Engine;
@@ -197,7 +197,8 @@ impl Run {
                     Some(family) => vec![family],
                     None => families(manifest)?,
                 };
-                let options = FitOptions { horizon: rolling.horizon, ..manifest.options.clone() };
+                let options = refit_options(&self.backtest.engine, manifest)?;
+                let options = FitOptions { horizon: rolling.horizon, ..options };
                 let memory = self.reserve(&families, told.whole(), &options, &rolling)?;
                 if runtimes.is_training() {
                     self.query.notice("a training runs; the backtest begins when it has ended");
@@ -264,7 +265,7 @@ impl Run {
 
 /// The families of the statement that trained a model.
 fn families(manifest: &Manifest) -> Result<Vec<Family>> {
-    let using = sql::parse_text(&manifest.sql)?.using;
+    let using = sql::parse_text(&manifest.sql)?.families();
     Ok(if using.is_empty() { vec![Family::Auto] } else { using })
 }
 

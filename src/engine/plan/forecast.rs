@@ -102,7 +102,7 @@ fn plan_shape(
 ) -> Result<LogicalPlan> {
     let version = version_argument(&mut args, context)?;
     let asked = Asked::read(&mut args, context)?;
-    let model = scope.model(&model_argument(&mut args, context)?, version)?;
+    let model = scope.fitted(&model_argument(&mut args, context)?, version)?;
     shape.check_keys(model.manifest())?;
     let past = past(scope, &model, context)?;
     asked.plan(scope, &args, &model, past, (shape, None), context)
@@ -121,7 +121,7 @@ pub fn plan_features(
     let version = version_argument(&mut args, context)?;
     let asked = Asked::read(&mut args, context)?;
     let on = args.named("on");
-    let model = scope.model(&model_argument(&mut args, context)?, version)?;
+    let model = scope.fitted(&model_argument(&mut args, context)?, version)?;
     let features = model.forecaster()?.row_columns().ok_or_else(|| {
         let name = &model.manifest().name;
         let message = format!("model {name} learns from whole series, not from rows of features");
@@ -251,7 +251,8 @@ impl Default for Shape {
 }
 
 impl Shape {
-    fn read(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Self> {
+    /// Reads what shapes the result.
+    pub fn read(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Self> {
         let mut list = |name: &str, read: fn(&Expr) -> Result<f64, Error>| -> Result<Vec<f64>> {
             let Some(value) = args.named(name) else { return Ok(vec![]) };
             let levels = Arguments::as_list(value).into_iter().map(|value| {

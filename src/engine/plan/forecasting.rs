@@ -19,7 +19,7 @@ use futures::{Stream, StreamExt};
 
 use crate::engine::plan::forecast::{OutputRows, Shape, needed_columns};
 pub use crate::engine::plan::forecasting::output::status_word;
-use crate::engine::plan::forecasting::output::{Output, shown};
+pub use crate::engine::plan::forecasting::output::{Frame, Output, shown};
 use crate::engine::plan::forecasting::sums::Sums;
 use crate::engine::plan::hierarchy::{hierarchy, refuse_null_keys};
 use crate::engine::plan::input::{InputColumn, Role};
@@ -74,6 +74,21 @@ pub struct Reading {
     pub known: SchemaRef,
     /// The output.
     pub schema: SchemaRef,
+}
+
+impl Reading {
+    /// What its rows look like.
+    fn frame(&self) -> Frame<'_> {
+        let manifest = self.model.manifest();
+        Frame {
+            shape: &self.shape,
+            columns: &self.columns,
+            schema: &self.schema,
+            until: self.until,
+            version: manifest.version,
+            trained: manifest.horizon,
+        }
+    }
 }
 
 /// The instant of a constant `until`.
@@ -303,8 +318,9 @@ impl Reader {
         let (panel, sums) = (Arc::new(panel), sums.map(Arc::new));
         let forecast = self.forecast(Arc::clone(&panel), sums.clone(), options).await?;
         let (reading, sums) = (Arc::clone(&self.reading), sums.as_deref());
+        let frame = reading.frame();
         let shown = shown(panel.len(), sums);
-        let output = Output { reading: &reading, panel: &panel, sums, forecast: &forecast, keys, shown };
+        let output = Output { frame, panel: &panel, sums, forecast: &forecast, keys, shown };
         let rows = match reading.shape.rows {
             OutputRows::Steps => Some(output.rows()?),
             OutputRows::Paths(_) => Some(output.paths()?),
@@ -332,7 +348,8 @@ impl Reader {
         let runtimes = &self.reading.engine.runtimes;
         let values = runtimes.predict(panel.len(), &self.query.control, work).await?;
         let (forecast, shown) = (Forecast::default(), shown(panel.len(), sums));
-        let output = Output { reading: &self.reading, panel: &panel, sums, forecast: &forecast, keys, shown };
+        let output =
+            Output { frame: self.reading.frame(), panel: &panel, sums, forecast: &forecast, keys, shown };
         output.features(horizon, columns, &values)
     }
 

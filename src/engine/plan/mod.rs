@@ -24,6 +24,8 @@ mod outer_keys;
 mod panels;
 mod past;
 mod planner;
+mod pretrain;
+mod pretrain_function;
 mod relation;
 mod scope;
 mod scores;
@@ -34,6 +36,7 @@ mod train;
 mod train_function;
 mod training;
 mod work;
+mod zero_shot;
 
 pub mod dml_guard;
 
@@ -50,6 +53,7 @@ pub use origins::{Origin, origins, with_origins};
 pub use outer_keys::with_distinct_outer_keys;
 pub use past::Kept;
 pub use planner::ForetellPlanner;
+pub use pretrain::PretrainNode;
 pub use relation::{Relations, TABLE_FUNCTIONS, TableFunction};
 pub use scope::Scope;
 pub use semantics::{Semantics, TextCasts};

@@ -18,6 +18,7 @@ use crate::engine::plan::command::{self, CommandNode};
 use crate::engine::plan::dml_guard::{self, Guarded};
 use crate::engine::plan::features::{LagFeaturesExec, LagFeaturesNode};
 use crate::engine::plan::forecast::{self, ForecastNode};
+use crate::engine::plan::pretrain::{self, PretrainNode};
 use crate::engine::plan::train::{self, TrainNode};
 use crate::engine::shared::Engine;
 use crate::engine::storage::Entry;
@@ -104,6 +105,9 @@ impl ExtensionPlanner for Nodes {
         let rows = inputs.to_vec();
         if let Some(node) = any.downcast_ref::<TrainNode>() {
             return train::plan_node(&self.engine, node, rows, session).map(Some);
+        }
+        if let Some(node) = any.downcast_ref::<PretrainNode>() {
+            return pretrain::plan_node(&self.engine, node, rows, session).map(Some);
         }
         if let Some(node) = any.downcast_ref::<ForecastNode>() {
             return forecast::plan_node(&self.engine, node, rows, session).await.map(Some);

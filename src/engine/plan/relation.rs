@@ -32,16 +32,19 @@ use crate::engine::plan::features;
 use crate::engine::plan::forecast;
 use crate::engine::plan::hierarchy;
 use crate::engine::plan::input::{plan_calendar, plan_input};
+use crate::engine::plan::pretrain::PretrainNode;
+use crate::engine::plan::pretrain_function;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::tables;
 use crate::engine::plan::train::TrainNode;
 use crate::engine::plan::train_function;
+use crate::engine::plan::zero_shot;
 use crate::engine::registry::Model;
 use crate::engine::sql::{self, MARK, TrainStatement, TuneClause, TuneValues, fold};
 use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion, told_type};
 use crate::error::{Error, Result as OurResult, Subject};
 use crate::ml::holidays::parse_country;
-use crate::ml::models::Tuning;
+use crate::ml::models::{BASE_NAME, Tuning};
 use crate::postgres::PG_TYPE;
 
 /// A table function, as lists of functions tell it.
@@ -81,8 +84,10 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
     function(
         "forecast",
         "forecast(model, horizon => n, until => time, level => 90, quantiles => (0.1, …), history => n, by => key | NULL, \
-         total => true, mean => true, version => n, future => table, set => (column = value, …))",
-        "Forecasts of a model with intervals: a row for every series and step, or for sums of them.",
+         total => true, mean => true, version => n, future => table, set => (column = value, …)) or \
+         forecast(foretell_base, data => table, target => column, by => …, time => column, every => day, known => …, …)",
+        "Forecasts of a model, or of a table without training, with intervals: a row for every series and step, or for \
+         sums of them.",
     ),
     function(
         "holidays",
@@ -93,6 +98,12 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
         "lag_features",
         "lag_features(table, value => column, partition_by => …, order_by => …, lags => (1, 7), …)",
         "A table with lags and rolling means of a column beside its rows.",
+    ),
+    function(
+        "pretrain_forecast_model",
+        "pretrain_forecast_model(model, on => (table, …), target => 'column', partition_by => '…', order_by => '…', \
+         objective => next_patch, steps => n, …)",
+        "PRETRAIN FORECAST MODEL for clients that only send SELECT.",
     ),
     function(
         "simulate",
@@ -169,7 +180,7 @@ impl ForetellRelations {
         backtest::one_version(version, &names)?;
         let by = names_argument(&mut args, "by", context)?.unwrap_or_default();
         let models =
-            names.iter().map(|name| self.scope.model(name, version)).collect::<OurResult<Vec<_>>>()?;
+            names.iter().map(|name| self.scope.fitted(name, version)).collect::<OurResult<Vec<_>>>()?;
         match args.named("on") {
             Some(on) => backtest::plan_evaluation(&self.scope, &args, &models, (on, by), context),
             None => rows("evaluate", tables::evaluate(&models, &by)?),
@@ -183,6 +194,12 @@ impl ForetellRelations {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<Option<LogicalPlan>> {
         let plan = match name {
+            "forecast" if zero_shot::is_asked(&args) => {
+                let zero_shot::Asked { statement, relation, shape, base } =
+                    zero_shot::read(args, &self.scope, context)?;
+                let node = self.train_node(Arc::new(statement), relation, context)?;
+                node.forecasting(shape, base)?.into_plan()
+            }
             "forecast" => forecast::plan(&self.scope, args, context)?,
             "simulate" => forecast::plan_simulation(&self.scope, args, context)?,
             "featurize" => forecast::plan_features(&self.scope, args, context)?,
@@ -211,6 +228,7 @@ impl ForetellRelations {
             "holidays" => rows(name, holidays(args, context)?)?,
             "lag_features" => features::plan(&self.scope, args, context)?,
             "generate_series" => return self.plan_series(args, context),
+            "pretrain_forecast_model" => self.pretrain(args, context)?,
             "train_forecast_model" => {
                 let mut statement = train_function::statement(args, context)?;
                 self.scope.session.with_path(|path| {
@@ -218,7 +236,7 @@ impl ForetellRelations {
                     Ok(())
                 })?;
                 let relation = self.scope.plan_query(sql::rows(&statement))?;
-                self.train(Arc::new(statement), relation, context)?
+                self.train_node(Arc::new(statement), relation, context)?.into_plan()
             }
             _ => return Ok(None),
         };
@@ -308,16 +326,35 @@ impl ForetellRelations {
         let ast::Expr::Subquery(query) = rows.clone() else { return Err(lost()) };
         let derived = TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
         let relation = context.plan(derived)?;
-        self.train(statement, relation, context)
+        Ok(self.train_node(statement, relation, context)?.into_plan())
+    }
+
+    /// PRETRAIN over the rows of its relations.
+    fn pretrain(
+        &self,
+        args: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let (request, statements) = pretrain_function::read(args, context)?;
+        let mut sources = vec![];
+        for mut statement in statements {
+            self.scope.session.with_path(|path| {
+                path.train(&mut statement);
+                Ok(())
+            })?;
+            let relation = self.scope.plan_query(sql::rows(&statement))?;
+            sources.push(self.train_node(Arc::new(statement), relation, context)?);
+        }
+        Ok(PretrainNode::new(request, sources)?.into_plan())
     }
 
     /// TRAIN over the rows of its relation.
-    fn train(
+    fn train_node(
         &self,
         statement: Arc<TrainStatement>,
         relation: LogicalPlan,
         context: &mut dyn RelationPlannerContext,
-    ) -> Result<LogicalPlan> {
+    ) -> Result<TrainNode> {
         let mut lineage = self.scope.lineage(&relation)?;
         let mut input = plan_input(context, &statement, relation)?;
         if let Some(clause) = &statement.holidays
@@ -347,7 +384,11 @@ impl ForetellRelations {
         }
         let tuning =
             statement.tune.as_ref().map(|tune| self.tuning(&statement, tune, context)).transpose()?;
-        Ok(TrainNode::new(statement, input, rollup, (raw, tuning), lineage)?.into_plan())
+        let base = match &statement.from {
+            Some(name) if fold(name) != BASE_NAME => Some(self.scope.pretrained(&fold(name))?),
+            _ => None,
+        };
+        Ok(TrainNode::new(statement, input, rollup, (raw, tuning), lineage)?.beginning_with(base))
     }
 
     /// What TUNE asks for; its values are literals.
@@ -375,7 +416,7 @@ impl ForetellRelations {
             trials: tune.trials.as_ref().map(&mut literal).transpose()?,
             within: tune.within.as_ref().map(&mut literal).transpose()?,
         };
-        Ok(options::tuning(&statement.using, &tried, &bounds)?)
+        Ok(options::tuning(&statement.families(), &tried, &bounds)?)
     }
 
     fn raw_option(

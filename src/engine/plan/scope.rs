@@ -16,7 +16,8 @@ use crate::engine::shared::Engine;
 use crate::engine::sql::{Source, TrainStatement, repair};
 use crate::engine::states::StatementState;
 use crate::engine::storage::{Privilege, TableName};
-use crate::error::{ErrorKind, Result as OurResult, Subject};
+use crate::error::{Error, ErrorKind, Result as OurResult, Subject};
+use crate::ml::models::BASE_NAME;
 
 /// The surroundings of one statement.
 #[derive(Debug, Clone)]
@@ -48,6 +49,9 @@ impl Scope {
     pub fn model(&self, name: &str, version: Option<u64>) -> OurResult<Arc<Model>> {
         self.guard()?.model(name, Privilege::Select)?;
         let found = self.engine.registry.get(name, version);
+        if found.is_err() && name == BASE_NAME {
+            return Err(needs_rows(name));
+        }
         found.map_err(|error| match self.engine.catalog.find(&TableName::public(name)) {
             Ok(Some(_)) if error.subject() == Subject::Model && error.kind() == ErrorKind::NotFound => error
                 .with_hint(format!(
@@ -55,6 +59,23 @@ impl Scope {
                 )),
             _ => error,
         })
+    }
+
+    /// The model, which must have been trained on rows of its own.
+    pub fn fitted(&self, name: &str, version: Option<u64>) -> OurResult<Arc<Model>> {
+        let model = self.model(name, version)?;
+        if model.manifest().pretrained { Err(needs_rows(name)) } else { Ok(model) }
+    }
+
+    /// The pretrained model of this name.
+    pub fn pretrained(&self, name: &str) -> OurResult<Arc<Model>> {
+        let model = self.model(name, None)?;
+        if model.manifest().pretrained {
+            return Ok(model);
+        }
+        let message = format!("model {name} was trained on rows of its own and is not pretrained");
+        let hint = format!("{BASE_NAME} ships with the engine; PRETRAIN FORECAST MODEL … makes another");
+        Err(Error::input(Subject::Model, message).with_hint(hint))
     }
 
     /// The checks of whoever acts.
@@ -78,4 +99,11 @@ impl Scope {
             tokio::runtime::Handle::current().block_on(async { state.statement_to_plan(statement).await })
         })
     }
+}
+
+/// The error for a pretrained model without rows to forecast.
+fn needs_rows(name: &str) -> Error {
+    let usage = format!("forecast({name}, data => sales, target => units, by => item, time => day)");
+    Error::input(Subject::Model, format!("{name} needs rows: {usage}"))
+        .with_hint("it is pretrained and belongs to no table: data => names the rows to forecast")
 }

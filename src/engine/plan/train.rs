@@ -19,14 +19,18 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use crate::engine::access::Actor;
 use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::pg_catalog::Surroundings;
-use crate::engine::plan::input::{TrainingInput, ordering};
+use crate::engine::plan::forecast::Shape;
+use crate::engine::plan::input::{Role, TrainingInput, ordering};
 use crate::engine::plan::node::{all_columns, extension, identified};
 use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
+use crate::engine::registry::Model;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{TrainStatement, fold};
+use crate::error::{Error, Result as OurResult, Subject};
+use crate::ml::forecaster::Family;
 use crate::ml::hierarchy::Rollup;
-use crate::ml::models::{self, Tuning};
+use crate::ml::models::{self, BASE_NAME, Tuning};
 
 /// What running the node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +41,8 @@ pub enum Mode {
     Discard,
     /// Read the rows and report what would be trained (EXPLAIN).
     DryRun,
+    /// Forecast the rows and keep nothing.
+    Forecast,
 }
 
 /// The logical node.
@@ -52,6 +58,10 @@ pub struct TrainNode {
     rollup: Option<Rollup>,
     options: Vec<RawOption>,
     tuning: Option<Tuning>,
+    /// What shapes the result of a forecast.
+    shape: Shape,
+    /// The model whose network foundation models begin with.
+    base: Option<Arc<Model>>,
     schema: DFSchemaRef,
 }
 
@@ -64,12 +74,14 @@ impl TrainNode {
         (options, tuning): (Vec<RawOption>, Option<Tuning>),
         lineage: Vec<(String, u64)>,
     ) -> Result<Self> {
-        let checked = TrainOptions::check(&statement.using, &options)?;
+        let checked = TrainOptions::check(&statement.families(), &options)?;
+        check_fine_tuning(&statement, &checked.families, &options)?;
         models::check_objective(&checked.families, statement.objective)?;
         let schema = if checked.background { job_schema() } else { result_schema() };
         let schema = Arc::new(DFSchema::try_from(schema)?);
         let (lineage, mode) = (Arc::new(lineage), Mode::Publish);
-        Ok(Self { statement, input, lineage, mode, rollup, options, tuning, schema })
+        let (shape, base) = (Shape::default(), None);
+        Ok(Self { statement, input, lineage, mode, rollup, options, tuning, shape, base, schema })
     }
 
     /// What running it does.
@@ -88,6 +100,23 @@ impl TrainNode {
         Ok(Self { mode, schema: Arc::new(DFSchema::try_from(schema)?), ..self.clone() })
     }
 
+    /// The same beginning with the network of a pretrained model, where there is one.
+    pub fn beginning_with(self, base: Option<Arc<Model>>) -> Self {
+        Self { base, ..self }
+    }
+
+    /// The node that forecasts its rows at once, with the network of a pretrained model.
+    pub fn forecasting(self, shape: Shape, base: Option<Arc<Model>>) -> Result<Self> {
+        let types = self.input.plan.schema();
+        let seen = self.input.columns.iter().zip(types.fields());
+        let keys = seen.filter(|(column, _)| matches!(column.role, Role::Key | Role::Time));
+        let mut fields: Vec<Field> =
+            keys.map(|(_, field)| field.as_ref().clone().with_nullable(true)).collect();
+        fields.extend(shape.fields());
+        let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
+        Ok(Self { mode: Mode::Forecast, shape, base, schema, ..self })
+    }
+
     /// True when running a plan trains and publishes a model.
     pub fn publishes(plan: &LogicalPlan) -> bool {
         let publishes =
@@ -101,7 +130,7 @@ impl TrainNode {
         match plan {
             LogicalPlan::Projection(p) => Self::at_root(&p.input),
             LogicalPlan::SubqueryAlias(a) => Self::at_root(&a.input),
-            plan => extension(plan),
+            plan => extension::<Self>(plan).filter(|train| train.mode != Mode::Forecast),
         }
     }
 
@@ -111,11 +140,12 @@ impl TrainNode {
     }
 
     fn check_options(&self) -> Result<TrainOptions> {
-        Ok(TrainOptions::check(&self.statement.using, &self.options)?)
+        Ok(TrainOptions::check(&self.statement.families(), &self.options)?)
     }
 
     fn identity(&self) -> impl Hash + PartialEq + '_ {
-        (self.statement.to_string(), self.mode, &self.input, &self.options)
+        let base = self.base.as_ref().map(|base| (&base.manifest().name, base.manifest().version));
+        (self.statement.to_string(), self.mode, &self.input, &self.options, base, format!("{:?}", self.shape))
     }
 }
 
@@ -123,7 +153,7 @@ identified!(TrainNode);
 
 impl UserDefinedLogicalNodeCore for TrainNode {
     fn name(&self) -> &str {
-        "TrainForecastModel"
+        if self.mode == Mode::Forecast { "ForecastRows" } else { "TrainForecastModel" }
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
@@ -139,7 +169,10 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrainForecastModel: {}", self.statement.name)
+        match self.mode {
+            Mode::Forecast => write!(f, "Forecast: model={}", self.statement.name),
+            _ => write!(f, "TrainForecastModel: {}", self.statement.name),
+        }
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -158,6 +191,36 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         Some(all_columns(&self.inputs()))
     }
+}
+
+/// Options of networks that adapt.
+const FINE_TUNING: [&str; 7] =
+    ["batch_size", "context", "early_stop", "epochs", "freeze", "learning_rate", "replay"];
+
+/// Fails where FROM and what is fine-tuned do not go together.
+fn check_fine_tuning(
+    statement: &TrainStatement,
+    families: &[Family],
+    options: &[RawOption],
+) -> OurResult<()> {
+    let Some(from) = &statement.from else {
+        let tunes = |option: &&RawOption| FINE_TUNING.contains(&option.name.as_str());
+        return match options.iter().find(tunes).filter(|_| families == [Family::Foundation]) {
+            None => Ok(()),
+            Some(option) => {
+                let message =
+                    format!("{} is of fine-tuning, and foundation learns nothing by itself", option.name);
+                let hint = format!("FROM {BASE_NAME} fine-tunes the network that ships with the engine");
+                Err(Error::input(Subject::Option, message).with_hint(hint).at(option.place))
+            }
+        };
+    };
+    if families.iter().any(|family| matches!(family, Family::Foundation | Family::Auto)) {
+        return Ok(());
+    }
+    let message = format!("FROM {from} is for the family foundation, which USING does not name");
+    Err(Error::input(Subject::Option, message)
+        .with_hint("USING foundation, alone or with others; or leave USING away"))
 }
 
 /// The row that TRAIN returns.
@@ -192,6 +255,30 @@ fn job_schema() -> Schema {
 struct Training {
     job: Arc<Job>,
     mode: Mode,
+    shape: Shape,
+}
+
+/// What a node says of how its rows are read and learnt.
+pub fn job(engine: &Arc<Engine>, node: &TrainNode, session: &dyn Session) -> Result<Job> {
+    let mut options = node.check_options()?;
+    if node.mode == Mode::Forecast {
+        // Nothing is held out of rows that are forecast at once.
+        options.validation_length = Some(0);
+    }
+    Ok(Job {
+        engine: Arc::clone(engine),
+        statement: Arc::clone(&node.statement),
+        columns: node.input.columns.clone(),
+        rollup: node.rollup.clone(),
+        skipped: node.input.skipped.clone(),
+        has_periods: node.input.periods.is_some(),
+        lineage: Arc::clone(&node.lineage),
+        options,
+        tuning: node.tuning.clone(),
+        base: node.base.clone(),
+        owner: session.config().get_extension::<Actor>().and_then(|actor| actor.role()),
+        pid: session.config_options().extensions.get::<Surroundings>().map_or(0, Surroundings::pid),
+    })
 }
 
 /// Plans a node over its rows.
@@ -201,26 +288,14 @@ pub fn plan_node(
     inputs: Vec<Arc<dyn ExecutionPlan>>,
     session: &dyn Session,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let job = Arc::new(Job {
-        engine: Arc::clone(engine),
-        statement: Arc::clone(&node.statement),
-        columns: node.input.columns.clone(),
-        rollup: node.rollup.clone(),
-        skipped: node.input.skipped.clone(),
-        has_periods: node.input.periods.is_some(),
-        lineage: Arc::clone(&node.lineage),
-        options: node.check_options()?,
-        tuning: node.tuning.clone(),
-        owner: session.config().get_extension::<Actor>().and_then(|actor| actor.role()),
-        pid: session.config_options().extensions.get::<Surroundings>().map_or(0, Surroundings::pid),
-    });
-    let work = Training { job, mode: node.mode };
+    let job = Arc::new(job(engine, node, session)?);
+    let work = Training { job, mode: node.mode, shape: node.shape.clone() };
     Ok(Arc::new(WorkExec::new(Arc::new(work), inputs, Arc::clone(node.schema.inner()))))
 }
 
 impl Work for Training {
     fn name(&self) -> &'static str {
-        "TrainExec"
+        if self.mode == Mode::Forecast { "ForecastRowsExec" } else { "TrainExec" }
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,6 +319,9 @@ impl Work for Training {
         let work = async move {
             let (job, pool) = (&self.job, context.memory_pool());
             let columns = match self.mode {
+                Mode::Forecast => {
+                    return Ok(training::forecast(job, inputs, &query, pool, (&self.shape, &output)).await?);
+                }
                 Mode::DryRun => training::dry_run(job, inputs, &query, pool).await?,
                 Mode::Publish if job.options.background => {
                     training::train_in_background(job, inputs, &query, pool)?

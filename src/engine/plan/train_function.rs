@@ -62,7 +62,7 @@ pub fn statement(args: Vec<FunctionArg>, context: &dyn RelationPlannerContext) -
 }
 
 /// The text of a clause: what a string holds, the elements of a list, or the expression.
-fn clause_value(name: &str, value: ast::Expr) -> String {
+pub(super) fn clause_value(name: &str, value: ast::Expr) -> String {
     let text = |value: &ast::Expr| match value {
         ast::Expr::Value(value) => value.value.clone().into_string(),
         _ => None,
@@ -107,14 +107,15 @@ fn is_code(text: &str) -> bool {
     parse_country(text).is_ok_and(|country| country.code == text)
 }
 
-fn flag(args: &mut Arguments, name: &str) -> Result<bool> {
+pub(super) fn flag(args: &mut Arguments, name: &str) -> Result<bool> {
     match args.named(name) {
         None => Ok(false),
         Some(ast::Expr::Value(value)) if matches!(value.value, ast::Value::Boolean(_)) => {
             Ok(matches!(value.value, ast::Value::Boolean(true)))
         }
         Some(other) => {
-            Err(args.invalid(format!("train_forecast_model: {name} must be true or false, got {other}")))
+            let function = args.function();
+            Err(args.invalid(format!("{function}: {name} must be true or false, got {other}")))
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What TRAIN does with its rows: panel, roles, fit, publish, and the row that tells of it.
 
 mod explain;
+mod forecast;
+mod pretrain;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use crate::engine::plan::panels::{SeriesRows, read_series};
 use crate::engine::plan::scores::{self, Named, static_columns};
 use crate::engine::plan::series::{SeriesLayout, incomplete, kept_series};
 use crate::engine::query::QueryContext;
-use crate::engine::registry::{ColumnRole, Contents, Manifest, ModelRole, PublishMode};
+use crate::engine::registry::{ColumnRole, Contents, Manifest, Model, ModelRole, PublishMode};
 use crate::engine::running::RunningTraining;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{HolidaysClause, TrainStatement, fold};
@@ -33,6 +35,7 @@ use crate::ml::features::{Holidays, ListedDay, Outliers};
 use crate::ml::forecaster::{
     Candidate, Family, FitEstimate, FitOptions, FitReport, FittedForecaster, SeriesScores, Trial,
 };
+use crate::ml::foundation::Base;
 use crate::ml::hierarchy::{Hierarchy, Rollup, align};
 use crate::ml::models::{self, Tuning};
 use crate::ml::reconciliation::Reconciliation;
@@ -41,6 +44,8 @@ use crate::ml::series::{
 };
 
 pub use explain::dry_run;
+pub use forecast::forecast;
+pub use pretrain::{Pretraining, pretrain};
 
 /// One TRAIN, ready to read its rows.
 #[derive(Debug)]
@@ -63,6 +68,8 @@ pub struct Job {
     pub options: TrainOptions,
     /// The search for some of them.
     pub tuning: Option<Tuning>,
+    /// The model whose network foundation models begin with; none for the one that ships with the engine.
+    pub base: Option<Arc<Model>>,
     /// The role that trains; none for the owner of the database.
     pub owner: Option<String>,
     /// The session that begins it.
@@ -103,6 +110,11 @@ impl Job {
 
     fn enter(&self, control: &Arc<Control>) -> RunningTraining {
         self.engine.trainings.enter(&self.name(), self.pid, control, Acl::of_owner(self.owner.clone()))
+    }
+
+    /// The network that foundation models begin with, where it is not the one that ships with the engine.
+    fn base(&self) -> Result<Option<Base>> {
+        self.base.as_ref().map(|base| Base::read(&base.network()?)).transpose()
     }
 
     fn gaps(&self) -> Gaps {
@@ -232,6 +244,7 @@ async fn fit(
         context_length: model.context_length(),
         options,
         table_versions: job.lineage.as_ref().clone(),
+        base: job.base.as_ref().map(|base| (base.manifest().name.clone(), base.manifest().version)),
         panel: report.clone(),
         report: fit_report.clone(),
         seconds,
@@ -271,6 +284,15 @@ fn scores_of(nodes: &[usize], scores: &SeriesScores) -> SeriesScores {
         nodes.iter().map(|node| scores.get(*node).cloned().unwrap_or_default()).collect()
     };
     SeriesScores { model: of(&scores.model), naive: of(&scores.naive) }
+}
+
+/// The options of a fit as it was when a model was trained.
+pub fn refit_options(engine: &Engine, manifest: &Manifest) -> Result<FitOptions> {
+    let base = match &manifest.base {
+        None => None,
+        Some((name, version)) => Some(Base::read(&engine.registry.get(name, Some(*version))?.network()?)?),
+    };
+    Ok(FitOptions { base, ..manifest.options.clone() })
 }
 
 /// What is learnt of a panel.
@@ -422,7 +444,8 @@ async fn prepare(
     }
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
     let (outliers, objective) = (job.outliers(), job.statement.objective);
-    let fit = FitOptions { outliers, objective, ..job.options.fit_options(horizon) };
+    let (fine_tune, base) = (job.statement.from.is_some(), job.base()?);
+    let fit = FitOptions { outliers, objective, fine_tune, base, ..job.options.fit_options(horizon) };
     check_lengths(&panel, &fit, &table)?;
     objective.map_or(Ok(()), |kind| kind.check(&panel, &schema.target))?;
     let (windows, length) = models::held_out(&panel, &fit);
@@ -626,7 +649,7 @@ impl Prepared {
                  GAPS ZERO says that it was nothing"
             ));
         }
-        if models::held_out(&self.panel, &self.fit) == (0, 0) {
+        if self.fit.validation_length != Some(0) && models::held_out(&self.panel, &self.fit) == (0, 0) {
             let steps = self.fit.validation_length.unwrap_or(self.fit.horizon);
             query.notice(format!(
                 "no series is longer than the {steps} steps to hold out: nothing is held out, and there is no score"

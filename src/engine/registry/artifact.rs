@@ -172,6 +172,13 @@ impl Model {
         self.artifact.read(SCORES).map_err(|e| e.with_context(context()))
     }
 
+    /// The network of a pretrained model, as the bytes of its file.
+    pub fn network(&self) -> Result<Vec<u8>> {
+        let context = || format!("model {} version {}", self.manifest.name, self.manifest.version);
+        let bytes = self.artifact.read(WEIGHTS).map_err(|e| e.with_context(context()))?;
+        bytes.ok_or_else(|| Error::corrupt(Subject::File, format!("{}: {WEIGHTS} is not listed", context())))
+    }
+
     /// The fitted model; the first use reads and checks the weights.
     pub fn forecaster(&self) -> Result<Arc<dyn FittedForecaster>> {
         let mut loaded = self.artifact.forecaster.lock();

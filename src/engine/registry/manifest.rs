@@ -117,6 +117,13 @@ pub struct Manifest {
     /// The holidays that it sees.
     #[serde(default)]
     pub holidays: Option<Holidays>,
+    /// It is pretrained: others begin with it, and it forecasts rows that are given to it.
+    #[serde(default)]
+    pub pretrained: bool,
+    /// The pretrained model, and its version, that foundation models began with; `None` for the one that ships with
+    /// the engine.
+    #[serde(default)]
+    pub base: Option<(String, u64)>,
     /// Seed of all randomness of the fit.
     pub seed: u64,
     /// Steps of history that a forecast reads; `None` means all of it.
@@ -164,6 +171,8 @@ impl Manifest {
             hierarchy: None,
             reconciliation: None,
             holidays: None,
+            pretrained: false,
+            base: None,
             seed: 0,
             context_length: None,
             options: FitOptions::default(),

@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
 use crate::engine::registry::artifact::{self, Artifact, Contents, Model, read_capped};
 use crate::engine::registry::entry::{self, Entry, VersionEntry};
 use crate::engine::registry::manifest::Manifest;
 use crate::engine::storage::{Acl, DurableFs, Publish};
 use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
+use crate::ml::models::BASE_NAME;
 
 const ENTRY_BYTES_MAX: u64 = 16 << 20;
 const RECENT_MAX: usize = 16;
+const CHECKPOINT_BYTES_MAX: u64 = 8 << 30;
 
 /// What publishing does about a name that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +156,7 @@ impl ModelRegistry {
         owner: Option<String>,
     ) -> Result<u64> {
         let _change = self.begin()?;
+        check_free(name)?;
         let found = self.read(name)?;
         if found.is_some() && mode == PublishMode::New {
             return Err(exists(name));
@@ -192,10 +196,44 @@ impl ModelRegistry {
         Ok(())
     }
 
+    /// Keeps where a long training stands, under a key; it is durable after `Ok`.
+    pub fn keep_checkpoint(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.checkpoint_path(key);
+        if let Some(directory) = path.parent() {
+            self.fs.create_dir_all(directory).map_err(|e| Error::io(directory, &e))?;
+        }
+        self.fs.save(&path, bytes, Publish::Replace)
+    }
+
+    /// What was kept last under a key.
+    pub fn checkpoint(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.checkpoint_path(key);
+        match self.fs.fs().info(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io(&path, &e)),
+            Ok(_) => read_capped(&self.fs, &path, CHECKPOINT_BYTES_MAX).map(Some),
+        }
+    }
+
+    /// Removes what was kept under a key.
+    pub fn forget_checkpoint(&self, key: &str) -> Result<()> {
+        let path = self.checkpoint_path(key);
+        match self.fs.remove(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(&path, &e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn checkpoint_path(&self, key: &str) -> PathBuf {
+        let name: String = Sha256::digest(key).iter().take(16).map(|b| format!("{b:02x}")).collect();
+        self.root.with_file_name("pretraining").join(name)
+    }
+
     /// Gives a model another name.
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
         let _change = self.begin()?;
         self.entry(from)?;
+        check_free(to)?;
         if self.read(to)?.is_some() {
             return Err(exists(to));
         }
@@ -431,6 +469,15 @@ fn known<'a>(name: &str, entry: &'a Entry, version: u64) -> Result<&'a VersionEn
         Error::not_found(Subject::Model, format!("model {name} has no version {version}"))
             .with_hint(format!("versions of {name}: {}", entry.list()))
     })
+}
+
+/// Fails for the name of the model that ships with the engine.
+fn check_free(name: &str) -> Result<()> {
+    if name != BASE_NAME {
+        return Ok(());
+    }
+    let message = format!("{name} is the pretrained model that ships with Foretell");
+    Err(Error::new(ErrorKind::Exists, Subject::Model, message).with_hint("give the model another name"))
 }
 
 fn exists(name: &str) -> Error {

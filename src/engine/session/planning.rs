@@ -17,7 +17,7 @@ use super::explained::Explained;
 use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::plan::{
-    CommandNode, Mode, Origin, TrainNode, authorized, columns, has_subqueries, origins,
+    CommandNode, Mode, Origin, PretrainNode, TrainNode, authorized, columns, has_subqueries, origins,
     with_distinct_outer_keys, with_not_exists, with_origins,
 };
 use crate::engine::query::{ClientCopy, Tag};
@@ -87,7 +87,8 @@ impl Inner {
             }
             plan => {
                 let tag = tag_of(&plan);
-                let changes = !tag.has_rows() || TrainNode::publishes(&plan);
+                let changes =
+                    !tag.has_rows() || TrainNode::publishes(&plan) || PretrainNode::publishes(&plan);
                 Ok(Planned::new(dry_run(plan)?, tag, None, changes))
             }
         }

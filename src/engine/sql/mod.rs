@@ -10,6 +10,7 @@ mod literal;
 mod naming;
 mod ordering;
 mod parameters;
+mod pretrain;
 mod qualify;
 mod repair;
 mod role;

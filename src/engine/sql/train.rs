@@ -43,6 +43,7 @@ pub const CLAUSES: &[&str] = &[
     "QUANTILES",
     "VALIDATE",
     "USING",
+    "FROM",
     "TUNE",
     "OBJECTIVE",
     "WITH",
@@ -50,7 +51,7 @@ pub const CLAUSES: &[&str] = &[
 ];
 
 /// Clauses of the language that this release does not do.
-const LATER: &[&str] = &["FROM", "TEXT", "FEATURES", "METRIC", "TEST", "BACKTEST", "REFRESH"];
+const LATER: &[&str] = &["TEXT", "FEATURES", "METRIC", "TEST", "BACKTEST", "REFRESH"];
 
 /// An expression with the name of its column, and its place in the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,6 +206,8 @@ pub struct TrainStatement {
     pub validate: Option<ast::Expr>,
     /// `USING`: the families, none where the choice is ours.
     pub using: Vec<Family>,
+    /// `FROM`: the pretrained model that the network of the family `foundation` begins with, and adapts from.
+    pub from: Option<Ident>,
     /// `TUNE`: options whose best values are searched for.
     pub tune: Option<TuneClause>,
     /// `OBJECTIVE`: what is minimised.
@@ -216,6 +219,14 @@ pub struct TrainStatement {
 }
 
 impl TrainStatement {
+    /// The families that were named, or that FROM names.
+    pub fn families(&self) -> Vec<Family> {
+        match (&self.from, self.using.is_empty()) {
+            (Some(_), true) => vec![Family::Foundation],
+            _ => self.using.clone(),
+        }
+    }
+
     /// Visits all its expressions.
     pub fn visit(&mut self, visitor: &mut impl VisitorMut) {
         let calendar = self.holidays.as_mut().and_then(HolidaysClause::table_mut);
@@ -438,6 +449,7 @@ struct Clauses<'a> {
     quantiles: Option<Vec<ast::Expr>>,
     validate: Option<ast::Expr>,
     using: Vec<Family>,
+    from: Option<Ident>,
     tune: Option<TuneClause>,
     objective: Option<ObjectiveKind>,
     with: Vec<(Ident, ast::Expr)>,
@@ -469,6 +481,7 @@ impl<'a> Clauses<'a> {
             quantiles: None,
             validate: None,
             using: vec![],
+            from: None,
             tune: None,
             objective: None,
             with: vec![],
@@ -496,6 +509,7 @@ impl<'a> Clauses<'a> {
             "QUANTILES" => self.quantiles = Some(parenthesised(parser, |p| p.parse_expr())?),
             "VALIDATE" => self.parse_validate(parser)?,
             "USING" => self.using = self.families(parser)?,
+            "FROM" => self.from = Some(parser.parse_identifier()?),
             "TUNE" => self.tune = Some(self.parse_tune(parser)?),
             "OBJECTIVE" => self.objective = Some(self.word(parser, ObjectiveKind::parse)?),
             "WITH" => self.with = parenthesised(parser, option)?,
@@ -535,10 +549,6 @@ impl<'a> Clauses<'a> {
             };
         };
         let upper = word.value.to_uppercase();
-        if upper == "FROM" && self.relation.is_none() {
-            return Error::input(Subject::Syntax, "TRAIN names its table after ON, not after FROM")
-                .with_hint("TRAIN FORECAST MODEL name ON table TARGET column");
-        }
         if LATER.contains(&upper.as_str()) {
             return Error::unsupported(format!("clause {upper} of TRAIN is not supported"));
         }
@@ -786,6 +796,11 @@ impl<'a> Clauses<'a> {
             let both = "OR REPLACE and IF NOT EXISTS exclude each other";
             return Err(Error::input(Subject::Syntax, both).into());
         }
+        if self.relation.is_none() && self.from.is_some() {
+            let error = Error::input(Subject::Syntax, "TRAIN names its table after ON, not after FROM");
+            let hint = "TRAIN FORECAST MODEL name ON table TARGET column; FROM names a pretrained model to begin with";
+            return Err(error.with_hint(hint).into());
+        }
         Ok(TrainStatement {
             relation: self.relation.ok_or_else(|| missing("ON"))?,
             target: self.target.ok_or_else(|| missing("TARGET"))?,
@@ -810,6 +825,7 @@ impl<'a> Clauses<'a> {
             quantiles: self.quantiles,
             validate: self.validate,
             using: self.using,
+            from: self.from,
             tune: self.tune,
             objective: self.objective,
             with: self.with,
@@ -1000,6 +1016,7 @@ impl Display for TrainStatement {
         write_clause(f, "VALIDATE LAST", self.validate.as_ref())?;
         let using: Vec<&str> = self.using.iter().copied().map(family_name).collect();
         write_clause(f, "USING", Some(using.join(", ")).filter(|words| !words.is_empty()).as_ref())?;
+        write_clause(f, "FROM", self.from.as_ref())?;
         write_clause(f, "TUNE", self.tune.as_ref())?;
         write_clause(f, "OBJECTIVE", self.objective.map(ObjectiveKind::word).as_ref())?;
         if !self.with.is_empty() {

@@ -1,7 +1,7 @@
 //! The network of Chronos-2 (Ansari et al. 2025, "Chronos-2: From Univariate to Universal Forecasting"): an encoder over
 //! patches whose blocks attend along time within a row and along the rows of a group at a time.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 
 use crate::error::Result;
 use crate::ml::foundation::config::FoundationConfig;
@@ -11,6 +11,9 @@ use crate::ml::layers::{
     rms_norm,
 };
 use crate::ml::training::{LossSum, Network, Objective, Steps, masked_loss};
+
+const LAST_NORM: &str = "encoder.final_layer_norm.weight";
+const OUTPUT: &str = "output_patch_embedding";
 
 /// Attention with the norm before it, beside a skip.
 #[derive(Debug)]
@@ -88,11 +91,7 @@ struct PatchEmbedding {
 }
 
 impl PatchEmbedding {
-    fn new(
-        p: &mut Parameters,
-        name: &str,
-        [inputs, hidden, outputs]: [usize; 3],
-    ) -> Result<Self> {
+    fn new(p: &mut Parameters, name: &str, [inputs, hidden, outputs]: [usize; 3]) -> Result<Self> {
         Ok(Self {
             hidden: Linear::new(p, &format!("{name}.hidden_layer"), inputs, hidden)?,
             output: Linear::new(p, &format!("{name}.output_layer"), hidden, outputs)?,
@@ -117,6 +116,8 @@ pub struct Chronos2 {
     gain: Tensor,
     output: PatchEmbedding,
     objective: Objective,
+    /// Gradients end before the last norm.
+    freezes_encoder: bool,
 }
 
 impl Chronos2 {
@@ -127,15 +128,30 @@ impl Chronos2 {
         let outputs = config.quantiles.len() * patch;
         let block = |i: usize, p: &mut Parameters| Block::new(p, &format!("encoder.block.{i}"), config);
         Ok(Self {
-            separators: p.register("shared.weight", &[config.vocab_size, width], Initializer::Normal(0.05))?,
+            separators: p.register(
+                "shared.weight",
+                &[config.vocab_size, width],
+                Initializer::Normal(0.05),
+            )?,
             input: PatchEmbedding::new(p, "input_patch_embedding", [3 * patch, config.d_ff, width])?,
             blocks: (0..config.num_layers).map(|i| block(i, p)).collect::<Result<_>>()?,
-            gain: p.register("encoder.final_layer_norm.weight", &[width], Initializer::Ones)?,
-            output: PatchEmbedding::new(p, "output_patch_embedding", [width, config.d_ff, outputs])?,
+            gain: p.register(LAST_NORM, &[width], Initializer::Ones)?,
+            output: PatchEmbedding::new(p, OUTPUT, [width, config.d_ff, outputs])?,
             objective: Objective::Quantile(config.quantiles.clone()),
             config: config.clone(),
             parameters,
+            freezes_encoder: false,
         })
+    }
+
+    /// The network of which, where asked for, only the last norm and the output embedding learn.
+    pub fn freezing_encoder(mut self, freezes: bool) -> Self {
+        self.freezes_encoder = freezes;
+        if freezes {
+            let learns = |name: &str| name == LAST_NORM || name.starts_with(OUTPUT);
+            self.parameters.freeze(|name| !learns(name));
+        }
+        self
     }
 
     /// The sizes.
@@ -143,7 +159,18 @@ impl Chronos2 {
         &self.config
     }
 
-    /// Scaled quantiles of every row at every step of the future: `[len, rows, after * patch, levels]`.
+    /// True where it is computed on a card.
+    pub fn is_on_card(&self) -> bool {
+        !self.parameters.device().is_cpu()
+    }
+
+    /// Names and variables, in the order of names.
+    pub fn parameters_by_name(&self) -> impl Iterator<Item = (&str, &Var, bool)> {
+        self.parameters.iter()
+    }
+
+    /// Scaled quantiles of every row at every step that is asked for, those after the origin or, of a masked batch, all:
+    /// `[len, rows, steps, levels]`.
     pub fn forward(&self, batch: &Groups) -> Result<Tensor> {
         let Groups { len, rows, tokens: (before, after), .. } = *batch;
         let (width, patch) = (self.config.d_model, self.config.input_patch_size);
@@ -159,11 +186,17 @@ impl Chronos2 {
         for block in &self.blocks {
             x = block.forward(&x, &batch.present)?;
         }
-        let last = x.narrow(2, before + 1, after)?.contiguous()?;
-        let outputs = self.output.forward(&rms_norm(&last, &self.gain)?)?;
+        let x = if self.freezes_encoder { x.detach() } else { x };
+        let future = x.narrow(2, before + 1, after)?;
+        let asked = match batch.masked {
+            false => future.contiguous()?,
+            true => Tensor::cat(&[&x.narrow(2, 0, before)?, &future], 2)?,
+        };
+        let tokens = asked.dim(2)?;
+        let outputs = self.output.forward(&rms_norm(&asked, &self.gain)?)?;
         let levels = self.config.quantiles.len();
-        let outputs = outputs.reshape((len * rows * after, levels, patch))?.transpose(1, 2)?.contiguous()?;
-        Ok(outputs.reshape((len, rows, after * patch, levels))?)
+        let outputs = outputs.reshape((len * rows * tokens, levels, patch))?.transpose(1, 2)?.contiguous()?;
+        Ok(outputs.reshape((len, rows, tokens * patch, levels))?)
     }
 }
 
@@ -236,6 +269,34 @@ mod tests {
             let gradient = gradients.take(var).unwrap().unwrap_or_default();
             assert!(gradient.iter().any(|g| *g != 0.0), "{name}");
         }
+    }
+
+    #[test]
+    fn hidden_tokens_are_asked_for_and_seen_by_nobody() {
+        let config = small();
+        let network = Chronos2::new(Parameters::seeded(Rng::new(1)), &config).unwrap();
+        let of = |hidden_value: f32| {
+            let mut history: Vec<f32> = (0..12).map(|t| (t * t % 7) as f32).collect();
+            // The scale is that of the whole history: the two values swap places.
+            (history[5], history[6]) = (hidden_value, 9.0 - hidden_value);
+            let group = Group {
+                rows: vec![GroupRow { history, future: vec![3.0; 8], ..GroupRow::default() }],
+                frequency: 1,
+            };
+            let mut batch = Groups::default();
+            batch.start(1, (3, 2));
+            batch.masked = true;
+            batch.push_hiding(&group, &[false, true, false], &config);
+            batch
+        };
+        let (one, other) = (of(2.0), of(7.0));
+        assert_eq!(one.weights.iter().filter(|w| **w > 0.0).count(), 4 + 8);
+        assert!(one.weights[..4].iter().all(|w| *w == 0.0) && one.weights[4..8].iter().all(|w| *w > 0.0));
+        assert_ne!(one.targets, other.targets);
+        let values =
+            |batch: &Groups| network.forward(batch).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(values(&one), values(&other));
+        assert_eq!(values(&one).len(), 20 * 3);
     }
 
     #[test]

@@ -49,3 +49,35 @@ impl Default for FoundationConfig {
         }
     }
 }
+
+impl FoundationConfig {
+    /// Numbers that a network of these sizes learns, about.
+    pub fn parameters(&self) -> usize {
+        let (width, inner) = (self.d_model, self.num_heads * self.d_kv);
+        let block = 8 * width * inner + 2 * width * self.d_ff;
+        let ends = (3 + self.quantiles.len()) * self.input_patch_size + 2 * width;
+        self.num_layers * block + ends * (self.d_ff + width)
+    }
+
+    /// What stored sizes must keep to, so that foreign ones are an error and nothing worse.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let sizes = [self.d_model, self.d_kv, self.d_ff, self.num_layers, self.num_heads];
+        let steps =
+            [self.input_patch_size, self.time_encoding_scale, self.max_output_patches, self.vocab_size];
+        let rising = self.quantiles.windows(2).all(|pair| pair[0] < pair[1]);
+        if sizes.iter().chain(&steps).any(|n| !(1..=65_536).contains(n)) || self.vocab_size < 2 {
+            Err("its sizes are out of range".to_owned())
+        } else if !self.d_kv.is_multiple_of(2) {
+            Err("its heads have an odd width".to_owned())
+        } else if self.context_length < self.input_patch_size {
+            Err("its context is shorter than a patch".to_owned())
+        } else if !rising
+            || !self.quantiles.contains(&0.5)
+            || !self.quantiles.iter().all(|u| *u > 0.0 && *u < 1.0)
+        {
+            Err("its quantiles do not rise from above 0 through 0.5 to below 1".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+}

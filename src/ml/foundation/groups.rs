@@ -76,7 +76,9 @@ pub struct Groups {
     pub separators: Vec<u32>,
     /// Scales of the rows, `[len, rows]`.
     pub scales: Vec<Scale>,
-    /// Scaled values to be forecast, `[len, rows, after * patch]`.
+    /// True where tokens before the origin may be hidden, and are then asked for as those after it are.
+    pub masked: bool,
+    /// Scaled values that are asked for: `[len, rows, after * patch]`, of masked batches `[len, rows, (before + after) * patch]`.
     pub targets: Vec<f32>,
     /// What each counts for in the loss; those of a group add up to 1, or are all 0.
     pub weights: Vec<f32>,
@@ -85,7 +87,7 @@ pub struct Groups {
 impl Groups {
     /// Empties the batch for groups of `rows` rows with at most `before` and exactly `after` tokens.
     pub fn start(&mut self, rows: usize, tokens: (usize, usize)) {
-        (self.len, self.rows, self.tokens) = (0, rows, tokens);
+        (self.len, self.rows, self.tokens, self.masked) = (0, rows, tokens, false);
         self.inputs.clear();
         self.present.clear();
         self.separators.clear();
@@ -96,61 +98,70 @@ impl Groups {
 
     /// Adds a group; rows beyond those of the batch are left out, missing ones are seen by nobody.
     pub fn push(&mut self, group: &Group, config: &FoundationConfig) {
-        let asked: usize = group.rows.iter().take(self.rows).map(asked_steps).sum();
-        let weight = if asked > 0 { 1.0 / asked as f32 } else { 0.0 };
+        self.push_hiding(group, &[], config);
+    }
+
+    /// Adds a group to a masked batch, whose tokens before the origin with a flag are hidden in all rows that are to be
+    /// forecast.
+    pub fn push_hiding(&mut self, group: &Group, hidden: &[bool], config: &FoundationConfig) {
+        let first_weight = self.weights.len();
         for row in 0..self.rows {
             match group.rows.get(row) {
-                Some(row) => self.push_row(row, config, weight),
+                Some(row) => self.push_row(row, hidden, config),
                 None => self.push_blank(config),
             }
         }
+        let asked = &mut self.weights[first_weight..];
+        let count: f32 = asked.iter().sum();
+        asked.iter_mut().for_each(|weight| *weight /= count.max(1.0));
         self.separators.push((1 + group.frequency).min(config.vocab_size - 1) as u32);
         self.len += 1;
     }
 
-    fn push_row(&mut self, row: &GroupRow, config: &FoundationConfig, weight: f32) {
+    fn push_row(&mut self, row: &GroupRow, hidden: &[bool], config: &FoundationConfig) {
         let (patch, (before, after)) = (config.input_patch_size, self.tokens);
         let context = before * patch;
         let history = &row.history[row.history.len().saturating_sub(context)..];
-        let scale = Scale::of(history);
-        let lead = context - history.len();
+        let (lead, scale) = (context - history.len(), Scale::of(history));
         let clock = 1.0 / config.time_encoding_scale as f32;
         for token in 0..before + after {
+            let hides = !row.known && (token >= before || hidden.get(token).copied().unwrap_or(false));
             let at = self.inputs.len();
             self.inputs.resize(at + 3 * patch, 0.0);
-            let cell = &mut self.inputs[at..];
             let mut seen = false;
             for i in 0..patch {
                 let step = token * patch + i;
-                cell[i] = (step as f32 - context as f32) * clock;
+                self.inputs[at + i] = (step as f32 - context as f32) * clock;
                 let value = match step.checked_sub(context) {
                     None => step.checked_sub(lead).map(|j| history[j]),
-                    Some(ahead) => row.future.get(ahead).copied().filter(|_| row.known),
+                    Some(ahead) => row.future.get(ahead).copied(),
                 };
-                if let Some(x) = value.filter(|x| x.is_finite()) {
-                    (cell[patch + i], cell[2 * patch + i]) = (scale.scaled(x), 1.0);
+                let value = value.filter(|x| x.is_finite());
+                if let Some(x) = value.filter(|_| !hides) {
+                    (self.inputs[at + patch + i], self.inputs[at + 2 * patch + i]) = (scale.scaled(x), 1.0);
                     seen = true;
                 }
+                if token >= before || self.masked {
+                    let asked = value.filter(|_| hides);
+                    self.targets.push(asked.map_or(0.0, |y| scale.scaled(y)));
+                    self.weights.push(f32::from(u8::from(asked.is_some())));
+                }
             }
-            self.present.push(seen || token >= before);
+            self.present.push(seen || token >= before || hides);
             if token + 1 == before {
                 self.present.push(true);
             }
-        }
-        for step in 0..after * patch {
-            let asked = row.future.get(step).filter(|y| !row.known && y.is_finite());
-            self.targets.push(asked.map_or(0.0, |y| scale.scaled(*y)));
-            self.weights.push(asked.map_or(0.0, |_| weight));
         }
         self.scales.push(scale);
     }
 
     fn push_blank(&mut self, config: &FoundationConfig) {
         let (patch, (before, after)) = (config.input_patch_size, self.tokens);
+        let asked = (if self.masked { before } else { 0 } + after) * patch;
         self.inputs.resize(self.inputs.len() + (before + after) * 3 * patch, 0.0);
         self.present.resize(self.present.len() + before + after + 1, false);
-        self.targets.resize(self.targets.len() + after * patch, 0.0);
-        self.weights.resize(self.weights.len() + after * patch, 0.0);
+        self.targets.resize(self.targets.len() + asked, 0.0);
+        self.weights.resize(self.weights.len() + asked, 0.0);
         self.scales.push(Scale { location: 0.0, deviation: 1.0 });
     }
 
@@ -164,9 +175,4 @@ impl Groups {
         self.targets.append(&mut other.targets);
         self.weights.append(&mut other.weights);
     }
-}
-
-/// Steps of the row that are to be forecast.
-fn asked_steps(row: &GroupRow) -> usize {
-    if row.known { 0 } else { row.future.iter().filter(|y| y.is_finite()).count() }
 }

@@ -1,9 +1,25 @@
 //! Foundation models: networks that forecast series they were not trained on.
 
+mod base;
+mod batches;
 mod chronos2;
 mod config;
+mod corpus;
+mod explained;
+mod fine_tune;
 mod groups;
+mod pretrain;
+mod rows;
+mod weights;
 
+pub use base::Base;
+pub use batches::Hidden;
 pub use chronos2::Chronos2;
 pub use config::FoundationConfig;
+pub use corpus::Corpus;
+pub use explained::explained;
+pub use fine_tune::{FineTuned, FineTuning, fine_tune};
 pub use groups::{Group, GroupRow, Groups, Scale};
+pub use pretrain::{Course, PretrainOptions, Pretrained, pretrain};
+pub use rows::rows_of;
+pub use weights::{Precision, read, write};

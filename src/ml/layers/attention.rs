@@ -106,13 +106,7 @@ impl CustomOp2 for CardAttention {
         "attention gradient"
     }
 
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         bail!("attention: the tensor is not on the card")
     }
 
@@ -154,8 +148,7 @@ fn plain_attention(qkv: &Tensor, shape: HeadShape, present: Option<&[bool]>) -> 
     // Candle multiplies stacks of one dimension.
     let stack = |x: &Tensor| x.flatten(0, 2);
     let scores = stack(&q)?.matmul(&stack(&k)?.transpose(1, 2)?.contiguous()?)?;
-    let mut scores =
-        (scores * f64::from(scale))?.reshape((dims[0], dims[1], dims[2], dims[3], dims[3]))?;
+    let mut scores = (scores * f64::from(scale))?.reshape((dims[0], dims[1], dims[2], dims[3], dims[3]))?;
     let mut seen = None;
     if let Some(present) = present {
         let flags: Vec<f32> = present.iter().map(|p| f32::from(u8::from(*p))).collect();
@@ -415,7 +408,9 @@ mod tests {
 
     #[test]
     fn heads_that_do_not_divide_the_width_are_an_error() {
-        assert!(attention(&variable(&[1, 1, 2, 12], 1), Heads { count: 5, ..TWO }, Along::Rows, None).is_err());
+        assert!(
+            attention(&variable(&[1, 1, 2, 12], 1), Heads { count: 5, ..TWO }, Along::Rows, None).is_err()
+        );
         assert!(attention(&variable(&[1, 1, 2, 12], 1), TWO, Along::Rows, Some(&[true])).is_err());
     }
 }

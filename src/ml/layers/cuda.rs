@@ -70,7 +70,8 @@ pub(super) fn attention_forward(
     let out: CudaSlice<f32> = unsafe { device.alloc::<f32>(n)? };
     let start = |flags: &CudaView<'_, f32>, has_flags: i32| {
         let function = device.get_or_load_custom_func("attention_forward", MODULE, PTX)?;
-        let [heads, size, count, stride] = [shape.heads, shape.size, shape.count, shape.stride].map(|x| x as i32);
+        let [heads, size, count, stride] =
+            [shape.heads, shape.size, shape.count, shape.stride].map(|x| x as i32);
         let rotary = i32::from(shape.rotary);
         let mut launch = function.builder();
         launch.arg(&qkv).arg(flags).arg(&has_flags).arg(&out).arg(&heads).arg(&size).arg(&count);
@@ -100,10 +101,19 @@ pub(super) fn attention_backward(
     let out: CudaSlice<f32> = unsafe { device.alloc::<f32>(qkv.len())? };
     let start = |flags: &CudaView<'_, f32>, has_flags: i32| {
         let function = device.get_or_load_custom_func("attention_backward", MODULE, PTX)?;
-        let [heads, size, count, stride] = [shape.heads, shape.size, shape.count, shape.stride].map(|x| x as i32);
+        let [heads, size, count, stride] =
+            [shape.heads, shape.size, shape.count, shape.stride].map(|x| x as i32);
         let rotary = i32::from(shape.rotary);
         let mut launch = function.builder();
-        launch.arg(&qkv).arg(flags).arg(&has_flags).arg(&gradient).arg(&out).arg(&heads).arg(&size).arg(&count);
+        launch
+            .arg(&qkv)
+            .arg(flags)
+            .arg(&has_flags)
+            .arg(&gradient)
+            .arg(&out)
+            .arg(&heads)
+            .arg(&size)
+            .arg(&count);
         launch.arg(&stride).arg(&shape.scale).arg(&rotary);
         let config = shape.config(gradient.len() / (shape.heads * shape.size), shape.shared(4, 2));
         // SAFETY: as above.

@@ -30,6 +30,7 @@ pub enum Initializer {
 struct Parameter {
     var: Var,
     decays: bool,
+    frozen: bool,
 }
 
 /// Parameters by name, in the order of names.
@@ -86,18 +87,31 @@ impl Parameters {
         };
         let var = Var::from_tensor(&tensor.to_device(&self.device)?)?;
         let registered = var.as_tensor().clone();
-        self.by_name.insert(name.to_string(), Parameter { var, decays: initializer == Initializer::Glorot });
+        self.by_name.insert(
+            name.to_string(),
+            Parameter { var, decays: initializer == Initializer::Glorot, frozen: false },
+        );
         Ok(registered)
+    }
+
+    /// Keeps what has these names as it is.
+    pub fn freeze(&mut self, which: impl Fn(&str) -> bool) {
+        self.by_name.iter_mut().filter(|(name, _)| which(name)).for_each(|(_, p)| p.frozen = true);
+    }
+
+    /// True where the parameter of this name stays as it is.
+    pub fn is_frozen(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|p| p.frozen)
     }
 
     /// Number of trainable values.
     pub fn count(&self) -> usize {
-        self.by_name.values().map(|p| p.var.elem_count()).sum()
+        self.by_name.values().filter(|p| !p.frozen).map(|p| p.var.elem_count()).sum()
     }
 
-    /// Names, variables and whether weight decay applies, in the order of names.
+    /// Names, variables and whether weight decay applies, in the order of names, frozen ones included.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var, bool)> {
-        self.by_name.iter().map(|(name, p)| (name.as_str(), &p.var, p.decays))
+        self.by_name.iter().map(|(name, p)| (name.as_str(), &p.var, p.decays && !p.frozen))
     }
 
     /// A copy of all values, in the order of names.

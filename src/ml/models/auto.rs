@@ -31,7 +31,8 @@ pub fn candidates(families: &[Family], panel: &Panel) -> Vec<Family> {
 
 /// Where seconds are few those that come first have them: a quick rule, and the one that usually is best.
 fn suitable(panel: &Panel) -> Vec<Family> {
-    let mut families = vec![Family::SeasonalNaive, Family::Theta, Family::Gbt, Family::Ets, Family::Ces];
+    let mut families =
+        vec![Family::SeasonalNaive, Family::Theta, Family::Gbt, Family::Foundation, Family::Ets, Family::Ces];
     if panel.target.len() <= ARIMA_STEPS_MAX {
         families.push(Family::Arima);
     }

@@ -12,6 +12,7 @@ use crate::ml::models::ces::Ces;
 use crate::ml::models::croston::{Croston, Sba, Tsb};
 use crate::ml::models::ets::Ets;
 use crate::ml::models::fitting::Outcome;
+use crate::ml::models::foundation::FoundationLearner;
 use crate::ml::models::local::LocalLearner;
 use crate::ml::models::model::{Learner, Lesson};
 use crate::ml::models::networks::{Architecture, NetworkLearner};
@@ -26,7 +27,7 @@ use crate::ml::series::Panel;
 /// A family: its word, and what learns, where it is not a choice of others.
 type Entry = (Family, &'static str, Option<&'static dyn Learner>);
 
-const FAMILIES: [Entry; 18] = [
+const FAMILIES: [Entry; 19] = [
     (Family::Auto, "auto", None),
     (Family::SeasonalNaive, "seasonal_naive", Some(&LocalLearner::<SeasonalNaive>::new())),
     (Family::Ets, "ets", Some(&LocalLearner::<Ets>::new())),
@@ -45,6 +46,7 @@ const FAMILIES: [Entry; 18] = [
     (Family::Lstm, "lstm", Some(&NetworkLearner(Architecture::Lstm))),
     (Family::Gru, "gru", Some(&NetworkLearner(Architecture::Gru))),
     (Family::Transformer, "transformer", Some(&NetworkLearner(Architecture::Transformer))),
+    (Family::Foundation, "foundation", Some(&FoundationLearner)),
 ];
 
 /// The word users write after USING.
@@ -69,6 +71,10 @@ pub fn has_option(family: Family, option: &str) -> bool {
     let rows = matches!(family, Family::Ridge | Family::Svr | Family::Tree | Family::Gbt);
     match (family, option) {
         (_, "background" | "max_seconds" | "season" | "seed") => true,
+        (_, "freeze" | "replay") => matches!(family, Family::Foundation | Family::Auto),
+        (Family::Foundation, option) => {
+            matches!(option, "batch_size" | "context" | "early_stop" | "epochs" | "learning_rate")
+        }
         (Family::Auto, option) => [Family::Gbt, Family::Tide].iter().any(|f| has_option(*f, option)),
         (_, "trees" | "leaves") => family == Family::Gbt,
         (_, "heads" | "patch") => family == Family::Transformer,

@@ -23,7 +23,7 @@ const SERIES_PER_CHECK: usize = 32;
 /// Series whose errors are pooled.
 const POOLED_SERIES_MAX: usize = 2_000;
 /// Fewest observations for a rule with parameters.
-const OBSERVED_MIN: usize = 8;
+pub(super) const OBSERVED_MIN: usize = 8;
 /// Forecasts beyond so many times the largest value ever seen are not believed.
 const REACH: f64 = 10.0;
 

@@ -14,6 +14,7 @@ mod ets;
 mod family;
 mod fitted;
 mod fitting;
+mod foundation;
 mod least_squares;
 mod level_shift;
 mod local;
@@ -39,4 +40,5 @@ pub use family::{
     objectives, parse_family, row_columns,
 };
 pub use fitting::WINDOWS_MAX;
+pub use foundation::{BASE_NAME, base_network};
 pub use tuning::{Search, Space, Tuning, tune};

@@ -135,6 +135,21 @@ impl Frequency {
         length as usize
     }
 
+    /// Which of the common frequencies it is, as foundation models count them: years, quarters, months, weeks, days,
+    /// working days, hours and parts of an hour from 1 on; 0 for any other.
+    pub fn common(self) -> usize {
+        match self {
+            Self::Months(12) => 1,
+            Self::Months(3) => 2,
+            Self::Months(1) => 3,
+            Self::Days(7) => 4,
+            Self::Days(1) => 5,
+            Self::Seconds(3600) => 7,
+            Self::Seconds(60..3600) => 8,
+            _ => 0,
+        }
+    }
+
     /// The distance of neighbouring periods where it is the same everywhere: not for months.
     pub(super) fn fixed_step(self) -> Option<i64> {
         match self {

@@ -47,7 +47,7 @@ pub(super) fn rescale(rng: &mut Rng, series: &mut [f64]) {
 }
 
 /// Blocks and single values that nobody wrote down; the last value of the history stays.
-pub(super) fn mask(rng: &mut Rng, row: &mut GroupRow) {
+pub fn mask(rng: &mut Rng, row: &mut GroupRow) {
     let n = row.history.len();
     if n < 4 {
         return;
@@ -63,5 +63,39 @@ pub(super) fn mask(rng: &mut Rng, row: &mut GroupRow) {
                 *x = f32::NAN;
             }
         }
+    }
+}
+
+/// A weighted mean of two rows, of each of the steps that both have.
+pub fn mix_rows(rng: &mut Rng, row: &mut GroupRow, other: &GroupRow) {
+    let size = |row: &GroupRow| {
+        let observed = row.history.iter().filter(|x| x.is_finite());
+        let (sum, n) = observed.fold((0.0, 0.0), |(sum, n), x| (sum + x.abs(), n + 1.0));
+        if sum > 0.0 { sum / n } else { 1.0 }
+    };
+    let share = rng.uniform_f32();
+    let (own, others) = ((1.0 - share) / size(row), share / size(other));
+    let shift = row.history.len().saturating_sub(other.history.len());
+    row.history.drain(..shift);
+    let from = other.history.len() - row.history.len();
+    row.history.iter_mut().zip(&other.history[from..]).for_each(|(x, y)| *x = own * *x + others * y);
+    row.future.iter_mut().zip(&other.future).for_each(|(x, y)| *x = own * *x + others * y);
+}
+
+/// Noise of a small share of the row's own changes.
+pub fn jitter_row(rng: &mut Rng, row: &mut GroupRow) {
+    let changes = row.history.windows(2).map(|pair| (pair[1] - pair[0]).abs()).filter(|d| d.is_finite());
+    let (sum, n) = changes.fold((0.0f32, 0.0f32), |(sum, n), d| (sum + d, n + 1.0));
+    let size = f64::from(sum / n.max(1.0)) * rng.range(0.0, 0.2);
+    row.history.iter_mut().for_each(|x| *x += (size * rng.normal()) as f32);
+}
+
+/// The row on a clock that runs unevenly; rows with gaps stay as they are.
+pub fn warp_row(rng: &mut Rng, row: &mut GroupRow) {
+    let all: Vec<f64> = row.history.iter().chain(&row.future).map(|x| f64::from(*x)).collect();
+    if all.iter().all(|x| x.is_finite()) {
+        let warped = warp(rng, &all);
+        let steps = row.history.iter_mut().chain(&mut row.future);
+        steps.zip(warped).for_each(|(x, y)| *x = y as f32);
     }
 }

@@ -43,7 +43,9 @@ fn companion(rng: &mut Rng, target: &[f64]) -> Vec<f64> {
     let lead = if rng.chance(0.3) { 1 + rng.below(6) } else { 0 };
     let last = target.len().saturating_sub(1);
     let at = |t: usize| target[(t + lead).min(last)];
-    (0..target.len()).map(|t| at(t).abs().powf(power) * at(t).signum() * (size * rng.normal()).exp()).collect()
+    (0..target.len())
+        .map(|t| at(t).abs().powf(power) * at(t).signum() * (size * rng.normal()).exp())
+        .collect()
 }
 
 /// Rows that share parts of their paths; all are targets.

@@ -62,7 +62,11 @@ fn episodes(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
         1 => {
             let every = 3 + rng.below(60);
             let (length, start) = (1 + rng.below(4.min(every)), rng.below(every));
-            flags.iter_mut().enumerate().filter(|(t, _)| (t + start) % every < length).for_each(|(_, f)| *f = 1.0);
+            flags
+                .iter_mut()
+                .enumerate()
+                .filter(|(t, _)| (t + start) % every < length)
+                .for_each(|(_, f)| *f = 1.0);
         }
         _ => {
             let (gap, length) = (rng.range(4.0, 60.0), rng.range(1.0, 12.0));
@@ -80,7 +84,10 @@ fn episodes(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
 fn promotion(rng: &mut Rng, grid: &Grid) -> Covariate {
     let flags = episodes(rng, grid);
     let lift = rng.normal().abs() * 1.2 + 0.2;
-    let (fade, dip) = (if rng.chance(0.3) { rng.range(0.6, 0.98) } else { 1.0 }, if rng.chance(0.3) { rng.range(0.0, 0.6) } else { 0.0 });
+    let (fade, dip) = (
+        if rng.chance(0.3) { rng.range(0.6, 0.98) } else { 1.0 },
+        if rng.chance(0.3) { rng.range(0.0, 0.6) } else { 0.0 },
+    );
     let mut effect = vec![0.0; grid.len];
     let (mut size, mut left) = (lift, 0.0);
     for (t, e) in effect.iter_mut().enumerate() {
@@ -242,5 +249,10 @@ fn ramp(rng: &mut Rng, grid: &Grid) -> Covariate {
     let size = rng.normal();
     let value = |t: usize| (t as f64 - from as f64).clamp(0.0, length as f64) / length as f64;
     let values: Vec<f64> = (0..grid.len).map(value).collect();
-    Covariate { effect: values.iter().map(|v| size * v).collect(), values, open: None, known: rng.chance(0.6) }
+    Covariate {
+        effect: values.iter().map(|v| size * v).collect(),
+        values,
+        open: None,
+        known: rng.chance(0.6),
+    }
 }

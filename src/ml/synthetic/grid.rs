@@ -8,13 +8,13 @@ pub const FREQUENCIES: usize = 8;
 /// Seasons of a frequency: lengths in steps, the first one the usual.
 const SEASONS: [&[f64]; FREQUENCIES + 1] = [
     &[],
-    &[],                              // years
-    &[4.0],                           // quarters
-    &[12.0],                          // months
-    &[52.18, 13.04, 4.35],            // weeks
-    &[7.0, 365.25, 30.44],            // days
-    &[5.0, 261.0, 21.7],              // working days
-    &[24.0, 168.0],                   // hours
+    &[],                                // years
+    &[4.0],                             // quarters
+    &[12.0],                            // months
+    &[52.18, 13.04, 4.35],              // weeks
+    &[7.0, 365.25, 30.44],              // days
+    &[5.0, 261.0, 21.7],                // working days
+    &[24.0, 168.0],                     // hours
     &[96.0, 48.0, 144.0, 288.0, 672.0], // parts of an hour
 ];
 
@@ -62,13 +62,19 @@ impl Grid {
         }
         let whole = rng.chance(0.55);
         let least = context.min(8);
-        let history = if whole { context } else { least + (rng.uniform() * (context - least) as f64) as usize };
+        let history =
+            if whole { context } else { least + (rng.uniform() * (context - least) as f64) as usize };
         Self { frequency, seasons, history, len: history + horizon }
+    }
+
+    /// The usual season in whole steps.
+    pub fn season(&self) -> Option<usize> {
+        self.seasons.first().map(|m| m.round() as usize)
     }
 }
 
 /// The place of a weight drawn in proportion to it.
-pub(super) fn pick(rng: &mut Rng, weights: &[f64]) -> usize {
+pub fn pick(rng: &mut Rng, weights: &[f64]) -> usize {
     let mut left = rng.uniform() * weights.iter().sum::<f64>();
     for (i, weight) in weights.iter().enumerate() {
         left -= weight;

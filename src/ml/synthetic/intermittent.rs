@@ -33,11 +33,8 @@ pub(super) fn intermittent(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
         let again = if came { rate + sticky * (1.0 - rate) } else { rate };
         came = t >= launch && t < end && rng.chance(again);
         if came {
-            let more = if dispersion > 0.0 {
-                rng.negative_binomial(size, dispersion)
-            } else {
-                rng.poisson(size)
-            };
+            let more =
+                if dispersion > 0.0 { rng.negative_binomial(size, dispersion) } else { rng.poisson(size) };
             *x = lot * (1 + more) as f64;
         }
     }

@@ -1,6 +1,6 @@
 //! Made-up series to pretrain on: six kinds of processes, how they are observed, and what augments them.
 
-mod augment;
+pub mod augment;
 mod causal;
 mod covariates;
 mod gaussian_process;
@@ -13,5 +13,5 @@ mod sample;
 mod state_space;
 mod trend_season;
 
-pub use grid::{FREQUENCIES, Grid};
+pub use grid::{FREQUENCIES, Grid, pick};
 pub use sample::sample;

@@ -82,7 +82,8 @@ pub(super) fn counts(rng: &mut Rng, rates: &[f64]) -> Vec<f64> {
 fn outliers(rng: &mut Rng, path: &mut [f64]) {
     let share = rng.range(0.002, 0.02);
     let mean = path.iter().sum::<f64>() / path.len().max(1) as f64;
-    let deviation = (path.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / path.len().max(1) as f64).sqrt();
+    let deviation =
+        (path.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / path.len().max(1) as f64).sqrt();
     for x in path.iter_mut() {
         if rng.chance(share) {
             *x += (rng.normal() * 4.0 * deviation).max(-x.abs());

@@ -93,7 +93,11 @@ fn teeth(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
     }
     let height = |t: usize| {
         let place = ((t as f64 + start) % period) / period;
-        if kind == 0 || place < up { place / if kind == 0 { 1.0 } else { up } } else { (1.0 - place) / (1.0 - up) }
+        if kind == 0 || place < up {
+            place / if kind == 0 { 1.0 } else { up }
+        } else {
+            (1.0 - place) / (1.0 - up)
+        }
     };
     (0..grid.len).map(|t| 2.0 * height(t) - 1.0).collect()
 }

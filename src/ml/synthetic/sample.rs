@@ -1,6 +1,6 @@
 //! One example to pretrain on.
 
-use crate::ml::foundation::Group;
+use crate::ml::foundation::{Group, explained};
 use crate::ml::rng::Rng;
 use crate::ml::synthetic::grid::{Grid, pick};
 use crate::ml::synthetic::intermittent::intermittent;
@@ -10,27 +10,31 @@ use crate::ml::synthetic::{augment, causal, gaussian_process, regimes, state_spa
 /// How often each kind of process is drawn.
 const KINDS: [f64; 5] = [3.0, 1.5, 2.0, 1.0, 1.5];
 
-/// A group of `rows` rows with at most `context` steps before the origin and `horizon` after it.
+/// How often a series alone has known covariates, whose part of it is taken out.
+const EXPLAINED: f64 = 0.25;
+
+/// A group of at most `rows` rows with at most `context` steps before the origin and `horizon` after it: a target
+/// without what known covariates explain, and rows that move with it.
 pub fn sample(rng: &mut Rng, rows: usize, context: usize, horizon: usize) -> Group {
     let grid = Grid::draw(rng, context, horizon);
-    let mut group = if rows > 1 {
-        let rows = if rng.chance(0.8) {
-            let base = path(rng, &grid);
-            causal::causal(rng, &grid, base, rows - 1)
-        } else {
-            let paths = (0..rows).map(|_| path(rng, &grid)).collect();
-            causal::related(rng, paths)
-        };
-        causal::rows(&grid, rows)
+    let found = if rows == 1 && rng.chance(1.0 - EXPLAINED) {
+        vec![(series(rng, &grid), false)]
+    } else if rows > 1 && rng.chance(0.4) {
+        let paths = (0..rows).map(|_| path(rng, &grid)).collect();
+        causal::related(rng, paths)
     } else {
-        causal::rows(&grid, vec![(series(rng, &grid), false)])
+        let base = path(rng, &grid);
+        let others = rows + rng.below(5);
+        causal::causal(rng, &grid, base, others)
     };
-    for row in &mut group {
+    let rows = causal::rows(&grid, found);
+    let (mut group, _) = explained(Group { rows, frequency: grid.frequency }, grid.season());
+    for row in &mut group.rows {
         if rng.chance(0.07) {
             augment::mask(rng, row);
         }
     }
-    Group { rows: group, frequency: grid.frequency }
+    group
 }
 
 /// A path of one of the processes.
@@ -94,16 +98,21 @@ mod tests {
             let rows = 1 + seed as usize % 4;
             let (context, horizon) = (48 << (seed % 4), 16 * (1 + seed as usize % 3));
             let group = sample(&mut Rng::new(seed), rows, context, horizon);
-            assert_eq!(group.rows.len(), rows);
+            assert!(!group.rows.is_empty());
             assert!(!group.rows[0].known);
             for row in &group.rows {
-                assert!(row.history.len() <= context && row.future.len() == horizon);
+                assert!(row.history.len() <= context && row.future.len() <= horizon);
                 assert!(row.future.iter().all(|x| x.is_finite()), "{seed}");
                 assert!(row.history.iter().all(|x| !x.is_infinite()), "{seed}");
             }
             let again = sample(&mut Rng::new(seed), rows, context, horizon);
             let bits = |group: &Group| -> Vec<u32> {
-                group.rows.iter().flat_map(|r| r.history.iter().chain(&r.future)).map(|x| x.to_bits()).collect()
+                group
+                    .rows
+                    .iter()
+                    .flat_map(|r| r.history.iter().chain(&r.future))
+                    .map(|x| x.to_bits())
+                    .collect()
             };
             assert_eq!(bits(&group), bits(&again));
         }

@@ -43,7 +43,10 @@ pub(super) fn arima(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
     let partial = [rng.range(-0.3, 0.97), if rng.chance(0.5) { rng.range(-0.7, 0.7) } else { 0.0 }];
     // Partial autocorrelations within the unit interval make a stationary process.
     let ar = [partial[0] * (1.0 - partial[1]), partial[1]];
-    let ma = [if rng.chance(0.5) { rng.range(-0.9, 0.6) } else { 0.0 }, if rng.chance(0.3) { rng.range(-0.5, 0.5) } else { 0.0 }];
+    let ma = [
+        if rng.chance(0.5) { rng.range(-0.9, 0.6) } else { 0.0 },
+        if rng.chance(0.3) { rng.range(-0.5, 0.5) } else { 0.0 },
+    ];
     let seasonal = if m > 1 { rng.range(0.0, 0.95) } else { 0.0 };
     let warm_up = 60.min(2 * m + 20);
     let n = grid.len + warm_up;

@@ -6,7 +6,6 @@ mod early_stopping;
 mod likelihood;
 mod loss;
 mod optimizer;
-mod pretraining;
 mod schedule;
 mod trainer;
 
@@ -18,6 +17,5 @@ pub use likelihood::{
 };
 pub use loss::{Objective, Steps, masked_loss};
 pub use optimizer::{Optimizer, OptimizerConfig, Rule};
-pub use pretraining::SyntheticBatches;
 pub use schedule::Schedule;
 pub use trainer::{Dataset, LossSum, Network, Trainer, TrainerConfig, pass_length};

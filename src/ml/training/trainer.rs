@@ -177,13 +177,27 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
 
     /// The epoch whose parameters [`Trainer::finish`] leaves.
     pub fn best_epoch(&self) -> usize {
-        if self.stopping.best_epoch() > 0 { self.stopping.best_epoch() } else { self.epoch }
+        if self.stopping.best_values().is_some() { self.stopping.best_epoch() } else { self.epoch }
+    }
+
+    /// Looks at the held-out examples before the first epoch: where no epoch is better, the parameters stay as they are.
+    pub fn look(&mut self, control: &Control) -> Result<()> {
+        if self.valid.is_empty() || self.epoch > 0 {
+            return Ok(());
+        }
+        let loss = evaluate(self.network, self.valid, control)?;
+        self.stopping.observe(0, loss, || Ok::<_, Error>(self.average.clone()))?;
+        Ok(())
+    }
+
+    /// True while there are epochs left that may still help, and time for them.
+    pub fn goes_on(&self) -> bool {
+        self.epoch < self.config.epochs && !self.stopping.stops_after(self.epoch) && !self.out_of_time()
     }
 
     /// Runs all epochs until the last, the patience or the time is spent, and leaves the best parameters.
     pub fn run(&mut self, control: &Control) -> Result<()> {
-        while self.epoch < self.config.epochs && !self.stopping.stops_after(self.epoch) && !self.out_of_time()
-        {
+        while self.goes_on() {
             self.run_epoch(control)?;
         }
         self.finish()
@@ -204,7 +218,8 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         let mut batches = order.chunks(self.config.batch_size).peekable();
         while let Some(batch) = batches.next() {
             control.check()?;
-            let (batch_loss, batch_weight) = self.step(batch, batches.peek().copied(), &schedule)?;
+            let (batch_loss, batch_weight) =
+                self.step((batch, batches.peek().copied()), &schedule, control)?;
             loss += batch_loss;
             weight += batch_weight;
             seen += batch.len();
@@ -275,10 +290,15 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
     }
 
     /// One optimiser step; returns loss sum and weight of the batch.
-    fn step(&mut self, batch: &[usize], next: Option<&[usize]>, schedule: &Schedule) -> Result<(f64, f64)> {
+    fn step(
+        &mut self,
+        (batch, next): (&[usize], Option<&[usize]>),
+        schedule: &Schedule,
+        control: &Control,
+    ) -> Result<(f64, f64)> {
         let step = self.optimizer.steps();
         let prepare = || next.map(|next| self.train.prepare(next));
-        let (shard, _) = rayon::join(|| self.gradients(batch), prepare);
+        let (shard, _) = rayon::join(|| self.gradients(batch, control), prepare);
         let Shard { loss, weight, gradients } = shard?;
         if !loss.is_finite() {
             return Err(Error::data(format!("training diverged at step {}: the loss is {loss}", step + 1))
@@ -302,13 +322,15 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
 
     /// Loss and weight of a batch and the gradients of its mean loss, summed over shards in their order, and so the
     /// same on any number of threads.
-    fn gradients(&self, batch: &[usize]) -> Result<Shard> {
+    fn gradients(&self, batch: &[usize], control: &Control) -> Result<Shard> {
         let step = self.optimizer.steps();
         let seeds = Rng::new(self.config.seed).fork("dropout").stream(step as u64);
         let shards: Vec<Shard> = batch
             .par_chunks(self.config.shard_size)
             .enumerate()
-            .map_init(B::default, |buffer, (i, indexes)| self.shard(indexes, buffer, seeds.stream(i as u64)))
+            .map_init(B::default, |buffer, (i, indexes)| {
+                self.shard(indexes, buffer, seeds.stream(i as u64), control)
+            })
             .collect::<Result<_>>()?;
         let weight: f64 = shards.iter().map(|s| s.weight).sum();
         let loss: f64 = shards.iter().map(|s| s.loss).sum();
@@ -316,10 +338,11 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
     }
 
     /// Loss and gradients of the examples of a shard, pass after pass on this thread.
-    fn shard(&self, indexes: &[usize], buffer: &mut B, mut seeds: Rng) -> Result<Shard> {
+    fn shard(&self, indexes: &[usize], buffer: &mut B, mut seeds: Rng, control: &Control) -> Result<Shard> {
         let (mut loss, mut weight) = (0.0, 0.0);
         let mut gradients = Gradients::default();
         for indexes in indexes.chunks(self.network.pass_length().max(1)) {
+            control.check()?;
             self.train.gather(indexes, buffer);
             let part = self.network.loss(buffer, Some(seeds.next_u64()))?;
             gradients.add(&part.sum, self.network.parameters())?;
@@ -332,7 +355,11 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             .iter()
             .map(|(name, var, _)| {
                 let missing = || Error::internal(format!("the parameter {name} received no gradient"));
-                gradients.take(var)?.ok_or_else(missing)
+                match gradients.take(var)? {
+                    // What is frozen does not move.
+                    None if self.network.parameters().is_frozen(name) => Ok(vec![0.0; var.elem_count()]),
+                    gradient => gradient.ok_or_else(missing),
+                }
             })
             .collect::<Result<_>>()?;
         Ok(Shard { loss, weight, gradients })
@@ -510,7 +537,7 @@ mod tests {
             let config = TrainerConfig { shard_size, ..config(1) };
             let trainer = Trainer::new(&toy, &train, &train, config).unwrap();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| trainer.gradients(&batch).unwrap()).gradients.concat()
+            pool.install(|| trainer.gradients(&batch, &Control::default()).unwrap()).gradients.concat()
         };
         let whole = gradients(257, 257, 1);
         let norm = |values: &[f32]| values.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();

@@ -6,10 +6,10 @@ use datafusion::arrow::array::{
     Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array,
 };
 use datafusion::arrow::compute::{concat, take};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 
-use crate::engine::plan::forecasting::Reading;
-use crate::engine::plan::input::Role;
+use crate::engine::plan::forecast::Shape;
+use crate::engine::plan::input::{InputColumn, Role};
 use crate::engine::plan::series::from_instants;
 use crate::error::{Error, Result};
 use crate::ml::features::RowColumn;
@@ -17,19 +17,41 @@ use crate::ml::forecaster::{Forecast, Status};
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::series::Panel;
 
+/// What the rows of forecasts look like.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// What shapes them.
+    pub shape: &'a Shape,
+    /// Columns of the history and their roles.
+    pub columns: &'a [InputColumn],
+    /// The columns of the result.
+    pub schema: &'a SchemaRef,
+    /// Last instant wanted; none for the whole horizon.
+    pub until: Option<i64>,
+    /// The version of the model.
+    pub version: u64,
+    /// The steps that it was trained for.
+    pub trained: usize,
+}
+
 /// The rows of one panel's forecasts.
-pub(super) struct Output<'a> {
-    pub(super) reading: &'a Reading,
-    pub(super) panel: &'a Panel,
-    pub(super) sums: Option<&'a Hierarchy>,
-    pub(super) forecast: &'a Forecast,
+pub struct Output<'a> {
+    /// What they look like.
+    pub frame: Frame<'a>,
+    /// The series.
+    pub panel: &'a Panel,
+    /// Their sums, where they are series of the panel, too.
+    pub sums: Option<&'a Hierarchy>,
+    /// What is said of them.
+    pub forecast: &'a Forecast,
     /// Key columns of every series, one row each.
-    pub(super) keys: Vec<Vec<ArrayRef>>,
-    pub(super) shown: Vec<Shown<'a>>,
+    pub keys: Vec<Vec<ArrayRef>>,
+    /// The series of the result.
+    pub shown: Vec<Shown<'a>>,
 }
 
 /// A series of the output: one of the panel, or keys of it with some rolled up.
-pub(super) struct Shown<'a> {
+pub struct Shown<'a> {
     /// Its series in the panel.
     series: usize,
     /// The series that has its keys.
@@ -39,7 +61,7 @@ pub(super) struct Shown<'a> {
 }
 
 /// The series of the panel, and the sums of every level.
-pub(super) fn shown(series: usize, sums: Option<&Hierarchy>) -> Vec<Shown<'_>> {
+pub fn shown(series: usize, sums: Option<&Hierarchy>) -> Vec<Shown<'_>> {
     let plain = |series| Shown { series, keys: series, kept: None };
     let Some(sums) = sums else { return (0..series).map(plain).collect() };
     let rolled_up = sums.rows().iter().map(|sum| Shown {
@@ -60,18 +82,18 @@ pub(super) struct Place {
 
 impl Output<'_> {
     /// One row for every series and step.
-    pub(super) fn rows(&self) -> Result<RecordBatch> {
+    pub fn rows(&self) -> Result<RecordBatch> {
         let places = self.places();
         let mut columns = self.key_columns(&places)?;
         columns.push(self.time_column(&places)?);
-        if self.reading.shape.history.is_some() {
+        if self.frame.shape.history.is_some() {
             let kind = places.iter().map(|p| if p.step > 0 { "forecast" } else { "history" });
             columns.push(Arc::new(kind.map(Some).collect::<StringArray>()));
             columns.push(Arc::new(self.numbers(&places, |p| self.actual(p))));
         }
         columns.push(Arc::new(places.iter().map(|p| (p.step > 0).then_some(p.step)).collect::<Int64Array>()));
         columns.push(Arc::new(self.numbers(&places, |p| self.point(p))));
-        let shape = &self.reading.shape;
+        let shape = &self.frame.shape;
         for n in 0..shape.levels.len() {
             let bounds = |p: &Place| self.of_step(p, &self.forecast.intervals, (n, shape.levels.len()));
             columns.push(Arc::new(self.numbers(&places, |p| bounds(p).map(|(lower, _)| lower))));
@@ -81,17 +103,17 @@ impl Output<'_> {
             let quantile = |p: &Place| self.of_step(p, &self.forecast.quantiles, (n, shape.quantiles.len()));
             columns.push(Arc::new(self.numbers(&places, quantile)));
         }
-        let version = self.reading.model.manifest().version as i64;
+        let version = self.frame.version as i64;
         columns.push(Arc::new(Int64Array::from(vec![version; places.len()])));
         let status = places.iter().map(|p| self.status(p).map(status_word));
         columns.push(Arc::new(status.collect::<StringArray>()));
-        RecordBatch::try_new(Arc::clone(&self.reading.schema), columns)
+        RecordBatch::try_new(Arc::clone(self.frame.schema), columns)
             .map_err(|e| Error::internal(e.to_string()))
     }
 
     /// One row for every series, step and path.
     pub(super) fn paths(&self) -> Result<RecordBatch> {
-        let count = self.reading.shape.paths().map_or(0, |paths| paths.count);
+        let count = self.frame.shape.paths().map_or(0, |paths| paths.count);
         let places = self.places();
         let rows = (0..places.len()).flat_map(|place| (0..count).map(move |path| (place, path)));
         let (index, path): (Vec<u32>, Vec<usize>) = rows.map(|(place, path)| (place as u32, path)).unzip();
@@ -109,7 +131,7 @@ impl Output<'_> {
             self.path(place.series, *path)?.get(self.forecast_step(place)?).copied()
         });
         columns.push(Arc::new(values.collect::<Float64Array>()));
-        RecordBatch::try_new(Arc::clone(&self.reading.schema), columns)
+        RecordBatch::try_new(Arc::clone(self.frame.schema), columns)
             .map_err(|e| Error::internal(e.to_string()))
     }
 
@@ -141,27 +163,26 @@ impl Output<'_> {
                 }
             });
         }
-        RecordBatch::try_new(Arc::clone(&self.reading.schema), columns)
+        RecordBatch::try_new(Arc::clone(self.frame.schema), columns)
             .map_err(|e| Error::internal(e.to_string()))
     }
 
     /// The steps of a sample path of a series.
     pub(super) fn path(&self, series: usize, path: usize) -> Option<&[f64]> {
-        let (count, horizon) = (self.reading.shape.paths()?.count, self.forecast.horizon);
+        let (count, horizon) = (self.frame.shape.paths()?.count, self.forecast.horizon);
         let from = (series * count + path) * horizon;
         self.forecast.paths.get(from..from + horizon)
     }
 
     /// All places that are wanted.
     pub(super) fn places(&self) -> Vec<Place> {
-        let manifest = self.reading.model.manifest();
         let mut places = vec![];
         for (shown, Shown { series, .. }) in self.shown.iter().enumerate() {
             let series = *series;
-            let before = self.reading.shape.history.map_or(0, |n| n.min(self.panel.history[series])) as i64;
-            let steps = match self.reading.until {
+            let before = self.frame.shape.history.map_or(0, |n| n.min(self.panel.history[series])) as i64;
+            let steps = match self.frame.until {
                 Some(until) => {
-                    manifest.frequency.period(manifest.origin, until) - self.panel.first_step(series) + 1
+                    self.panel.frequency.period(self.panel.origin, until) - self.panel.first_step(series) + 1
                 }
                 None => self.forecast.horizon as i64,
             };
@@ -184,8 +205,8 @@ impl Output<'_> {
     }
 
     fn time_column(&self, places: &[Place]) -> Result<ArrayRef> {
-        let at = self.reading.columns.iter().filter(|c| c.role == Role::Key).count();
-        let data_type: &DataType = self.reading.schema.field(at).data_type();
+        let at = self.frame.columns.iter().filter(|c| c.role == Role::Key).count();
+        let data_type: &DataType = self.frame.schema.field(at).data_type();
         let mut found = Vec::with_capacity(places.len());
         for place in places {
             let period = self.panel.first_step(place.series) + place.step - 1;
@@ -220,7 +241,7 @@ impl Output<'_> {
 
     /// The status of a step; only those beyond the trained horizon are extended.
     pub(super) fn status(&self, place: &Place) -> Option<Status> {
-        let trained = self.reading.model.manifest().horizon as i64;
+        let trained = self.frame.trained as i64;
         let applies = |status: &Status| *status != Status::Extended || place.step > trained;
         self.forecast.status[place.series].filter(|status| place.step > 0 && applies(status))
     }

@@ -81,7 +81,7 @@ impl Sums {
             sum.step = sum.step.max(step);
             sum.instant = sum.instant.max(output.panel.instant(period));
             let Some(at) = output.forecast_step(place) else { continue };
-            let count = output.reading.shape.paths().map_or(0, |paths| paths.count);
+            let count = output.frame.shape.paths().map_or(0, |paths| paths.count);
             if sum.paths.is_empty() {
                 memory.try_grow(count * size_of::<f64>())?;
                 sum.paths.resize(count, 0.0);

@@ -6,7 +6,6 @@ mod design;
 mod gbt;
 mod kernel;
 mod learner;
-mod matrix;
 mod model;
 mod regressor;
 mod ridge;

@@ -4,10 +4,10 @@
 //! and Wahba 1979) where there are too few of them.
 
 use crate::error::{Error, Result};
+use crate::ml::matrix::{Cholesky, gram};
 use crate::ml::models::container::{self, Data, Stored};
 use crate::ml::models::model::{Lesson, Saved};
 use crate::ml::models::regression::design::Design;
-use crate::ml::models::regression::matrix::{Cholesky, gram};
 use crate::ml::models::regression::regressor::{Cost, Predicted, Regressor};
 use crate::ml::models::regression::table::{Table, by_blocks};
 use crate::ml::trees::Rows;

@@ -12,7 +12,7 @@ use crate::ml::models::{fit, load};
 use crate::ml::rng::Rng;
 use crate::ml::series::{Frequency, Panel};
 
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 9] = [
     Family::SeasonalNaive,
     Family::Ets,
     Family::Theta,
@@ -21,6 +21,7 @@ const FAMILIES: [Family; 8] = [
     Family::Croston,
     Family::Sba,
     Family::Tsb,
+    Family::Foundation,
 ];
 const HORIZON: usize = 7;
 const LEVELS: [f64; 3] = QUANTILES;
@@ -90,7 +91,8 @@ fn stored_models_forecast_the_same_bits() {
 
 #[test]
 fn damaged_files_are_refused_or_harmless() {
-    for family in FAMILIES {
+    // The file of a foundation model is too large to damage everywhere: see its own test.
+    for family in FAMILIES.into_iter().filter(|family| *family != Family::Foundation) {
         let panel = sales(3, 40);
         let bytes = trained(family, &panel).0.to_bytes().unwrap();
         for end in (0..bytes.len()).step_by(7) {

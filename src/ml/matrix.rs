@@ -10,7 +10,7 @@ use crate::ml::layers::{Matrix, multiply_add};
 const ROWS_PER_BLOCK: usize = 1024;
 
 /// Sums over rows of the products of every two of their values, `[width, width]`: `fill` appends rows, given their range.
-pub(super) fn gram(
+pub(in crate::ml) fn gram(
     rows: usize,
     width: usize,
     control: &Control,
@@ -39,14 +39,14 @@ pub(super) fn gram(
 
 /// A lower triangle `L` with `L Lᵀ` the matrix that it was made from.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Cholesky {
+pub(in crate::ml) struct Cholesky {
     lower: Vec<f64>,
     n: usize,
 }
 
 impl Cholesky {
     /// The triangle of a symmetric matrix `[n, n]`; `None` where it is not positive definite.
-    pub(super) fn new(mut matrix: Vec<f64>, n: usize) -> Option<Self> {
+    pub(in crate::ml) fn new(mut matrix: Vec<f64>, n: usize) -> Option<Self> {
         for i in 0..n {
             let (before, rest) = matrix.split_at_mut(i * n);
             let row = &mut rest[..n];
@@ -65,7 +65,7 @@ impl Cholesky {
     }
 
     /// Solves `L Lᵀ x = b`.
-    pub(super) fn solve(&self, b: &[f64]) -> Vec<f64> {
+    pub(in crate::ml) fn solve(&self, b: &[f64]) -> Vec<f64> {
         let (n, mut x) = (self.n, b.to_vec());
         for i in 0..n {
             let row = &self.lower[i * n..i * n + i + 1];
@@ -76,7 +76,7 @@ impl Cholesky {
     }
 
     /// Solves `Lᵀ x = b` in place.
-    pub(super) fn solve_turned(&self, x: &mut [f64]) {
+    pub(in crate::ml) fn solve_turned(&self, x: &mut [f64]) {
         let n = self.n;
         for i in (0..n).rev() {
             let row = &self.lower[i * n..i * n + i + 1];
@@ -87,7 +87,7 @@ impl Cholesky {
     }
 
     /// The inverse of `L`, `[n, n]`.
-    pub(super) fn inverse(&self) -> Vec<f64> {
+    pub(in crate::ml) fn inverse(&self) -> Vec<f64> {
         let n = self.n;
         let mut inverse = vec![0.0; n * n];
         for i in 0..n {

@@ -1,4 +1,6 @@
-//! Options of TRAIN: raw pairs in, checked and typed options out.
+//! Options of TRAIN and PRETRAIN: raw pairs in, checked and typed options out.
+
+mod pretrain;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
@@ -8,6 +10,8 @@ use crate::error::{Error, Result, Span, Subject, did_you_mean};
 use crate::ml::forecaster::{Family, FitOptions};
 use crate::ml::models::{Search, Space, Tuning, families_with, family_name, has_option};
 use crate::ml::objective::OptimizerKind;
+
+pub use pretrain::{PRETRAIN_OPTIONS, PretrainSettings, hidden};
 
 /// How a value is read and which values are allowed.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +82,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     number("dropout", 0.0, 0.9, "share of hidden values dropped while training"),
     integer("early_stop", 1, 10_000, "epochs without improvement before training stops"),
     integer("epochs", 1, 100_000, "most passes over the training windows"),
+    word("freeze", freeze, "what of a pretrained network stays as it is: none or encoder"),
     integer("heads", 1, 64, "heads of attention in a transformer"),
     integer("layers", 1, 64, "layers or blocks of a network"),
     integer("leaves", 2, 1_024, "leaves of a boosted tree"),
@@ -85,6 +90,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     number("max_seconds", 0.1, 1e7, "wall-clock budget of the training").of_every_family(),
     word("optimizer", optimizer, "what moves the parameters of a network: adamw or sgd"),
     integer("patch", 1, 4_096, "steps of a patch in a transformer"),
+    number("replay", 0.0, 0.9, "share of made-up series among those that a pretrained network adapts by"),
     integer("season", 1, 100_000, "periods in a season, where the usual one of the frequency is wrong")
         .of_every_family(),
     integer("seed", 0, 1 << 53, "seed of all randomness").of_every_family(),
@@ -382,6 +388,15 @@ fn in_range(spec: &OptionSpec, value: &ScalarValue) -> Result<f64> {
         }),
     };
     checked.map_err(|e| e.with_hint(format!("{}: {}", spec.name, spec.doc)))
+}
+
+/// 1 where the encoder is frozen.
+fn freeze(word: &str) -> Result<usize> {
+    const WORDS: [&str; 2] = ["none", "encoder"];
+    WORDS.iter().position(|known| known.eq_ignore_ascii_case(word)).ok_or_else(|| {
+        let message = format!("unknown word {word} for freeze{}", did_you_mean(word, WORDS));
+        Error::input(Subject::Option, message)
+    })
 }
 
 /// The place of an optimiser among all of them.

@@ -1,0 +1,219 @@
+//! What PRETRAIN does with its rows: a corpus of panels and made-up series, a network, a published version.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::Utc;
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use datafusion::catalog::Session;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+
+use crate::engine::access::Actor;
+use crate::engine::pg_catalog::Surroundings;
+use crate::engine::plan::pretrain_function::PretrainRequest;
+use crate::engine::plan::training::{Job, Prepared, prepare};
+use crate::engine::query::QueryContext;
+use crate::engine::registry::{Contents, Manifest, PublishMode};
+use crate::engine::shared::Engine;
+use crate::engine::storage::Acl;
+use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::ml::Control;
+use crate::ml::forecaster::{Family, FitReport};
+use crate::ml::foundation::{self, Corpus, Course, Pretrained};
+use crate::ml::models::{BASE_NAME, base_network};
+use crate::ml::series::PanelReport;
+use crate::ml::training::Checkpoint;
+
+/// Share of made-up series beside those of relations, where the user names none.
+const SYNTHETIC: f64 = 0.5;
+/// Bytes that a parameter takes while it is learnt: value, mean, two moments, and a gradient for each thread.
+const BYTES_PER_PARAMETER: usize = 40;
+/// Bytes of the activations of a token, over the width and the number of blocks.
+const BYTES_PER_ACTIVATION: usize = 120;
+
+/// One PRETRAIN, ready to read its rows.
+#[derive(Debug)]
+pub struct Pretraining {
+    engine: Arc<Engine>,
+    /// What is asked for.
+    pub request: Arc<PretrainRequest>,
+    /// How each relation is read, and how many inputs that takes.
+    pub sources: Vec<(Arc<Job>, usize)>,
+    owner: Option<String>,
+    pid: i64,
+}
+
+impl Pretraining {
+    /// A pretraining by the role and the session that plan it.
+    pub fn new(
+        engine: &Arc<Engine>,
+        request: &Arc<PretrainRequest>,
+        sources: Vec<(Arc<Job>, usize)>,
+        session: &dyn Session,
+    ) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            request: Arc::clone(request),
+            sources,
+            owner: session.config().get_extension::<Actor>().and_then(|actor| actor.role()),
+            pid: session.config_options().extensions.get::<Surroundings>().map_or(0, Surroundings::pid),
+        }
+    }
+
+    /// Fails for a name that is taken; the version of a model that IF NOT EXISTS leaves alone.
+    fn existing(&self) -> Result<Option<u64>> {
+        self.engine.catalog.ensure_writable()?;
+        let PretrainRequest { name, or_replace, if_not_exists, .. } = &*self.request;
+        match self.engine.registry.find(name)? {
+            Some(version) if *if_not_exists => Ok(Some(version)),
+            Some(_) if !or_replace => {
+                let error =
+                    Error::new(ErrorKind::Exists, Subject::Model, format!("model {name} already exists"));
+                Err(error.with_hint(format!("PRETRAIN OR REPLACE FORECAST MODEL {name} … adds a version")))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The network that it begins with.
+    fn base(&self) -> Result<Option<Vec<u8>>> {
+        let Some(base) = &self.request.base else { return Ok(None) };
+        if let Some(size) = self.request.settings.sizes.first() {
+            let message = format!("{size} is a size of the network, which FROM {base} brings along");
+            return Err(Error::input(Subject::Option, message));
+        }
+        if base == BASE_NAME {
+            return Ok(Some(base_network().to_vec()));
+        }
+        let model = self.engine.registry.get(base, None)?;
+        if model.manifest().pretrained {
+            return model.network().map(Some);
+        }
+        let message = format!("model {base} is not pretrained: PRETRAIN begins FROM a model of PRETRAIN");
+        Err(Error::input(Subject::Model, message)
+            .with_hint(format!("or FROM {BASE_NAME}, which ships with the engine")))
+    }
+}
+
+/// Pretrains and publishes; the row tells of it.
+pub async fn pretrain(
+    pretraining: &Arc<Pretraining>,
+    inputs: Vec<SendableRecordBatchStream>,
+    query: &Arc<QueryContext>,
+    pool: &Arc<dyn MemoryPool>,
+) -> Result<Vec<ArrayRef>> {
+    let name = &pretraining.request.name;
+    if let Some(version) = pretraining.existing()? {
+        query.notice(format!("model {name} already exists, skipping"));
+        let model = pretraining.engine.registry.get(name, Some(version))?;
+        return Ok(result_row(model.manifest(), version));
+    }
+    let acl = Acl::of_owner(pretraining.owner.clone());
+    let running = pretraining.engine.trainings.enter(name, pretraining.pid, &query.control, acl);
+    let published = run(pretraining, inputs, query, pool).await;
+    running.end(published.as_ref().map(|(version, _)| Some(*version)).map_err(Clone::clone));
+    published.map(|(_, row)| row)
+}
+
+async fn run(
+    pretraining: &Arc<Pretraining>,
+    inputs: Vec<SendableRecordBatchStream>,
+    query: &Arc<QueryContext>,
+    pool: &Arc<dyn MemoryPool>,
+) -> Result<(u64, Vec<ArrayRef>)> {
+    let started = Instant::now();
+    let request = Arc::clone(&pretraining.request);
+    let memory = MemoryConsumer::new(format!("PRETRAIN {}", request.name)).register(pool);
+    let base = pretraining.base()?;
+    let mut inputs = inputs.into_iter();
+    let (mut panels, mut report, mut held_out) = (vec![], PanelReport::default(), usize::MAX);
+    let mut lineage = vec![];
+    for (job, count) in &pretraining.sources {
+        let rows = inputs.by_ref().take(*count).collect();
+        let Prepared { panel, report: own, fit, memory: read, .. } = prepare(job, rows, query, pool).await?;
+        memory.try_grow(panel.bytes())?;
+        drop(read);
+        report.series += own.series;
+        report.rows += own.rows;
+        held_out = held_out.min(fit.horizon);
+        lineage.extend(job.lineage.iter().cloned());
+        panels.push(panel);
+    }
+    lineage.sort();
+    lineage.dedup();
+    let synthetic = request.settings.synthetic.unwrap_or(if panels.is_empty() { 1.0 } else { SYNTHETIC });
+    if panels.is_empty() && synthetic < 1.0 {
+        let message = "synthetic below 1 leaves room for series of yours: name their tables after ON";
+        return Err(Error::input(Subject::Option, message));
+    }
+    let corpus = Corpus::new(panels, if held_out == usize::MAX { 0 } else { held_out }, synthetic);
+    let config = &request.settings.options.config;
+    let activations = 4_096 * config.d_model * config.num_layers * BYTES_PER_ACTIVATION;
+    memory.try_grow(config.parameters() * BYTES_PER_PARAMETER + activations)?;
+    let key = checkpoint_key(&request.text, &lineage);
+    let (engine, options) = (Arc::clone(&pretraining.engine), request.settings.options.clone());
+    let resume = engine.registry.checkpoint(&key)?.and_then(|bytes| Checkpoint::from_bytes(&bytes).ok());
+    if let Some(checkpoint) = &resume {
+        query.notice(format!("goes on from step {} of the pretraining that was stopped", checkpoint.step));
+    }
+    let (keeper, kept_key) = (Arc::clone(&engine), key.clone());
+    let work = move |control: &Arc<Control>| {
+        let keep =
+            |checkpoint: &Checkpoint| keeper.registry.keep_checkpoint(&kept_key, &checkpoint.to_bytes()?);
+        let course = Course { from: base.as_deref(), resume, keep: &keep };
+        foundation::pretrain(&corpus, &options, course, control)
+    };
+    let Pretrained { file, parameters, log } = engine.runtimes.train(&query.control, work).await?;
+    let context = foundation::read(&file)?.config().clone();
+    let manifest = Manifest {
+        family: Family::Foundation,
+        sql: request.text.clone(),
+        pretrained: true,
+        horizon: context.max_output_patches * context.input_patch_size,
+        quantile_levels: context.quantiles,
+        seed: request.settings.options.seed,
+        context_length: Some(context.context_length),
+        table_versions: lineage,
+        panel: report,
+        report: FitReport { epochs: log.len(), parameters, log, ..FitReport::default() },
+        seconds: started.elapsed().as_secs_f64(),
+        comment: request.comment.clone(),
+        ..Manifest::new(&request.name, Utc::now())
+    };
+    query.control.check()?;
+    let row_of = manifest.clone();
+    let mode = if request.or_replace { PublishMode::Replace } else { PublishMode::New };
+    let (owner, contents) = (pretraining.owner.clone(), Contents { weights: file, scores: vec![] });
+    let publish = move || {
+        let version = engine.registry.publish(&request.name, manifest, contents, mode, owner)?;
+        engine.registry.forget_checkpoint(&key)?;
+        Ok::<u64, Error>(version)
+    };
+    let version = tokio::task::spawn_blocking(publish)
+        .await
+        .map_err(|e| Error::internal(format!("publishing stopped: {e}")))??;
+    Ok((version, result_row(&row_of, version)))
+}
+
+/// What tells one pretraining from another: its statement, and the versions of its tables.
+fn checkpoint_key(text: &str, lineage: &[(String, u64)]) -> String {
+    format!("{text} {lineage:?} {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn result_row(manifest: &Manifest, version: u64) -> Vec<ArrayRef> {
+    let count = |n: usize| -> ArrayRef { Arc::new(Int64Array::from(vec![n as i64])) };
+    let number = |x: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![x])) };
+    let last = manifest.report.log.last();
+    vec![
+        Arc::new(StringArray::from(vec![manifest.name.as_str()])),
+        count(version as usize),
+        count(manifest.panel.series),
+        count(manifest.panel.rows),
+        count(manifest.report.parameters),
+        count(last.map_or(0, |line| line.step)),
+        number(last.map(|line| line.train_loss)),
+        number(last.map(|line| line.valid_loss)),
+        number(Some(manifest.seconds)),
+    ]
+}

@@ -1,0 +1,195 @@
+//! Pretraining: a network learns to forecast what a corpus holds.
+
+use crate::error::Result;
+use crate::ml::control::Control;
+use crate::ml::device::Placement;
+use crate::ml::forecaster::EpochLog;
+use crate::ml::foundation::batches::{Batches, Examples, Hidden, fixed};
+use crate::ml::foundation::chronos2::Chronos2;
+use crate::ml::foundation::config::FoundationConfig;
+use crate::ml::foundation::corpus::Corpus;
+use crate::ml::foundation::weights::{Precision, write};
+use crate::ml::layers::Parameters;
+use crate::ml::rng::Rng;
+use crate::ml::training::{Checkpoint, OptimizerConfig, Trainer, TrainerConfig};
+
+/// Tokens of a batch that is computed in one piece, on the processor, where a piece takes a tenth of a second, and on a card.
+const TOKENS: [usize; 2] = [1_024, 32_768];
+/// How often the network is looked at while it learns.
+const EPOCHS: usize = 20;
+/// Batches of made-up examples that tell how far it is, and windows of the held-out ends of series.
+const VALID: (usize, usize) = (12, 2_000);
+/// Examples of any training are far fewer.
+const EXAMPLES: usize = 1 << 40;
+
+/// How to pretrain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PretrainOptions {
+    /// Sizes of a network that starts from nothing.
+    pub config: FoundationConfig,
+    /// What is asked of it.
+    pub hidden: Hidden,
+    /// Steps of the optimiser.
+    pub steps: usize,
+    /// Tokens of each, about.
+    pub batch_tokens: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Where it is computed.
+    pub device: Placement,
+    /// Seconds after which it ends with what it has.
+    pub max_seconds: Option<f64>,
+    /// Seed of all randomness.
+    pub seed: u64,
+}
+
+/// A pretrained network, and how it went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pretrained {
+    /// The network as a file.
+    pub file: Vec<u8>,
+    /// Numbers that were learnt.
+    pub parameters: usize,
+    /// One line for every look at it.
+    pub log: Vec<EpochLog>,
+}
+
+/// Where a pretraining goes on from, and what is told of it on its way.
+pub struct Course<'a> {
+    /// The network to begin with; none begins from nothing.
+    pub from: Option<&'a [u8]>,
+    /// Where an earlier run of the same pretraining stopped.
+    pub resume: Option<Checkpoint>,
+    /// Gets every checkpoint.
+    pub keep: &'a dyn Fn(&Checkpoint) -> Result<()>,
+}
+
+/// Pretrains a network on a corpus.
+pub fn pretrain(
+    corpus: &Corpus,
+    options: &PretrainOptions,
+    course: Course<'_>,
+    control: &Control,
+) -> Result<Pretrained> {
+    let device = options.device.open()?;
+    let tokens = TOKENS[usize::from(!device.is_cpu())];
+    let network = match course.from {
+        None => {
+            let rng = Rng::new(options.seed).fork("parameters");
+            Chronos2::new(Parameters::seeded(rng).on(device), &options.config)?
+        }
+        Some(file) => super::weights::read_on(file, device)?,
+    };
+    let config = network.config().clone();
+    let pieces = (options.batch_tokens / tokens).max(1);
+    let train = Batches::new(&config, (corpus, options.hidden), options.seed, (EXAMPLES, tokens));
+    let valid = held_out(corpus, &config, options, tokens);
+    let epochs = EPOCHS.min(options.steps.max(1));
+    let settings = TrainerConfig {
+        epochs,
+        epoch_length: options.steps.div_ceil(epochs) * pieces,
+        batch_size: pieces,
+        // A card computes one piece after the other.
+        shard_size: if network.is_on_card() { pieces } else { 1 },
+        learning_rate: options.learning_rate,
+        patience: epochs,
+        optimizer: OptimizerConfig::default(),
+        average_decay: 0.999,
+        progress: (0.0, 1.0),
+        seconds_max: options.max_seconds,
+        seed: options.seed,
+    };
+    let (train, valid) = (Examples::Drawn(Box::new(train)), Examples::Fixed(valid));
+    let mut trainer = Trainer::new(&network, &train, &valid, settings)?;
+    if let Some(checkpoint) = course.resume {
+        trainer = trainer.resume(checkpoint)?;
+    }
+    while trainer.goes_on() {
+        trainer.run_epoch(control)?;
+        (course.keep)(&trainer.checkpoint())?;
+    }
+    trainer.finish()?;
+    let log = trainer.log().to_vec();
+    drop(trainer);
+    let values = network.parameters_by_name().map(|(_, var, _)| Ok(var.flatten_all()?.to_vec1::<f32>()?));
+    let values: Vec<Vec<f32>> = values.collect::<Result<_>>()?;
+    let parameters = values.iter().map(Vec::len).sum();
+    Ok(Pretrained { file: write(&network, &values, Precision::Half)?, parameters, log })
+}
+
+/// What tells how far the network is: the ends of the series, or other made-up examples where there are none.
+fn held_out(
+    corpus: &Corpus,
+    config: &FoundationConfig,
+    options: &PretrainOptions,
+    tokens: usize,
+) -> Vec<crate::ml::foundation::groups::Groups> {
+    let windows = corpus.held_out(config.context_length, corpus.horizon(), VALID.1);
+    if !windows.is_empty() {
+        return fixed(&windows, corpus.horizon(), config);
+    }
+    let seed = Rng::new(options.seed).fork("valid").next_u64();
+    let batches = Batches::new(
+        config,
+        (corpus, options.hidden),
+        seed,
+        (VALID.0 * 4_096 / tokens.min(4_096), tokens.min(4_096)),
+    );
+    batches.all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use std::cell::RefCell;
+
+    fn options(steps: usize) -> PretrainOptions {
+        PretrainOptions {
+            config: FoundationConfig {
+                d_model: 16,
+                d_kv: 8,
+                d_ff: 24,
+                num_layers: 1,
+                num_heads: 2,
+                context_length: 96,
+                ..FoundationConfig::default()
+            },
+            hidden: Hidden::NextPatch,
+            steps,
+            batch_tokens: 4_096,
+            learning_rate: 3e-3,
+            device: Placement::Cpu,
+            max_seconds: None,
+            seed: 4,
+        }
+    }
+
+    fn course<'a>(resume: Option<Checkpoint>, keep: &'a dyn Fn(&Checkpoint) -> Result<()>) -> Course<'a> {
+        Course { from: None, resume, keep }
+    }
+
+    #[test]
+    fn it_learns_and_the_same_seed_gives_the_same_bytes() {
+        let (corpus, control) = (Corpus::new(vec![], 0, 1.0), Control::default());
+        let run = || pretrain(&corpus, &options(30), course(None, &|_| Ok(())), &control).unwrap();
+        let first = run();
+        let losses: Vec<f64> = first.log.iter().map(|line| line.valid_loss).collect();
+        assert!(losses[losses.len() - 1] < 0.9 * losses[0], "{losses:?}");
+        assert_eq!(first.file, run().file);
+    }
+
+    #[test]
+    fn what_was_stopped_goes_on_to_the_same_bytes() {
+        let (corpus, control) = (Corpus::new(vec![], 0, 1.0), Control::default());
+        let whole = pretrain(&corpus, &options(4), course(None, &|_| Ok(())), &control).unwrap();
+        let kept = RefCell::new(None);
+        let stop = |checkpoint: &Checkpoint| {
+            *kept.borrow_mut() = Some(checkpoint.clone());
+            if checkpoint.epoch == 2 { Err(Error::cancelled("enough")) } else { Ok(()) }
+        };
+        assert!(pretrain(&corpus, &options(4), course(None, &stop), &control).is_err());
+        let resumed = pretrain(&corpus, &options(4), course(kept.take(), &|_| Ok(())), &control).unwrap();
+        assert_eq!(resumed.file, whole.file);
+    }
+}
