@@ -74,7 +74,8 @@ mod tests {
 
     fn sources(folder: &Path) -> Vec<PathBuf> {
         let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+        let found = paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+        found.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
     }
 
     #[test]

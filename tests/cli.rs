@@ -240,7 +240,7 @@ fn explain_train_tells_everything_and_trains_nothing() {
     for line in [
         "model,m",
         "relation,sales",
-        "family,\"auto (seasonal_naive, theta, gbt, ets, ces, arima, tide)\"",
+        "family,\"auto (seasonal_naive, theta, gbt, foundation, ets, ces, arima, tide)\"",
         "key,item",
         "time,day",
         "target,units",

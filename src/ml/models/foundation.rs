@@ -18,7 +18,7 @@ use crate::ml::models::model::{Learner, Learnt, Lesson, Model, Saved};
 use crate::ml::models::{passes, seasonal_naive};
 use crate::ml::series::Panel;
 
-/// The model that ships with the engine, pretrained on made-up series alone; `sql/foretell_base.sql` made it.
+/// The model that ships with the engine, pretrained on made-up series alone.
 static BASE: &[u8] = include_bytes!("../foundation/base.safetensors");
 /// The name of that model.
 pub const BASE_NAME: &str = "foretell_base";
