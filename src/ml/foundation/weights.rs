@@ -48,7 +48,7 @@ pub fn write(network: &Chronos2, values: &[Vec<f32>], precision: Precision) -> R
     safetensors::serialize(&tensors, Some(metadata)).map_err(|e| unwritable(e.to_string()))
 }
 
-/// The network of a file that [`write`] made.
+/// The network of a file that [`write()`] made.
 pub fn read(bytes: &[u8]) -> Result<Chronos2> {
     read_on(bytes, Device::Cpu)
 }
