@@ -1,7 +1,7 @@
 //! The network of Chronos-2 (Ansari et al. 2025, "Chronos-2: From Univariate to Universal Forecasting"): an encoder over
 //! patches whose blocks attend along time within a row and along the rows of a group at a time.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 
 use crate::error::Result;
 use crate::ml::foundation::config::FoundationConfig;
@@ -162,11 +162,6 @@ impl Chronos2 {
     /// True where it is computed on a card.
     pub fn is_on_card(&self) -> bool {
         !self.parameters.device().is_cpu()
-    }
-
-    /// Names and variables, in the order of names.
-    pub fn parameters_by_name(&self) -> impl Iterator<Item = (&str, &Var, bool)> {
-        self.parameters.iter()
     }
 
     /// Scaled quantiles of every row at every step that is asked for, those after the origin or, of a masked batch, all:

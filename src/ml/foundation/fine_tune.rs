@@ -88,11 +88,9 @@ pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &C
     trainer.run(control)?;
     let (log, best_epoch) = (trainer.log().to_vec(), trainer.best_epoch());
     drop(trainer);
-    let values = network.parameters_by_name().map(|(_, var, _)| Ok(var.flatten_all()?.to_vec1::<f32>()?));
-    let values: Vec<Vec<f32>> = values.collect::<Result<_>>()?;
     let base = match best_epoch {
         0 => base.clone(),
-        _ => Base::read(&write(&network, &values, Precision::Half)?)?,
+        _ => Base::read(&write(&network, Precision::Half)?)?,
     };
     Ok(FineTuned { base, best_epoch, log })
 }

@@ -8,10 +8,11 @@ use crate::ml::foundation::batches::{Batches, Examples, Hidden, fixed};
 use crate::ml::foundation::chronos2::Chronos2;
 use crate::ml::foundation::config::FoundationConfig;
 use crate::ml::foundation::corpus::Corpus;
-use crate::ml::foundation::weights::{Precision, write};
+use crate::ml::foundation::groups::Groups;
+use crate::ml::foundation::weights::{Precision, read_on, write};
 use crate::ml::layers::Parameters;
 use crate::ml::rng::Rng;
-use crate::ml::training::{Checkpoint, OptimizerConfig, Trainer, TrainerConfig};
+use crate::ml::training::{Checkpoint, Network, OptimizerConfig, Trainer, TrainerConfig};
 
 /// Tokens of a batch that is computed in one piece, on the processor, where a piece takes a tenth of a second, and on a card.
 const TOKENS: [usize; 2] = [1_024, 32_768];
@@ -78,7 +79,7 @@ pub fn pretrain(
             let rng = Rng::new(options.seed).fork("parameters");
             Chronos2::new(Parameters::seeded(rng).on(device), &options.config)?
         }
-        Some(file) => super::weights::read_on(file, device)?,
+        Some(file) => read_on(file, device)?,
     };
     let config = network.config().clone();
     let pieces = (options.batch_tokens / tokens).max(1);
@@ -111,10 +112,8 @@ pub fn pretrain(
     trainer.finish()?;
     let log = trainer.log().to_vec();
     drop(trainer);
-    let values = network.parameters_by_name().map(|(_, var, _)| Ok(var.flatten_all()?.to_vec1::<f32>()?));
-    let values: Vec<Vec<f32>> = values.collect::<Result<_>>()?;
-    let parameters = values.iter().map(Vec::len).sum();
-    Ok(Pretrained { file: write(&network, &values, Precision::Half)?, parameters, log })
+    let parameters = network.parameters().count();
+    Ok(Pretrained { file: write(&network, Precision::Half)?, parameters, log })
 }
 
 /// What tells how far the network is: the ends of the series, or other made-up examples where there are none.
@@ -123,7 +122,7 @@ fn held_out(
     config: &FoundationConfig,
     options: &PretrainOptions,
     tokens: usize,
-) -> Vec<crate::ml::foundation::groups::Groups> {
+) -> Vec<Groups> {
     let windows = corpus.held_out(config.context_length, corpus.horizon(), VALID.1);
     if !windows.is_empty() {
         return fixed(&windows, corpus.horizon(), config);

@@ -8,6 +8,7 @@ use crate::error::{Error, Result, Subject};
 use crate::ml::foundation::chronos2::Chronos2;
 use crate::ml::foundation::config::FoundationConfig;
 use crate::ml::layers::Parameters;
+use crate::ml::training::Network;
 
 /// Bytes a header may have; larger ones are refused before they are parsed.
 const HEADER_MAX: u64 = 1 << 20;
@@ -27,10 +28,10 @@ pub enum Precision {
 }
 
 /// The network as a file; equal weights give equal bytes.
-pub fn write(network: &Chronos2, values: &[Vec<f32>], precision: Precision) -> Result<Vec<u8>> {
+pub fn write(network: &Chronos2, precision: Precision) -> Result<Vec<u8>> {
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
-    for ((name, var, _), values) in network.parameters_by_name().zip(values) {
-        let tensor = Tensor::from_slice(values, var.shape(), &Device::Cpu)?;
+    for (name, var, _) in network.parameters().iter() {
+        let tensor = var.to_device(&Device::Cpu)?;
         let dtype = if precision == Precision::Half { DType::F16 } else { DType::F32 };
         let tensor = tensor.to_dtype(dtype)?;
         match name.strip_suffix(PACKED) {
@@ -92,7 +93,7 @@ pub(super) fn network(bytes: &[u8], config: &FoundationConfig, device: Device) -
     pack(&mut tensors)?;
     let names: Vec<String> = tensors.keys().cloned().collect();
     let network = Chronos2::new(Parameters::stored(tensors).on(device), config)?;
-    let used: Vec<&str> = network.parameters_by_name().map(|(name, _, _)| name).collect();
+    let used: Vec<&str> = network.parameters().iter().map(|(name, _, _)| name).collect();
     match names.iter().find(|name| !used.contains(&name.as_str())) {
         Some(extra) => Err(corrupt(format!("it has a tensor {extra} that the network does not know"))),
         None => Ok(network),
@@ -138,9 +139,7 @@ mod tests {
 
     fn bytes() -> Vec<u8> {
         let network = Chronos2::new(Parameters::seeded(Rng::new(1)), &small()).unwrap();
-        let values =
-            network.parameters_by_name().map(|(_, v, _)| v.flatten_all().unwrap().to_vec1().unwrap());
-        write(&network, &values.collect::<Vec<_>>(), Precision::Single).unwrap()
+        write(&network, Precision::Single).unwrap()
     }
 
     fn with(change: impl Fn(&mut BTreeMap<String, Tensor>)) -> Error {
@@ -156,9 +155,7 @@ mod tests {
     fn what_is_written_is_read_again() {
         let first = bytes();
         let network = read(&first).unwrap();
-        let values =
-            network.parameters_by_name().map(|(_, v, _)| v.flatten_all().unwrap().to_vec1().unwrap());
-        assert_eq!(write(&network, &values.collect::<Vec<_>>(), Precision::Single).unwrap(), first);
+        assert_eq!(write(&network, Precision::Single).unwrap(), first);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::ml::models::local::{OBSERVED_MIN, bounds};
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model, Saved};
 use crate::ml::models::{passes, seasonal_naive};
 use crate::ml::series::Panel;
+use crate::ml::training::Network;
 
 /// The model that ships with the engine, pretrained on made-up series alone.
 static BASE: &[u8] = include_bytes!("../foundation/base.safetensors");
@@ -150,7 +151,7 @@ impl Learner for FoundationLearner {
         let epochs = options.epochs.unwrap_or(EPOCHS);
         let learnt = if options.fine_tune { 6 * epochs * STEPS * TOKENS } else { 0 };
         Ok(FitEstimate {
-            parameters: network.parameters_by_name().map(|(_, var, _)| var.elem_count()).sum(),
+            parameters: network.parameters().count(),
             windows: 0,
             memory_bytes: panel.bytes() + base.file().len() * 3,
             seconds: (tokens + learnt) as f64 * TOKEN_SECONDS / rayon::current_num_threads().max(1) as f64,
@@ -186,7 +187,7 @@ impl Model for Foundation {
     }
 
     fn parameters(&self) -> usize {
-        self.network().parameters_by_name().map(|(_, var, _)| var.elem_count()).sum()
+        self.network().parameters().count()
     }
 
     fn save(&self) -> Result<Saved> {
