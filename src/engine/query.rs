@@ -11,8 +11,15 @@ use tokio::task::AbortHandle;
 
 use crate::engine::constants::Constant;
 use crate::engine::session::Transaction;
+use crate::engine::settings::carried;
 use crate::error::{Error, Result};
 use crate::ml::{Control, Progress};
+
+/// The running statement, where functions find it.
+#[derive(Debug, Clone)]
+pub struct CurrentQuery(pub Arc<QueryContext>);
+
+carried!(CurrentQuery, "query");
 
 /// What the parts of a running statement share.
 #[derive(Debug, Default)]

@@ -14,13 +14,12 @@ use datafusion::error::Result as DfResult;
 use crate::engine::access::Rights;
 use crate::engine::functions;
 use crate::engine::plan::skill;
-use crate::engine::registry::{Manifest, Model, ModelRole, ModelSummary};
+use crate::engine::registry::{Manifest, Model, ModelKind, ModelRole, ModelSummary};
 use crate::engine::running::Training;
 use crate::engine::shared::Engine;
 use crate::error::{Error, Result};
 use crate::ml::forecaster::{Scores, Trial};
 use crate::ml::holidays::countries;
-use crate::ml::models::family_name;
 
 /// The tables of the schema.
 pub const TABLES: &[&str] = &[
@@ -197,19 +196,23 @@ fn skill_of(manifest: &Manifest) -> Option<f64> {
     skill(manifest.report.scores.mase, manifest.report.naive.mase)
 }
 
+fn forecasts(row: &Row) -> bool {
+    manifest(row).kind == ModelKind::Forecast
+}
+
 fn models(rows: &[Row]) -> Result<RecordBatch> {
     Columns::of(rows)
         .text("name", |r| Some(manifest(r).name.clone()))
-        .text("kind", |_| Some("forecast".to_owned()))
-        .text("family", |r| Some(family_name(manifest(r).family).to_owned()))
+        .text("kind", |r| Some(manifest(r).kind.word().to_owned()))
+        .text("family", |r| Some(manifest(r).family.clone()))
         .count("active_version", |r| Some(manifest(r).version))
         .text("target", |r| names(manifest(r), ModelRole::Target))
         .text("keys", |r| names(manifest(r), ModelRole::Key))
         .text("time", |r| names(manifest(r), ModelRole::Time))
-        .text("every", |r| Some(manifest(r).frequency.to_string()))
-        .count("horizon", |r| Some(manifest(r).horizon as u64))
-        .text("metric", |_| Some("mase".to_owned()))
-        .number("value", |r| manifest(r).report.scores.mase)
+        .text("every", |r| forecasts(r).then(|| manifest(r).frequency.to_string()))
+        .count("horizon", |r| Some(manifest(r).horizon as u64).filter(|h| *h > 0))
+        .text("metric", |r| manifest(r).score().map(|metric| metric.name))
+        .number("value", |r| manifest(r).score().map(|metric| metric.value))
         .number("skill", |r| skill_of(manifest(r)))
         .instant("trained_at", |r| manifest(r).created_at.timestamp_micros())
         .text("data_version", |r| Some(data_version(manifest(r))).filter(|t| !t.is_empty()))
@@ -227,9 +230,9 @@ fn versions(rows: &[Row]) -> Result<RecordBatch> {
         .count("version", |r| Some(manifest(r).version))
         .flag("active", |r| r.1)
         .count("parent_version", |r| manifest(r).parent_version)
-        .text("family", |r| Some(family_name(manifest(r).family).to_owned()))
-        .text("metric", |_| Some("mase".to_owned()))
-        .number("value", |r| manifest(r).report.scores.mase)
+        .text("family", |r| Some(manifest(r).family.clone()))
+        .text("metric", |r| manifest(r).score().map(|metric| metric.name))
+        .number("value", |r| manifest(r).score().map(|metric| metric.value))
         .number("skill", |r| skill_of(manifest(r)))
         .count("parameters", |r| Some(manifest(r).report.parameters as u64))
         .count("bytes", |r| Some(manifest(r).files.iter().map(|f| f.bytes).sum()))

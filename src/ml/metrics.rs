@@ -152,6 +152,25 @@ pub fn rmsse_scale(history: &[f64]) -> Option<f64> {
     mean(pairs(&active[1..], active).map(|(late, early)| (late - early) * (late - early))).map(f64::sqrt)
 }
 
+/// The area under the receiver operating characteristic of scores and whether they came true: the chance that one that
+/// did is ranked above one that did not, half for ties (Mann and Whitney 1947). `None` where all did or none.
+pub fn area_under_curve(ranked: &mut [(f64, bool)]) -> Option<f64> {
+    let positive = ranked.iter().filter(|(_, is)| *is).count() as f64;
+    let negative = ranked.len() as f64 - positive;
+    if positive == 0.0 || negative == 0.0 {
+        return None;
+    }
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut below, mut area) = (0.0, 0.0);
+    for ties in ranked.chunk_by(|a, b| a.0 == b.0) {
+        let hits = ties.iter().filter(|(_, is)| *is).count() as f64;
+        let misses = ties.len() as f64 - hits;
+        area += hits * (below + 0.5 * misses);
+        below += misses;
+    }
+    Some(area / (positive * negative))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

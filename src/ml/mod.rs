@@ -14,11 +14,15 @@ mod matrix;
 pub mod metrics;
 pub mod models;
 pub mod objective;
+pub mod published;
 pub mod reconciliation;
 pub mod rng;
 pub mod series;
 pub mod special;
+pub mod supervised;
 pub mod synthetic;
+pub mod tensor_file;
+pub mod text;
 pub mod training;
 pub mod trees;
 

@@ -1,6 +1,8 @@
 //! Options of TRAIN and PRETRAIN: raw pairs in, checked and typed options out.
 
 mod pretrain;
+mod rows;
+mod text;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
@@ -12,6 +14,8 @@ use crate::ml::models::{Search, Space, Tuning, families_with, family_name, has_o
 use crate::ml::objective::OptimizerKind;
 
 pub use pretrain::{PRETRAIN_OPTIONS, PretrainSettings, hidden};
+pub use rows::{ROWS_OPTIONS, rows_options};
+pub use text::{TEXT_OPTIONS, TextSettings, text_objective};
 
 /// How a value is read and which values are allowed.
 #[derive(Debug, Clone, Copy)]
@@ -366,6 +370,16 @@ fn literal(expr: &Expr) -> Option<ScalarValue> {
         Expr::Placeholder(_) => None,
         _ => Some(ScalarValue::Null),
     }
+}
+
+/// The literals of a statement's options, each with its name, checked one by one.
+fn checked(specs: &'static [OptionSpec], raw: &[(String, Expr)]) -> Result<Vec<(&'static str, f64)>> {
+    let check = |(name, value): &(String, Expr)| {
+        let unknown = || Error::internal(format!("{name} is no option of this statement"));
+        let spec = specs.iter().find(|spec| spec.name == name).ok_or_else(unknown)?;
+        Ok((spec.name, in_range(spec, &literal(value).unwrap_or(ScalarValue::Null))?))
+    };
+    raw.iter().map(check).collect()
 }
 
 fn in_range(spec: &OptionSpec, value: &ScalarValue) -> Result<f64> {

@@ -1,9 +1,8 @@
 //! Options of PRETRAIN.
 
 use datafusion::logical_expr::Expr;
-use datafusion::scalar::ScalarValue;
 
-use crate::engine::options::{OptionSpec, in_range, integer, literal, number, word};
+use crate::engine::options::{OptionSpec, checked, integer, number, word};
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::device::Placement;
 use crate::ml::foundation::{FoundationConfig, Hidden, PretrainOptions};
@@ -53,11 +52,8 @@ impl PretrainSettings {
             seed: 1,
         };
         let mut settings = Self { options, synthetic: None, sizes: vec![] };
-        for (name, value) in raw {
-            let Some(spec) = PRETRAIN_OPTIONS.iter().find(|spec| spec.name == name) else {
-                return Err(Error::internal(format!("{name} is no option of PRETRAIN")));
-            };
-            settings.set(spec.name, in_range(spec, &literal(value).unwrap_or(ScalarValue::Null))?)?;
+        for (name, value) in checked(PRETRAIN_OPTIONS, raw)? {
+            settings.set(name, value)?;
         }
         Ok(settings)
     }

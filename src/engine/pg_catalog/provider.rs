@@ -14,7 +14,7 @@ use super::rows::Rows;
 use super::snapshot::{ModelObject, Snapshot};
 use super::{Surroundings, information, relations, tables};
 use crate::engine::plan::Shape;
-use crate::engine::registry::{ColumnRole, Manifest, ModelRole};
+use crate::engine::registry::{ColumnRole, Manifest, ModelKind, ModelRole, ModelSummary};
 use crate::engine::schemas::FORECASTS;
 use crate::engine::shared::Engine;
 use crate::engine::storage::TableName;
@@ -73,7 +73,7 @@ pub async fn snapshot(engine: &Arc<Engine>, around: &Surroundings) -> Result<Arc
 
 fn models(engine: &Engine) -> Result<Vec<ModelObject>> {
     let mut models = vec![];
-    for model in engine.registry.list()? {
+    for model in engine.registry.list()?.into_iter().filter(has_view) {
         // A model that is damaged has no columns.
         let opened = engine.registry.get(&model.name, None);
         let fields = opened.map_or_else(|_| vec![], |opened| model_columns(opened.manifest()));
@@ -81,6 +81,11 @@ fn models(engine: &Engine) -> Result<Vec<ModelObject>> {
         models.push(ModelObject { name, comment, fields, acl });
     }
     Ok(models)
+}
+
+/// True for a model whose forecasts are a view: it needs no rows from elsewhere.
+fn has_view(model: &ModelSummary) -> bool {
+    model.kind == ModelKind::Forecast
 }
 
 /// The text of a model's view.
@@ -129,7 +134,8 @@ impl SchemaProvider for CatalogSchema {
         if self.name == FORECASTS {
             let models = self.engine.registry.list().unwrap_or_default().into_iter();
             let Ok(rights) = self.around.actor.rights(&self.engine.catalog) else { return vec![] };
-            return models.filter(|model| rights.sees(&model.acl)).map(|model| model.name).collect();
+            let seen = models.filter(|model| has_view(model) && rights.sees(&model.acl));
+            return seen.map(|model| model.name).collect();
         }
         relations::of_schema(self.name).map(|relation| relation.name.to_owned()).collect()
     }

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, Object
 use crate::engine::fault;
 use crate::engine::options;
 use crate::engine::plan::scope::Scope;
-use crate::engine::sql::{select_from, table};
+use crate::engine::sql::{Item, items_written, select_from, table};
 use crate::error::{Error, Subject, did_you_mean};
 
 /// The arguments of one call, as written.
@@ -141,6 +141,21 @@ impl Arguments {
             },
             other => Err(self.invalid(format!("{}: {what} must be a name, got {other}", self.function))),
         }
+    }
+
+    /// A value as expressions: those that a text holds, or the elements of a list.
+    pub fn as_items(&self, name: &str, value: ast::Expr) -> Result<Vec<Item>> {
+        let mut items = vec![];
+        for value in Self::as_list(value) {
+            match value {
+                ast::Expr::Value(value) => match value.value.into_string() {
+                    Some(text) => items.extend(items_written(&text)?),
+                    None => return Err(self.invalid(format!("{}: {name} takes columns", self.function))),
+                },
+                expr => items.push(Item { expr, alias: None, span: None }),
+            }
+        }
+        Ok(items)
     }
 
     /// A value as a list: the elements of a tuple or an array, or the value alone.

@@ -16,7 +16,9 @@ use crate::engine::plan::command::CommandNode;
 use crate::engine::plan::dml_guard::has_subquery;
 use crate::engine::plan::forecast::ForecastNode;
 use crate::engine::plan::node::extension;
+use crate::engine::plan::predict::PredictNode;
 use crate::engine::plan::pretrain::PretrainNode;
+use crate::engine::plan::task::TaskNode;
 use crate::engine::plan::train::{Mode, TrainNode};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Privilege, StoredTableProvider, TableName};
@@ -74,12 +76,15 @@ impl Authorizer<'_> {
             backtest.models().try_for_each(|model| guard.model(model, Privilege::Select))?;
         }
         if let Some(pretrain) = extension::<PretrainNode>(node) {
-            let (name, request) = (pretrain.model(), pretrain.request());
-            match self.engine.registry.find(name)? {
-                Some(_) if request.or_replace => guard.model(name, Privilege::Refresh)?,
-                _ => guard.create_models()?,
-            }
+            let request = pretrain.request();
+            request.model.check_rights(self.engine, guard)?;
             request.base.iter().try_for_each(|base| guard.model(base, Privilege::Select))?;
+        }
+        if let Some(predict) = extension::<PredictNode>(node) {
+            guard.model(predict.model(), Privilege::Select)?;
+        }
+        if let Some(node) = extension::<TaskNode>(node) {
+            node.task().check_rights(self.engine, guard)?;
         }
         if let Some(train) = extension::<TrainNode>(node)
             && train.mode() == Mode::Publish

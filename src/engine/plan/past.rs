@@ -23,22 +23,22 @@ use crate::error::{Error, Subject};
 /// The columns of the model's input with their roles; `types` are the user's, by name.
 fn columns(manifest: &Manifest, types: &Schema) -> Vec<InputColumn> {
     let role = |role: ModelRole| match role {
-        ModelRole::Key => Role::Key,
-        ModelRole::Time => Role::Time,
-        ModelRole::Target => Role::Target,
-        ModelRole::Known => Role::Known,
-        ModelRole::Past => Role::Past,
-        ModelRole::Static => Role::Static,
-        ModelRole::Holidays => Role::Country,
+        ModelRole::Key => Some(Role::Key),
+        ModelRole::Time => Some(Role::Time),
+        ModelRole::Target => Some(Role::Target),
+        ModelRole::Known => Some(Role::Known),
+        ModelRole::Past => Some(Role::Past),
+        ModelRole::Static => Some(Role::Static),
+        ModelRole::Holidays => Some(Role::Country),
+        // Those of models of rows.
+        ModelRole::Feature | ModelRole::Text => None,
     };
     let data_type =
         |name: &str| types.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());
-    let column = |c: &ColumnRole| InputColumn {
-        name: c.name.clone(),
-        role: role(c.role),
-        data_type: data_type(&c.name),
+    let column = |c: &ColumnRole| {
+        Some(InputColumn { name: c.name.clone(), role: role(c.role)?, data_type: data_type(&c.name) })
     };
-    manifest.roles.iter().map(column).collect()
+    manifest.roles.iter().filter_map(column).collect()
 }
 
 /// What a model knows of the past.

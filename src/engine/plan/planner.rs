@@ -18,7 +18,9 @@ use crate::engine::plan::command::{self, CommandNode};
 use crate::engine::plan::dml_guard::{self, Guarded};
 use crate::engine::plan::features::{LagFeaturesExec, LagFeaturesNode};
 use crate::engine::plan::forecast::{self, ForecastNode};
+use crate::engine::plan::predict::{self, PredictNode};
 use crate::engine::plan::pretrain::{self, PretrainNode};
+use crate::engine::plan::task::{self, TaskNode};
 use crate::engine::plan::train::{self, TrainNode};
 use crate::engine::shared::Engine;
 use crate::engine::storage::Entry;
@@ -108,6 +110,12 @@ impl ExtensionPlanner for Nodes {
         }
         if let Some(node) = any.downcast_ref::<PretrainNode>() {
             return pretrain::plan_node(&self.engine, node, rows, session).map(Some);
+        }
+        if let Some(node) = any.downcast_ref::<TaskNode>() {
+            return Ok(Some(task::plan_node(&self.engine, node, rows, session)));
+        }
+        if let Some(node) = any.downcast_ref::<PredictNode>() {
+            return Ok(Some(predict::plan_node(&self.engine, node, rows)));
         }
         if let Some(node) = any.downcast_ref::<ForecastNode>() {
             return forecast::plan_node(&self.engine, node, rows, session).await.map(Some);

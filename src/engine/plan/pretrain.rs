@@ -40,11 +40,6 @@ impl PretrainNode {
         Ok(Self { request: Arc::new(request), sources, schema })
     }
 
-    /// The model's name.
-    pub fn model(&self) -> &str {
-        &self.request.name
-    }
-
     /// What is asked for.
     pub fn request(&self) -> &PretrainRequest {
         &self.request
@@ -86,7 +81,7 @@ impl UserDefinedLogicalNodeCore for PretrainNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PretrainForecastModel: {}", self.request.name)
+        write!(f, "PretrainForecastModel: {}", self.request.model.name)
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -148,7 +143,7 @@ impl Work for PretrainWork {
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "model={}", self.0.request.name)
+        write!(f, "model={}", self.0.request.model.name)
     }
 
     /// Of every relation the rows come first.

@@ -31,15 +31,20 @@ use crate::engine::plan::backtest;
 use crate::engine::plan::features;
 use crate::engine::plan::forecast;
 use crate::engine::plan::hierarchy;
+use crate::engine::plan::import::Import;
 use crate::engine::plan::input::{plan_calendar, plan_input};
+use crate::engine::plan::predict::PredictNode;
 use crate::engine::plan::pretrain::PretrainNode;
 use crate::engine::plan::pretrain_function;
+use crate::engine::plan::pretrain_text::PretrainText;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::tables;
+use crate::engine::plan::task::TaskNode;
 use crate::engine::plan::train::TrainNode;
 use crate::engine::plan::train_function;
+use crate::engine::plan::train_rows::TrainRows;
 use crate::engine::plan::zero_shot;
-use crate::engine::registry::Model;
+use crate::engine::registry::{Model, ModelKind};
 use crate::engine::sql::{self, MARK, TrainStatement, TuneClause, TuneValues, fold};
 use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion, told_type};
 use crate::error::{Error, Result as OurResult, Subject};
@@ -95,15 +100,35 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
         "The public holidays of a country, or of several: holidays(('DE', 'US'), from, to).",
     ),
     function(
+        "import_model",
+        "import_model(model, path => 'directory')",
+        "IMPORT MODEL for clients that only send SELECT.",
+    ),
+    function(
         "lag_features",
         "lag_features(table, value => column, partition_by => …, order_by => …, lags => (1, 7), …)",
         "A table with lags and rolling means of a column beside its rows.",
+    ),
+    function(
+        "predict",
+        "predict(model, table, version => n)",
+        "Rows with what a model of classification or regression tells of them.",
+    ),
+    function(
+        "predict_proba",
+        "predict_proba(model, table, version => n)",
+        "Rows with the probability of every class, a row for each class.",
     ),
     function(
         "pretrain_forecast_model",
         "pretrain_forecast_model(model, on => (table, …), target => 'column', partition_by => '…', order_by => '…', \
          objective => next_patch, steps => n, …)",
         "PRETRAIN FORECAST MODEL for clients that only send SELECT.",
+    ),
+    function(
+        "pretrain_text_model",
+        "pretrain_text_model(model, on => (table, …), text => 'column, …', objective => masked_lm, steps => n, …)",
+        "PRETRAIN TEXT MODEL for clients that only send SELECT.",
     ),
     function(
         "simulate",
@@ -117,9 +142,19 @@ pub const TABLE_FUNCTIONS: &[TableFunction] = &[
         "Made-up daily sales with seasons, prices, promotions and stock-outs.",
     ),
     function(
+        "train_classification_model",
+        "train_classification_model(model, on => table, target => 'column', features => '…', text => '…', …)",
+        "TRAIN CLASSIFICATION MODEL for clients that only send SELECT.",
+    ),
+    function(
         "train_forecast_model",
         "train_forecast_model('model', on => 'table', target => 'column', partition_by => '…', order_by => '…', …)",
         "TRAIN FORECAST MODEL for clients that only send SELECT.",
+    ),
+    function(
+        "train_regression_model",
+        "train_regression_model(model, on => table, target => 'column', features => '…', text => '…', …)",
+        "TRAIN REGRESSION MODEL for clients that only send SELECT.",
     ),
     function(
         "leaderboard",
@@ -179,6 +214,18 @@ impl ForetellRelations {
         let version = version_argument(&mut args, context)?;
         backtest::one_version(version, &names)?;
         let by = names_argument(&mut args, "by", context)?.unwrap_or_default();
+        let first = names.first().map(|name| self.scope.model(name, version)).transpose()?;
+        let of_rows = |model: &Model| model.manifest().rows.is_some();
+        if first.as_deref().is_some_and(of_rows) && by.is_empty() {
+            let models = names.iter().map(|name| self.scope.rows_model(name, version));
+            let models = models.collect::<OurResult<Vec<_>>>()?;
+            if args.named("on").is_some() {
+                let message = "evaluate of models of rows tells of the rows held out; for others: SELECT accuracy(actual, \
+                               prediction) FROM predict(m, table)";
+                return Err(args.invalid(message.to_owned()));
+            }
+            return rows("evaluate", tables::evaluate_rows(&models)?);
+        }
         let models =
             names.iter().map(|name| self.scope.fitted(name, version)).collect::<OurResult<Vec<_>>>()?;
         match args.named("on") {
@@ -229,6 +276,17 @@ impl ForetellRelations {
             "lag_features" => features::plan(&self.scope, args, context)?,
             "generate_series" => return self.plan_series(args, context),
             "pretrain_forecast_model" => self.pretrain(args, context)?,
+            "pretrain_text_model" => {
+                let (task, texts) = PretrainText::read(args, &self.scope, context)?;
+                TaskNode::new(Arc::new(task), texts)?.into_plan()
+            }
+            "train_classification_model" => self.train_rows(ModelKind::Classification, args, context)?,
+            "train_regression_model" => self.train_rows(ModelKind::Regression, args, context)?,
+            "predict" | "predict_proba" => PredictNode::read(name, args, &self.scope, context)?,
+            "import_model" => {
+                let task = Import::read(args, &self.scope, context)?;
+                TaskNode::new(Arc::new(task), vec![])?.into_plan()
+            }
             "train_forecast_model" => {
                 let mut statement = train_function::statement(args, context)?;
                 self.scope.session.with_path(|path| {
@@ -327,6 +385,17 @@ impl ForetellRelations {
         let derived = TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
         let relation = context.plan(derived)?;
         Ok(self.train_node(statement, relation, context)?.into_plan())
+    }
+
+    /// TRAIN of a model of rows.
+    fn train_rows(
+        &self,
+        kind: ModelKind,
+        args: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let (task, rows) = TrainRows::read(kind, args, &self.scope, context)?;
+        Ok(TaskNode::new(Arc::new(task), vec![rows])?.into_plan())
     }
 
     /// PRETRAIN over the rows of its relations.

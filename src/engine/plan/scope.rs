@@ -8,8 +8,8 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
 use crate::engine::access::{Actor, DefinerNode, Guard};
-use crate::engine::query::QueryContext;
-use crate::engine::registry::Model;
+use crate::engine::query::{CurrentQuery, QueryContext};
+use crate::engine::registry::{Model, ModelKind};
 use crate::engine::schemas::SessionParts;
 use crate::engine::settings::carried;
 use crate::engine::shared::Engine;
@@ -41,7 +41,9 @@ impl Scope {
     pub fn state(&self) -> StatementState {
         let mut state = self.session.state();
         state.config_mut().set_extension(Arc::clone(&self.query));
-        state.config_mut().options_mut().extensions.insert(self.clone());
+        let extensions = &mut state.config_mut().options_mut().extensions;
+        extensions.insert(CurrentQuery(Arc::clone(&self.query)));
+        extensions.insert(self.clone());
         state
     }
 
@@ -64,17 +66,45 @@ impl Scope {
     /// The model, which must have been trained on rows of its own.
     pub fn fitted(&self, name: &str, version: Option<u64>) -> OurResult<Arc<Model>> {
         let model = self.model(name, version)?;
-        if model.manifest().pretrained { Err(needs_rows(name)) } else { Ok(model) }
+        match model.manifest().kind {
+            ModelKind::Forecast => Ok(model),
+            ModelKind::Pretrained => Err(needs_rows(name)),
+            kind => Err(of_another_kind(name, kind)),
+        }
     }
 
     /// The pretrained model of this name.
     pub fn pretrained(&self, name: &str) -> OurResult<Arc<Model>> {
         let model = self.model(name, None)?;
-        if model.manifest().pretrained {
+        if model.manifest().kind == ModelKind::Pretrained {
             return Ok(model);
         }
         let message = format!("model {name} was trained on rows of its own and is not pretrained");
         let hint = format!("{BASE_NAME} ships with the engine; PRETRAIN FORECAST MODEL … makes another");
+        Err(Error::input(Subject::Model, message).with_hint(hint))
+    }
+
+    /// The text model of this name.
+    pub fn text_model(&self, name: &str) -> OurResult<Arc<Model>> {
+        let model = self.model(name, None)?;
+        let kind = model.manifest().kind;
+        if kind == ModelKind::Text {
+            return Ok(model);
+        }
+        let message = format!("model {name} is of kind {} and reads no texts", kind.word());
+        let hint = "PRETRAIN TEXT MODEL … makes a model that does; IMPORT MODEL … FROM reads one of BERT";
+        Err(Error::input(Subject::Model, message).with_hint(hint))
+    }
+
+    /// The model of rows of this name.
+    pub fn rows_model(&self, name: &str, version: Option<u64>) -> OurResult<Arc<Model>> {
+        let model = self.model(name, version)?;
+        let kind = model.manifest().kind;
+        if matches!(kind, ModelKind::Classification | ModelKind::Regression) {
+            return Ok(model);
+        }
+        let message = format!("model {name} is of kind {} and predicts no rows", kind.word());
+        let hint = "TRAIN CLASSIFICATION MODEL and TRAIN REGRESSION MODEL make models that do";
         Err(Error::input(Subject::Model, message).with_hint(hint))
     }
 
@@ -99,6 +129,16 @@ impl Scope {
             tokio::runtime::Handle::current().block_on(async { state.statement_to_plan(statement).await })
         })
     }
+}
+
+/// The error for a model that forecasts nothing.
+fn of_another_kind(name: &str, kind: ModelKind) -> Error {
+    let article = if kind == ModelKind::Text { "a text model" } else { "a model of rows" };
+    let hint = match kind {
+        ModelKind::Text => format!("embed('{name}', text) gives the vectors of texts"),
+        _ => format!("SELECT * FROM predict({name}, table) gives its predictions"),
+    };
+    Error::input(Subject::Model, format!("{name} is {article} and forecasts nothing")).with_hint(hint)
 }
 
 /// The error for a pretrained model without rows to forecast.

@@ -10,11 +10,12 @@ use datafusion::arrow::datatypes::Schema;
 
 use crate::engine::plan::scores;
 use crate::engine::plan::training::skill;
-use crate::engine::registry::{Manifest, Model, ModelRole};
+use crate::engine::registry::{Manifest, Model, ModelKind, ModelRole};
 use crate::engine::storage::{ColumnDefinition, VersionInfo, sql_name};
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::Candidate;
 use crate::ml::models::family_name;
+use crate::ml::supervised::{Member, RowScores, RowsReport};
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
@@ -65,9 +66,70 @@ fn no_series_scores(manifest: &Manifest) -> Error {
     Error::unsupported(message).with_hint(format!("leave by away: SELECT * FROM evaluate({name})"))
 }
 
+/// `evaluate(m)` of models of rows: the scores on the rows held out in training, beside telling every row the same.
+pub fn evaluate_rows(models: &[Arc<Model>]) -> Result<RecordBatch> {
+    let of =
+        |model: &Arc<Model>| (model.manifest().clone(), model.manifest().rows.clone().unwrap_or_default());
+    let all: Vec<(Manifest, RowsReport)> = models.iter().map(of).collect();
+    let text = |value: &dyn Fn(&Manifest) -> String| -> ArrayRef {
+        Arc::new(all.iter().map(|(manifest, _)| Some(value(manifest))).collect::<StringArray>())
+    };
+    let count = |value: &dyn Fn(&(Manifest, RowsReport)) -> usize| -> ArrayRef {
+        Arc::new(all.iter().map(|one| Some(value(one) as i64)).collect::<Int64Array>())
+    };
+    let score = |value: fn(&RowScores) -> Option<f64>| -> ArrayRef {
+        Arc::new(all.iter().map(|(_, report)| value(&report.scores)).collect::<Float64Array>())
+    };
+    let naive: Float64Array = all.iter().map(|(_, report)| report.naive.loss()).collect();
+    batch(vec![
+        ("model", text(&|m| m.name.clone())),
+        ("model_version", count(&|(m, _)| m.version as usize)),
+        ("split", text(&|_| "validation".to_owned())),
+        ("n", count(&|(_, report)| report.held_out)),
+        ("accuracy", score(|s| s.accuracy)),
+        ("f1", score(|s| s.f1)),
+        ("auc", score(|s| s.auc)),
+        ("log_loss", score(|s| s.log_loss)),
+        ("mae", score(|s| s.mae)),
+        ("rmse", score(|s| s.rmse)),
+        ("r2", score(|s| s.r2)),
+        ("naive_loss", Arc::new(naive)),
+    ])
+}
+
+/// `leaderboard(m)` of a model of rows.
+fn leaderboard_of_rows(report: &RowsReport) -> Result<RecordBatch> {
+    let members = &report.members;
+    let number = |value: &dyn Fn(&Member) -> Option<f64>| -> ArrayRef {
+        Arc::new(members.iter().map(value).collect::<Float64Array>())
+    };
+    let ranks: Int64Array = (1..=members.len() as i64).map(Some).collect();
+    let families: StringArray = members.iter().map(|m| Some(m.family.word())).collect();
+    let selected: BooleanArray = members.iter().map(|m| Some(m.weight > 0.0)).collect();
+    let failures: StringArray = members.iter().map(|m| m.failure.as_deref()).collect();
+    batch(vec![
+        ("rank", Arc::new(ranks)),
+        ("family", Arc::new(families)),
+        ("accuracy", number(&|m| m.scores.accuracy)),
+        ("f1", number(&|m| m.scores.f1)),
+        ("auc", number(&|m| m.scores.auc)),
+        ("log_loss", number(&|m| m.scores.log_loss)),
+        ("mae", number(&|m| m.scores.mae)),
+        ("rmse", number(&|m| m.scores.rmse)),
+        ("r2", number(&|m| m.scores.r2)),
+        ("weight", number(&|m| Some(m.weight))),
+        ("selected", Arc::new(selected)),
+        ("seconds", number(&|m| Some(m.seconds))),
+        ("failure", Arc::new(failures)),
+    ])
+}
+
 /// `leaderboard(m)`: the candidates of a training, the best first.
 pub fn leaderboard(model: &Model) -> Result<RecordBatch> {
     let manifest = model.manifest();
+    if let Some(report) = &manifest.rows {
+        return leaderboard_of_rows(report);
+    }
     let (candidates, naive) = (&manifest.report.candidates, &manifest.report.naive);
     let number = |value: &dyn Fn(&Candidate) -> Option<f64>| -> ArrayRef {
         Arc::new(candidates.iter().map(value).collect::<Float64Array>())
@@ -106,16 +168,24 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
     let mut lines = vec![
         ("model", Some(manifest.name.clone())),
         ("version", Some(manifest.version.to_string())),
-        ("family", Some(family_name(manifest.family).to_owned())),
+        ("kind", Some(manifest.kind.word().to_owned())),
+        ("family", Some(manifest.family.clone())),
         ("sql", Some(manifest.sql.clone())),
     ];
-    for role in ModelRole::ALL.into_iter().filter(|role| *role != ModelRole::Holidays) {
+    let of_rows = matches!(manifest.kind, ModelKind::Classification | ModelKind::Regression);
+    let roles = if of_rows { &ModelRole::OF_ROWS[..] } else { &ModelRole::OF_SERIES[..6] };
+    let texts = manifest.kind == ModelKind::Text;
+    for role in roles.iter().copied().filter(|_| !texts) {
         let names: Vec<&str> =
             manifest.roles.iter().filter(|r| r.role == role).map(|r| r.name.as_str()).collect();
         lines.push((role.word(), Some(names.join(", ")).filter(|n| !n.is_empty())));
     }
     if let Some(holidays) = &manifest.holidays {
         lines.push(("holidays", Some(holidays.describe())));
+    }
+    if !matches!(manifest.kind, ModelKind::Forecast | ModelKind::Pretrained) {
+        lines.extend(of_rows_and_texts(manifest));
+        return lines;
     }
     let (scores, naive) = (&manifest.report.scores, &manifest.report.naive);
     let round = |x: Option<f64>| x.map(|x| format!("{x:.4}"));
@@ -156,6 +226,26 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
         ("comment", manifest.comment.clone()),
     ]);
     lines
+}
+
+/// What is known of a model that forecasts no series.
+fn of_rows_and_texts(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
+    let tables: Vec<String> =
+        manifest.table_versions.iter().map(|(t, v)| format!("{t} version {v}")).collect();
+    let base = manifest.base.as_ref().map(|(name, version)| format!("{name} version {version}"));
+    let metric = manifest.metric.as_ref().map(|metric| format!("{} {:.4}", metric.name, metric.value));
+    vec![
+        ("begins with", base),
+        ("rows", Some(manifest.panel.rows.to_string()).filter(|_| manifest.panel.rows > 0)),
+        ("trained on", Some(tables.join(", ")).filter(|t| !t.is_empty())),
+        ("parameters", Some(manifest.report.parameters.to_string())),
+        ("metric", metric),
+        ("seed", Some(manifest.seed.to_string())),
+        ("trained at", Some(manifest.created_at.format("%Y-%m-%d %H:%M:%S UTC").to_string())),
+        ("seconds", Some(format!("{:.1}", manifest.seconds))),
+        ("engine", Some(manifest.engine_version.clone())),
+        ("comment", manifest.comment.clone()),
+    ]
 }
 
 /// `describe_table(t)`: a row per column, types in SQL's words.

@@ -227,7 +227,7 @@ async fn fit(
     epochs.add(fit_report.epochs);
     let seconds = started.elapsed().as_secs_f64();
     let manifest = Manifest {
-        family,
+        family: models::family_name(family).to_owned(),
         sql: job.statement.to_string(),
         horizon: fit.horizon,
         quantile_levels: fit.quantile_levels.clone(),

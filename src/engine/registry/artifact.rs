@@ -15,6 +15,8 @@ use crate::engine::storage::{Acl, DurableFs, Publish};
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::FittedForecaster;
 use crate::ml::models;
+use crate::ml::supervised::Fitted;
+use crate::ml::text::TextEncoder;
 
 const WEIGHTS: &str = "weights.safetensors";
 const SCORES: &str = "scores.arrow";
@@ -58,7 +60,9 @@ pub struct Artifact {
     id: String,
     version: u64,
     manifest: Manifest,
-    forecaster: Mutex<Option<Arc<dyn FittedForecaster>>>,
+    forecaster: Loaded<dyn FittedForecaster>,
+    encoder: Loaded<TextEncoder>,
+    predictor: Loaded<Fitted>,
     doomed: AtomicBool,
 }
 
@@ -75,7 +79,9 @@ impl Artifact {
             id: id.to_owned(),
             version: version.version,
             manifest,
-            forecaster: Mutex::new(None),
+            forecaster: Loaded::default(),
+            encoder: Loaded::default(),
+            predictor: Loaded::default(),
             doomed: AtomicBool::new(false),
         })
     }
@@ -90,11 +96,12 @@ impl Artifact {
         self.doomed.store(true, Ordering::Release);
     }
 
-    fn load(&self) -> Result<Arc<dyn FittedForecaster>> {
+    /// What `read` makes of the weights; errors name their file.
+    fn load<T>(&self, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let missing = || Error::corrupt(Subject::File, format!("{}: {WEIGHTS} is not listed", self.place()));
         let bytes = self.read(WEIGHTS)?.ok_or_else(missing)?;
         let path = self.directory.join(WEIGHTS);
-        models::load(&bytes)
+        read(&bytes)
             .map_err(|e| Error::new(e.kind(), e.subject(), format!("{}: {}", path.display(), e.message())))
     }
 
@@ -168,28 +175,55 @@ impl Model {
 
     /// The scores of every series, as the bytes of an Arrow file; `None` where none were kept.
     pub fn scores(&self) -> Result<Option<Vec<u8>>> {
-        let context = || format!("model {} version {}", self.manifest.name, self.manifest.version);
-        self.artifact.read(SCORES).map_err(|e| e.with_context(context()))
+        self.artifact.read(SCORES).map_err(|e| e.with_context(self.context()))
     }
 
     /// The network of a pretrained model, as the bytes of its file.
     pub fn network(&self) -> Result<Vec<u8>> {
-        let context = || format!("model {} version {}", self.manifest.name, self.manifest.version);
-        let bytes = self.artifact.read(WEIGHTS).map_err(|e| e.with_context(context()))?;
-        bytes.ok_or_else(|| Error::corrupt(Subject::File, format!("{}: {WEIGHTS} is not listed", context())))
+        self.artifact.load(|bytes| Ok(bytes.to_vec())).map_err(|e| e.with_context(self.context()))
     }
 
     /// The fitted model; the first use reads and checks the weights.
     pub fn forecaster(&self) -> Result<Arc<dyn FittedForecaster>> {
-        let mut loaded = self.artifact.forecaster.lock();
-        if let Some(forecaster) = loaded.as_ref() {
-            return Ok(Arc::clone(forecaster));
+        let load = || self.artifact.load(models::load);
+        self.artifact.forecaster.get(load).map_err(|e| e.with_context(self.context()))
+    }
+
+    /// The encoder of a text model; the first use reads and checks the weights.
+    pub fn encoder(&self) -> Result<Arc<TextEncoder>> {
+        let load = || self.artifact.load(|bytes| TextEncoder::read(bytes).map(Arc::new));
+        self.artifact.encoder.get(load).map_err(|e| e.with_context(self.context()))
+    }
+
+    /// The fitted model of rows; the first use reads and checks it.
+    pub fn predictor(&self) -> Result<Arc<Fitted>> {
+        let load = || self.artifact.load(|bytes| Fitted::from_bytes(bytes).map(Arc::new));
+        self.artifact.predictor.get(load).map_err(|e| e.with_context(self.context()))
+    }
+
+    fn context(&self) -> String {
+        format!("model {} version {}", self.manifest.name, self.manifest.version)
+    }
+}
+
+/// What is made of an artifact at its first use.
+struct Loaded<T: ?Sized>(Mutex<Option<Arc<T>>>);
+
+impl<T: ?Sized> Default for Loaded<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: ?Sized> Loaded<T> {
+    fn get(&self, load: impl FnOnce() -> Result<Arc<T>>) -> Result<Arc<T>> {
+        let mut loaded = self.0.lock();
+        if let Some(there) = loaded.as_ref() {
+            return Ok(Arc::clone(there));
         }
-        let manifest = self.manifest();
-        let context = || format!("model {} version {}", manifest.name, manifest.version);
-        let forecaster = self.artifact.load().map_err(|e| e.with_context(context()))?;
-        *loaded = Some(Arc::clone(&forecaster));
-        Ok(forecaster)
+        let there = load()?;
+        *loaded = Some(Arc::clone(&there));
+        Ok(there)
     }
 }
 

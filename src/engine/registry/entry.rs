@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::registry::manifest::ModelKind;
 use crate::engine::storage::Acl;
 use crate::error::{Error, Result, Subject};
 
@@ -22,6 +23,9 @@ pub struct VersionEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     format: u32,
+    /// What its versions are for.
+    #[serde(default)]
+    pub kind: ModelKind,
     /// The directory of the artifacts.
     pub id: String,
     /// The version that a forecast without a version reads.
@@ -39,10 +43,10 @@ pub struct Entry {
 
 impl Entry {
     /// An entry without versions, with a directory of its own.
-    pub fn new(owner: Option<String>) -> Self {
+    pub fn new(owner: Option<String>, kind: ModelKind) -> Self {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let acl = Acl::of_owner(owner);
-        Self { format: FORMAT, id, active: 0, last: 0, versions: Vec::new(), comment: None, acl }
+        Self { format: FORMAT, kind, id, active: 0, last: 0, versions: Vec::new(), comment: None, acl }
     }
 
     /// The published version of this number.
@@ -140,7 +144,7 @@ mod tests {
 
     #[test]
     fn entry_with_a_foreign_directory_is_corrupt() {
-        let mut entry = Entry::new(None);
+        let mut entry = Entry::new(None, ModelKind::default());
         entry.versions.push(VersionEntry { version: 1, manifest_sha256: String::new() });
         entry.active = 1;
         let bytes = entry.to_bytes().unwrap();

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject};
 use crate::ml::features::Holidays;
-use crate::ml::forecaster::{Family, FitOptions, FitReport};
+use crate::ml::forecaster::{FitOptions, FitReport};
 use crate::ml::hierarchy::Rollup;
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{Frequency, Gaps, PanelReport, TimeKind};
+use crate::ml::supervised::RowsReport;
 
 const FORMAT: u32 = 1;
 
@@ -30,12 +31,18 @@ pub enum ModelRole {
     Static,
     /// The country of a series, whose holidays the model sees.
     Holidays,
+    /// What is told of a row follows from it.
+    Feature,
+    /// A text from which it follows.
+    Text,
 }
 
 impl ModelRole {
-    /// Every role, in the order in which they are told.
-    pub const ALL: [Self; 7] =
+    /// The roles of models of series, in the order in which they are told.
+    pub const OF_SERIES: [Self; 7] =
         [Self::Key, Self::Time, Self::Target, Self::Known, Self::Past, Self::Static, Self::Holidays];
+    /// Those of models of rows.
+    pub const OF_ROWS: [Self; 3] = [Self::Target, Self::Feature, Self::Text];
 
     /// The role in one word.
     pub fn word(self) -> &'static str {
@@ -47,8 +54,49 @@ impl ModelRole {
             Self::Past => "past",
             Self::Static => "static",
             Self::Holidays => "holidays",
+            Self::Feature => "feature",
+            Self::Text => "text",
         }
     }
+}
+
+/// What a model is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// Forecasts the series that it was trained on.
+    #[default]
+    Forecast,
+    /// A pretrained network that others begin with, and that forecasts rows which are given to it.
+    Pretrained,
+    /// Reads texts.
+    Text,
+    /// Tells classes of rows.
+    Classification,
+    /// Tells numbers of rows.
+    Regression,
+}
+
+impl ModelKind {
+    /// The kind in one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Forecast => "forecast",
+            Self::Pretrained => "pretrained",
+            Self::Text => "text",
+            Self::Classification => "classification",
+            Self::Regression => "regression",
+        }
+    }
+}
+
+/// A score that a model is known by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
 }
 
 /// One column that a model was trained on.
@@ -88,8 +136,14 @@ pub struct Manifest {
     pub name: String,
     /// The version, counted from 1.
     pub version: u64,
-    /// The family of the model.
-    pub family: Family,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: ModelKind,
+    /// The word of its family.
+    pub family: String,
+    /// The score that it is known by, where that is not the MASE of its report.
+    #[serde(default)]
+    pub metric: Option<Metric>,
     /// The statement that trained it, in canonical form.
     pub sql: String,
     /// Steps it was trained to forecast.
@@ -117,13 +171,16 @@ pub struct Manifest {
     /// The holidays that it sees.
     #[serde(default)]
     pub holidays: Option<Holidays>,
-    /// It is pretrained: others begin with it, and it forecasts rows that are given to it.
-    #[serde(default)]
-    pub pretrained: bool,
     /// The pretrained model, and its version, that foundation models began with; `None` for the one that ships with
     /// the engine.
     #[serde(default)]
     pub base: Option<(String, u64)>,
+    /// The expressions of the columns that a model of rows reads, in its order.
+    #[serde(default)]
+    pub expressions: Vec<String>,
+    /// How the fit of a model of rows went.
+    #[serde(default)]
+    pub rows: Option<RowsReport>,
     /// Seed of all randomness of the fit.
     pub seed: u64,
     /// Steps of history that a forecast reads; `None` means all of it.
@@ -158,7 +215,9 @@ impl Manifest {
             format: FORMAT,
             name: name.to_owned(),
             version: 0,
-            family: Family::SeasonalNaive,
+            kind: ModelKind::default(),
+            family: String::new(),
+            metric: None,
             sql: String::new(),
             horizon: 0,
             quantile_levels: Vec::new(),
@@ -171,8 +230,9 @@ impl Manifest {
             hierarchy: None,
             reconciliation: None,
             holidays: None,
-            pretrained: false,
             base: None,
+            expressions: Vec::new(),
+            rows: None,
             seed: 0,
             context_length: None,
             options: FitOptions::default(),
@@ -186,6 +246,12 @@ impl Manifest {
             parent_version: None,
             files: Vec::new(),
         }
+    }
+
+    /// The score that it is known by.
+    pub fn score(&self) -> Option<Metric> {
+        let mase = || self.report.scores.mase.map(|value| Metric { name: "mase".to_owned(), value });
+        self.metric.clone().or_else(mase)
     }
 
     /// The names of the keys.

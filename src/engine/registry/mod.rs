@@ -6,5 +6,5 @@ mod manifest;
 mod store;
 
 pub use artifact::{Contents, Model};
-pub use manifest::{ColumnRole, Manifest, ModelRole};
+pub use manifest::{ColumnRole, Manifest, Metric, ModelKind, ModelRole};
 pub use store::{ModelRegistry, ModelSummary, PublishMode};

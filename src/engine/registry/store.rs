@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::registry::artifact::{self, Artifact, Contents, Model, read_capped};
 use crate::engine::registry::entry::{self, Entry, VersionEntry};
-use crate::engine::registry::manifest::Manifest;
+use crate::engine::registry::manifest::{Manifest, ModelKind};
 use crate::engine::storage::{Acl, DurableFs, Publish};
 use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
 use crate::ml::models::BASE_NAME;
@@ -34,6 +34,8 @@ pub enum PublishMode {
 pub struct ModelSummary {
     /// Its name.
     pub name: String,
+    /// What it is for.
+    pub kind: ModelKind,
     /// The version that a forecast without a version reads.
     pub active_version: u64,
     /// All versions, ascending.
@@ -136,6 +138,7 @@ impl ModelRegistry {
             let Some(entry) = self.read(&name)? else { continue };
             models.push(ModelSummary {
                 name,
+                kind: entry.kind,
                 active_version: entry.active,
                 versions: entry.versions.iter().map(|v| v.version).collect(),
                 comment: entry.comment,
@@ -162,7 +165,13 @@ impl ModelRegistry {
             return Err(exists(name));
         }
         let publish = if found.is_some() { Publish::Replace } else { Publish::Create };
-        let mut entry = found.unwrap_or_else(|| Entry::new(owner));
+        let mut entry = found.unwrap_or_else(|| Entry::new(owner, manifest.kind));
+        if entry.kind != manifest.kind {
+            let (is, new) = (entry.kind.word(), manifest.kind.word());
+            let message = format!("the versions of model {name} are of kind {is}, not {new}");
+            return Err(Error::input(Subject::Model, message)
+                .with_hint(format!("choose another name, or DROP MODEL {name} first")));
+        }
         let version = entry.last + 1;
         manifest.name = name.to_owned();
         manifest.version = version;

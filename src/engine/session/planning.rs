@@ -17,8 +17,8 @@ use super::explained::Explained;
 use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::plan::{
-    CommandNode, Mode, Origin, PretrainNode, TrainNode, authorized, columns, has_subqueries, origins,
-    with_distinct_outer_keys, with_not_exists, with_origins,
+    CommandNode, Mode, Origin, PretrainNode, TaskNode, TrainNode, authorized, columns, has_subqueries,
+    origins, with_distinct_outer_keys, with_not_exists, with_origins,
 };
 use crate::engine::query::{ClientCopy, Tag};
 use crate::engine::sql::{Body, Source, Statement};
@@ -87,8 +87,10 @@ impl Inner {
             }
             plan => {
                 let tag = tag_of(&plan);
-                let changes =
-                    !tag.has_rows() || TrainNode::publishes(&plan) || PretrainNode::publishes(&plan);
+                let publishes = [TrainNode::publishes, PretrainNode::publishes, TaskNode::publishes]
+                    .iter()
+                    .any(|f| f(&plan));
+                let changes = !tag.has_rows() || publishes;
                 Ok(Planned::new(dry_run(plan)?, tag, None, changes))
             }
         }

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 use crate::engine::sql::source::Source;
 use crate::engine::sql::words::{accept, starts_with};
-use crate::engine::sql::{pretrain, sugar, train};
+use crate::engine::sql::{form, sugar, train};
 use crate::error::Error;
 
 type Parsed = Result<ast::Statement, ParserError>;
@@ -149,11 +149,11 @@ impl Dialect for ForetellDialect {
     }
 
     fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Parsed> {
+        if let Some(parsed) = form::parse(parser) {
+            return Some(parsed);
+        }
         if starts_with(parser, &["train"]) {
             return Some(self.parse_train(parser));
-        }
-        if starts_with(parser, &["pretrain"]) {
-            return Some(pretrain::parse(parser));
         }
         sugar::parse(parser)
     }

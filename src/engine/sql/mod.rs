@@ -5,12 +5,12 @@ mod compatible;
 mod copy;
 mod dialect;
 mod explain;
+mod form;
 mod guard;
 mod literal;
 mod naming;
 mod ordering;
 mod parameters;
-mod pretrain;
 mod qualify;
 mod repair;
 mod role;
@@ -40,6 +40,6 @@ pub use source::Source;
 pub use statement::{Body, Names, Piece, Statement, is_complete, parse_one, split};
 pub use train::{
     CLAUSES, HolidaysClause, Item, MARK, Relation, TrainStatement, TuneClause, TuneValues, all_of,
-    parse_text, parse_written, rows, select_from, table,
+    items_written, parse_text, parse_written, rows, select_from, table,
 };
 pub use words::{fold, last_word};

@@ -314,6 +314,23 @@ pub fn parse_written(sql: &str) -> Result<TrainStatement> {
     })
 }
 
+/// Reads expressions with commas between them that are not the user's own text; errors have no places.
+pub fn items_written(text: &str) -> Result<Vec<Item>> {
+    let broken = |e: String| Error::input(Subject::Syntax, format!("{e} in {text}"));
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().map_err(|e| broken(e.to_string()))?;
+    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens(tokens);
+    let source = Source::default();
+    let items = parser.parse_comma_separated(|parser| item(parser, &source));
+    let items = items.map_err(|e| match e {
+        ParserError::ParserError(m) | ParserError::TokenizerError(m) => broken(m),
+        e => broken(e.to_string()),
+    })?;
+    match parser.next_token().token {
+        Token::EOF => Ok(items),
+        token => Err(broken(format!("unexpected {token}"))),
+    }
+}
+
 /// The query that stands for the statement: `SELECT * FROM [train](number, (rows))`.
 pub fn marker(statement: &TrainStatement, number: usize) -> ast::Statement {
     let arguments = [

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::ml::foundation::chronos2::Chronos2;
+use crate::ml::foundation::network::FoundationNetwork;
 use crate::ml::foundation::weights::read;
 
 /// A network and the file that it came from; equal where the files are.
 #[derive(Debug, Clone)]
 pub struct Base {
     file: Arc<[u8]>,
-    network: Arc<Chronos2>,
+    network: Arc<FoundationNetwork>,
 }
 
 impl Base {
@@ -25,7 +25,7 @@ impl Base {
     }
 
     /// The network.
-    pub fn network(&self) -> &Chronos2 {
+    pub fn network(&self) -> &FoundationNetwork {
         &self.network
     }
 }

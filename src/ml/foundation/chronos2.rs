@@ -84,14 +84,14 @@ impl Block {
 
 /// Hidden layer with ReLU beside a linear skip.
 #[derive(Debug)]
-struct PatchEmbedding {
+pub(super) struct PatchEmbedding {
     hidden: Linear,
     output: Linear,
     residual: Linear,
 }
 
 impl PatchEmbedding {
-    fn new(p: &mut Parameters, name: &str, [inputs, hidden, outputs]: [usize; 3]) -> Result<Self> {
+    pub(super) fn new(p: &mut Parameters, name: &str, [inputs, hidden, outputs]: [usize; 3]) -> Result<Self> {
         Ok(Self {
             hidden: Linear::new(p, &format!("{name}.hidden_layer"), inputs, hidden)?,
             output: Linear::new(p, &format!("{name}.output_layer"), hidden, outputs)?,
@@ -99,7 +99,7 @@ impl PatchEmbedding {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let hidden = self.hidden.forward(x, Activation::Relu)?;
         Ok((self.output.forward(&hidden, Activation::None)? + self.residual.forward(x, Activation::None)?)?)
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ml::evaluation::LEVELS;
+use crate::ml::foundation::bolt::BoltSizes;
 
 /// What the tensors of a [`Chronos2`](super::Chronos2) are shaped by; the names are those of its `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,13 @@ pub struct FoundationConfig {
     pub vocab_size: usize,
     /// Levels of the forecast quantiles.
     pub quantiles: Vec<f64>,
+    /// Covariates are rows beside the target, as the network has learnt to read them; otherwise what the known ones explain is
+    /// taken out of the target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub covariate_rows: bool,
+    /// Sizes of a network whose graph is that of Chronos-Bolt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bolt: Option<BoltSizes>,
 }
 
 impl Default for FoundationConfig {
@@ -46,6 +54,8 @@ impl Default for FoundationConfig {
             max_output_patches: 6,
             vocab_size: 2 + crate::ml::synthetic::FREQUENCIES,
             quantiles: LEVELS.to_vec(),
+            covariate_rows: false,
+            bolt: None,
         }
     }
 }
@@ -64,8 +74,14 @@ impl FoundationConfig {
         let sizes = [self.d_model, self.d_kv, self.d_ff, self.num_layers, self.num_heads];
         let steps =
             [self.input_patch_size, self.time_encoding_scale, self.max_output_patches, self.vocab_size];
+        let bolt = self.bolt.as_ref().map(|bolt| {
+            let BoltSizes { num_decoder_layers, relative_attention_num_buckets: buckets, .. } = *bolt;
+            [num_decoder_layers, buckets / 4, bolt.relative_attention_max_distance]
+        });
         let rising = self.quantiles.windows(2).all(|pair| pair[0] < pair[1]);
-        if sizes.iter().chain(&steps).any(|n| !(1..=65_536).contains(n)) || self.vocab_size < 2 {
+        if sizes.iter().chain(&steps).chain(bolt.iter().flatten()).any(|n| !(1..=65_536).contains(n))
+            || self.vocab_size < 2
+        {
             Err("its sizes are out of range".to_owned())
         } else if !self.d_kv.is_multiple_of(2) {
             Err("its heads have an odd width".to_owned())

@@ -9,6 +9,8 @@ use crate::ml::synthetic::{self, augment};
 
 /// Fewest steps before an origin.
 const HISTORY_MIN: usize = 4;
+/// Rows of a group that is learnt from, at most.
+const ROWS_MAX: usize = 8;
 /// How often an example of a panel is augmented, by each of the ways.
 const AUGMENTED: f64 = 0.15;
 
@@ -20,6 +22,8 @@ pub struct Corpus {
     synthetic: f64,
     /// Steps of every series that are held out.
     held_out: usize,
+    /// Covariates are rows beside the target.
+    covariate_rows: bool,
 }
 
 /// A panel, the last steps of whose series are held out.
@@ -45,19 +49,36 @@ impl Corpus {
             .filter(|s| s.windows() > 0)
             .collect();
         let synthetic = if sources.is_empty() { 1.0 } else { synthetic.clamp(0.0, 1.0) };
-        Self { sources, synthetic, held_out }
+        Self { sources, synthetic, held_out, covariate_rows: false }
     }
 
     /// A panel of whose series so many steps may be learnt from; those after them are held out. A share of the examples
     /// are made up, so that the network does not forget what it knew.
     pub fn of_panel(panel: &Panel, train: &[usize], synthetic: f64) -> Self {
         let source = Source::before(panel.clone(), train.to_vec());
-        Self { sources: vec![source], synthetic: synthetic.clamp(0.0, 1.0), held_out: 0 }
+        Self {
+            sources: vec![source],
+            synthetic: synthetic.clamp(0.0, 1.0),
+            held_out: 0,
+            covariate_rows: false,
+        }
+    }
+
+    /// The corpus for a network that reads covariates as rows, or for one that does not.
+    pub fn with_covariate_rows(self, covariate_rows: bool) -> Self {
+        Self { covariate_rows, ..self }
     }
 
     /// Windows of its series.
     pub fn windows(&self) -> usize {
         self.sources.iter().map(Source::windows).sum()
+    }
+
+    /// Rows of a group: a target, and its covariates where they are rows.
+    pub fn rows(&self) -> usize {
+        let covariates = |source: &Source| source.panel.known.len() + source.panel.past.len();
+        let most = self.sources.iter().map(covariates).max().filter(|_| self.covariate_rows);
+        (1 + most.unwrap_or(0)).min(ROWS_MAX)
     }
 
     /// Steps of the windows that are held out.
@@ -72,7 +93,7 @@ impl Corpus {
         }
         let weights: Vec<f64> = self.sources.iter().map(|source| source.weight).collect();
         match self.sources.get(synthetic::pick(rng, &weights)) {
-            Some(source) => source.draw(rng, rows, context, horizon),
+            Some(source) => source.draw(rng, rows, (context, horizon), self.covariate_rows),
             None => synthetic::sample(rng, rows, context, horizon),
         }
     }
@@ -89,7 +110,7 @@ impl Corpus {
         let n = windows.len().min(most);
         let window = |i: usize| {
             let (source, s, origin) = windows[i * windows.len() / n];
-            source.window(s, origin, source.end[s], (context, horizon))
+            source.window((s, origin), source.end[s], (context, horizon), self.covariate_rows)
         };
         (0..n).map(window).collect()
     }
@@ -117,25 +138,38 @@ impl Source {
         self.cumulative.last().copied().unwrap_or(0)
     }
 
-    /// The series before `origin` and its targets from there to `end`, with what its known covariates explain.
-    fn window(&self, series: usize, origin: usize, end: usize, (context, horizon): (usize, usize)) -> Group {
+    /// The series before `origin` and its targets from there to `end`, with its covariates or without what they explain.
+    fn window(
+        &self,
+        (series, origin): (usize, usize),
+        end: usize,
+        (context, horizon): (usize, usize),
+        covariate_rows: bool,
+    ) -> Group {
         let panel = &self.panel;
-        let (mut rows, unit) = rows_of(panel, series, origin, context, horizon);
+        let (mut rows, unit) = rows_of(panel, (series, origin), (context, horizon), covariate_rows);
         let targets = &panel.history_of(series)[origin..end.min(origin + horizon)];
         let targets = targets.iter().map(|y| (y / unit) as f32);
         rows[0].future = targets.chain(std::iter::repeat(f32::NAN)).take(horizon).collect();
         let season = Some(panel.season_length).filter(|m| *m > 1);
-        explained(Group { rows, frequency: panel.frequency.common() }, season).0
+        let group = Group { rows, frequency: panel.frequency.common() };
+        if covariate_rows { group } else { explained(group, season).0 }
     }
 
-    fn draw(&self, rng: &mut Rng, rows: usize, context: usize, horizon: usize) -> Group {
+    fn draw(
+        &self,
+        rng: &mut Rng,
+        rows: usize,
+        (context, horizon): (usize, usize),
+        covariate_rows: bool,
+    ) -> Group {
         let (series, origin) = self.place(rng);
         let context =
             if rng.chance(0.6) { context } else { HISTORY_MIN + rng.below(context.max(HISTORY_MIN)) };
-        let mut group = self.window(series, origin, self.train[series], (context, horizon));
+        let mut group = self.window((series, origin), self.train[series], (context, horizon), covariate_rows);
         if rng.chance(AUGMENTED) && group.rows.len() == 1 {
             let (series, origin) = self.place(rng);
-            let other = self.window(series, origin, self.train[series], (context, horizon));
+            let other = self.window((series, origin), self.train[series], (context, horizon), covariate_rows);
             augment::mix_rows(rng, &mut group.rows[0], &other.rows[0]);
         }
         if rng.chance(AUGMENTED) {
@@ -198,8 +232,8 @@ mod tests {
         for seed in 0..2_000 {
             let (series, origin) = source.place(&mut Rng::new(seed));
             assert!((HISTORY_MIN..50).contains(&origin));
-            let group = source.window(series, origin, 50, (32, 8));
-            let unit = rows_of(&source.panel, series, origin, 32, 8).1;
+            let group = source.window((series, origin), 50, (32, 8), false);
+            let unit = rows_of(&source.panel, (series, origin), (32, 8), false).1;
             let future = group.rows[0].future.iter().filter(|y| y.is_finite());
             let steps = future.map(|y| (f64::from(*y) * unit).round() as usize % 1000);
             assert!(steps.clone().all(|step| step >= origin && step < 50));

@@ -5,10 +5,10 @@ use crate::ml::control::Control;
 use crate::ml::forecaster::EpochLog;
 use crate::ml::foundation::base::Base;
 use crate::ml::foundation::batches::{Batches, Examples, Hidden, Shapes, fixed};
-use crate::ml::foundation::chronos2::Chronos2;
 use crate::ml::foundation::corpus::Corpus;
-use crate::ml::foundation::weights::{Precision, read, write};
-use crate::ml::training::{OptimizerConfig, Trainer, TrainerConfig};
+use crate::ml::foundation::weights::{read, write};
+use crate::ml::tensor_file::Precision;
+use crate::ml::training::{Network, OptimizerConfig, Trainer, TrainerConfig};
 
 /// Examples of any training are far fewer.
 const EXAMPLES: usize = 1 << 40;
@@ -57,13 +57,13 @@ pub struct FineTuned {
 
 /// Fine-tunes a network on a corpus; without held-out windows it goes on to the last epoch.
 pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &Control) -> Result<FineTuned> {
-    let network: Chronos2 = read(base.file())?.freezing_encoder(options.freezes_encoder);
+    let network = read(base.file())?.learning()?.freezing_encoder(options.freezes_encoder);
     let config = network.config().clone();
     let patch = config.input_patch_size;
     let shape = Shapes::One {
         before: options.context.div_ceil(patch).clamp(1, config.context_length / patch),
         after: options.horizon.div_ceil(patch).clamp(1, config.max_output_patches),
-        rows: 1,
+        rows: corpus.rows(),
     };
     let train =
         Batches::new(&config, (corpus, Hidden::NextPatch), options.seed, (EXAMPLES, options.tokens / PIECES));
@@ -90,7 +90,7 @@ pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &C
     drop(trainer);
     let base = match best_epoch {
         0 => base.clone(),
-        _ => Base::read(&write(&network, Precision::Half)?)?,
+        _ => Base::read(&write((network.parameters(), &config), Precision::Half)?)?,
     };
     Ok(FineTuned { base, best_epoch, log })
 }

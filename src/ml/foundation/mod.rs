@@ -2,12 +2,15 @@
 
 mod base;
 mod batches;
+mod bolt;
 mod chronos2;
 mod config;
 mod corpus;
 mod explained;
 mod fine_tune;
 mod groups;
+mod import;
+mod network;
 mod pretrain;
 mod rows;
 mod weights;
@@ -20,6 +23,8 @@ pub use corpus::Corpus;
 pub use explained::explained;
 pub use fine_tune::{FineTuned, FineTuning, fine_tune};
 pub use groups::{Group, GroupRow, Groups, Scale};
-pub use pretrain::{Course, PretrainOptions, Pretrained, pretrain};
+pub use import::import;
+pub use network::FoundationNetwork;
+pub use pretrain::{PretrainOptions, Pretrained, pretrain};
 pub use rows::rows_of;
-pub use weights::{Precision, read, write};
+pub use weights::{read, write};

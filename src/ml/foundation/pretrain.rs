@@ -9,10 +9,11 @@ use crate::ml::foundation::chronos2::Chronos2;
 use crate::ml::foundation::config::FoundationConfig;
 use crate::ml::foundation::corpus::Corpus;
 use crate::ml::foundation::groups::Groups;
-use crate::ml::foundation::weights::{Precision, read_on, write};
+use crate::ml::foundation::weights::{read_on, write};
 use crate::ml::layers::Parameters;
 use crate::ml::rng::Rng;
-use crate::ml::training::{Checkpoint, Network, OptimizerConfig, Trainer, TrainerConfig};
+use crate::ml::tensor_file::Precision;
+use crate::ml::training::{Course, Network, OptimizerConfig, Trainer, TrainerConfig};
 
 /// Tokens of a batch that is computed in one piece, on the processor, where a piece takes a tenth of a second, and on a card.
 const TOKENS: [usize; 2] = [1_024, 32_768];
@@ -55,31 +56,22 @@ pub struct Pretrained {
     pub log: Vec<EpochLog>,
 }
 
-/// Where a pretraining goes on from, and what is told of it on its way.
-pub struct Course<'a> {
-    /// The network to begin with; none begins from nothing.
-    pub from: Option<&'a [u8]>,
-    /// Where an earlier run of the same pretraining stopped.
-    pub resume: Option<Checkpoint>,
-    /// Gets every checkpoint.
-    pub keep: &'a dyn Fn(&Checkpoint) -> Result<()>,
-}
-
-/// Pretrains a network on a corpus.
+/// Pretrains a network on a corpus; `from` is the network to begin with, and none begins from nothing.
 pub fn pretrain(
     corpus: &Corpus,
     options: &PretrainOptions,
+    from: Option<&[u8]>,
     course: Course<'_>,
     control: &Control,
 ) -> Result<Pretrained> {
     let device = options.device.open()?;
     let tokens = TOKENS[usize::from(!device.is_cpu())];
-    let network = match course.from {
+    let network = match from {
         None => {
             let rng = Rng::new(options.seed).fork("parameters");
             Chronos2::new(Parameters::seeded(rng).on(device), &options.config)?
         }
-        Some(file) => read_on(file, device)?,
+        Some(file) => read_on(file, device)?.learning()?,
     };
     let config = network.config().clone();
     let pieces = (options.batch_tokens / tokens).max(1);
@@ -101,19 +93,11 @@ pub fn pretrain(
         seed: options.seed,
     };
     let (train, valid) = (Examples::Drawn(Box::new(train)), Examples::Fixed(valid));
-    let mut trainer = Trainer::new(&network, &train, &valid, settings)?;
-    if let Some(checkpoint) = course.resume {
-        trainer = trainer.resume(checkpoint)?;
-    }
-    while trainer.goes_on() {
-        trainer.run_epoch(control)?;
-        (course.keep)(&trainer.checkpoint())?;
-    }
-    trainer.finish()?;
+    let trainer = Trainer::new(&network, &train, &valid, settings)?.run_kept(course, control)?;
     let log = trainer.log().to_vec();
     drop(trainer);
     let parameters = network.parameters().count();
-    Ok(Pretrained { file: write(&network, Precision::Half)?, parameters, log })
+    Ok(Pretrained { file: write((network.parameters(), &config), Precision::Half)?, parameters, log })
 }
 
 /// What tells how far the network is: the ends of the series, or other made-up examples where there are none.
@@ -141,6 +125,7 @@ fn held_out(
 mod tests {
     use super::*;
     use crate::error::Error;
+    use crate::ml::training::Checkpoint;
     use std::cell::RefCell;
 
     fn options(steps: usize) -> PretrainOptions {
@@ -165,13 +150,13 @@ mod tests {
     }
 
     fn course<'a>(resume: Option<Checkpoint>, keep: &'a dyn Fn(&Checkpoint) -> Result<()>) -> Course<'a> {
-        Course { from: None, resume, keep }
+        Course { resume, keep }
     }
 
     #[test]
     fn it_learns_and_the_same_seed_gives_the_same_bytes() {
         let (corpus, control) = (Corpus::new(vec![], 0, 1.0), Control::default());
-        let run = || pretrain(&corpus, &options(30), course(None, &|_| Ok(())), &control).unwrap();
+        let run = || pretrain(&corpus, &options(30), None, course(None, &|_| Ok(())), &control).unwrap();
         let first = run();
         let losses: Vec<f64> = first.log.iter().map(|line| line.valid_loss).collect();
         assert!(losses[losses.len() - 1] < 0.9 * losses[0], "{losses:?}");
@@ -181,14 +166,15 @@ mod tests {
     #[test]
     fn what_was_stopped_goes_on_to_the_same_bytes() {
         let (corpus, control) = (Corpus::new(vec![], 0, 1.0), Control::default());
-        let whole = pretrain(&corpus, &options(4), course(None, &|_| Ok(())), &control).unwrap();
+        let whole = pretrain(&corpus, &options(4), None, course(None, &|_| Ok(())), &control).unwrap();
         let kept = RefCell::new(None);
         let stop = |checkpoint: &Checkpoint| {
             *kept.borrow_mut() = Some(checkpoint.clone());
             if checkpoint.epoch == 2 { Err(Error::cancelled("enough")) } else { Ok(()) }
         };
-        assert!(pretrain(&corpus, &options(4), course(None, &stop), &control).is_err());
-        let resumed = pretrain(&corpus, &options(4), course(kept.take(), &|_| Ok(())), &control).unwrap();
+        assert!(pretrain(&corpus, &options(4), None, course(None, &stop), &control).is_err());
+        let resumed =
+            pretrain(&corpus, &options(4), None, course(kept.take(), &|_| Ok(())), &control).unwrap();
         assert_eq!(resumed.file, whole.file);
     }
 }

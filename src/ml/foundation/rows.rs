@@ -10,15 +10,15 @@ use crate::ml::series::{Covariate, MISSING, Panel, Values};
 const WORDS_MAX: usize = 8;
 
 /// The target of a series before `origin`, at most `context` steps of it from the first observed one on, then its known
-/// covariates with `horizon` steps more; steps that the panel lacks repeat the last one.
+/// covariates with `horizon` steps more, and those of the past where they are asked for; steps that the panel lacks repeat
+/// the last one.
 ///
 /// The target is divided by its mean size, which is told, too: single precision is enough for what is left.
 pub fn rows_of(
     panel: &Panel,
-    series: usize,
-    origin: usize,
-    context: usize,
-    horizon: usize,
+    (series, origin): (usize, usize),
+    (context, horizon): (usize, usize),
+    with_past: bool,
 ) -> (Vec<GroupRow>, f64) {
     let history = &panel.history_of(series)[..origin];
     let first = history.iter().position(|y| !y.is_nan()).unwrap_or(origin);
@@ -30,7 +30,15 @@ pub fn rows_of(
     let mut rows = vec![GroupRow { history: target, ..GroupRow::default() }];
     let of = all.start + skipped..all.end;
     if !of.is_empty() {
-        panel.known.iter().for_each(|covariate| known_rows(covariate, &of, steps, &mut rows));
+        panel.known.iter().for_each(|covariate| rows_of_covariate(covariate, &of, steps, &mut rows));
+        let known = rows.len();
+        if with_past {
+            panel.past.iter().for_each(|covariate| rows_of_covariate(covariate, &of, steps, &mut rows));
+        }
+        for row in &mut rows[known..] {
+            row.known = false;
+            row.future.clear();
+        }
     }
     (rows, unit)
 }
@@ -43,8 +51,8 @@ fn mean_size(history: &[f64]) -> f64 {
     if mean.is_normal() { mean } else { 1.0 }
 }
 
-/// Appends the rows of a known covariate: its numbers, or one row of flags for each of its frequent words.
-fn known_rows(
+/// Appends the rows of a covariate: its numbers, or one row of flags for each of its frequent words.
+fn rows_of_covariate(
     covariate: &Covariate,
     of: &Range<usize>,
     (history, horizon): (usize, usize),

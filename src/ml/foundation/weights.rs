@@ -1,130 +1,82 @@
 //! Foundation models as safetensors: the tensors by the names of Chronos-2, the sizes in the metadata.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
-use crate::error::{Error, Result, Subject};
+use crate::error::{Error, Result};
+use crate::ml::foundation::bolt::ChronosBolt;
 use crate::ml::foundation::chronos2::Chronos2;
 use crate::ml::foundation::config::FoundationConfig;
+use crate::ml::foundation::network::FoundationNetwork;
 use crate::ml::layers::Parameters;
-use crate::ml::training::Network;
+use crate::ml::tensor_file::{Precision, TensorFile, pack, unpack, unreadable};
 
-/// Bytes a header may have; larger ones are refused before they are parsed.
-const HEADER_MAX: u64 = 1 << 20;
-/// Where the metadata keeps the sizes.
-const CONFIG: &str = "config";
 /// What queries, keys and values are packed as in memory, and the names they have in files.
 const PACKED: &str = ".qkv.weight";
 const PARTS: [&str; 3] = [".q.weight", ".k.weight", ".v.weight"];
-
-/// Precision of stored weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// 32 bits.
-    Single,
-    /// 16 bits.
-    Half,
-}
+/// What such a file is in errors.
+pub(super) const WHAT: &str = "the foundation model";
 
 /// The network as a file; equal weights give equal bytes.
-pub fn write(network: &Chronos2, precision: Precision) -> Result<Vec<u8>> {
-    let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
-    for (name, var, _) in network.parameters().iter() {
-        let tensor = var.to_device(&Device::Cpu)?;
-        let dtype = if precision == Precision::Half { DType::F16 } else { DType::F32 };
-        let tensor = tensor.to_dtype(dtype)?;
-        match name.strip_suffix(PACKED) {
-            None => drop(tensors.insert(name.to_owned(), tensor)),
-            Some(stem) => {
-                for (part, suffix) in tensor.chunk(PARTS.len(), 0)?.into_iter().zip(PARTS) {
-                    tensors.insert(format!("{stem}{suffix}"), part.contiguous()?);
-                }
-            }
-        }
-    }
-    let unwritable = |e: String| Error::internal(format!("the model cannot be written: {e}"));
-    let config = serde_json::to_string(network.config()).map_err(|e| unwritable(e.to_string()))?;
-    let metadata = HashMap::from([(CONFIG.to_owned(), config)]);
-    safetensors::serialize(&tensors, Some(metadata)).map_err(|e| unwritable(e.to_string()))
+pub fn write(
+    (parameters, config): (&Parameters, &FoundationConfig),
+    precision: Precision,
+) -> Result<Vec<u8>> {
+    let weights = parameters.iter().map(|(name, var, _)| (name.to_owned(), var.as_tensor().clone()));
+    let mut weights: BTreeMap<String, Tensor> = weights.collect();
+    unpack(&mut weights, PARTS, PACKED)?;
+    let config = serde_json::to_string(config);
+    let config = config.map_err(|e| Error::internal(format!("the model cannot be written: {e}")))?;
+    TensorFile { config: Some(config), weights, ..TensorFile::default() }.write(precision)
 }
 
 /// The network of a file that [`write()`] made.
-pub fn read(bytes: &[u8]) -> Result<Chronos2> {
+pub fn read(bytes: &[u8]) -> Result<FoundationNetwork> {
     read_on(bytes, Device::Cpu)
 }
 
 /// The network of a file, held by this device.
-pub fn read_on(bytes: &[u8], device: Device) -> Result<Chronos2> {
-    let header = header(bytes)?;
-    let config = header.get(CONFIG).ok_or_else(|| corrupt("it does not tell its sizes".to_owned()))?;
-    let config: FoundationConfig = serde_json::from_str(config).map_err(|e| corrupt(e.to_string()))?;
-    network(bytes, &config, device)
+pub fn read_on(bytes: &[u8], device: Device) -> Result<FoundationNetwork> {
+    let file = TensorFile::read(bytes, WHAT)?;
+    let Some(config) = &file.config else {
+        return Err(unreadable(WHAT, "it does not tell its sizes".to_owned()));
+    };
+    let config: FoundationConfig =
+        serde_json::from_str(config).map_err(|e| unreadable(WHAT, e.to_string()))?;
+    network(file.weights, &config, device)
 }
 
-/// The metadata of a file whose header is of a reasonable size.
-fn header(bytes: &[u8]) -> Result<HashMap<String, String>> {
-    let length = bytes.first_chunk().map(|length| u64::from_le_bytes(*length));
-    match length {
-        None => return Err(corrupt("it is too short".to_owned())),
-        Some(length) if length > HEADER_MAX => {
-            return Err(corrupt(format!("its header claims {length} bytes, more than {HEADER_MAX}")));
+/// The network of these sizes with these tensors, every one of which it must use.
+pub(super) fn network(
+    mut weights: BTreeMap<String, Tensor>,
+    config: &FoundationConfig,
+    device: Device,
+) -> Result<FoundationNetwork> {
+    config.check().map_err(|why| unreadable(WHAT, why))?;
+    let parameters = |weights| Parameters::stored(weights).on(device);
+    let (network, names) = match &config.bolt {
+        None => {
+            pack(&mut weights, PARTS, PACKED, WHAT)?;
+            let names: Vec<String> = weights.keys().cloned().collect();
+            (FoundationNetwork::Chronos2(Chronos2::new(parameters(weights), config)?.into()), names)
         }
-        Some(_) => {}
-    }
-    let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
-    Ok(metadata.metadata().clone().unwrap_or_default())
-}
-
-/// The network of these sizes with the tensors of a safetensors file, every one of which it must use.
-pub(super) fn network(bytes: &[u8], config: &FoundationConfig, device: Device) -> Result<Chronos2> {
-    header(bytes)?;
-    config.check().map_err(corrupt)?;
-    let loaded =
-        candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|e| corrupt(e.to_string()))?;
-    let mut tensors = BTreeMap::new();
-    for (name, tensor) in loaded {
-        let tensor = tensor.to_dtype(DType::F32)?;
-        if !tensor.abs()?.sum_all()?.to_scalar::<f32>()?.is_finite() {
-            return Err(corrupt(format!("the tensor {name} holds values that are not finite numbers")));
+        Some(sizes) => {
+            let names: Vec<String> = weights.keys().cloned().collect();
+            (FoundationNetwork::Bolt(ChronosBolt::new(parameters(weights), config, sizes)?.into()), names)
         }
-        tensors.insert(name, tensor);
-    }
-    pack(&mut tensors)?;
-    let names: Vec<String> = tensors.keys().cloned().collect();
-    let network = Chronos2::new(Parameters::stored(tensors).on(device), config)?;
-    let used: Vec<&str> = network.parameters().iter().map(|(name, _, _)| name).collect();
-    match names.iter().find(|name| !used.contains(&name.as_str())) {
-        Some(extra) => Err(corrupt(format!("it has a tensor {extra} that the network does not know"))),
-        None => Ok(network),
-    }
-}
-
-/// Puts queries, keys and values side by side.
-fn pack(tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
-    let stems: Vec<String> =
-        tensors.keys().filter_map(|name| name.strip_suffix(PARTS[0]).map(str::to_owned)).collect();
-    for stem in stems {
-        let part = |suffix: &&str| {
-            let name = format!("{stem}{suffix}");
-            tensors.get(&name).cloned().ok_or_else(|| corrupt(format!("it lacks the tensor {name}")))
-        };
-        let parts: Vec<Tensor> = PARTS.iter().map(part).collect::<Result<_>>()?;
-        let packed = Tensor::cat(&parts, 0).map_err(|e| corrupt(format!("the tensors of {stem}: {e}")))?;
-        PARTS.iter().for_each(|suffix| drop(tensors.remove(&format!("{stem}{suffix}"))));
-        tensors.insert(format!("{stem}{PACKED}"), packed);
-    }
-    Ok(())
-}
-
-fn corrupt(why: String) -> Error {
-    Error::corrupt(Subject::Model, format!("the foundation model cannot be read: {why}"))
+    };
+    TensorFile::ensure_used(&names, network.parameters(), WHAT)?;
+    Ok(network)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::ml::rng::Rng;
+    use crate::ml::training::Network;
 
     fn small() -> FoundationConfig {
         FoundationConfig {
@@ -139,7 +91,7 @@ mod tests {
 
     fn bytes() -> Vec<u8> {
         let network = Chronos2::new(Parameters::seeded(Rng::new(1)), &small()).unwrap();
-        write(&network, Precision::Single).unwrap()
+        write((network.parameters(), network.config()), Precision::Single).unwrap()
     }
 
     fn with(change: impl Fn(&mut BTreeMap<String, Tensor>)) -> Error {
@@ -147,7 +99,7 @@ mod tests {
             candle_core::safetensors::load_buffer(&bytes(), &Device::Cpu).unwrap().into_iter().collect();
         change(&mut tensors);
         let config = serde_json::to_string(&small()).unwrap();
-        let metadata = HashMap::from([(CONFIG.to_owned(), config)]);
+        let metadata = HashMap::from([("config".to_owned(), config)]);
         read(&safetensors::serialize(&tensors, Some(metadata)).unwrap()).unwrap_err()
     }
 
@@ -155,7 +107,7 @@ mod tests {
     fn what_is_written_is_read_again() {
         let first = bytes();
         let network = read(&first).unwrap();
-        assert_eq!(write(&network, Precision::Single).unwrap(), first);
+        assert_eq!(write((network.parameters(), network.config()), Precision::Single).unwrap(), first);
     }
 
     #[test]

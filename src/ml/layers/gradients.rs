@@ -54,18 +54,21 @@ impl Gradients {
     }
 }
 
-/// Lets `add` add to the gradient of `parameter`: to the collected sum while one is being collected, else
-/// to a new tensor, which backward then returns.
+/// Lets `add` add to the gradient of `parameter`: to the collected sum while one is being collected, else, or where it is
+/// no parameter but what others gave, to a new tensor, which backward then returns. What is not tracked gets none.
 pub(super) fn accumulate(
     parameter: &Tensor,
     add: impl FnOnce(&mut [f32]) -> Result<()>,
 ) -> Result<Option<Tensor>> {
+    if !parameter.track_op() {
+        return Ok(None);
+    }
     COLLECTED.with_borrow_mut(|collected| match collected {
-        Some(sums) => {
+        Some(sums) if parameter.is_variable() => {
             add(sums.entry(parameter.id()).or_insert_with(|| vec![0.0; parameter.elem_count()]))?;
             Ok(None)
         }
-        None => {
+        _ => {
             let mut gradient = vec![0.0; parameter.elem_count()];
             add(&mut gradient)?;
             Ok(Some(Tensor::from_vec(gradient, parameter.shape(), parameter.device())?))

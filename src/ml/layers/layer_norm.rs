@@ -8,19 +8,19 @@ use crate::ml::layers::gradients::accumulate;
 use crate::ml::layers::kernels::{normalise, normalise_backward};
 use crate::ml::layers::storage::{read, slice};
 
-const EPSILON: f32 = 1e-5;
-
-/// Rows of x `[.., n]` to mean 0 and variance 1, times `gain` plus `bias`, both `[n]`.
-pub(super) fn layer_norm(x: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
+/// Rows of x `[.., n]` to mean 0 and variance 1, times `gain` plus `bias`, both `[n]`; `epsilon` is added to the
+/// variance.
+pub fn layer_norm(x: &Tensor, gain: &Tensor, bias: &Tensor, epsilon: f32) -> Result<Tensor> {
     if x.device().is_cpu() {
-        return x.contiguous()?.apply_op3(gain, bias, LayerNormOp { moments: OnceLock::new() });
+        return x.contiguous()?.apply_op3(gain, bias, LayerNormOp { epsilon, moments: OnceLock::new() });
     }
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let variance = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(EPSILON))?;
+    let variance = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(epsilon))?;
     centred.broadcast_div(&variance.sqrt()?)?.broadcast_mul(gain)?.broadcast_add(bias)
 }
 
 struct LayerNormOp {
+    epsilon: f32,
     /// Mean and inverse deviation of every row, kept for the gradient.
     moments: OnceLock<Vec<f32>>,
 }
@@ -45,7 +45,7 @@ impl CustomOp3 for LayerNormOp {
         }
         let mut y = vec![0.0; x.len()];
         let mut moments = vec![0.0; 2 * (x.len() / gain.len())];
-        normalise(x, gain, bias, EPSILON, &mut y, &mut moments);
+        normalise(x, gain, bias, self.epsilon, &mut y, &mut moments);
         // The operation is new for every call, so the cell is empty.
         let _ = self.moments.set(moments);
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
@@ -88,7 +88,7 @@ mod tests {
     fn gradients_match_central_differences() {
         for n in [3, 16, 21] {
             let (x, gain, bias) = (variable(&[4, n], 1), variable(&[n], 2), variable(&[n], 3));
-            check(&[&x, &gain, &bias], || layer_norm(&x, &gain, &bias));
+            check(&[&x, &gain, &bias], || layer_norm(&x, &gain, &bias, 1e-5));
         }
     }
 }

@@ -33,6 +33,8 @@ pub use gradients::Gradients;
 pub use gru::gru;
 pub use kernels::Activation;
 pub(in crate::ml) use kernels::{Matrix, exp, multiply_add, vectorised};
+pub use layer_norm::layer_norm;
+pub use linear::linear;
 pub use lstm::lstm;
 pub use parameters::{Initializer, Parameters};
 pub use projection::Projection;

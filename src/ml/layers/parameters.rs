@@ -119,6 +119,16 @@ impl Parameters {
         self.iter().map(|(_, var, _)| Ok(var.flatten_all()?.to_vec1::<f32>()?)).collect()
     }
 
+    /// Takes the values of the parameters that have the same names and shapes elsewhere.
+    pub fn copy_from(&self, other: &Self) -> Result<()> {
+        for (name, parameter) in &self.by_name {
+            if let Some(found) = other.by_name.get(name).filter(|p| p.var.dims() == parameter.var.dims()) {
+                parameter.var.set(&found.var.as_tensor().to_device(parameter.var.device())?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts back what [`Parameters::values`] copied.
     pub fn set_values(&self, values: &[Vec<f32>]) -> Result<()> {
         if values.len() != self.by_name.len() {

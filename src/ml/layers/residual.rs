@@ -9,6 +9,9 @@ use crate::ml::layers::layer_norm::layer_norm;
 use crate::ml::layers::linear::linear;
 use crate::ml::layers::parameters::{Initializer, Parameters};
 
+/// What is added to the variance under a norm.
+const EPSILON: f32 = 1e-5;
+
 /// A linear layer.
 #[derive(Debug)]
 pub struct Linear {
@@ -93,7 +96,7 @@ impl ResidualBlock {
         }
         let y = (y + self.skip.forward(x, Activation::None)?)?;
         match &self.norm {
-            Some((gain, bias)) => Ok(layer_norm(&y, gain, bias)?),
+            Some((gain, bias)) => Ok(layer_norm(&y, gain, bias, EPSILON)?),
             None => Ok(y),
         }
     }

@@ -10,14 +10,14 @@ use crate::ml::evaluation::levels::at_level;
 use crate::ml::evaluation::{LEVELS, MIDDLE, WIDTH};
 use crate::ml::forecaster::{EpochLog, FitEstimate, FitOptions, Forecast, Status};
 use crate::ml::foundation::{
-    Base, Chronos2, Corpus, FineTuned, FineTuning, Group, Groups, Scale, explained, fine_tune, rows_of,
+    Base, Corpus, FineTuned, FineTuning, FoundationNetwork, Group, Groups, Scale, explained, fine_tune,
+    rows_of,
 };
 use crate::ml::models::container::{Data, Stored, corrupt};
 use crate::ml::models::local::{OBSERVED_MIN, bounds};
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model, Saved};
 use crate::ml::models::{passes, seasonal_naive};
 use crate::ml::series::Panel;
-use crate::ml::training::Network;
 
 /// The model that ships with the engine, pretrained on made-up series alone.
 static BASE: &[u8] = include_bytes!("../foundation/base.safetensors");
@@ -102,6 +102,7 @@ impl Foundation {
     fn adapted(self, lesson: &Lesson<'_>, epochs: usize) -> Result<(Self, Vec<EpochLog>)> {
         let options = lesson.options;
         let corpus = Corpus::of_panel(lesson.panel, &lesson.train, options.replay.unwrap_or(REPLAY));
+        let corpus = corpus.with_covariate_rows(self.network().config().covariate_rows);
         if corpus.windows() == 0 {
             return Ok((self, Vec::new()));
         }
@@ -212,7 +213,7 @@ struct Row {
 }
 
 impl Foundation {
-    fn network(&self) -> &Chronos2 {
+    fn network(&self) -> &FoundationNetwork {
         self.base.network()
     }
 
@@ -251,11 +252,13 @@ impl Foundation {
     fn row(&self, panel: &Panel, series: usize, horizon: usize) -> Row {
         let config = self.network().config();
         let history = panel.history_of(series);
-        let (rows, unit) = rows_of(panel, series, history.len(), config.context_length, horizon);
+        let sizes = (config.context_length, horizon);
+        let (rows, unit) = rows_of(panel, (series, history.len()), sizes, config.covariate_rows);
         let before = rows[0].history.len().div_ceil(config.input_patch_size).max(1);
         let season = Some(self.config.season_length).filter(|m| *m > 1);
         let carried = !panel.known.is_empty() && panel.future_of(series) < horizon;
-        let (group, explained) = explained(Group { rows, frequency: self.config.frequency }, season);
+        let group = Group { rows, frequency: self.config.frequency };
+        let (group, explained) = if config.covariate_rows { (group, None) } else { explained(group, season) };
         let short = history.iter().filter(|y| !y.is_nan()).count() < OBSERVED_MIN;
         let status = seasonal_naive::status(history, 1).or(short.then_some(Status::ShortHistory));
         Row {
@@ -338,8 +341,11 @@ impl Row {
         let medians = forecast.chunks_exact(WIDTH).enumerate();
         let left = medians.map(|(step, row)| (row[MIDDLE] / self.unit - self.explained_at(step)) as f32);
         let left: Vec<f32> = left.collect();
-        if let Some(target) = self.group.rows.first_mut() {
-            target.history.extend(left);
+        let (target, others) = self.group.rows.split_at_mut(1);
+        target.iter_mut().for_each(|target| target.history.extend(&left));
+        for row in others {
+            let known = row.future.drain(..steps.min(row.future.len()));
+            row.history.extend(known.chain(std::iter::repeat(f32::NAN)).take(steps));
         }
         if let Some(explained) = &mut self.explained {
             explained.drain(..steps.min(explained.len()));

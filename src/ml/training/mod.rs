@@ -18,4 +18,4 @@ pub use likelihood::{
 pub use loss::{Objective, Steps, masked_loss};
 pub use optimizer::{Optimizer, OptimizerConfig, Rule};
 pub use schedule::Schedule;
-pub use trainer::{Dataset, LossSum, Network, Trainer, TrainerConfig, pass_length};
+pub use trainer::{Course, Dataset, LossSum, Network, Trainer, TrainerConfig, pass_length};

@@ -96,6 +96,14 @@ pub struct TrainerConfig {
     pub seed: u64,
 }
 
+/// Where a long training goes on from, and what is told of it on its way.
+pub struct Course<'a> {
+    /// Where an earlier run of the same training stopped.
+    pub resume: Option<Checkpoint>,
+    /// Gets every checkpoint.
+    pub keep: &'a dyn Fn(&Checkpoint) -> Result<()>,
+}
+
 /// A training under way.
 pub struct Trainer<'a, N, D> {
     network: &'a N,
@@ -201,6 +209,19 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             self.run_epoch(control)?;
         }
         self.finish()
+    }
+
+    /// As [`Trainer::run`], from where an earlier run stopped, telling of every epoch.
+    pub fn run_kept(mut self, course: Course<'_>, control: &Control) -> Result<Self> {
+        if let Some(checkpoint) = course.resume {
+            self = self.resume(checkpoint)?;
+        }
+        while self.goes_on() {
+            self.run_epoch(control)?;
+            (course.keep)(&self.checkpoint())?;
+        }
+        self.finish()?;
+        Ok(self)
     }
 
     /// Leaves the best parameters in the network; the moving average of the last step without validation.

@@ -1,5 +1,7 @@
 //! A booster as plain lists of numbers, as it stands in a file.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ml::trees::bins::{BINS_MAX, Bins, ColumnType, Cuts};
 use crate::ml::trees::booster::Booster;
 use crate::ml::trees::objective::Objective;
@@ -15,7 +17,7 @@ const MISSING_LEFT: u32 = 2;
 const SET: usize = 8;
 
 /// The lists.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Flat {
     /// Objective, its parameter, base score.
     pub header: Vec<f64>,

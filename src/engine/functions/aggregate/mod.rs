@@ -1,15 +1,23 @@
-//! Aggregates: forecast metrics, the scales they divide by, and demand statistics.
+//! Aggregates: metrics of forecasts, classes and rankings, the scales they divide by, and demand statistics.
 
+mod accuracy;
 mod adi;
+mod auc;
 mod bias;
+mod confusion;
 mod coverage;
 mod cv2;
 mod demand;
 mod demand_class;
+mod f1;
+mod hit_rate;
+mod log_loss;
 mod mae;
 mod mape;
 mod mase;
 mod metric;
+mod mrr;
+mod ndcg;
 mod ordered;
 mod quantile_loss;
 mod rmse;
@@ -38,6 +46,13 @@ pub fn all() -> Vec<AggregateUDF> {
         quantile_loss::QUANTILE_LOSS.into_udaf(),
         coverage::COVERAGE.into_udaf(),
         winkler::WINKLER.into_udaf(),
+        accuracy::ACCURACY.into_udaf(),
+        f1::F1.into_udaf(),
+        auc::udaf(),
+        log_loss::LOG_LOSS.into_udaf(),
+        mrr::MRR.into_udaf(),
+        hit_rate::HIT_RATE.into_udaf(),
+        ndcg::NDCG.into_udaf(),
         seasonal_scale::SEASONAL_SCALE.into_udaf(),
         rmsse_scale::RMSSE_SCALE.into_udaf(),
         adi::ADI.into_udaf(),

@@ -3,12 +3,14 @@
 mod answer;
 mod arithmetic;
 mod coalesce;
+mod cosine_similarity;
 mod date;
 mod days_in_month;
 mod days_since_holiday;
 mod days_to_holiday;
 mod discount_pct;
 mod easter_offset;
+mod embed;
 mod format;
 mod from_text;
 mod holiday;
@@ -76,7 +78,9 @@ pub fn all() -> Vec<ScalarUDF> {
         holiday_name::HOLIDAY_NAME.into_udf(),
         days_to_holiday::DAYS_TO_HOLIDAY.into_udf(),
         days_since_holiday::DAYS_SINCE_HOLIDAY.into_udf(),
+        ScalarUDF::new_from_impl(cosine_similarity::CosineSimilarity::new()),
         ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
+        ScalarUDF::new_from_impl(embed::Embed::new()),
         ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
         pg_sleep::udf(),
         ScalarUDF::new_from_impl(pg_typeof::PgTypeof::default()),

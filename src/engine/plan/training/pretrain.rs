@@ -14,16 +14,16 @@ use crate::engine::pg_catalog::Surroundings;
 use crate::engine::plan::pretrain_function::PretrainRequest;
 use crate::engine::plan::training::{Job, Prepared, prepare};
 use crate::engine::query::QueryContext;
-use crate::engine::registry::{Contents, Manifest, PublishMode};
+use crate::engine::registry::{Contents, Manifest, ModelKind};
 use crate::engine::shared::Engine;
 use crate::engine::storage::Acl;
-use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
 use crate::ml::forecaster::{Family, FitReport};
-use crate::ml::foundation::{self, Corpus, Course, Pretrained};
-use crate::ml::models::{BASE_NAME, base_network};
+use crate::ml::foundation::{self, Corpus, Pretrained};
+use crate::ml::models::{BASE_NAME, base_network, family_name};
 use crate::ml::series::PanelReport;
-use crate::ml::training::Checkpoint;
+use crate::ml::training::{Checkpoint, Course};
 
 /// Share of made-up series beside those of relations, where the user names none.
 const SYNTHETIC: f64 = 0.5;
@@ -61,21 +61,6 @@ impl Pretraining {
         }
     }
 
-    /// Fails for a name that is taken; the version of a model that IF NOT EXISTS leaves alone.
-    fn existing(&self) -> Result<Option<u64>> {
-        self.engine.catalog.ensure_writable()?;
-        let PretrainRequest { name, or_replace, if_not_exists, .. } = &*self.request;
-        match self.engine.registry.find(name)? {
-            Some(version) if *if_not_exists => Ok(Some(version)),
-            Some(_) if !or_replace => {
-                let error =
-                    Error::new(ErrorKind::Exists, Subject::Model, format!("model {name} already exists"));
-                Err(error.with_hint(format!("PRETRAIN OR REPLACE FORECAST MODEL {name} … adds a version")))
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// The network that it begins with.
     fn base(&self) -> Result<Option<Vec<u8>>> {
         let Some(base) = &self.request.base else { return Ok(None) };
@@ -87,7 +72,7 @@ impl Pretraining {
             return Ok(Some(base_network().to_vec()));
         }
         let model = self.engine.registry.get(base, None)?;
-        if model.manifest().pretrained {
+        if model.manifest().kind == ModelKind::Pretrained {
             return model.network().map(Some);
         }
         let message = format!("model {base} is not pretrained: PRETRAIN begins FROM a model of PRETRAIN");
@@ -103,8 +88,9 @@ pub async fn pretrain(
     query: &Arc<QueryContext>,
     pool: &Arc<dyn MemoryPool>,
 ) -> Result<Vec<ArrayRef>> {
-    let name = &pretraining.request.name;
-    if let Some(version) = pretraining.existing()? {
+    let model = &pretraining.request.model;
+    let name = &model.name;
+    if let Some(version) = model.existing(&pretraining.engine, "PRETRAIN OR REPLACE FORECAST MODEL")? {
         query.notice(format!("model {name} already exists, skipping"));
         let model = pretraining.engine.registry.get(name, Some(version))?;
         return Ok(result_row(model.manifest(), version));
@@ -124,7 +110,7 @@ async fn run(
 ) -> Result<(u64, Vec<ArrayRef>)> {
     let started = Instant::now();
     let request = Arc::clone(&pretraining.request);
-    let memory = MemoryConsumer::new(format!("PRETRAIN {}", request.name)).register(pool);
+    let memory = MemoryConsumer::new(format!("PRETRAIN {}", request.model.name)).register(pool);
     let base = pretraining.base()?;
     let mut inputs = inputs.into_iter();
     let (mut panels, mut report, mut held_out) = (vec![], PanelReport::default(), usize::MAX);
@@ -161,15 +147,15 @@ async fn run(
     let work = move |control: &Arc<Control>| {
         let keep =
             |checkpoint: &Checkpoint| keeper.registry.keep_checkpoint(&kept_key, &checkpoint.to_bytes()?);
-        let course = Course { from: base.as_deref(), resume, keep: &keep };
-        foundation::pretrain(&corpus, &options, course, control)
+        let course = Course { resume, keep: &keep };
+        foundation::pretrain(&corpus, &options, base.as_deref(), course, control)
     };
     let Pretrained { file, parameters, log } = engine.runtimes.train(&query.control, work).await?;
     let context = foundation::read(&file)?.config().clone();
     let manifest = Manifest {
-        family: Family::Foundation,
+        kind: ModelKind::Pretrained,
+        family: family_name(Family::Foundation).to_owned(),
         sql: request.text.clone(),
-        pretrained: true,
         horizon: context.max_output_patches * context.input_patch_size,
         quantile_levels: context.quantiles,
         seed: request.settings.options.seed,
@@ -179,20 +165,13 @@ async fn run(
         report: FitReport { epochs: log.len(), parameters, log, ..FitReport::default() },
         seconds: started.elapsed().as_secs_f64(),
         comment: request.comment.clone(),
-        ..Manifest::new(&request.name, Utc::now())
+        ..Manifest::new(&request.model.name, Utc::now())
     };
     query.control.check()?;
     let row_of = manifest.clone();
-    let mode = if request.or_replace { PublishMode::Replace } else { PublishMode::New };
-    let (owner, contents) = (pretraining.owner.clone(), Contents { weights: file, scores: vec![] });
-    let publish = move || {
-        let version = engine.registry.publish(&request.name, manifest, contents, mode, owner)?;
-        engine.registry.forget_checkpoint(&key)?;
-        Ok::<u64, Error>(version)
-    };
-    let version = tokio::task::spawn_blocking(publish)
-        .await
-        .map_err(|e| Error::internal(format!("publishing stopped: {e}")))??;
+    let contents = Contents { weights: file, scores: vec![] };
+    let version = request.model.publish(&engine, manifest, contents, pretraining.owner.clone()).await?;
+    engine.registry.forget_checkpoint(&key)?;
     Ok((version, result_row(&row_of, version)))
 }
 

@@ -1,0 +1,62 @@
+//! The name under which a statement publishes a model: what exists there, who may, and the version that it becomes.
+
+use std::sync::Arc;
+
+use crate::engine::access::Guard;
+use crate::engine::registry::{Contents, Manifest, PublishMode};
+use crate::engine::shared::Engine;
+use crate::engine::storage::Privilege;
+use crate::error::{Error, ErrorKind, Result, Subject};
+
+/// A name for a model that is being made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NewModel {
+    /// The model.
+    pub name: String,
+    /// Add a version to an existing model.
+    pub or_replace: bool,
+    /// Leave an existing model alone.
+    pub if_not_exists: bool,
+}
+
+impl NewModel {
+    /// Fails for a name that is taken; the version of a model that IF NOT EXISTS leaves alone. `way_out` is the statement
+    /// that would add a version.
+    pub fn existing(&self, engine: &Engine, way_out: &str) -> Result<Option<u64>> {
+        engine.catalog.ensure_writable()?;
+        let name = &self.name;
+        match engine.registry.find(name)? {
+            Some(version) if self.if_not_exists => Ok(Some(version)),
+            Some(_) if !self.or_replace => {
+                let message = format!("model {name} already exists");
+                let error = Error::new(ErrorKind::Exists, Subject::Model, message);
+                Err(error.with_hint(format!("{way_out} {name} … adds a version")))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Fails for a role that may not make this model.
+    pub fn check_rights(&self, engine: &Engine, guard: &Guard) -> Result<()> {
+        match engine.registry.find(&self.name)? {
+            Some(_) if self.or_replace => guard.model(&self.name, Privilege::Refresh),
+            _ => guard.create_models(),
+        }
+    }
+
+    /// Publishes what was made, on a thread that may wait for the disk.
+    pub async fn publish(
+        &self,
+        engine: &Arc<Engine>,
+        manifest: Manifest,
+        contents: Contents,
+        owner: Option<String>,
+    ) -> Result<u64> {
+        let mode = if self.or_replace { PublishMode::Replace } else { PublishMode::New };
+        let (engine, name) = (Arc::clone(engine), self.name.clone());
+        let publish = move || engine.registry.publish(&name, manifest, contents, mode, owner);
+        tokio::task::spawn_blocking(publish)
+            .await
+            .map_err(|e| Error::internal(format!("publishing stopped: {e}")))?
+    }
+}

@@ -1,0 +1,18 @@
+//! Reading texts: BERT encoders of our own layers, their tokenizers, pretraining on texts without labels.
+
+mod bert;
+mod config;
+mod encoder;
+mod import;
+mod objective;
+mod pretrain;
+mod tokens;
+mod vocabulary;
+
+pub use bert::Bert;
+pub use config::BertConfig;
+pub use encoder::{Pooling, TextEncoder, pooled, repeated};
+pub use import::{Files, import};
+pub use objective::TextObjective;
+pub use pretrain::{HEAD, Parts, PretrainedText, TextCourse, TextPretraining, pretrain};
+pub use tokens::{Encoded, TextTokenizer, Tokens};
