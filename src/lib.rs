@@ -28,6 +28,14 @@
 //! reads rows as TRAIN would, too, and lets the network continue them at once (`engine/plan/zero_shot.rs`); what known
 //! covariates explain is taken out before and added after (`ml/foundation/explained.rs`). FROM in TRAIN adapts it to the rows first.
 //! `foretell_base` is such a network, in the binary itself.
+//!
+//! # The life of a text and of a row
+//!
+//! PRETRAIN TEXT, IMPORT MODEL and TRAIN CLASSIFICATION | REGRESSION are short for a SELECT from a function
+//! (`engine/sql/form.rs`), and each is a task of one node (`engine/plan/task.rs`) that publishes a model. An encoder
+//! (`ml/text`) gives each distinct text a vector, which does not depend on the texts beside it; `embed` asks it. Models of rows
+//! (`ml/supervised`) are several, weighted by what they tell of rows held out; `predict` (`engine/plan/predict.rs`) streams
+//! rows through them. Networks of others become files of ours when they are read (`ml/published.rs`).
 
 pub mod engine;
 pub mod error;

@@ -44,6 +44,34 @@ fn results_come_in_every_format() {
     assert_eq!(text(&json.stdout), "[\n{\"n\":1,\"t\":\"a, b\"}\n]\n[]\n");
 }
 
+/// The checkpoints and what their packages forecast are made by tests/checkpoints/make.py.
+#[test]
+fn imported_checkpoints_forecast_as_their_packages_do() {
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/checkpoints");
+    for (checkpoint, rows, roles, expected) in [
+        ("chronos2", "SELECT item, day, y FROM history", "", "chronos2.csv"),
+        ("chronos2", "SELECT * FROM history", ", known => price, past => visits", "chronos2_covariates.csv"),
+        ("bolt", "SELECT item, day, y FROM history", "", "bolt.csv"),
+    ] {
+        let (folder, gap) = (path(&made), |q: &str| format!("max(abs(o.{q} - e.{q}) / (1 + abs(e.{q})))"));
+        let sql = format!(
+            "CREATE EXTERNAL TABLE loaded STORED AS CSV LOCATION '{folder}/series.csv';
+             CREATE EXTERNAL TABLE expected STORED AS CSV LOCATION '{folder}/{expected}';
+             CREATE TABLE history AS SELECT item, day::date AS day, y::double AS y, price::double AS price,
+               visits::double AS visits FROM loaded;
+             IMPORT MODEL published FROM '{folder}/{checkpoint}';
+             SELECT count(*) AS n, greatest({}, {}, {}) < 1e-4 AS near FROM forecast(published, data => ({rows}), target => y,
+               by => item, time => day, every => day, gaps => null, horizon => 40, quantiles => (0.1, 0.5, 0.9){roles}) o
+             JOIN expected e USING (item, step);",
+            gap("q10"),
+            gap("q50"),
+            gap("q90"),
+        );
+        let output = run(&["run", "--format", "csv", "-"], &sql);
+        assert!(text(&output.stdout).ends_with("n,near\n160,true\n"), "{expected}: {output:?}");
+    }
+}
+
 #[test]
 fn the_first_error_stops_the_script_and_points_at_its_place() {
     let folder = TempDir::new().unwrap();

@@ -168,6 +168,33 @@ mod tests {
     }
 
     #[test]
+    fn vectors_are_those_of_another_encoder() {
+        use candle_transformers::models::bert::{BertModel, Config};
+        let (config, _, file, encoder) = files();
+        let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        for (name, value) in [("hidden_dropout_prob", 0.0), ("initializer_range", 0.02)] {
+            config[name] = value.into();
+        }
+        (config["pad_token_id"], config["model_type"]) = (0.into(), "bert".into());
+        let config: Config = serde_json::from_value(config).unwrap();
+        let weights = file.weights.into_iter().collect();
+        let builder = candle_nn::VarBuilder::from_tensors(weights, candle_core::DType::F32, &Device::Cpu);
+        let other = BertModel::load(builder, &config).unwrap();
+        let texts = ["a red mug 3", "for hot drinks no 7, and for cold ones", "x"];
+        let ours = encoder.embed(&texts, &Control::default()).unwrap();
+        for (text, ours) in texts.iter().zip(ours) {
+            let ids = encoder.tokenizer().encode(text, None).unwrap().ids;
+            let ids = Tensor::new(ids, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+            let kinds = ids.zeros_like().unwrap();
+            let tokens = other.forward(&ids, &kinds, None).unwrap();
+            let mean = tokens.mean(1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let length = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let gap = ours.iter().zip(&mean).map(|(a, b)| (a - b / length).abs()).fold(0.0, f32::max);
+            assert!(gap < 1e-5, "{text}: {gap}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let (config, tokenizer, file, _) = files();
         let with = |change: &dyn Fn(&mut TensorFile)| {

@@ -327,7 +327,8 @@ pub fn items_written(text: &str) -> Result<Vec<Item>> {
     })?;
     match parser.next_token().token {
         Token::EOF => Ok(items),
-        token => Err(broken(format!("unexpected {token}"))),
+        token => Err(broken(format!("unexpected {token}"))
+            .with_hint("expressions are separated by commas; or is it the word of a clause, misspelt?")),
     }
 }
 

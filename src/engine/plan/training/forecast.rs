@@ -16,6 +16,9 @@ use crate::ml::Control;
 use crate::ml::forecaster::PredictOptions;
 use crate::ml::models;
 
+/// Series from which on one window of each tells how wide intervals must be, as several do of fewer.
+const MANY: usize = 200;
+
 /// The version of the network that ships with the engine.
 const VERSION: u64 = 1;
 
@@ -27,7 +30,10 @@ pub async fn forecast(
     pool: &Arc<dyn MemoryPool>,
     (shape, schema): (&Shape, &SchemaRef),
 ) -> Result<RecordBatch> {
-    let Prepared { panel, keys, fit, memory, .. } = prepare(job, inputs, query, pool).await?;
+    let Prepared { panel, keys, mut fit, memory, .. } = prepare(job, inputs, query, pool).await?;
+    if panel.len() >= MANY {
+        fit.validation_length = fit.validation_length.or(Some(fit.horizon));
+    }
     let version = job.base.as_ref().map_or(VERSION, |base| base.manifest().version);
     let families = job.options.families.clone();
     let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
