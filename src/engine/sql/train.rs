@@ -428,8 +428,11 @@ fn kind_error(parser: &Parser<'_>, source: &Source) -> Error {
                 w.value.to_uppercase()
             ))
         }
-        other => Error::input(Subject::Syntax, format!("expected FORECAST MODEL after TRAIN, found {other}"))
-            .with_hint("TRAIN FORECAST MODEL name ON table TARGET column"),
+        other => Error::input(
+            Subject::Syntax,
+            format!("expected FORECAST, CLASSIFICATION or REGRESSION MODEL after TRAIN, found {other}"),
+        )
+        .with_hint("TRAIN FORECAST MODEL name ON table TARGET column"),
     };
     error.at(source.span(token.span))
 }

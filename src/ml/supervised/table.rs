@@ -42,7 +42,7 @@ pub enum Values {
 /// Words by their places among the distinct ones.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Words {
-    /// Places, [`NONE`] where there is no word.
+    /// Places, `u32::MAX` where there is no word.
     pub codes: Vec<u32>,
     /// The distinct words.
     pub labels: Vec<String>,
