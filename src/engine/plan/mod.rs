@@ -16,6 +16,7 @@ mod generic;
 mod hierarchy;
 mod import;
 mod input;
+mod kept;
 mod marks;
 mod new_model;
 mod node;

@@ -19,6 +19,7 @@ use futures::StreamExt;
 use crate::engine::access::Guard;
 use crate::engine::options::{TEXT_OPTIONS, TextSettings, text_objective};
 use crate::engine::plan::arguments::{Arguments, model_argument};
+use crate::engine::plan::kept::Checkpoints;
 use crate::engine::plan::new_model::NewModel;
 use crate::engine::plan::pretrain_function::options_of;
 use crate::engine::plan::scope::Scope;
@@ -132,19 +133,12 @@ impl PretrainText {
             None => sizes.width * (2 * sizes.vocabulary + 12 * sizes.width * sizes.layers),
         };
         memory.try_grow(parameters * BYTES_PER_PARAMETER)?;
-        let key =
-            format!("{} {:?} {:?} {}", self.text, self.lineage, self.version(), env!("CARGO_PKG_VERSION"));
-        let resume =
-            call.engine.registry.checkpoint(&key)?.and_then(|bytes| Checkpoint::from_bytes(&bytes).ok());
-        if let Some(checkpoint) = &resume {
-            call.query
-                .notice(format!("goes on from step {} of the pretraining that was stopped", checkpoint.step));
-        }
+        let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, &self.lineage, self.version()));
+        let resume = checkpoints.last(&call.query)?;
         let encoder = self.base.as_ref().map(|base| base.encoder()).transpose()?;
-        let (keeper, kept_key) = (Arc::clone(&call.engine), key.clone());
+        let keeper = Arc::clone(&checkpoints);
         let work = move |control: &Arc<crate::ml::Control>| {
-            let keep =
-                |checkpoint: &Checkpoint| keeper.registry.keep_checkpoint(&kept_key, &checkpoint.to_bytes()?);
+            let keep = |checkpoint: &Checkpoint| keeper.keep(checkpoint);
             let course = TextCourse { from: encoder.as_deref(), course: Course { resume, keep: &keep } };
             text::pretrain(texts, &sizes, course, control)
         };
@@ -153,7 +147,7 @@ impl PretrainText {
         call.query.control.check()?;
         let contents = Contents { weights: file, scores: vec![] };
         let version = self.model.publish(&call.engine, manifest, contents, call.owner.clone()).await?;
-        call.engine.registry.forget_checkpoint(&key)?;
+        checkpoints.forget()?;
         Ok(version)
     }
 

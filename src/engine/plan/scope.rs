@@ -87,13 +87,8 @@ impl Scope {
     /// The text model of this name.
     pub fn text_model(&self, name: &str) -> OurResult<Arc<Model>> {
         let model = self.model(name, None)?;
-        let kind = model.manifest().kind;
-        if kind == ModelKind::Text {
-            return Ok(model);
-        }
-        let message = format!("model {name} is of kind {} and reads no texts", kind.word());
-        let hint = "PRETRAIN TEXT MODEL … makes a model that does; IMPORT MODEL … FROM reads one of BERT";
-        Err(Error::input(Subject::Model, message).with_hint(hint))
+        model.ensure_reads_texts()?;
+        Ok(model)
     }
 
     /// The model of rows of this name.

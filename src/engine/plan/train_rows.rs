@@ -61,6 +61,8 @@ pub struct TrainRows {
     base: Option<Arc<Model>>,
     target: Source,
     sources: Vec<Source>,
+    /// The statement names what is learnt from.
+    explicit: bool,
     comment: Option<String>,
     text: String,
     lineage: Vec<(String, u64)>,
@@ -123,7 +125,8 @@ impl TrainRows {
                 sources.push(planner.column(item, kind)?);
             }
         }
-        if features.is_none() && texts.is_none() {
+        let explicit = features.is_some() || texts.is_some();
+        if !explicit {
             let mut skipped: HashSet<String> = HashSet::from([target.name.clone()]);
             skipped.extend(ignored.iter().flatten().map(name_of));
             sources = planner.others(&skipped)?;
@@ -158,7 +161,7 @@ impl TrainRows {
             clause("USING", &using),
         );
         let sources = sources.into_iter().map(|(_, source)| source).collect();
-        Ok((Self { model, kind, options, base, target, sources, comment, text, lineage }, plan))
+        Ok((Self { model, kind, options, base, target, sources, explicit, comment, text, lineage }, plan))
     }
 }
 
@@ -229,8 +232,7 @@ impl TrainRows {
         }
         let mut read = self.read_rows(&batches)?;
         drop(batches);
-        let given =
-            self.sources.iter().filter(|s| s.kind.is_some() || self.is_explicit()).map(|s| s.name.clone());
+        let given = self.sources.iter().filter(|s| s.kind.is_some() || self.explicit).map(|s| s.name.clone());
         for (name, why) in settle(&mut read.table, &given.collect()) {
             call.query.notice(format!("column {name} is left out: {why}"));
         }
@@ -265,11 +267,6 @@ impl TrainRows {
         let contents = Contents { weights: file, scores: vec![] };
         let version = self.model.publish(&call.engine, manifest, contents, call.owner.clone()).await?;
         Ok((version, report))
-    }
-
-    /// True where the statement names what is learnt from.
-    fn is_explicit(&self) -> bool {
-        self.text.contains(" FEATURES ") || self.text.contains(" TEXT ")
     }
 
     fn read_rows(&self, batches: &[RecordBatch]) -> Result<Read> {
@@ -360,7 +357,7 @@ impl TrainRows {
             name: name.clone(),
             role: if *kind == ColumnKind::Text { ModelRole::Text } else { ModelRole::Feature },
             data_type: source(name).map_or_else(String::new, |s| s.data_type.to_string()),
-            inferred: !self.is_explicit(),
+            inferred: !self.explicit,
             cardinality: None,
             missing: None,
         };

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::engine::registry::entry::{Entry, VersionEntry};
-use crate::engine::registry::manifest::{ArtifactFile, Manifest};
+use crate::engine::registry::manifest::{ArtifactFile, Manifest, ModelKind};
 use crate::engine::storage::{Acl, DurableFs, Publish};
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::FittedForecaster;
@@ -189,8 +189,20 @@ impl Model {
         self.artifact.forecaster.get(load).map_err(|e| e.with_context(self.context()))
     }
 
+    /// Fails where it is no text model.
+    pub fn ensure_reads_texts(&self) -> Result<()> {
+        let Manifest { name, kind, .. } = &self.manifest;
+        if *kind == ModelKind::Text {
+            return Ok(());
+        }
+        let message = format!("model {name} is of kind {} and reads no texts", kind.word());
+        let hint = "PRETRAIN TEXT MODEL … makes a model that does; IMPORT MODEL … FROM reads one of BERT";
+        Err(Error::input(Subject::Model, message).with_hint(hint))
+    }
+
     /// The encoder of a text model; the first use reads and checks the weights.
     pub fn encoder(&self) -> Result<Arc<TextEncoder>> {
+        self.ensure_reads_texts()?;
         let load = || self.artifact.load(|bytes| TextEncoder::read(bytes).map(Arc::new));
         self.artifact.encoder.get(load).map_err(|e| e.with_context(self.context()))
     }

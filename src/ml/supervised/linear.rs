@@ -96,16 +96,8 @@ impl Linear {
     }
 
     fn empty(design: Design, (loss, outputs): (Loss, usize), target: &Target, strength: f64) -> Self {
-        let unit = match target {
-            Target::Numbers(numbers) => {
-                let n = numbers.len().max(1) as f64;
-                let mean = numbers.iter().sum::<f64>() / n;
-                let variance = numbers.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n;
-                [mean, if variance > 0.0 { variance.sqrt() } else { 1.0 }]
-            }
-            Target::Classes(_) => [0.0, 1.0],
-        };
-        let model = Self { design, loss, outputs, unit, platt: vec![], strength, weights: vec![] };
+        let model =
+            Self { design, loss, outputs, unit: target.unit(), platt: vec![], strength, weights: vec![] };
         let weights = vec![0.0; model.scores() * (model.design.width() + 1)];
         Self { weights, ..model }
     }

@@ -143,6 +143,15 @@ impl Target {
         }
     }
 
+    /// Mean and deviation of numbers, the unit that they are learnt in.
+    pub(super) fn unit(&self) -> [f64; 2] {
+        let Self::Numbers(numbers) = self else { return [0.0, 1.0] };
+        let n = numbers.len().max(1) as f64;
+        let mean = numbers.iter().sum::<f64>() / n;
+        let variance = numbers.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n;
+        [mean, if variance > 0.0 { variance.sqrt() } else { 1.0 }]
+    }
+
     /// What an output is to be: 1 for the rows of a class and 0 for others, or the numbers.
     pub fn output(&self, output: usize) -> Vec<f64> {
         match self {

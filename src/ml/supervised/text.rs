@@ -171,7 +171,7 @@ impl TextModel {
         let seeded = Parameters::seeded(Rng::new(options.seed).fork("head"));
         let network = TextNetwork::new(seeded, &encoder, (beside.width(), task.outputs()))?;
         network.parameters.copy_from(encoder.parameters())?;
-        let unit = unit(&target.of(train));
+        let unit = target.of(train).unit();
         let longest = options.longest.min(encoder.longest());
         let model = Self { network, encoder, beside, unit, longest, epochs: 0 };
         let examples = |rows: &[usize]| model.examples(table, Some(target), rows);
@@ -277,13 +277,4 @@ impl TextModel {
         }
         outputs
     }
-}
-
-/// Mean and deviation of the numbers that are learnt from.
-fn unit(target: &Target) -> [f64; 2] {
-    let Target::Numbers(numbers) = target else { return [0.0, 1.0] };
-    let n = numbers.len().max(1) as f64;
-    let mean = numbers.iter().sum::<f64>() / n;
-    let variance = numbers.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / n;
-    [mean, if variance > 0.0 { variance.sqrt() } else { 1.0 }]
 }

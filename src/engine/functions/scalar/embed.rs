@@ -14,7 +14,6 @@ use datafusion::scalar::ScalarValue;
 use crate::engine::access::Guard;
 use crate::engine::pg_catalog::Surroundings;
 use crate::engine::query::CurrentQuery;
-use crate::engine::registry::ModelKind;
 use crate::engine::storage::Privilege;
 use crate::error::{Error, Subject};
 use crate::ml::Control;
@@ -71,15 +70,7 @@ impl ScalarUDFImpl for Embed {
 /// The encoder of a model that whoever asks may read.
 fn encoder(around: &Surroundings, name: &str) -> crate::error::Result<Arc<TextEncoder>> {
     Guard::new(&around.engine, &around.actor)?.model(name, Privilege::Select)?;
-    let model = around.engine.registry.get(name, None)?;
-    let kind = model.manifest().kind;
-    if kind != ModelKind::Text {
-        let message = format!("model {name} is of kind {} and reads no texts", kind.word());
-        return Err(Error::input(Subject::Model, message).with_hint(
-            "PRETRAIN TEXT MODEL … makes a model that does; IMPORT MODEL … FROM reads one of BERT",
-        ));
-    }
-    model.encoder()
+    around.engine.registry.get(name, None)?.encoder()
 }
 
 /// A vector for each text, NULL for NULL.

@@ -11,6 +11,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 
 use crate::engine::access::Actor;
 use crate::engine::pg_catalog::Surroundings;
+use crate::engine::plan::kept::Checkpoints;
 use crate::engine::plan::pretrain_function::PretrainRequest;
 use crate::engine::plan::training::{Job, Prepared, prepare};
 use crate::engine::query::QueryContext;
@@ -137,16 +138,14 @@ async fn run(
     let config = &request.settings.options.config;
     let activations = 4_096 * config.d_model * config.num_layers * BYTES_PER_ACTIVATION;
     memory.try_grow(config.parameters() * BYTES_PER_PARAMETER + activations)?;
-    let key = checkpoint_key(&request.text, &lineage);
+    let version = request.base.as_ref().map(|base| pretraining.engine.registry.find(base)).transpose()?;
+    let checkpoints =
+        Arc::new(Checkpoints::new(&pretraining.engine, &request.text, &lineage, version.flatten()));
     let (engine, options) = (Arc::clone(&pretraining.engine), request.settings.options.clone());
-    let resume = engine.registry.checkpoint(&key)?.and_then(|bytes| Checkpoint::from_bytes(&bytes).ok());
-    if let Some(checkpoint) = &resume {
-        query.notice(format!("goes on from step {} of the pretraining that was stopped", checkpoint.step));
-    }
-    let (keeper, kept_key) = (Arc::clone(&engine), key.clone());
+    let resume = checkpoints.last(query)?;
+    let keeper = Arc::clone(&checkpoints);
     let work = move |control: &Arc<Control>| {
-        let keep =
-            |checkpoint: &Checkpoint| keeper.registry.keep_checkpoint(&kept_key, &checkpoint.to_bytes()?);
+        let keep = |checkpoint: &Checkpoint| keeper.keep(checkpoint);
         let course = Course { resume, keep: &keep };
         foundation::pretrain(&corpus, &options, base.as_deref(), course, control)
     };
@@ -171,13 +170,8 @@ async fn run(
     let row_of = manifest.clone();
     let contents = Contents { weights: file, scores: vec![] };
     let version = request.model.publish(&engine, manifest, contents, pretraining.owner.clone()).await?;
-    engine.registry.forget_checkpoint(&key)?;
+    checkpoints.forget()?;
     Ok((version, result_row(&row_of, version)))
-}
-
-/// What tells one pretraining from another: its statement, and the versions of its tables.
-fn checkpoint_key(text: &str, lineage: &[(String, u64)]) -> String {
-    format!("{text} {lineage:?} {}", env!("CARGO_PKG_VERSION"))
 }
 
 fn result_row(manifest: &Manifest, version: u64) -> Vec<ArrayRef> {
