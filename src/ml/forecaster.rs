@@ -368,6 +368,11 @@ pub trait FittedForecaster: fmt::Debug + Send + Sync {
     /// Steps of history that [`FittedForecaster::predict`] looks at; `None` means all of it.
     fn context_length(&self) -> Option<usize>;
 
+    /// True where it forecasts series without a history, by what is told of them.
+    fn tells_new_series(&self) -> bool {
+        false
+    }
+
     /// The columns of the rows that its learners of rows see; `None` where none of them learns from rows.
     fn row_columns(&self) -> Option<Vec<RowColumn>>;
 

@@ -1,6 +1,7 @@
 //! Options of TRAIN and PRETRAIN: raw pairs in, checked and typed options out.
 
 mod pretrain;
+mod refresh;
 mod rows;
 mod text;
 
@@ -14,6 +15,7 @@ use crate::ml::models::{Search, Space, Tuning, families_with, family_name, has_o
 use crate::ml::objective::OptimizerKind;
 
 pub use pretrain::{PRETRAIN_OPTIONS, PretrainSettings, hidden};
+pub use refresh::{REFRESH_OPTIONS, RefreshSettings};
 pub use rows::{ROWS_OPTIONS, rows_options};
 pub use text::{TEXT_OPTIONS, TextSettings, text_objective};
 

@@ -18,6 +18,7 @@ use crate::engine::plan::input::InputColumn;
 use crate::engine::plan::panels::{self, Told};
 use crate::engine::plan::scores::{self, Entry, Named, column, grouped, static_columns};
 use crate::engine::plan::series::from_instants;
+use crate::engine::plan::series_texts::SeriesTexts;
 use crate::engine::plan::training::{refit_options, too_little_memory};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Manifest, Model};
@@ -165,7 +166,9 @@ impl Run {
             let periods = if past.has_periods { inputs.next() } else { None };
             let memory = self.memory.new_empty();
             let manifest = past.model.manifest();
-            let told = panels::read(manifest, &past.columns, (rows, periods), &self.query, &memory).await?;
+            let texts = SeriesTexts::of(&self.backtest.engine, &past.model)?;
+            let known = (manifest, texts.as_ref());
+            let told = panels::read(known, &past.columns, (rows, periods), &self.query, &memory).await?;
             self.memory.try_grow(memory.free())?;
             self.told.push(Arc::new(told));
         }
@@ -415,7 +418,7 @@ impl Output<'_> {
         let keys = manifest.key_columns().map(str::to_owned).zip(self.told.keys.iter().cloned());
         let mut all = scores::at(keys.collect(), &rows().map(|row| Some(row as u32)).collect())?;
         let nodes = rows().map(|row| Some(self.told.node(row) as u32)).collect();
-        all.extend(scores::at(static_columns(&self.told.whole().statics), &nodes)?);
+        all.extend(scores::at(static_columns(&self.told.whole().statics, &manifest.roles), &nodes)?);
         all.push(("cutoff".to_owned(), self.times(entries.iter().map(|(_, cutoff, _)| *cutoff))?));
         let steps: Int64Array = entries.iter().map(|(.., step)| Some(*step)).collect();
         all.push(("step".to_owned(), Arc::new(steps)));

@@ -25,9 +25,11 @@ use crate::engine::options;
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar, version_argument, whole_number};
 use crate::engine::plan::forecasting::{self, Reading};
 use crate::engine::plan::input::{InputColumn, Role, ordering};
+use crate::engine::plan::new_series::{self, Items};
 use crate::engine::plan::node::{all_columns, has_parameter, identified};
 use crate::engine::plan::past::{Kept, Origin, Past, past, past_in};
 use crate::engine::plan::scope::Scope;
+use crate::engine::plan::series_texts::SeriesTexts;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{Manifest, Model, ModelRole};
 use crate::engine::shared::Engine;
@@ -49,9 +51,11 @@ const ARGUMENTS: &[&str] = &[
     "version",
     "future",
     "set",
+    "items",
 ];
 /// Named arguments of `simulate`.
-const SIMULATE_ARGUMENTS: &[&str] = &["horizon", "until", "paths", "seed", "version", "future", "set"];
+const SIMULATE_ARGUMENTS: &[&str] =
+    &["horizon", "until", "paths", "seed", "version", "future", "set", "items"];
 
 /// Sample paths where none are asked for, and the most that may be.
 const PATHS: (usize, i64) = (100, 100_000);
@@ -140,16 +144,17 @@ struct Asked {
     until: Option<ast::Expr>,
     future: Option<ast::Expr>,
     set: Option<ast::Expr>,
+    items: Option<ast::Expr>,
 }
 
 impl Asked {
     fn read(args: &mut Arguments, context: &mut dyn RelationPlannerContext) -> Result<Self> {
         let horizon = args.named("horizon").map(|e| horizon_expr(e, context)).transpose()?;
-        let [until, future, set] = ["until", "future", "set"].map(|name| args.named(name));
+        let [until, future, set, items] = ["until", "future", "set", "items"].map(|name| args.named(name));
         if horizon.is_some() && until.is_some() {
             return Err(args.invalid(format!("{} takes horizon or until, not both", args.function())));
         }
-        Ok(Self { horizon, until, future, set })
+        Ok(Self { horizon, until, future, set, items })
     }
 
     fn plan(
@@ -161,7 +166,15 @@ impl Asked {
         (shape, features): (Shape, Option<Arc<Vec<RowColumn>>>),
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        let (manifest, Past { rows: history, periods, columns, origin }) = (model.manifest(), past);
+        let (manifest, mut past, mut items) = (model.manifest(), past, None);
+        if let Some(value) = self.items {
+            if shape.history.is_some() {
+                let message = format!("{}: history does not go with items, which have none", args.function());
+                return Err(args.invalid(message));
+            }
+            (past, items) = new_series::plan(scope, args, value, (model, past), context)?;
+        }
+        let Past { rows: history, periods, columns, origin } = past;
         let future = match self.future {
             Some(value) => Some(future_plan(scope, args, value, manifest, &history, context)?),
             None => None,
@@ -185,6 +198,7 @@ impl Asked {
             future,
             origin,
             is_hierarchy: manifest.hierarchy.is_some(),
+            items,
         })?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
@@ -491,6 +505,8 @@ pub struct Call {
     pub origin: Origin,
     /// Forecasts depend on all series: they are reconciled with those of sums.
     pub is_hierarchy: bool,
+    /// The rows are no history but new series, a row each.
+    pub items: Option<Items>,
 }
 
 /// The logical node.
@@ -521,7 +537,7 @@ impl ForecastNode {
 
     fn identity(&self) -> impl Hash + PartialEq + '_ {
         let c = &self.call;
-        let options = (&c.horizon, &c.until, &c.set, c.features.is_some());
+        let options = (&c.horizon, &c.until, &c.set, c.features.is_some(), c.items);
         (&c.model, c.version, format!("{:?}", c.shape), options, &c.history, &c.future)
     }
 }
@@ -659,6 +675,7 @@ pub async fn plan_node(
     let model = engine.registry.get(&call.model, Some(call.version))?;
     let horizon = call.horizon.as_ref().map(options::horizon).transpose()?;
     let until = call.until.as_ref().map(|expr| forecasting::until_instant(expr, session)).transpose()?;
+    let texts = SeriesTexts::of(engine, &model)?;
     let schema = Arc::clone(node.schema.inner());
     let known = known_schema(&call.columns)?;
     let mut set = vec![];
@@ -674,6 +691,8 @@ pub async fn plan_node(
         columns: call.columns.clone(),
         has_periods: call.periods.is_some(),
         origin: call.origin.clone(),
+        items: call.items,
+        texts,
         shape: call.shape.clone(),
         features: call.features.clone(),
         horizon,

@@ -23,8 +23,10 @@ pub use crate::engine::plan::forecasting::output::{Frame, Output, shown};
 use crate::engine::plan::forecasting::sums::Sums;
 use crate::engine::plan::hierarchy::{hierarchy, refuse_null_keys};
 use crate::engine::plan::input::{InputColumn, Role};
+use crate::engine::plan::new_series::Items;
 use crate::engine::plan::past::Origin;
 use crate::engine::plan::series::{Runs, SeriesLayout, column_spec, incomplete, instants, kept_series};
+use crate::engine::plan::series_texts::SeriesTexts;
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
@@ -60,6 +62,10 @@ pub struct Reading {
     pub has_periods: bool,
     /// Where the history comes from.
     pub origin: Origin,
+    /// The rows are new series, a row each.
+    pub items: Option<Items>,
+    /// How texts of series become numbers.
+    pub texts: Option<SeriesTexts>,
     /// What shapes the result.
     pub shape: Shape,
     /// The rows that the model sees are wanted, of these columns, and no forecast.
@@ -256,9 +262,11 @@ impl Reader {
     /// Appends runs of the pending batch; true when the panel is full and a new series begins.
     fn fill(&mut self) -> Result<bool> {
         let Some((batch, runs, first)) = self.pending.take() else { return Ok(false) };
+        let items = self.reading.items.is_some();
         for n in first..runs.len() {
             let (row, key) = runs.key(n)?;
-            if self.chunk.last_key.as_deref() != Some(&key) {
+            let again = self.chunk.last_key.as_deref() == Some(&key);
+            if !again {
                 if self.chunk.keys.len() == self.series_per_panel() && self.rollup().is_none() {
                     self.pending = Some((batch, runs, n));
                     return Ok(true);
@@ -274,7 +282,11 @@ impl Reader {
                 self.chunk.last_key = Some(key.clone());
             }
             let builder = &mut self.chunk.builder;
-            runs.with_run(n, |rows| builder.append(&key, rows))?;
+            runs.with_run(n, |rows| match items && (again || rows.timestamps.len() > 1) {
+                true => Err(Error::data(format!("items => has two rows of {key}"))
+                    .with_hint("give one row for every new series")),
+                false => builder.append(&key, rows),
+            })?;
         }
         Ok(false)
     }
@@ -300,6 +312,7 @@ impl Reader {
         if sums.is_some() {
             align(&mut panel, manifest.gaps);
         }
+        let panel = self.with_texts(panel).await?;
         let horizon = self.horizon(&panel)?;
         let panel = self.with_future(panel, horizon)?;
         let panel = match &sums {
@@ -331,6 +344,13 @@ impl Reader {
         };
         self.memory.shrink(path_bytes);
         Ok(rows)
+    }
+
+    /// The panel with numbers in the place of texts.
+    async fn with_texts(&mut self, mut panel: Panel) -> Result<Panel> {
+        let Some(texts) = self.reading.texts.clone() else { return Ok(panel) };
+        let work = move |control: &Arc<Control>| texts.extend(&mut panel, control).map(|()| panel);
+        self.reading.engine.runtimes.predict(usize::MAX, &self.query.control, work).await
     }
 
     /// The rows that the model sees of the steps after every history.
@@ -424,7 +444,7 @@ impl Reader {
         }
         let (mut panel, report) =
             panel.append_future(rows, horizon, self.reading.model.manifest().horizon)?;
-        let covered = self.layout.known.len() == self.reading.set.len();
+        let covered = self.layout.known.len() == self.reading.set.len() || self.carry_known(&mut panel);
         if report.absent > 0 && !covered {
             return Err(self.missing_future(&panel, &report, horizon));
         }
@@ -433,6 +453,29 @@ impl Reader {
             holidays.extend(&mut panel)?;
         }
         Ok(panel)
+    }
+
+    /// Lets what is known of new series hold for all steps that nothing else is known of; false where it is not told.
+    fn carry_known(&self, panel: &mut Panel) -> bool {
+        let (Some(Items { has_known: true }), Panel { known, offsets, .. }) = (self.reading.items, panel)
+        else {
+            return false;
+        };
+        for rows in offsets.windows(2).map(|ends| ends[0]..ends[1]).filter(|rows| !rows.is_empty()) {
+            for values in known.iter_mut().map(|covariate| &mut covariate.values) {
+                match values {
+                    Values::Number(numbers) => {
+                        let first = numbers[rows.start];
+                        numbers[rows.clone()].iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = first);
+                    }
+                    Values::Category { codes, .. } => {
+                        let first = codes[rows.start];
+                        codes[rows.clone()].iter_mut().filter(|x| **x == MISSING).for_each(|x| *x = first);
+                    }
+                }
+            }
+        }
+        true
     }
 
     fn missing_future(&self, panel: &Panel, report: &FutureReport, horizon: usize) -> Error {

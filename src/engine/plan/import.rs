@@ -146,7 +146,7 @@ impl ModelTask for Import {
             .await
             .map_err(|e| Error::internal(format!("importing stopped: {e}")))??;
         call.query.control.check()?;
-        let contents = Contents { weights: file, scores: vec![] };
+        let contents = Contents { weights: file, ..Contents::default() };
         let version = self.model.publish(&call.engine, manifest, contents, call.owner).await?;
         self.row(call.engine.registry.get(name, Some(version))?.manifest(), version)
     }

@@ -35,6 +35,8 @@ pub enum Role {
     Past,
     /// An attribute of the series.
     Static,
+    /// A text of the series.
+    Text,
     /// The country of the series, whose holidays a model sees.
     Country,
     /// A column whose role the data decides.
@@ -55,7 +57,7 @@ pub struct InputColumn {
 impl Role {
     /// True of what is the same in all rows of a series.
     pub fn is_of_series(self) -> bool {
-        matches!(self, Self::Key | Self::Static | Self::Country)
+        matches!(self, Self::Key | Self::Static | Self::Text | Self::Country)
     }
 }
 
@@ -96,12 +98,16 @@ pub fn plan_input(
     };
     let keys = input.columns(&statement.partition_by, Role::Key)?;
     let mut covariates = vec![];
-    for (items, role) in
-        [(&statement.known, Role::Known), (&statement.past, Role::Past), (&statement.statics, Role::Static)]
-    {
+    let given = [
+        (&statement.known, Role::Known),
+        (&statement.past, Role::Past),
+        (&statement.statics, Role::Static),
+        (&statement.texts, Role::Text),
+    ];
+    for (items, role) in given {
         covariates.extend(input.columns(items.as_deref().unwrap_or_default(), role)?);
     }
-    let given = statement.known.is_some() || statement.past.is_some() || statement.statics.is_some();
+    let given = given.iter().any(|(items, _)| items.is_some());
     let mut skipped = vec![];
     if !given && !aggregated {
         let used: Vec<&Planned> = keys.iter().chain([&time, &target]).collect();
@@ -333,6 +339,9 @@ fn check_types(parts: &Parts, schema: &DFSchema, every: Option<Frequency>) -> Re
         if !is_covariate_type(&data_type) {
             return refuse(covariate, &data_type, "a covariate must be a number, a boolean or text");
         }
+        if covariate.role == Role::Text && !is_text(&data_type) {
+            return refuse(covariate, &data_type, "TEXT takes texts; STATIC takes numbers");
+        }
     }
     Ok(())
 }
@@ -464,7 +473,7 @@ fn aggregate(
     for part in [&mut parts.target].into_iter().chain(&mut parts.covariates) {
         let expr = if is_aggregate(&part.expr) {
             part.expr.clone()
-        } else if matches!(part.role, Role::Static | Role::Country) {
+        } else if matches!(part.role, Role::Static | Role::Text | Role::Country) {
             max(part.expr.clone())
         } else {
             let message = format!("column {} must be aggregated like the target: max({0}) AS {0}", part.name);

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use crate::engine::plan::hierarchy::{keys_of_rows, refuse_null_keys};
 use crate::engine::plan::input::InputColumn;
 use crate::engine::plan::series::{Runs, SeriesLayout, incomplete, kept_series};
+use crate::engine::plan::series_texts::SeriesTexts;
 use crate::engine::query::QueryContext;
 use crate::engine::registry::Manifest;
 use crate::engine::sql;
@@ -55,7 +56,7 @@ pub type Inputs = (SendableRecordBatchStream, Option<SendableRecordBatchStream>)
 
 /// Reads the past of a model, sorted by keys and time, with the columns of its training.
 pub async fn read(
-    manifest: &Manifest,
+    (manifest, texts): (&Manifest, Option<&SeriesTexts>),
     columns: &[InputColumn],
     (rows, periods): Inputs,
     query: &QueryContext,
@@ -84,6 +85,9 @@ pub async fn read(
     let (mut panel, _) = builder.finish(&finish, &query.control)?;
     if rollup.is_some() {
         align(&mut panel, manifest.gaps);
+    }
+    if let Some(texts) = texts {
+        texts.extend(&mut panel, &query.control)?;
     }
     if let Some(holidays) = &manifest.holidays {
         holidays.extend(&mut panel)?;

@@ -30,8 +30,9 @@ fn columns(manifest: &Manifest, types: &Schema) -> Vec<InputColumn> {
         ModelRole::Past => Some(Role::Past),
         ModelRole::Static => Some(Role::Static),
         ModelRole::Holidays => Some(Role::Country),
-        // Those of models of rows.
-        ModelRole::Feature | ModelRole::Text => None,
+        ModelRole::Text => Some(Role::Text),
+        // That of models of rows.
+        ModelRole::Feature => None,
     };
     let data_type =
         |name: &str| types.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());

@@ -145,7 +145,7 @@ impl PretrainText {
         let done = call.engine.runtimes.train(&call.query.control, work).await?;
         let (file, manifest) = self.manifest(done, rows, started);
         call.query.control.check()?;
-        let contents = Contents { weights: file, scores: vec![] };
+        let contents = Contents { weights: file, ..Contents::default() };
         let version = self.model.publish(&call.engine, manifest, contents, call.owner.clone()).await?;
         checkpoints.forget()?;
         Ok(version)

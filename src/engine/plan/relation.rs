@@ -37,6 +37,7 @@ use crate::engine::plan::predict::PredictNode;
 use crate::engine::plan::pretrain::PretrainNode;
 use crate::engine::plan::pretrain_function;
 use crate::engine::plan::pretrain_text::PretrainText;
+use crate::engine::plan::refresh::Refresh;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::tables;
 use crate::engine::plan::task::TaskNode;
@@ -283,6 +284,12 @@ impl ForetellRelations {
             "train_classification_model" => self.train_rows(ModelKind::Classification, args, context)?,
             "train_regression_model" => self.train_rows(ModelKind::Regression, args, context)?,
             "predict" | "predict_proba" => PredictNode::read(name, args, &self.scope, context)?,
+            "refresh_model" => {
+                let (refresh, statement) = Refresh::read(args, &self.scope, context)?;
+                let owner = refresh.model.acl().owner.clone();
+                let relation = self.scope.plan_as(owner, sql::rows(&statement))?;
+                self.train_node(Arc::new(statement), relation, context)?.refreshing(refresh)?.into_plan()
+            }
             "import_model" => {
                 let task = Import::read(args, &self.scope, context)?;
                 TaskNode::new(Arc::new(task), vec![])?.into_plan()
@@ -457,7 +464,10 @@ impl ForetellRelations {
             Some(name) if fold(name) != BASE_NAME => Some(self.scope.pretrained(&fold(name))?),
             _ => None,
         };
-        Ok(TrainNode::new(statement, input, rollup, (raw, tuning), lineage)?.beginning_with(base))
+        let encoder =
+            statement.encoder.as_ref().map(|name| self.scope.text_model(&fold(name))).transpose()?;
+        let node = TrainNode::new(statement, input, rollup, (raw, tuning), lineage)?;
+        Ok(node.beginning_with(base, encoder))
     }
 
     /// What TUNE asks for; its values are literals.

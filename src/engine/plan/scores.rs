@@ -16,6 +16,7 @@ use datafusion::arrow::ipc::writer::FileWriter;
 use datafusion::arrow::row::{RowConverter, SortField};
 
 use crate::engine::plan::training::skill;
+use crate::engine::registry::ColumnRole;
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::evaluation::ScoreSums;
 use crate::ml::forecaster::{Scores, SeriesScores};
@@ -132,8 +133,8 @@ pub fn no_group<'a>(model: &str, columns: impl IntoIterator<Item = &'a str> + Cl
     }
 }
 
-/// The values of static covariates, a row for each series.
-pub fn static_columns(statics: &[Covariate]) -> Named {
+/// The values of the static covariates that the user knows, a row for each series.
+pub fn static_columns(statics: &[Covariate], roles: &[ColumnRole]) -> Named {
     let column = |covariate: &Covariate| -> ArrayRef {
         match &covariate.values {
             Values::Number(numbers) => {
@@ -146,7 +147,8 @@ pub fn static_columns(statics: &[Covariate]) -> Named {
             }
         }
     };
-    statics.iter().map(|covariate| (covariate.name.clone(), column(covariate))).collect()
+    let known = |covariate: &&Covariate| roles.iter().any(|role| role.name == covariate.name);
+    statics.iter().filter(known).map(|covariate| (covariate.name.clone(), column(covariate))).collect()
 }
 
 /// The rows of some columns at these places.

@@ -31,6 +31,8 @@ pub struct SeriesLayout {
     pub past: Vec<usize>,
     /// Static covariates.
     pub statics: Vec<usize>,
+    /// Those of them that are texts.
+    pub texts: Vec<usize>,
 }
 
 impl SeriesLayout {
@@ -45,7 +47,8 @@ impl SeriesLayout {
             target: of(&[Role::Target]).first().copied(),
             known: of(&[Role::Known, Role::Candidate]),
             past: of(&[Role::Past]),
-            statics: of(&[Role::Static, Role::Country]),
+            statics: of(&[Role::Static, Role::Text, Role::Country]),
+            texts: of(&[Role::Text]),
         }
     }
 
@@ -53,7 +56,11 @@ impl SeriesLayout {
     pub fn panel_schema(&self, table: &str, schema: &Schema) -> PanelSchema {
         let name = |i: usize| schema.field(i).name().clone();
         let specs = |columns: &[usize]| -> Vec<ColumnSpec> {
-            columns.iter().map(|i| column_spec(schema, *i)).collect()
+            let spec = |i: &usize| match column_spec(schema, *i) {
+                spec if self.texts.contains(i) => ColumnSpec { kind: ColumnKind::Text, ..spec },
+                spec => spec,
+            };
+            columns.iter().map(spec).collect()
         };
         PanelSchema {
             table: table.to_owned(),

@@ -173,7 +173,7 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
         ("sql", Some(manifest.sql.clone())),
     ];
     let of_rows = matches!(manifest.kind, ModelKind::Classification | ModelKind::Regression);
-    let roles = if of_rows { &ModelRole::OF_ROWS[..] } else { &ModelRole::OF_SERIES[..6] };
+    let roles = if of_rows { &ModelRole::OF_ROWS[..] } else { &ModelRole::OF_SERIES[..7] };
     let texts = manifest.kind == ModelKind::Text;
     for role in roles.iter().copied().filter(|_| !texts) {
         let names: Vec<&str> =

@@ -22,6 +22,7 @@ use crate::engine::pg_catalog::Surroundings;
 use crate::engine::plan::forecast::Shape;
 use crate::engine::plan::input::{Role, TrainingInput, ordering};
 use crate::engine::plan::node::{all_columns, extension, identified};
+use crate::engine::plan::refresh::Refresh;
 use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::Model;
@@ -62,6 +63,10 @@ pub struct TrainNode {
     shape: Shape,
     /// The model whose network foundation models begin with.
     base: Option<Arc<Model>>,
+    /// The text model that reads the texts of series.
+    encoder: Option<Arc<Model>>,
+    /// The model that goes on, where one does.
+    refresh: Option<Refresh>,
     schema: DFSchemaRef,
 }
 
@@ -80,8 +85,20 @@ impl TrainNode {
         let schema = if checked.background { job_schema() } else { result_schema() };
         let schema = Arc::new(DFSchema::try_from(schema)?);
         let (lineage, mode) = (Arc::new(lineage), Mode::Publish);
-        let (shape, base) = (Shape::default(), None);
-        Ok(Self { statement, input, lineage, mode, rollup, options, tuning, shape, base, schema })
+        Ok(Self {
+            statement,
+            input,
+            lineage,
+            mode,
+            rollup,
+            options,
+            tuning,
+            shape: Shape::default(),
+            base: None,
+            encoder: None,
+            refresh: None,
+            schema,
+        })
     }
 
     /// What running it does.
@@ -96,13 +113,22 @@ impl TrainNode {
 
     /// The same node with another effect.
     pub fn with_mode(&self, mode: Mode) -> Result<Self> {
-        let schema = if mode == Mode::DryRun { training::report_schema() } else { result_schema() };
+        let schema = match (mode, &self.refresh) {
+            (Mode::DryRun, _) => training::report_schema(),
+            (_, Some(_)) => training::refreshed_schema(),
+            (_, None) => result_schema(),
+        };
         Ok(Self { mode, schema: Arc::new(DFSchema::try_from(schema)?), ..self.clone() })
     }
 
-    /// The same beginning with the network of a pretrained model, where there is one.
-    pub fn beginning_with(self, base: Option<Arc<Model>>) -> Self {
-        Self { base, ..self }
+    /// The same beginning with the network of a pretrained model, and reading texts by an encoder, where they are.
+    pub fn beginning_with(self, base: Option<Arc<Model>>, encoder: Option<Arc<Model>>) -> Self {
+        Self { base, encoder, ..self }
+    }
+
+    /// The node that lets a model go on with its rows.
+    pub fn refreshing(self, refresh: Refresh) -> Result<Self> {
+        Self { refresh: Some(refresh), ..self }.with_mode(Mode::Publish)
     }
 
     /// The node that forecasts its rows at once, with the network of a pretrained model.
@@ -144,7 +170,11 @@ impl TrainNode {
     }
 
     fn identity(&self) -> impl Hash + PartialEq + '_ {
-        let base = self.base.as_ref().map(|base| (&base.manifest().name, base.manifest().version));
+        let version = |model: &Option<Arc<Model>>| {
+            model.as_ref().map(|model| (model.manifest().name.clone(), model.manifest().version))
+        };
+        let refresh = self.refresh.as_ref().map(|refresh| (refresh.full, refresh.always));
+        let base = (version(&self.base), version(&self.encoder), refresh);
         (self.statement.to_string(), self.mode, &self.input, &self.options, base, format!("{:?}", self.shape))
     }
 }
@@ -171,6 +201,7 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mode {
             Mode::Forecast => write!(f, "Forecast: model={}", self.statement.name),
+            _ if self.refresh.is_some() => write!(f, "RefreshModel: {}", self.statement.name),
             _ => write!(f, "TrainForecastModel: {}", self.statement.name),
         }
     }
@@ -276,6 +307,8 @@ pub fn job(engine: &Arc<Engine>, node: &TrainNode, session: &dyn Session) -> Res
         options,
         tuning: node.tuning.clone(),
         base: node.base.clone(),
+        encoder: node.encoder.clone(),
+        refresh: node.refresh.clone(),
         owner: session.config().get_extension::<Actor>().and_then(|actor| actor.role()),
         pid: session.config_options().extensions.get::<Surroundings>().map_or(0, Surroundings::pid),
     })

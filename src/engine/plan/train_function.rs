@@ -11,7 +11,7 @@ use crate::error::identifier;
 use crate::ml::holidays::parse_country;
 
 /// Arguments that are clauses, in the order of the statement's text.
-const CLAUSES: [(&str, &str); 23] = [
+const CLAUSES: [(&str, &str); 25] = [
     ("on", "ON"),
     ("filter", "WHERE"),
     ("target", "TARGET"),
@@ -21,6 +21,8 @@ const CLAUSES: [(&str, &str); 23] = [
     ("known", "KNOWN"),
     ("past", "PAST"),
     ("static", "STATIC"),
+    ("text", "TEXT"),
+    ("encoder", "ENCODER"),
     ("ignore", "IGNORE"),
     ("censored_when", "CENSORED WHEN"),
     ("gaps", "GAPS"),

@@ -264,7 +264,7 @@ impl TrainRows {
         }
         call.query.control.check()?;
         let manifest = self.manifest(&model, &report, rows, started);
-        let contents = Contents { weights: file, scores: vec![] };
+        let contents = Contents { weights: file, ..Contents::default() };
         let version = self.model.publish(&call.engine, manifest, contents, call.owner.clone()).await?;
         Ok((version, report))
     }

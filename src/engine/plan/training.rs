@@ -3,6 +3,7 @@
 mod explain;
 mod forecast;
 mod pretrain;
+mod refreshed;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::engine::options::TrainOptions;
 use crate::engine::plan::hierarchy::{hierarchy, keys_of_rows};
 use crate::engine::plan::input::{InputColumn, Role, table_name};
 use crate::engine::plan::panels::{SeriesRows, read_series};
+use crate::engine::plan::refresh::Refresh;
 use crate::engine::plan::scores::{self, Named, static_columns};
 use crate::engine::plan::series::{SeriesLayout, incomplete, kept_series};
 use crate::engine::query::QueryContext;
@@ -31,9 +33,9 @@ use crate::engine::storage::{Acl, sql_name};
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
 use crate::ml::evaluation::ScoreSums;
-use crate::ml::features::{Holidays, ListedDay, Outliers};
+use crate::ml::features::{Holidays, ListedDay, Outliers, Texts};
 use crate::ml::forecaster::{
-    Candidate, Family, FitEstimate, FitOptions, FitReport, FittedForecaster, SeriesScores, Trial,
+    Candidate, Family, FitEstimate, FitOptions, FitReport, FittedForecaster, Scores, SeriesScores, Trial,
 };
 use crate::ml::foundation::Base;
 use crate::ml::hierarchy::{Hierarchy, Rollup, align};
@@ -46,6 +48,7 @@ use crate::ml::series::{
 pub use explain::dry_run;
 pub use forecast::forecast;
 pub use pretrain::{Pretraining, pretrain};
+pub use refreshed::refreshed_schema;
 
 /// One TRAIN, ready to read its rows.
 #[derive(Debug)]
@@ -70,6 +73,10 @@ pub struct Job {
     pub tuning: Option<Tuning>,
     /// The model whose network foundation models begin with; none for the one that ships with the engine.
     pub base: Option<Arc<Model>>,
+    /// The text model that reads the texts of series; none where their words are weighed.
+    pub encoder: Option<Arc<Model>>,
+    /// The model that goes on, where one does.
+    pub refresh: Option<Refresh>,
     /// The role that trains; none for the owner of the database.
     pub owner: Option<String>,
     /// The session that begins it.
@@ -96,6 +103,8 @@ struct Prepared {
     roles: Vec<ColumnRole>,
     /// The holidays that the model sees, and the names of their columns.
     holidays: Option<(Holidays, Vec<String>)>,
+    /// How texts of series become numbers.
+    texts: Option<Texts>,
     schema: PanelSchema,
     fit: FitOptions,
     /// The periods at the ends of the data whose rows are not all there.
@@ -197,7 +206,10 @@ async fn fit(
     epochs: &Count,
 ) -> Result<Trained> {
     let (started, name) = (Instant::now(), job.name());
-    let Prepared { panel, keys, sums, report, roles, holidays, schema, fit, memory, .. } =
+    if let Some(row) = refreshed::unchanged(job, query)? {
+        return Ok(row);
+    }
+    let Prepared { panel, keys, sums, report, roles, holidays, texts, schema, fit, memory, .. } =
         prepare(job, inputs, query, pool).await?;
     let nodes = sums.as_ref().map(|sums| sums.hierarchy.row_nodes().collect::<Vec<_>>());
     let series = series_columns(keys, &roles, &panel, nodes.as_deref())?;
@@ -206,7 +218,7 @@ async fn fit(
     let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
     memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
-    let (options, tuning) = (fit.clone(), job.tuning.clone());
+    let (options, tuning, refresh) = (fit.clone(), job.tuning.clone(), job.refresh.clone());
     let reconciliation = sums.as_ref().map(|sums| sums.method);
     if job.engine.runtimes.is_training() {
         query.notice("another training runs; this one begins when it has ended");
@@ -214,11 +226,14 @@ async fn fit(
     }
     // Reading counts, waiting for another training does not.
     let read = started.elapsed();
-    let Learnt { model, report: fit_report, options, weights } = job
+    let Learnt { model, report: fit_report, options, weights, before } = job
         .engine
         .runtimes
-        .train(&query.control, move |control| {
-            learn(&families, &panel, sums.as_ref(), (options, read), tuning, control)
+        .train(&query.control, move |control| match &refresh {
+            None => learn(&families, &panel, sums.as_ref(), (options, read), tuning, control),
+            Some(refresh) => {
+                refreshed::learn(refresh, &families, &panel, sums.as_ref(), (options, read), control)
+            }
         })
         .await?;
     drop(memory);
@@ -228,7 +243,10 @@ async fn fit(
     let seconds = started.elapsed().as_secs_f64();
     let manifest = Manifest {
         family: models::family_name(family).to_owned(),
-        sql: job.statement.to_string(),
+        sql: job
+            .refresh
+            .as_ref()
+            .map_or_else(|| job.statement.to_string(), |refresh| refresh.model.manifest().sql.clone()),
         horizon: fit.horizon,
         quantile_levels: fit.quantile_levels.clone(),
         roles,
@@ -245,6 +263,7 @@ async fn fit(
         options,
         table_versions: job.lineage.as_ref().clone(),
         base: job.base.as_ref().map(|base| (base.manifest().name.clone(), base.manifest().version)),
+        encoder: job.encoder.as_ref().map(|model| (model.manifest().name.clone(), model.manifest().version)),
         panel: report.clone(),
         report: fit_report.clone(),
         seconds,
@@ -257,7 +276,17 @@ async fn fit(
         None => scores::encode(series, &fit_report.series)?,
         Some(nodes) => scores::encode(series, &scores_of(nodes, &fit_report.series))?,
     };
-    let contents = Contents { weights, scores };
+    let texts = texts.as_ref().map(Texts::to_bytes).transpose()?.unwrap_or_default();
+    let contents = Contents { weights, scores, texts };
+    if let (Some(refresh), Some(before)) = (&job.refresh, before) {
+        let promoted = refresh.always || fit_report.scores.rank() < before.rank();
+        let version = match promoted && publish {
+            true => store(job, &name, manifest, contents).await?,
+            false => refresh.model.manifest().version,
+        };
+        let row = refreshed::row(&name, (version, promoted), &report, (&fit_report, &before), seconds);
+        return Ok(Trained { version, row });
+    }
     let version = if publish { store(job, &name, manifest, contents).await? } else { 0 };
     Ok(Trained { version, row: result_row(&name, version, &report, &fit_report, seconds) })
 }
@@ -271,7 +300,7 @@ fn series_columns(
     nodes: Option<&[usize]>,
 ) -> Result<Named> {
     let names = roles.iter().filter(|r| r.role == ModelRole::Key).map(|r| r.name.clone());
-    let mut statics = static_columns(&panel.statics);
+    let mut statics = static_columns(&panel.statics, roles);
     if let Some(nodes) = nodes {
         statics = scores::at(statics, &nodes.iter().map(|node| Some(*node as u32)).collect())?;
     }
@@ -302,6 +331,8 @@ struct Learnt {
     /// The options, with those that were found by trials.
     options: FitOptions,
     weights: Vec<u8>,
+    /// Scores of the model that went on, on the same windows.
+    before: Option<Scores>,
 }
 
 /// Seconds that a fit has at least, however long the reading took.
@@ -341,7 +372,7 @@ fn learn(
     part.report(|p| (p.phase, p.fraction) = ("save", 1.0));
     (report.trials, options.max_seconds) = (trials, max_seconds);
     let weights = model.to_bytes()?;
-    Ok(Learnt { model, report, options, weights })
+    Ok(Learnt { model, report, options, weights, before: None })
 }
 
 /// The active version of a model that exists and that IF NOT EXISTS leaves alone.
@@ -412,10 +443,14 @@ async fn prepare(
         _ => Incomplete::default(),
     };
     let holidays = holidays(job, inputs.next()).await?;
+    let (grid, season_length) = match &job.refresh {
+        Some(refresh) => refreshed::grid(refresh),
+        None => (job.statement.every.map_or(Grid::Infer, Grid::Every), job.options.season_length),
+    };
     let finish = FinishOptions {
-        grid: job.statement.every.map_or(Grid::Infer, Grid::Every),
+        grid,
         gaps: job.gaps(),
-        season_length: job.options.season_length,
+        season_length,
         incomplete: incomplete.begins(),
         ..FinishOptions::default()
     };
@@ -427,6 +462,7 @@ async fn prepare(
     let ended = if job.rollup.is_some() { align(&mut panel, job.gaps()) } else { 0 };
     memory.try_resize(panel.bytes())?;
     let roles = settle_roles(job, &mut panel);
+    let (mut panel, texts) = read_texts(job, panel, &roles, query).await?;
     let holidays = match holidays {
         Some(holidays) => Some((holidays.clone(), holidays.extend(&mut panel)?)),
         None => None,
@@ -445,15 +481,47 @@ async fn prepare(
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
     let (outliers, objective) = (job.outliers(), job.statement.objective);
     let (fine_tune, base) = (job.statement.from.is_some(), job.base()?);
-    let fit = FitOptions { outliers, objective, fine_tune, base, ..job.options.fit_options(horizon) };
+    let mut fit = FitOptions { outliers, objective, fine_tune, base, ..job.options.fit_options(horizon) };
+    if let Some(refresh) = &job.refresh {
+        refreshed::hold_out_new(refresh, &panel, &report, &mut fit);
+    }
     check_lengths(&panel, &fit, &table)?;
     objective.map_or(Ok(()), |kind| kind.check(&panel, &schema.target))?;
     let (windows, length) = models::held_out(&panel, &fit);
     let method = job.statement.reconcile.unwrap_or(Reconciliation::usual(windows * length));
     let sums = hierarchy.map(|hierarchy| Sums { hierarchy, method, ended });
-    let prepared = Prepared { panel, keys, sums, report, roles, holidays, schema, fit, incomplete, memory };
+    let prepared =
+        Prepared { panel, keys, sums, report, roles, holidays, texts, schema, fit, incomplete, memory };
     prepared.tell(job, query);
     Ok(prepared)
+}
+
+/// Puts numbers into the place of the texts of a panel, and tells how.
+async fn read_texts(
+    job: &Arc<Job>,
+    mut panel: Panel,
+    roles: &[ColumnRole],
+    query: &Arc<QueryContext>,
+) -> Result<(Panel, Option<Texts>)> {
+    let names = roles.iter().filter(|r| r.role == ModelRole::Text).map(|r| r.name.clone());
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        return Ok((panel, None));
+    }
+    query.control.report(|p| p.phase = "read texts");
+    let (encoder, seed) = (job.encoder.clone(), job.options.fit_options(1).seed);
+    let known = refreshed::texts(job)?;
+    let work = move |control: &Arc<Control>| {
+        if let Some(known) = known {
+            known.extend(&mut panel, control)?;
+            return Ok((panel, Some(known.texts().clone())));
+        }
+        let encoder = encoder.map(|model| model.encoder()).transpose()?;
+        let texts = Texts::fit(&panel, &names, encoder.as_deref(), seed, control)?;
+        texts.extend(&mut panel, encoder.as_deref(), control)?;
+        Ok((panel, Some(texts)))
+    };
+    job.engine.runtimes.predict(usize::MAX, &query.control, work).await
 }
 
 /// The holidays that the model is to see; `calendar` holds the rows of their table.
@@ -541,11 +609,14 @@ fn suggest_keys(error: Error, job: &Job) -> Error {
 fn settle_roles(job: &Job, panel: &mut Panel) -> Vec<ColumnRole> {
     let candidates: HashSet<&str> =
         job.columns.iter().filter(|c| c.role == Role::Candidate).map(|c| c.name.as_str()).collect();
-    let mut kept = vec![];
+    let (mut kept, mut texts) = (vec![], vec![]);
     for covariate in std::mem::take(&mut panel.known) {
         if !candidates.contains(covariate.name.as_str()) {
             kept.push(covariate);
         } else if let Some(values) = constant_per_series(panel, &covariate.values) {
+            if says_something(&values) {
+                texts.push(covariate.name.clone());
+            }
             panel.statics.push(Covariate { name: covariate.name, values });
         } else if filled_after_cutoff(panel, &covariate.values) {
             kept.push(covariate);
@@ -554,16 +625,31 @@ fn settle_roles(job: &Job, panel: &mut Panel) -> Vec<ColumnRole> {
         }
     }
     panel.known = kept;
-    job.columns.iter().map(|column| role_of(column, panel)).collect()
+    job.columns.iter().map(|column| role_of(column, panel, &texts)).collect()
 }
 
-fn role_of(column: &InputColumn, panel: &Panel) -> ColumnRole {
+/// Words of a category that are texts where most series have one of their own.
+const TEXT_WORDS: usize = 3;
+/// Fewest texts that teach what others say.
+const TEXTS_MIN: usize = 20;
+
+/// True of texts: most series have one of their own, of several words.
+fn says_something(values: &Values) -> bool {
+    let Values::Category { codes, labels } = values else { return false };
+    let words: usize = labels.iter().map(|label| label.split_whitespace().count()).sum();
+    labels.len() >= TEXTS_MIN.max(codes.len() / 2) && words >= TEXT_WORDS * labels.len()
+}
+
+fn role_of(column: &InputColumn, panel: &Panel, texts: &[String]) -> ColumnRole {
     let has = |list: &[Covariate]| list.iter().find(|c| c.name == column.name).cloned();
     let (role, covariate) = match column.role {
         Role::Key => (ModelRole::Key, None),
         Role::Time => (ModelRole::Time, None),
         Role::Target => (ModelRole::Target, None),
         Role::Country => (ModelRole::Holidays, has(&panel.statics)),
+        _ if column.role == Role::Text || texts.contains(&column.name) => {
+            (ModelRole::Text, has(&panel.statics))
+        }
         _ => match (has(&panel.known), has(&panel.past), has(&panel.statics)) {
             (Some(c), _, _) => (ModelRole::Known, Some(c)),
             (_, Some(c), _) => (ModelRole::Past, Some(c)),
@@ -673,7 +759,7 @@ impl Prepared {
     /// The roles and options that the statement leaves open.
     fn inferred(&self, job: &Job) -> Option<String> {
         let mut found = vec![];
-        for role in [ModelRole::Known, ModelRole::Past, ModelRole::Static] {
+        for role in [ModelRole::Known, ModelRole::Past, ModelRole::Static, ModelRole::Text] {
             let inferred = self.roles.iter().filter(|r| r.inferred && r.role == role);
             let names: Vec<&str> = inferred.map(|r| r.name.as_str()).collect();
             if !names.is_empty() {

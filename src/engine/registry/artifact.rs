@@ -13,6 +13,7 @@ use crate::engine::registry::entry::{Entry, VersionEntry};
 use crate::engine::registry::manifest::{ArtifactFile, Manifest, ModelKind};
 use crate::engine::storage::{Acl, DurableFs, Publish};
 use crate::error::{Error, Result, Subject};
+use crate::ml::features::Texts;
 use crate::ml::forecaster::FittedForecaster;
 use crate::ml::models;
 use crate::ml::supervised::Fitted;
@@ -20,6 +21,7 @@ use crate::ml::text::TextEncoder;
 
 const WEIGHTS: &str = "weights.safetensors";
 const SCORES: &str = "scores.arrow";
+const TEXTS: &str = "texts.json";
 const MANIFEST: &str = "manifest.json";
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 const WEIGHTS_BYTES_MAX: u64 = 8 << 30;
@@ -31,6 +33,8 @@ pub struct Contents {
     pub weights: Vec<u8>,
     /// The scores of every series, as the bytes of an Arrow file; none where none are kept.
     pub scores: Vec<u8>,
+    /// How the texts of series become numbers, as [`Texts::to_bytes`] writes it; none where there are no texts.
+    pub texts: Vec<u8>,
 }
 
 /// Writes an artifact durably into the empty directory `path`; returns the checksum of its manifest.
@@ -42,7 +46,7 @@ pub fn write(fs: &DurableFs, path: &Path, manifest: &mut Manifest, contents: &Co
     }
     fs.create_dir_all(path).map_err(|e| Error::io(path, &e))?;
     manifest.files = vec![];
-    let files = [(WEIGHTS, &contents.weights), (SCORES, &contents.scores)];
+    let files = [(WEIGHTS, &contents.weights), (SCORES, &contents.scores), (TEXTS, &contents.texts)];
     for (name, bytes) in files.into_iter().filter(|(name, bytes)| *name == WEIGHTS || !bytes.is_empty()) {
         fs.save(&path.join(name), bytes, Publish::Create)?;
         let file = ArtifactFile { name: name.to_owned(), bytes: bytes.len() as u64, sha256: sha256(bytes) };
@@ -63,6 +67,7 @@ pub struct Artifact {
     forecaster: Loaded<dyn FittedForecaster>,
     encoder: Loaded<TextEncoder>,
     predictor: Loaded<Fitted>,
+    texts: Loaded<Texts>,
     doomed: AtomicBool,
 }
 
@@ -82,6 +87,7 @@ impl Artifact {
             forecaster: Loaded::default(),
             encoder: Loaded::default(),
             predictor: Loaded::default(),
+            texts: Loaded::default(),
             doomed: AtomicBool::new(false),
         })
     }
@@ -187,6 +193,16 @@ impl Model {
     pub fn forecaster(&self) -> Result<Arc<dyn FittedForecaster>> {
         let load = || self.artifact.load(models::load);
         self.artifact.forecaster.get(load).map_err(|e| e.with_context(self.context()))
+    }
+
+    /// How the texts of its series become numbers; `None` where they have none.
+    pub fn texts(&self) -> Result<Option<Arc<Texts>>> {
+        if !self.artifact.manifest.files.iter().any(|file| file.name == TEXTS) {
+            return Ok(None);
+        }
+        let lost = || Error::corrupt(Subject::File, format!("{TEXTS} is not listed"));
+        let load = || Texts::from_bytes(&self.artifact.read(TEXTS)?.ok_or_else(lost)?).map(Arc::new);
+        self.artifact.texts.get(load).map(Some).map_err(|e| e.with_context(self.context()))
     }
 
     /// Fails where it is no text model.

@@ -39,8 +39,16 @@ pub enum ModelRole {
 
 impl ModelRole {
     /// The roles of models of series, in the order in which they are told.
-    pub const OF_SERIES: [Self; 7] =
-        [Self::Key, Self::Time, Self::Target, Self::Known, Self::Past, Self::Static, Self::Holidays];
+    pub const OF_SERIES: [Self; 8] = [
+        Self::Key,
+        Self::Time,
+        Self::Target,
+        Self::Known,
+        Self::Past,
+        Self::Static,
+        Self::Text,
+        Self::Holidays,
+    ];
     /// Those of models of rows.
     pub const OF_ROWS: [Self; 3] = [Self::Target, Self::Feature, Self::Text];
 
@@ -175,6 +183,9 @@ pub struct Manifest {
     /// the engine.
     #[serde(default)]
     pub base: Option<(String, u64)>,
+    /// The text model, and its version, that reads the texts of series; `None` where their words are weighed.
+    #[serde(default)]
+    pub encoder: Option<(String, u64)>,
     /// The expressions of the columns that a model of rows reads, in its order.
     #[serde(default)]
     pub expressions: Vec<String>,
@@ -231,6 +242,7 @@ impl Manifest {
             reconciliation: None,
             holidays: None,
             base: None,
+            encoder: None,
             expressions: Vec::new(),
             rows: None,
             seed: 0,

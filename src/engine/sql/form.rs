@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use crate::engine::options::{OptionSpec, PRETRAIN_OPTIONS, ROWS_OPTIONS, TEXT_OPTIONS};
+use crate::engine::options::{OptionSpec, PRETRAIN_OPTIONS, REFRESH_OPTIONS, ROWS_OPTIONS, TEXT_OPTIONS};
 use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
 use crate::error::did_you_mean;
 
@@ -22,6 +22,8 @@ enum Value {
     Word,
     /// A whole number.
     Count,
+    /// Nothing: the word tells all.
+    Flag,
     /// A text in quotes.
     Quoted,
     /// All up to the next clause.
@@ -56,7 +58,7 @@ const OF_ROWS: &[Clause] = &[
     ("COMMENT", "comment", Value::Quoted),
 ];
 
-const FORMS: [Form; 5] = [
+const FORMS: [Form; 6] = [
     Form {
         title: "PRETRAIN",
         verb: "pretrain",
@@ -112,6 +114,14 @@ const FORMS: [Form; 5] = [
         options: ROWS_OPTIONS,
     },
     Form {
+        title: "REFRESH MODEL",
+        verb: "refresh",
+        kind: &["model"],
+        function: "refresh_model",
+        clauses: &[("FULL", "full", Value::Flag), ("WITH", "with", Value::Options)],
+        options: REFRESH_OPTIONS,
+    },
+    Form {
         title: "IMPORT MODEL",
         verb: "import",
         kind: &["model"],
@@ -160,6 +170,7 @@ impl Form {
                 Value::Relations => format!("{argument} => {}", relations(parser)?),
                 Value::Options => self.options(parser)?,
                 Value::Name => format!("{argument} => {}", parser.parse_identifier()?),
+                Value::Flag => format!("{argument} => true"),
                 Value::Count => format!("{argument} => {}", parser.parse_literal_uint()?),
                 Value::Word => format!("{argument} => '{}'", parser.parse_identifier()?.value),
                 Value::Quoted => format!("{argument} => {}", quoted(&parser.parse_literal_string()?)),

@@ -3,8 +3,8 @@
 //! Source: PostgreSQL 15, `FigureColname` in parse_target.c.
 
 use datafusion::sql::sqlparser::ast::{
-    self, AccessExpr, DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, UnaryOperator,
-    Value,
+    self, AccessExpr, DataType, Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, Subscript, UnaryOperator, Value,
 };
 
 use crate::engine::sql::ordering::before_order;
@@ -22,13 +22,13 @@ pub fn shown(name: &str) -> &str {
     name.split(TWIN).next().unwrap_or(name)
 }
 
-/// Gives every column of a SELECT a name, the one that PostgreSQL would give it.
-pub fn name_columns(select: &mut Select) {
-    let star =
-        |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
-    let beside_star = select.projection.len() > 1 && select.projection.iter().any(star);
+/// Gives every column of a SELECT a name, the one that PostgreSQL would give it; `inner` is one whose columns others may
+/// name.
+pub fn name_columns(select: &mut Select, inner: bool) {
+    let stars = Stars::of(select);
     let mut taken: Vec<String> = vec![];
     for item in &mut select.projection {
+        let is_twin = stars.may_have(item, inner);
         let (name, explicit) = match item {
             SelectItem::UnnamedExpr(expr) => (name_of(expr), false),
             SelectItem::ExprWithAlias { alias, .. } => (fold(alias), true),
@@ -36,12 +36,52 @@ pub fn name_columns(select: &mut Select) {
         };
         let twins = taken.iter().filter(|other| **other == name).count();
         let unique = match twins {
-            // What a star stands for is not known here: beside one every column without an alias could be a twin.
-            0 if !beside_star || explicit => name.clone(),
+            0 if !is_twin || explicit => name.clone(),
             n => format!("{name}{TWIN}{n}"),
         };
         taken.push(name);
         rename(item, &unique, explicit);
+    }
+}
+
+/// The stars of a SELECT; what they stand for is not known here.
+struct Stars {
+    /// `*` is among them.
+    all: bool,
+    /// The tables of `t.*`.
+    tables: Vec<String>,
+    /// Nothing is joined.
+    of_one: bool,
+}
+
+impl Stars {
+    fn of(select: &Select) -> Self {
+        let mut stars = Self { all: false, tables: vec![], of_one: false };
+        for item in &select.projection {
+            match item {
+                SelectItem::Wildcard(_) => stars.all = true,
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    stars.tables.extend(last_word(name));
+                }
+                SelectItem::QualifiedWildcard(..) => stars.all = true,
+                _ => {}
+            }
+        }
+        stars.of_one = matches!(select.from.as_slice(), [one] if one.joins.is_empty());
+        stars
+    }
+
+    /// Whether a column may have the name of one of theirs. Where others name columns, only a column that is surely one of
+    /// theirs is told apart from it.
+    fn may_have(&self, item: &SelectItem, inner: bool) -> bool {
+        match item {
+            _ if !self.all && self.tables.is_empty() => false,
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) if parts.len() > 1 => {
+                self.all || self.tables.contains(&fold(&parts[parts.len() - 2]))
+            }
+            SelectItem::UnnamedExpr(Expr::Identifier(_)) => self.all || self.of_one || !inner,
+            _ => !inner,
+        }
     }
 }
 
@@ -233,7 +273,7 @@ mod tests {
         let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
         let ast::Statement::Query(mut query) = statement else { panic!("no query") };
         if let SetExpr::Select(select) = query.body.as_mut() {
-            name_columns(select);
+            name_columns(select, false);
         }
         query.to_string()
     }
@@ -273,6 +313,10 @@ mod tests {
         assert!(names.iter().all(|name| sql.contains(&format!("\"{name}\""))), "{sql}");
         assert_eq!(shown("a\u{1}2"), "a");
         assert!(named("SELECT n.oid, n.* FROM n").contains("n.oid AS \"oid\u{1}0\""));
+        assert_eq!(
+            named("SELECT s.*, a.p FROM s JOIN a USING (k)"),
+            "SELECT s.*, a.p FROM s JOIN a USING(k)"
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub fn separate_order(query: &mut Query) {
     if select.distinct.is_some() || !order.iter().any(|o| is_hidden(&o.expr, select)) {
         return;
     }
-    name_columns(select);
+    name_columns(select, false);
     let names: Vec<Ident> = select.projection.iter().filter_map(output_name).collect();
     let mut hidden = vec![];
     for (n, order) in order.iter_mut().enumerate() {

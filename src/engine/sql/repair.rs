@@ -17,16 +17,22 @@ use crate::engine::sql::words::fold;
 /// Rewrites the statement, or the query, and everything in it.
 pub fn repair(node: &mut impl VisitMut) {
     // Names of columns come before: they are those of what was written.
-    let _ = node.visit(&mut Repairs);
+    let _ = node.visit(&mut Repairs { is_query: false, depth: 0 });
     make_compatible(node);
 }
 
-struct Repairs;
+struct Repairs {
+    /// The statement gives rows to whoever asks.
+    is_query: bool,
+    /// Queries around what is visited.
+    depth: usize,
+}
 
 impl VisitorMut for Repairs {
     type Break = ();
 
     fn pre_visit_statement(&mut self, statement: &mut ast::Statement) -> ControlFlow<()> {
+        self.is_query = matches!(statement, ast::Statement::Query(_));
         if let ast::Statement::Delete(delete) = statement {
             resolve_alias(delete);
         }
@@ -34,13 +40,19 @@ impl VisitorMut for Repairs {
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
         separate_order(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         qualify_using(select);
-        name_columns(select);
+        name_columns(select, self.depth > 1 || !self.is_query);
         write_out_rows(select);
         separate_unnest(select);
         ControlFlow::Continue(())

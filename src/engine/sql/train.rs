@@ -33,6 +33,7 @@ pub const CLAUSES: &[&str] = &[
     "KNOWN",
     "PAST",
     "STATIC",
+    "TEXT",
     "IGNORE",
     "CENSORED WHEN",
     "GAPS",
@@ -51,7 +52,7 @@ pub const CLAUSES: &[&str] = &[
 ];
 
 /// Clauses of the language that this release does not do.
-const LATER: &[&str] = &["TEXT", "FEATURES", "METRIC", "TEST", "BACKTEST", "REFRESH"];
+const LATER: &[&str] = &["FEATURES", "METRIC", "TEST", "BACKTEST", "REFRESH"];
 
 /// An expression with the name of its column, and its place in the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,6 +185,10 @@ pub struct TrainStatement {
     pub past: Option<Vec<Item>>,
     /// `STATIC`: attributes of a series.
     pub statics: Option<Vec<Item>>,
+    /// `TEXT`: texts of a series, which become numbers by what they say.
+    pub texts: Option<Vec<Item>>,
+    /// `ENCODER`, after `TEXT`: the text model that reads them.
+    pub encoder: Option<Ident>,
     /// `IGNORE`: columns that inference leaves out.
     pub ignore: Vec<Ident>,
     /// `CENSORED WHEN`: rows whose target is not what would have been, such as sales without stock.
@@ -238,7 +243,8 @@ impl TrainStatement {
         if let Some(HolidaysClause::Column(item, _)) = &mut self.holidays {
             let _ = item.expr.visit(visitor);
         }
-        let items = [&mut self.known, &mut self.past, &mut self.statics].into_iter().flatten().flatten();
+        let items = [&mut self.known, &mut self.past, &mut self.statics, &mut self.texts];
+        let items = items.into_iter().flatten().flatten();
         let items = items.chain([&mut self.target]).chain(&mut self.partition_by).chain(&mut self.order_by);
         let exprs = items.map(|item| &mut item.expr);
         let tune = self.tune.iter_mut().flat_map(TuneClause::values_mut);
@@ -459,6 +465,8 @@ struct Clauses<'a> {
     known: Option<Vec<Item>>,
     past: Option<Vec<Item>>,
     statics: Option<Vec<Item>>,
+    texts: Option<Vec<Item>>,
+    encoder: Option<Ident>,
     ignore: Vec<Ident>,
     censored: Option<ast::Expr>,
     gaps: Option<Gaps>,
@@ -491,6 +499,8 @@ impl<'a> Clauses<'a> {
             known: None,
             past: None,
             statics: None,
+            texts: None,
+            encoder: None,
             ignore: vec![],
             censored: None,
             gaps: None,
@@ -520,6 +530,12 @@ impl<'a> Clauses<'a> {
             "KNOWN" => self.known = Some(self.items(parser)?),
             "PAST" => self.past = Some(self.items(parser)?),
             "STATIC" => self.statics = Some(self.items(parser)?),
+            "TEXT" => {
+                self.texts = Some(self.items(parser)?);
+                if accept(parser, &["encoder"]) {
+                    self.encoder = Some(parser.parse_identifier()?);
+                }
+            }
             "IGNORE" => self.ignore = self.idents(parser)?,
             "CENSORED WHEN" => self.censored = Some(parser.parse_expr()?),
             "GAPS" => self.gaps = Some(self.word(parser, Gaps::parse)?),
@@ -660,9 +676,12 @@ impl<'a> Clauses<'a> {
         Frequency::parse(&text).map_err(|e| e.at(span).into())
     }
 
-    /// True at the end and where the next clause begins.
+    /// True at the end and where the next clause begins, which has more than its word: what a comma or the end comes after
+    /// is a column of that name.
     fn at_clause(&self, parser: &Parser<'_>) -> bool {
-        at_end(parser) || CLAUSES.iter().any(|c| starts_with(parser, &c.split(' ').collect::<Vec<_>>()))
+        let begins = CLAUSES.iter().any(|c| starts_with(parser, &c.split(' ').collect::<Vec<_>>()));
+        let next = &parser.peek_nth_token_ref(1).token;
+        at_end(parser) || begins && !matches!(next, Token::Comma | Token::EOF | Token::SemiColon)
     }
 
     /// A word that is one of a few.
@@ -835,6 +854,8 @@ impl<'a> Clauses<'a> {
             known: self.known,
             past: self.past,
             statics: self.statics,
+            texts: self.texts,
+            encoder: self.encoder,
             ignore: self.ignore,
             censored: self.censored,
             gaps: self.gaps,
@@ -887,6 +908,7 @@ fn misplaced(word: &str) -> Option<&'static str> {
             "RECONCILE stands right after the lists of keys: HIERARCHY (region, store_id) RECONCILE MINT",
         ),
         "EVERY" => Some("EVERY stands right after the time: ORDER BY column EVERY WEEK"),
+        "ENCODER" => Some("ENCODER stands right after the texts: TEXT title, description ENCODER model"),
         "SEARCH" | "TRIALS" | "WITHIN" => {
             Some("SEARCH, TRIALS and WITHIN stand right after the options: TUNE (layers IN (2, 4)) TRIALS 12")
         }
@@ -1020,6 +1042,8 @@ impl Display for TrainStatement {
         write_list(f, "KNOWN", self.known.as_ref())?;
         write_list(f, "PAST", self.past.as_ref())?;
         write_list(f, "STATIC", self.statics.as_ref())?;
+        write_list(f, "TEXT", self.texts.as_ref())?;
+        write_clause(f, "ENCODER", self.encoder.as_ref())?;
         write_list(f, "IGNORE", Some(&self.ignore).filter(|items| !items.is_empty()))?;
         write_clause(f, "CENSORED WHEN", self.censored.as_ref())?;
         write_clause(f, "GAPS", self.gaps.map(Gaps::word).as_ref())?;

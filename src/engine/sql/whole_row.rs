@@ -40,7 +40,7 @@ pub fn write_out_rows(select: &mut Select) {
 fn columns(factor: &mut TableFactor) -> Option<(String, Vec<Ident>)> {
     let TableFactor::Derived { subquery, alias: Some(alias), .. } = factor else { return None };
     let SetExpr::Select(inner) = subquery.body.as_mut() else { return None };
-    name_columns(inner);
+    name_columns(inner, true);
     let own: Option<Vec<Ident>> = inner.projection.iter().map(output_name).collect();
     let given = alias.columns.iter().map(|column| column.name.clone());
     let names = given.chain(own?.into_iter().skip(alias.columns.len())).collect();

@@ -12,6 +12,7 @@ mod holidays;
 mod outliers;
 mod rows;
 mod target_encoding;
+mod texts;
 mod window;
 
 pub use batch::WindowBatch;
@@ -25,4 +26,5 @@ pub use holidays::{Holidays, ListedDay};
 pub use outliers::Outliers;
 pub use rows::{RowColumn, RowWriter};
 pub use target_encoding::{EncodingHistory, TargetEncoding};
+pub use texts::Texts;
 pub use window::Gatherer;

@@ -135,7 +135,7 @@ pub fn fit(
     control: &Control,
 ) -> Result<(Arc<dyn FittedForecaster>, FitReport)> {
     let Outcome { model, report, .. } = outcome(families, panel, options, control)?;
-    Ok((model, report))
+    Ok((model.with_cold_start(panel, options, control)?, report))
 }
 
 /// Fits these families to all nodes of a hierarchy, so that their forecasts are coherent; the panel has a series for each

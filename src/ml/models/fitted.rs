@@ -9,9 +9,10 @@ use crate::error::{Error, Result, Subject};
 use crate::ml::control::Control;
 use crate::ml::evaluation::{Calibration, Dependence, GROUPS, LEVELS, MIDDLE, WIDTH, group_of};
 use crate::ml::features::{EncodedPanel, Featurizer, Outliers, RowColumn, RowWriter};
-use crate::ml::forecaster::{Family, FittedForecaster, Forecast, PredictOptions, Status};
+use crate::ml::forecaster::{Family, FitOptions, FittedForecaster, Forecast, PredictOptions, Status};
 use crate::ml::models::answer::Answer;
-use crate::ml::models::container::{self, Stored};
+use crate::ml::models::cold_start::{ColdStart, is_new};
+use crate::ml::models::container::{self, Stored, Tensor};
 use crate::ml::models::family::{family_name, learner};
 use crate::ml::models::local::bounds;
 use crate::ml::models::model::Model;
@@ -31,10 +32,12 @@ pub(super) struct Member {
 }
 
 /// A fitted combination; one model is a combination of itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Fitted {
     pub(super) config: FittedConfig,
     pub(super) members: Vec<Member>,
+    /// What speaks for series without a history.
+    pub(super) cold_start: Option<ColdStart>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +70,8 @@ struct StoredFitted {
     #[serde(flatten)]
     config: FittedConfig,
     members: Vec<StoredMember>,
+    #[serde(default)]
+    cold_start: Option<Value>,
 }
 
 impl Fitted {
@@ -90,6 +95,9 @@ impl Fitted {
             .ok_or_else(|| Error::internal("a combination of no models"))?;
         self.config.calibration.apply(&mut forecast, &groups);
         bound(panel, self.context(), &mut forecast);
+        if let Some(cold_start) = &self.cold_start {
+            cold_start.speak(panel, &mut forecast);
+        }
         close(panel, self.featurizer(), &mut forecast);
         if horizon > self.config.horizon {
             forecast.status.iter_mut().for_each(|status| *status = status.or(Some(Status::Extended)));
@@ -105,9 +113,28 @@ impl Fitted {
         options: &PredictOptions,
         control: &Control,
     ) -> Result<Forecast> {
-        let limits = (0..panel.len()).map(|i| bounds(latest(panel, i, self.context()))).collect();
+        let limits = (0..panel.len()).map(|i| match &self.cold_start {
+            Some(cold_start) if is_new(panel, i) => cold_start.limits(),
+            _ => bounds(latest(panel, i, self.context())),
+        });
+        let limits = limits.collect();
         Answer { all, keys: &panel.keys, limits, dependence: self.config.dependence }
             .forecast(options, control)
+    }
+
+    /// The same, which also speaks for new series where enough is told of those of this panel.
+    pub(super) fn with_cold_start(
+        self: Arc<Self>,
+        panel: &Panel,
+        options: &FitOptions,
+        control: &Control,
+    ) -> Result<Arc<Self>> {
+        let cleaned = options.outliers.clean(panel);
+        let panel = cleaned.as_ref().map_or(panel, |(cleaned, _)| cleaned);
+        Ok(match ColdStart::fit(panel, options, control)? {
+            None => self,
+            cold_start => Arc::new(Self { cold_start, ..Self::clone(&self) }),
+        })
     }
 
     fn featurizer(&self) -> Option<&Featurizer> {
@@ -272,6 +299,10 @@ impl FittedForecaster for Fitted {
         (self.config.outliers == Outliers::Keep).then(|| self.context())
     }
 
+    fn tells_new_series(&self) -> bool {
+        self.cold_start.is_some()
+    }
+
     fn row_columns(&self) -> Option<Vec<RowColumn>> {
         let featurizer = self.featurizer()?;
         Some(RowWriter::new(featurizer, &EncodedPanel::default()).columns())
@@ -302,14 +333,16 @@ impl FittedForecaster for Fitted {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut stored = StoredFitted { config: self.config.clone(), members: Vec::new() };
+        let mut stored = StoredFitted { config: self.config.clone(), members: Vec::new(), cold_start: None };
         let mut tensors = Vec::new();
+        if let Some(cold_start) = &self.cold_start {
+            let saved = cold_start.save()?;
+            stored.cold_start = Some(saved.config);
+            tensors.extend(saved.tensors.into_iter().map(|tensor| prefixed(COLD_START, tensor)));
+        }
         for (i, member) in self.members.iter().enumerate() {
             let saved = member.model.save()?;
-            tensors.extend(saved.tensors.into_iter().map(|mut tensor| {
-                tensor.name = format!("{i}.{}", tensor.name);
-                tensor
-            }));
+            tensors.extend(saved.tensors.into_iter().map(|tensor| prefixed(&format!("{i}."), tensor)));
             stored.members.push(StoredMember {
                 family: member.family,
                 calibration: member.calibration.clone(),
@@ -353,7 +386,18 @@ pub(super) fn load(bytes: &[u8]) -> Result<Arc<Fitted>> {
         Ok(Member { family: member.family, model, calibration, weights })
     };
     let members = members.iter().enumerate().map(load).collect::<Result<_>>()?;
-    Ok(Arc::new(Fitted { config: stored.config, members }))
+    let cold_start = match stored.cold_start {
+        Some(config) => Some(ColdStart::load(&file.stored(COLD_START, config))?),
+        None => None,
+    };
+    Ok(Arc::new(Fitted { config: stored.config, members, cold_start }))
+}
+
+/// What the names of the tensors begin with by which a model speaks for new series.
+const COLD_START: &str = "cold_start.";
+
+fn prefixed(prefix: &str, tensor: Tensor) -> Tensor {
+    Tensor { name: format!("{prefix}{}", tensor.name), ..tensor }
 }
 
 #[cfg(test)]

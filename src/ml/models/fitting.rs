@@ -100,6 +100,30 @@ pub(super) fn fit(
     Ok(Outcome { report: FitReport { outliers, ..outcome.report }, ..outcome })
 }
 
+/// Lets the members of a fitted combination go on with a panel, and weighs and calibrates them again.
+pub(super) fn go_on(
+    fitted: &Fitted,
+    panel: &Panel,
+    options: &FitOptions,
+    control: &Control,
+) -> Result<Outcome> {
+    let cleaned = options.outliers.clean(panel);
+    let (learnt, outliers) = cleaned.as_ref().map_or((panel, 0), |(cleaned, n)| (cleaned, *n));
+    let families: Vec<Family> = fitted.members.iter().map(|member| member.family).collect();
+    let outcome = with_fitting(&families, (panel, learnt), options, (1.0, control), |fit| {
+        let fit = Fitting { goes_on: true, ..fit };
+        let share = CANDIDATES_SHARE / families.len() as f64;
+        let entrants = fitted.members.iter().enumerate().map(|(n, member)| {
+            let span = (n as f64 * share, (n + 1) as f64 * share);
+            let go_on = |lesson: &Lesson<'_>| Ok(Learnt::from(Arc::clone(&member.model).go_on(lesson)?));
+            fit.enter_by(member.family, span, &go_on)
+        });
+        let entrants = entrants.collect::<Result<Vec<_>>>()?;
+        fit.finish(fitted.config.family, entrants, Vec::new())
+    })?;
+    Ok(Outcome { report: FitReport { outliers, ..outcome.report }, ..outcome })
+}
+
 /// Scores of these families on the held-out windows, before which they learn with a share of the usual work.
 pub(super) fn score(
     families: &[Family],
@@ -135,11 +159,12 @@ fn with_fitting<T>(
     let shared = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
     let groups = groups(panel, usize::MAX);
     let (plain, effort) = (&FitOptions { objective: None, ..options.clone() }, effort * shared);
-    run(Fitting { panel, options, plain, control, plan, holdouts, groups, effort, started })
+    let goes_on = false;
+    run(Fitting { panel, options, plain, control, plan, holdouts, groups, effort, started, goes_on })
 }
 
 /// The windows, with what came true in `panel` and the history of `learnt`, whose outliers are treated.
-fn holdouts(panel: &Panel, learnt: &Panel, plan: Plan) -> Vec<Holdout> {
+pub(super) fn holdouts(panel: &Panel, learnt: &Panel, plan: Plan) -> Vec<Holdout> {
     let windows = (1..=plan.windows).rev();
     windows.map(|back| Holdout::new(panel, learnt, back * plan.length, plan.length)).collect()
 }
@@ -156,6 +181,8 @@ struct Fitting<'a> {
     groups: Vec<usize>,
     effort: f64,
     started: Instant,
+    /// Models go on from where they stand.
+    goes_on: bool,
 }
 
 impl Fitting<'_> {
@@ -227,12 +254,22 @@ impl Fitting<'_> {
     }
 
     fn enter(&self, family: Family, span: (f64, f64)) -> Result<Entrant> {
-        let started = Instant::now();
-        self.control.report(|p| p.phase = "fit");
         let learner = learner(family)
             .ok_or_else(|| Error::internal(format!("{} does not learn", family_name(family))))?;
+        self.enter_by(family, span, &|lesson| learner.fit(lesson))
+    }
+
+    /// An entrant that learns what comes before the windows by `learn`.
+    fn enter_by(
+        &self,
+        family: Family,
+        span: (f64, f64),
+        learn: &dyn Fn(&Lesson<'_>) -> Result<Learnt>,
+    ) -> Result<Entrant> {
+        let started = Instant::now();
+        self.control.report(|p| p.phase = "fit");
         let deadline = self.deadline(CANDIDATES_SECONDS);
-        let learnt = learner.fit(&self.lesson(family, self.plan.steps(), deadline, span))?;
+        let learnt = learn(&self.lesson(family, self.plan.steps(), deadline, span))?;
         self.control.report(|p| p.phase = "validate");
         let predict = |holdout: &Holdout| {
             let mut forecast = learnt.model.predict(holdout.panel(), holdout.length(), self.control)?;
@@ -329,7 +366,7 @@ impl Fitting<'_> {
         let members = self.members(entrants, weights)?;
         report.parameters = members.iter().map(|m| m.model.parameters()).sum();
         let windows = self.holdouts.into_iter().zip(combined).collect();
-        Ok(Outcome { model: Arc::new(Fitted { config, members }), report, windows })
+        Ok(Outcome { model: Arc::new(Fitted { config, members, cold_start: None }), report, windows })
     }
 
     fn dependence(&self, forecasts: &[Forecast]) -> Dependence {
@@ -359,6 +396,7 @@ impl Fitting<'_> {
             let model = match self.plan.steps() {
                 0 => entrant.learnt.model,
                 _ if late => entrant.learnt.model,
+                _ if self.goes_on => entrant.learnt.model.go_on(&lesson)?,
                 _ => entrant.learnt.model.learn_rest(&lesson)?,
             };
             members.push(Member { family: entrant.family, model, calibration: entrant.calibration, weights });

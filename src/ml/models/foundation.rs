@@ -33,7 +33,7 @@ const TOKEN_SECONDS: f64 = 3e-5;
 /// The family.
 pub(super) struct FoundationLearner;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Foundation {
     config: FoundationModelConfig,
     base: Base,
@@ -180,6 +180,19 @@ impl Model for Foundation {
         match self.config.tuned {
             None | Some(0) => Ok(self),
             Some(epochs) => Ok(Arc::new(Self::plain(lesson)?.adapted(lesson, epochs)?.0)),
+        }
+    }
+
+    fn go_on(self: Arc<Self>, lesson: &Lesson<'_>) -> Result<Arc<dyn Model>> {
+        // Without windows that tell when to stop it learns for as long as helped when there were some.
+        let epochs = match self.config.tuned {
+            None => 0,
+            Some(_) if lesson.holds_out() => lesson.options.epochs.unwrap_or(EPOCHS),
+            Some(epochs) => epochs,
+        };
+        match epochs {
+            0 => Ok(self),
+            _ => Ok(Arc::new(Self::clone(&self).adapted(lesson, epochs)?.0)),
         }
     }
 

@@ -60,6 +60,11 @@ impl<'a> Lesson<'a> {
         .with_hint("shorten VALIDATE, or USING seasonal_naive")
     }
 
+    /// Something at the ends of the series may not be learnt from.
+    pub(super) fn holds_out(&self) -> bool {
+        self.train.iter().zip(&self.panel.history).any(|(train, history)| train < history)
+    }
+
     /// The history of a series that may be learnt from.
     pub(super) fn history_of(&self, i: usize) -> &'a [f64] {
         &self.panel.history_of(i)[..self.train[i]]
@@ -112,6 +117,11 @@ pub(super) trait Model: fmt::Debug + Send + Sync {
 
     /// The model after it has learnt all history, also what was held out before.
     fn learn_rest(self: Arc<Self>, lesson: &Lesson<'_>) -> Result<Arc<dyn Model>>;
+
+    /// The model after it has learnt rows that came later, from where it stands; what it is made of may change in place.
+    fn go_on(self: Arc<Self>, lesson: &Lesson<'_>) -> Result<Arc<dyn Model>> {
+        self.learn_rest(lesson)
+    }
 
     /// Steps of history that [`Model::predict`] looks at.
     fn context_length(&self) -> usize;

@@ -11,6 +11,8 @@ pub enum ColumnKind {
     Number,
     /// Words.
     Category,
+    /// Texts, of which a series has the last one.
+    Text,
 }
 
 /// A covariate's name and type.
@@ -58,6 +60,7 @@ impl Column<'_> {
 #[derive(Debug)]
 pub(super) struct ColumnStore {
     name: String,
+    kind: ColumnKind,
     values: Values,
     index: HashMap<String, u32>,
 }
@@ -66,9 +69,11 @@ impl ColumnStore {
     pub(super) fn new(spec: &ColumnSpec) -> Self {
         let values = match spec.kind {
             ColumnKind::Number => Values::Number(Vec::new()),
-            ColumnKind::Category => Values::Category { codes: Vec::new(), labels: Vec::new() },
+            ColumnKind::Category | ColumnKind::Text => {
+                Values::Category { codes: Vec::new(), labels: Vec::new() }
+            }
         };
-        Self { name: spec.name.clone(), values, index: HashMap::new() }
+        Self { name: spec.name.clone(), kind: spec.kind, values, index: HashMap::new() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -185,6 +190,7 @@ impl ColumnStore {
     fn merge_word(&mut self, word: &str) -> Result<(), (String, String)> {
         if let Values::Category { codes, labels } = &self.values
             && let Some(before) = codes.last().and_then(|c| labels.get(*c as usize))
+            && (before == word || self.kind != ColumnKind::Text)
         {
             return if before == word { Ok(()) } else { Err((before.clone(), word.to_owned())) };
         }

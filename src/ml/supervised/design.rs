@@ -1,20 +1,17 @@
 //! Rows as sparse vectors: standardised numbers, flags of words, and weights of the words and pairs of words in texts.
 
-use std::collections::{BTreeMap, HashMap};
-
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::ml::supervised::table::{ColumnKind, NONE, Table, Values};
+use crate::ml::text::{Terms, most_frequent};
 
 /// Standardised numbers lie within this size.
 const SIZE_MAX: f64 = 6.0;
 /// Words of a category that have a flag, the most frequent ones.
 const FLAGS_MAX: usize = 2_000;
-/// Words and pairs of a text column that have a weight, the most frequent ones.
+/// Words and pairs of a text column that have a weight.
 const TERMS_MAX: usize = 60_000;
-/// Rows in which a word must occur.
-const ROWS_MIN: u32 = 2;
 
 /// Sparse rows, one after the other.
 #[derive(Debug, Clone, Default)]
@@ -56,8 +53,13 @@ enum Part {
     Number { column: usize, start: usize, plain: [f64; 2], logarithm: [f64; 2] },
     /// A flag for each of these words, ascending.
     Category { column: usize, start: usize, words: Vec<String> },
-    /// Words and pairs, ascending, with the weights of their rareness.
-    Text { column: usize, start: usize, terms: Vec<String>, rareness: Vec<f32> },
+    /// Words and pairs of words.
+    Text {
+        column: usize,
+        start: usize,
+        #[serde(flatten)]
+        terms: Terms,
+    },
 }
 
 impl Design {
@@ -72,8 +74,8 @@ impl Design {
                     Part::Number { column, start: width, plain, logarithm }
                 }
                 Values::Words(words) if of.kind == ColumnKind::Text => {
-                    let (terms, rareness) = terms_of(&words.labels, rows.iter().map(|i| words.codes[*i]));
-                    Part::Text { column, start: width, terms, rareness }
+                    let terms = Terms::fit(&words.labels, rows.iter().map(|i| words.codes[*i]), TERMS_MAX);
+                    Part::Text { column, start: width, terms }
                 }
                 Values::Words(words) => {
                     let mut counts = vec![0u32; words.labels.len()];
@@ -116,7 +118,7 @@ impl Design {
         let begins = |part: &Part| {
             let start = match part {
                 Part::Number { start, .. } | Part::Category { start, .. } => *start,
-                Part::Text { start, terms, rareness, .. } if terms.len() == rareness.len() => *start,
+                Part::Text { start, terms, .. } if terms.is_sound() => *start,
                 Part::Text { .. } => return false,
             };
             let here = start == width;
@@ -151,7 +153,10 @@ impl Part {
                 let place = words.binary_search(label).unwrap_or(words.len());
                 vec![((start + place) as u32, 1.0)]
             }
-            Self::Text { start, terms, rareness, .. } => weights(label, terms, rareness, *start),
+            Self::Text { start, terms, .. } => {
+                let weights = terms.weights(label).into_iter();
+                weights.map(|(term, weight)| (*start as u32 + term, weight)).collect()
+            }
         };
         found.labels.iter().collect::<Vec<_>>().into_par_iter().map(of_label).collect()
     }
@@ -207,76 +212,6 @@ fn moments(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
 
 fn standardised(x: f64, [mean, deviation]: &[f64; 2]) -> f32 {
     ((x - mean) / deviation).clamp(-SIZE_MAX, SIZE_MAX) as f32
-}
-
-/// The words with the most rows, at least [`ROWS_MIN`] each, in ascending order.
-fn most_frequent<'a>(words: impl Iterator<Item = (&'a str, u32)>, most: usize) -> Vec<String> {
-    let mut found: Vec<(&str, u32)> = words.filter(|(_, n)| *n >= ROWS_MIN).collect();
-    found.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    let mut words: Vec<String> = found.into_iter().take(most).map(|(word, _)| word.to_owned()).collect();
-    words.sort_unstable();
-    words
-}
-
-/// The words of a text in small letters; apostrophes stay within them.
-fn words(text: &str) -> Vec<String> {
-    let lower = text.to_lowercase();
-    let parts = lower.split(|c: char| !c.is_alphanumeric() && c != '\'');
-    parts.map(|word| word.trim_matches('\'')).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-}
-
-/// How often each word and each pair of neighbours is in a text.
-fn counts(text: &str) -> BTreeMap<String, u32> {
-    let words = words(text);
-    let mut counts = BTreeMap::new();
-    for pair in words.windows(2) {
-        *counts.entry(format!("{} {}", pair[0], pair[1])).or_default() += 1;
-    }
-    for word in words {
-        *counts.entry(word).or_default() += 1;
-    }
-    counts
-}
-
-/// Words and pairs that enough rows have, and the logarithms of how rare they are.
-fn terms_of(labels: &[String], codes: impl Iterator<Item = u32>) -> (Vec<String>, Vec<f32>) {
-    let (mut uses, mut rows) = (vec![0u32; labels.len()], 0u32);
-    for code in codes {
-        rows += 1;
-        if code != NONE {
-            uses[code as usize] += 1;
-        }
-    }
-    let mut in_rows: HashMap<String, u32> = HashMap::new();
-    let counted: Vec<BTreeMap<String, u32>> = (0..labels.len())
-        .into_par_iter()
-        .map(|i| if uses[i] > 0 { counts(&labels[i]) } else { BTreeMap::new() })
-        .collect();
-    for (terms, uses) in counted.into_iter().zip(&uses) {
-        for term in terms.into_keys() {
-            *in_rows.entry(term).or_default() += uses;
-        }
-    }
-    let terms = most_frequent(in_rows.iter().map(|(term, n)| (term.as_str(), *n)), TERMS_MAX);
-    let rareness = terms
-        .iter()
-        .map(|term| ((1.0 + f64::from(rows)) / (1.0 + f64::from(in_rows[term]))).ln() as f32 + 1.0);
-    let rareness = rareness.collect();
-    (terms, rareness)
-}
-
-/// Weights of the terms of a text, of length 1 together (Salton and Buckley 1988).
-fn weights(text: &str, terms: &[String], rareness: &[f32], start: usize) -> Vec<(u32, f32)> {
-    let mut found: Vec<(u32, f32)> = counts(text)
-        .into_iter()
-        .filter_map(|(term, n)| {
-            let place = terms.binary_search(&term).ok()?;
-            Some(((start + place) as u32, (1.0 + (n as f32).ln()) * rareness[place]))
-        })
-        .collect();
-    let length = found.iter().map(|(_, w)| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
-    found.iter_mut().for_each(|(_, w)| *w = (f64::from(*w) / length) as f32);
-    found
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod encoder;
 mod import;
 mod objective;
 mod pretrain;
+mod terms;
 mod tokens;
 mod vocabulary;
 
@@ -15,4 +16,5 @@ pub use encoder::{Pooling, TextEncoder, pooled, repeated};
 pub use import::{Files, import};
 pub use objective::TextObjective;
 pub use pretrain::{HEAD, Parts, PretrainedText, TextCourse, TextPretraining, pretrain};
+pub use terms::{Terms, most_frequent};
 pub use tokens::{Encoded, TextTokenizer, Tokens};

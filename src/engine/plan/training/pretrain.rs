@@ -168,7 +168,7 @@ async fn run(
     };
     query.control.check()?;
     let row_of = manifest.clone();
-    let contents = Contents { weights: file, scores: vec![] };
+    let contents = Contents { weights: file, ..Contents::default() };
     let version = request.model.publish(&engine, manifest, contents, pretraining.owner.clone()).await?;
     checkpoints.forget()?;
     Ok((version, result_row(&row_of, version)))

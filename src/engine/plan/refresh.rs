@@ -1,0 +1,81 @@
+//! REFRESH MODEL: the recorded TRAIN over the rows of now, from where the model stands.
+
+use std::sync::Arc;
+
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::planner::RelationPlannerContext;
+use datafusion::sql::sqlparser::ast::{self, FunctionArg, Ident};
+
+use crate::engine::options::{REFRESH_OPTIONS, RefreshSettings};
+use crate::engine::plan::arguments::{Arguments, model_argument};
+use crate::engine::plan::pretrain_function::options_of;
+use crate::engine::plan::scope::Scope;
+use crate::engine::plan::train_function::flag;
+use crate::engine::registry::{Manifest, Model, ModelKind, ModelRole};
+use crate::engine::sql::{self, Item, TrainStatement, fold};
+use crate::error::{Error, Result, Subject};
+
+/// What is done with a model.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    /// The model as it is.
+    pub model: Arc<Model>,
+    /// Its recipe runs anew, instead of what it learnt going on.
+    pub full: bool,
+    /// The new version becomes the active one even where it is no better.
+    pub always: bool,
+}
+
+impl Refresh {
+    /// Reads a call of `refresh_model`, and the statement that is trained again.
+    pub fn read(
+        args: Vec<FunctionArg>,
+        scope: &Scope,
+        context: &mut dyn RelationPlannerContext,
+    ) -> DfResult<(Self, TrainStatement)> {
+        let options = REFRESH_OPTIONS.iter().map(|option| option.name);
+        let allowed: Vec<&str> = options.chain(["full"]).collect();
+        let mut args = Arguments::read("refresh_model", args, &allowed, context)?;
+        let full = flag(&mut args, "full")?;
+        let (raw, _) = options_of(&mut args, REFRESH_OPTIONS, context)?;
+        let settings = RefreshSettings::check(&raw)?;
+        let model = scope.engine.registry.get(&model_argument(&mut args, context)?, None)?;
+        if model.manifest().kind != ModelKind::Forecast {
+            return Err(of_another_kind(model.manifest()).into());
+        }
+        let statement = statement(model.manifest(), settings)?;
+        Ok((Self { model, full, always: settings.always }, statement))
+    }
+}
+
+fn of_another_kind(manifest: &Manifest) -> Error {
+    let Manifest { name, kind, .. } = manifest;
+    let message = format!("model {name} is of kind {}; REFRESH is of models that forecast", kind.word());
+    Error::input(Subject::Model, message).with_hint("train it again: TRAIN OR REPLACE …")
+}
+
+/// The recorded statement with the roles that were settled then.
+fn statement(manifest: &Manifest, settings: RefreshSettings) -> Result<TrainStatement> {
+    let mut statement = sql::parse_text(&manifest.sql)?;
+    (statement.or_replace, statement.if_not_exists) = (true, false);
+    let settled = |list: &mut Option<Vec<Item>>, role: ModelRole| {
+        let inferred = manifest.roles.iter().filter(|column| column.inferred && column.role == role);
+        let items = inferred.map(|column| {
+            let expr = ast::Expr::Identifier(Ident::with_quote('"', &column.name));
+            Item { expr, alias: None, span: None }
+        });
+        list.get_or_insert_default().extend(items);
+    };
+    settled(&mut statement.known, ModelRole::Known);
+    settled(&mut statement.past, ModelRole::Past);
+    settled(&mut statement.statics, ModelRole::Static);
+    settled(&mut statement.texts, ModelRole::Text);
+    let own = ["background", "max_seconds"];
+    let given = settings.max_seconds.is_some();
+    statement.with.retain(|(option, _)| !own[..1 + usize::from(given)].contains(&fold(option).as_str()));
+    if let Some(seconds) = settings.max_seconds {
+        let value = ast::Expr::value(ast::Value::Number(seconds.to_string(), false));
+        statement.with.push((Ident::new("max_seconds"), value));
+    }
+    Ok(statement)
+}
