@@ -29,13 +29,22 @@
 //! covariates explain is taken out before and added after (`ml/foundation/explained.rs`). FROM in TRAIN adapts it to the rows first.
 //! `foretell_base` is such a network, in the binary itself.
 //!
+//! # The life of a version
+//!
+//! REFRESH is the recorded TRAIN over the rows of now (`engine/plan/refresh.rs`): the same reading, but the grid, the roles and
+//! the numbers of texts stay, what came since is held out, and the models go on instead of beginning
+//! (`ml/models/refresh.rs`). QUANTIZE and PRUNE read the same rows to tell what smaller weights cost; the file that they
+//! write is made whole again before anything reads it (`ml/compression.rs`). Series that never sold are rows of the history that
+//! end where it ends (`engine/plan/new_series.rs`), and trees over their attributes speak for them (`ml/models/cold_start.rs`).
+//!
 //! # The life of a text and of a row
 //!
 //! PRETRAIN TEXT, IMPORT MODEL and TRAIN CLASSIFICATION | REGRESSION are short for a SELECT from a function
 //! (`engine/sql/form.rs`), and each is a task of one node (`engine/plan/task.rs`) that publishes a model. An encoder
 //! (`ml/text`) gives each distinct text a vector, which does not depend on the texts beside it; `embed` asks it. Models of rows
 //! (`ml/supervised`) are several, weighted by what they tell of rows held out; `predict` (`engine/plan/predict.rs`) streams
-//! rows through them. Networks of others become files of ours when they are read (`ml/published.rs`).
+//! rows through them. With PARTITION BY and ORDER BY rows are the events of sequences (`engine/plan/sequences.rs`), and a network
+//! over them tells what comes next (`ml/sequence`). Networks of others become files of ours when they are read (`ml/published.rs`).
 
 pub mod engine;
 pub mod error;

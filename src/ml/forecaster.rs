@@ -132,6 +132,9 @@ pub struct FitOptions {
     /// Of a network that adapts, only what reads the forecasts from its last tokens learns.
     #[serde(default)]
     pub freeze_encoder: bool,
+    /// Rank of what the matrices of a network learn when it adapts (Hu et al. 2022); `None` where they learn themselves.
+    #[serde(default)]
+    pub lora_rank: Option<usize>,
     /// Share of made-up examples among those that a network adapts by; `None` lets the family choose.
     #[serde(default)]
     pub replay: Option<f64>,
@@ -161,6 +164,7 @@ impl FitOptions {
             "weight_decay" => self.weight_decay = Some(value),
             "dropout" => self.dropout = Some(value),
             "max_seconds" => self.max_seconds = Some(value),
+            "lora_rank" => self.lora_rank = count,
             "freeze" => self.freeze_encoder = value > 0.0,
             "replay" => self.replay = Some(value),
             _ => {}

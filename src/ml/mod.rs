@@ -1,5 +1,6 @@
 //! The forecasting wing: series and tensors, never SQL; the only place that names Candle.
 
+pub mod compression;
 pub mod control;
 pub mod device;
 pub mod distributions;
@@ -17,6 +18,7 @@ pub mod objective;
 pub mod published;
 pub mod reconciliation;
 pub mod rng;
+pub mod sequence;
 pub mod series;
 pub mod special;
 pub mod supervised;

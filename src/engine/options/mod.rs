@@ -3,6 +3,7 @@
 mod pretrain;
 mod refresh;
 mod rows;
+mod sequence;
 mod text;
 
 use datafusion::arrow::datatypes::DataType;
@@ -17,6 +18,7 @@ use crate::ml::objective::OptimizerKind;
 pub use pretrain::{PRETRAIN_OPTIONS, PretrainSettings, hidden};
 pub use refresh::{REFRESH_OPTIONS, RefreshSettings};
 pub use rows::{ROWS_OPTIONS, rows_options};
+pub use sequence::{SEQUENCE_OPTIONS, SIZES, sequence_options};
 pub use text::{TEXT_OPTIONS, TextSettings, text_objective};
 
 /// How a value is read and which values are allowed.
@@ -93,6 +95,12 @@ pub const OPTIONS: &[OptionSpec] = &[
     integer("layers", 1, 64, "layers or blocks of a network"),
     integer("leaves", 2, 1_024, "leaves of a boosted tree"),
     number("learning_rate", 1e-8, 1.0, "peak learning rate"),
+    integer(
+        "lora_rank",
+        1,
+        256,
+        "rank of what the matrices of a pretrained network learn, in place of all their numbers",
+    ),
     number("max_seconds", 0.1, 1e7, "wall-clock budget of the training").of_every_family(),
     word("optimizer", optimizer, "what moves the parameters of a network: adamw or sgd"),
     integer("patch", 1, 4_096, "steps of a patch in a transformer"),

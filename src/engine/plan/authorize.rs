@@ -17,6 +17,7 @@ use crate::engine::plan::dml_guard::has_subquery;
 use crate::engine::plan::forecast::ForecastNode;
 use crate::engine::plan::node::extension;
 use crate::engine::plan::predict::PredictNode;
+use crate::engine::plan::predict_sequence::PredictSequenceNode;
 use crate::engine::plan::pretrain::PretrainNode;
 use crate::engine::plan::task::TaskNode;
 use crate::engine::plan::train::{Mode, TrainNode};
@@ -81,6 +82,9 @@ impl Authorizer<'_> {
             request.base.iter().try_for_each(|base| guard.model(base, Privilege::Select))?;
         }
         if let Some(predict) = extension::<PredictNode>(node) {
+            guard.model(predict.model(), Privilege::Select)?;
+        }
+        if let Some(predict) = extension::<PredictSequenceNode>(node) {
             guard.model(predict.model(), Privilege::Select)?;
         }
         if let Some(node) = extension::<TaskNode>(node) {

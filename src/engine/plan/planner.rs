@@ -19,6 +19,7 @@ use crate::engine::plan::dml_guard::{self, Guarded};
 use crate::engine::plan::features::{LagFeaturesExec, LagFeaturesNode};
 use crate::engine::plan::forecast::{self, ForecastNode};
 use crate::engine::plan::predict::{self, PredictNode};
+use crate::engine::plan::predict_sequence::{self, PredictSequenceNode};
 use crate::engine::plan::pretrain::{self, PretrainNode};
 use crate::engine::plan::task::{self, TaskNode};
 use crate::engine::plan::train::{self, TrainNode};
@@ -116,6 +117,9 @@ impl ExtensionPlanner for Nodes {
         }
         if let Some(node) = any.downcast_ref::<PredictNode>() {
             return Ok(Some(predict::plan_node(&self.engine, node, rows)));
+        }
+        if let Some(node) = any.downcast_ref::<PredictSequenceNode>() {
+            return Ok(Some(predict_sequence::plan_node(&self.engine, node, rows)));
         }
         if let Some(node) = any.downcast_ref::<ForecastNode>() {
             return forecast::plan_node(&self.engine, node, rows, session).await.map(Some);

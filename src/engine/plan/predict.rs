@@ -22,6 +22,7 @@ use futures::StreamExt;
 
 use crate::engine::plan::arguments::{Arguments, version_argument};
 use crate::engine::plan::node::{all_columns, identified};
+use crate::engine::plan::predict_sequence::PredictSequenceNode;
 use crate::engine::plan::rows_table::{append, empty};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
@@ -52,7 +53,7 @@ impl PredictNode {
         scope: &Scope,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        let mut args = Arguments::read(name, args, &["data", "version"], context)?;
+        let mut args = Arguments::read(name, args, &["data", "version", "top"], context)?;
         let version = version_argument(&mut args, context)?;
         let usage = || format!("{name} needs a model and rows: {name}(churn, customers)");
         let Some(model) = args.positional(0) else { return Err(args.invalid(usage())) };
@@ -65,6 +66,13 @@ impl PredictNode {
         }
         let model = scope.rows_model(&model, version)?;
         let all_classes = name == "predict_proba";
+        if PredictSequenceNode::is_for(&model) {
+            return PredictSequenceNode::plan(model, all_classes, (args, rows), scope, context);
+        }
+        if args.named("top").is_some() {
+            let message = format!("top is of models of sequences; {} tells of rows", model.manifest().name);
+            return Err(args.invalid(message));
+        }
         if all_classes && model.manifest().kind == ModelKind::Regression {
             let message =
                 format!("model {} tells numbers, which have no probabilities", model.manifest().name);
@@ -126,7 +134,7 @@ fn output_schema(rows: &DFSchema, model: &Model, all_classes: bool) -> Result<DF
 }
 
 /// The type of what is told, as the target had it.
-fn target_type(model: &Model) -> DataType {
+pub fn target_type(model: &Model) -> DataType {
     let role = model.manifest().roles.iter().find(|role| role.role == ModelRole::Target);
     match role.map(|role| role.data_type.as_str()) {
         Some("Boolean") => DataType::Boolean,

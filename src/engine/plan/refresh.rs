@@ -14,16 +14,36 @@ use crate::engine::plan::train_function::flag;
 use crate::engine::registry::{Manifest, Model, ModelKind, ModelRole};
 use crate::engine::sql::{self, Item, TrainStatement, fold};
 use crate::error::{Error, Result, Subject};
+use crate::ml::compression::Compression;
 
-/// What is done with a model.
+/// A model that gets one more version.
 #[derive(Debug, Clone)]
 pub struct Refresh {
     /// The model as it is.
     pub model: Arc<Model>,
-    /// Its recipe runs anew, instead of what it learnt going on.
-    pub full: bool,
-    /// The new version becomes the active one even where it is no better.
-    pub always: bool,
+    /// What it becomes.
+    pub change: Change,
+}
+
+/// What a version is made from the one before it by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Change {
+    /// It learns from the rows of now.
+    Learns {
+        /// Its recipe runs anew, instead of what it learnt going on.
+        full: bool,
+        /// The new version becomes the active one even where it is no better.
+        always: bool,
+    },
+    /// Its weights become smaller.
+    Shrinks(Compression),
+}
+
+impl Change {
+    /// Its recipe runs anew.
+    pub fn is_full(self) -> bool {
+        matches!(self, Self::Learns { full: true, .. })
+    }
 }
 
 impl Refresh {
@@ -44,7 +64,13 @@ impl Refresh {
             return Err(of_another_kind(model.manifest()).into());
         }
         let statement = statement(model.manifest(), settings)?;
-        Ok((Self { model, full, always: settings.always }, statement))
+        Ok((Self { model, change: Change::Learns { full, always: settings.always } }, statement))
+    }
+
+    /// A model whose weights become smaller, and the statement whose rows tell what that costs.
+    pub fn shrinking(model: Arc<Model>, how: Compression) -> Result<(Self, TrainStatement)> {
+        let statement = statement(model.manifest(), RefreshSettings::default())?;
+        Ok((Self { model, change: Change::Shrinks(how) }, statement))
     }
 }
 

@@ -28,6 +28,7 @@ use crate::engine::plan::arguments::{
     Arguments, model_argument, model_arguments, names_argument, scalar, version_argument, whole_number,
 };
 use crate::engine::plan::backtest;
+use crate::engine::plan::compress::{self, Compress};
 use crate::engine::plan::features;
 use crate::engine::plan::forecast;
 use crate::engine::plan::hierarchy;
@@ -44,6 +45,7 @@ use crate::engine::plan::task::TaskNode;
 use crate::engine::plan::train::TrainNode;
 use crate::engine::plan::train_function;
 use crate::engine::plan::train_rows::TrainRows;
+use crate::engine::plan::train_sequence::TrainSequence;
 use crate::engine::plan::zero_shot;
 use crate::engine::registry::{Model, ModelKind};
 use crate::engine::sql::{self, MARK, TrainStatement, TuneClause, TuneValues, fold};
@@ -281,6 +283,7 @@ impl ForetellRelations {
                 let (task, texts) = PretrainText::read(args, &self.scope, context)?;
                 TaskNode::new(Arc::new(task), texts)?.into_plan()
             }
+            "pretrain_sequence_model" => self.sequence(ModelKind::Sequence, args, context)?,
             "train_classification_model" => self.train_rows(ModelKind::Classification, args, context)?,
             "train_regression_model" => self.train_rows(ModelKind::Regression, args, context)?,
             "predict" | "predict_proba" => PredictNode::read(name, args, &self.scope, context)?,
@@ -290,6 +293,7 @@ impl ForetellRelations {
                 let relation = self.scope.plan_as(owner, sql::rows(&statement))?;
                 self.train_node(Arc::new(statement), relation, context)?.refreshing(refresh)?.into_plan()
             }
+            "compress_model" => self.compress(args, context)?,
             "import_model" => {
                 let task = Import::read(args, &self.scope, context)?;
                 TaskNode::new(Arc::new(task), vec![])?.into_plan()
@@ -401,7 +405,21 @@ impl ForetellRelations {
         args: Vec<FunctionArg>,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
+        if kind == ModelKind::Classification && TrainSequence::is_asked(&args) {
+            return self.sequence(kind, args, context);
+        }
         let (task, rows) = TrainRows::read(kind, args, &self.scope, context)?;
+        Ok(TaskNode::new(Arc::new(task), vec![rows])?.into_plan())
+    }
+
+    /// TRAIN and PRETRAIN of a model of sequences.
+    fn sequence(
+        &self,
+        kind: ModelKind,
+        args: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let (task, rows) = TrainSequence::read(kind, args, &self.scope, context)?;
         Ok(TaskNode::new(Arc::new(task), vec![rows])?.into_plan())
     }
 
@@ -422,6 +440,23 @@ impl ForetellRelations {
             sources.push(self.train_node(Arc::new(statement), relation, context)?);
         }
         Ok(PretrainNode::new(request, sources)?.into_plan())
+    }
+
+    /// QUANTIZE and PRUNE: a model with smaller weights; the rows that it was trained on tell what that costs.
+    fn compress(
+        &self,
+        args: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let (model, how) = compress::read(args, &self.scope, context)?;
+        if model.manifest().kind != ModelKind::Forecast {
+            let task = Compress::new(model, how)?;
+            return Ok(TaskNode::new(Arc::new(task), vec![])?.into_plan());
+        }
+        let (refresh, statement) = Refresh::shrinking(model, how)?;
+        let owner = refresh.model.acl().owner.clone();
+        let relation = self.scope.plan_as(owner, sql::rows(&statement))?;
+        Ok(self.train_node(Arc::new(statement), relation, context)?.refreshing(refresh)?.into_plan())
     }
 
     /// TRAIN over the rows of its relation.

@@ -91,6 +91,18 @@ impl Scope {
         Ok(model)
     }
 
+    /// The pretrained model of sequences of this name.
+    pub fn sequence_model(&self, name: &str) -> OurResult<Arc<Model>> {
+        let model = self.model(name, None)?;
+        if model.manifest().kind == ModelKind::Sequence {
+            return Ok(model);
+        }
+        let message =
+            format!("model {name} is of kind {} and knows no sequences", model.manifest().kind.word());
+        Err(Error::input(Subject::Model, message)
+            .with_hint("PRETRAIN SEQUENCE MODEL … makes a model that does"))
+    }
+
     /// The model of rows of this name.
     pub fn rows_model(&self, name: &str, version: Option<u64>) -> OurResult<Arc<Model>> {
         let model = self.model(name, version)?;
@@ -128,9 +140,14 @@ impl Scope {
 
 /// The error for a model that forecasts nothing.
 fn of_another_kind(name: &str, kind: ModelKind) -> Error {
-    let article = if kind == ModelKind::Text { "a text model" } else { "a model of rows" };
+    let article = match kind {
+        ModelKind::Text => "a text model",
+        ModelKind::Sequence => "a pretrained model of sequences",
+        _ => "a model of rows",
+    };
     let hint = match kind {
         ModelKind::Text => format!("embed('{name}', text) gives the vectors of texts"),
+        ModelKind::Sequence => format!("TRAIN CLASSIFICATION MODEL … FROM {name} begins with it"),
         _ => format!("SELECT * FROM predict({name}, table) gives its predictions"),
     };
     Error::input(Subject::Model, format!("{name} is {article} and forecasts nothing")).with_hint(hint)

@@ -115,7 +115,7 @@ impl TrainNode {
     pub fn with_mode(&self, mode: Mode) -> Result<Self> {
         let schema = match (mode, &self.refresh) {
             (Mode::DryRun, _) => training::report_schema(),
-            (_, Some(_)) => training::refreshed_schema(),
+            (_, Some(refresh)) => training::refreshed_schema(refresh.change),
             (_, None) => result_schema(),
         };
         Ok(Self { mode, schema: Arc::new(DFSchema::try_from(schema)?), ..self.clone() })
@@ -173,7 +173,7 @@ impl TrainNode {
         let version = |model: &Option<Arc<Model>>| {
             model.as_ref().map(|model| (model.manifest().name.clone(), model.manifest().version))
         };
-        let refresh = self.refresh.as_ref().map(|refresh| (refresh.full, refresh.always));
+        let refresh = self.refresh.as_ref().map(|refresh| format!("{:?}", refresh.change));
         let base = (version(&self.base), version(&self.encoder), refresh);
         (self.statement.to_string(), self.mode, &self.input, &self.options, base, format!("{:?}", self.shape))
     }
@@ -201,7 +201,7 @@ impl UserDefinedLogicalNodeCore for TrainNode {
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mode {
             Mode::Forecast => write!(f, "Forecast: model={}", self.statement.name),
-            _ if self.refresh.is_some() => write!(f, "RefreshModel: {}", self.statement.name),
+            _ if self.refresh.is_some() => write!(f, "ChangeModel: {}", self.statement.name),
             _ => write!(f, "TrainForecastModel: {}", self.statement.name),
         }
     }
@@ -225,8 +225,8 @@ impl UserDefinedLogicalNodeCore for TrainNode {
 }
 
 /// Options of networks that adapt.
-const FINE_TUNING: [&str; 7] =
-    ["batch_size", "context", "early_stop", "epochs", "freeze", "learning_rate", "replay"];
+const FINE_TUNING: [&str; 8] =
+    ["batch_size", "context", "early_stop", "epochs", "freeze", "learning_rate", "lora_rank", "replay"];
 
 /// Fails where FROM and what is fine-tuned do not go together.
 fn check_fine_tuning(

@@ -35,11 +35,11 @@ use crate::ml::Control;
 use crate::ml::evaluation::ScoreSums;
 use crate::ml::features::{Holidays, ListedDay, Outliers, Texts};
 use crate::ml::forecaster::{
-    Candidate, Family, FitEstimate, FitOptions, FitReport, FittedForecaster, Scores, SeriesScores, Trial,
+    Candidate, Family, FitEstimate, FitOptions, FitReport, FittedForecaster, SeriesScores, Trial,
 };
-use crate::ml::foundation::Base;
+use crate::ml::foundation::{Base, FoundationConfig};
 use crate::ml::hierarchy::{Hierarchy, Rollup, align};
-use crate::ml::models::{self, Tuning};
+use crate::ml::models::{self, BASE_NAME, Tuning};
 use crate::ml::reconciliation::Reconciliation;
 use crate::ml::series::{
     Covariate, FinishOptions, Gaps, Grid, Incomplete, MISSING, Panel, PanelReport, PanelSchema, Values,
@@ -48,7 +48,7 @@ use crate::ml::series::{
 pub use explain::dry_run;
 pub use forecast::forecast;
 pub use pretrain::{Pretraining, pretrain};
-pub use refreshed::refreshed_schema;
+pub use refreshed::{Changed, compressed_row, refreshed_schema};
 
 /// One TRAIN, ready to read its rows.
 #[derive(Debug)]
@@ -226,7 +226,7 @@ async fn fit(
     }
     // Reading counts, waiting for another training does not.
     let read = started.elapsed();
-    let Learnt { model, report: fit_report, options, weights, before } = job
+    let Learnt { model, report: fit_report, options, weights, change } = job
         .engine
         .runtimes
         .train(&query.control, move |control| match &refresh {
@@ -278,13 +278,13 @@ async fn fit(
     };
     let texts = texts.as_ref().map(Texts::to_bytes).transpose()?.unwrap_or_default();
     let contents = Contents { weights, scores, texts };
-    if let (Some(refresh), Some(before)) = (&job.refresh, before) {
-        let promoted = refresh.always || fit_report.scores.rank() < before.rank();
+    if let (Some(refresh), Some(changed)) = (&job.refresh, change) {
+        let promoted = refreshed::is_promoted(refresh, &fit_report, &changed);
         let version = match promoted && publish {
             true => store(job, &name, manifest, contents).await?,
             false => refresh.model.manifest().version,
         };
-        let row = refreshed::row(&name, (version, promoted), &report, (&fit_report, &before), seconds);
+        let row = refreshed::row(refresh, (version, promoted), &report, (&fit_report, &changed), seconds);
         return Ok(Trained { version, row });
     }
     let version = if publish { store(job, &name, manifest, contents).await? } else { 0 };
@@ -331,8 +331,8 @@ struct Learnt {
     /// The options, with those that were found by trials.
     options: FitOptions,
     weights: Vec<u8>,
-    /// Scores of the model that went on, on the same windows.
-    before: Option<Scores>,
+    /// What the version before it was, where it was made from one.
+    change: Option<Changed>,
 }
 
 /// Seconds that a fit has at least, however long the reading took.
@@ -372,7 +372,7 @@ fn learn(
     part.report(|p| (p.phase, p.fraction) = ("save", 1.0));
     (report.trials, options.max_seconds) = (trials, max_seconds);
     let weights = model.to_bytes()?;
-    Ok(Learnt { model, report, options, weights, before: None })
+    Ok(Learnt { model, report, options, weights, change: None })
 }
 
 /// The active version of a model that exists and that IF NOT EXISTS leaves alone.
@@ -727,6 +727,7 @@ impl Prepared {
                 "the {unit} of {begin} has rows only to {to}: it is not over yet, and is forecast instead of learnt from"
             ));
         }
+        self.tell_frequency(job, query);
         let ended = self.sums.as_ref().map_or(0, |sums| sums.ended);
         if ended > 0 && job.gaps() != Gaps::Zero {
             let to = self.time(self.report.last_time);
@@ -747,6 +748,20 @@ impl Prepared {
                 self.report.dropped_series,
                 self.report.series + self.report.dropped_series,
                 self.schema.target,
+            ));
+        }
+    }
+
+    /// A notice where a network that was asked for has never seen such series.
+    fn tell_frequency(&self, job: &Job, query: &QueryContext) {
+        let asked = job.statement.from.is_some() || job.options.families == [Family::Foundation];
+        let usual = FoundationConfig::default();
+        let config = self.fit.base.as_ref().map_or(&usual, |base| base.network().config());
+        if asked && !config.has_seen(self.panel.frequency) {
+            let name = job.base.as_ref().map_or(BASE_NAME, |base| base.manifest().name.as_str());
+            let unit = self.panel.frequency.to_string().to_lowercase();
+            query.notice(format!(
+                "{name} has never seen series with a row every {unit}: trust its forecasts as far as their scores are good"
             ));
         }
     }

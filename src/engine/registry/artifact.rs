@@ -13,9 +13,11 @@ use crate::engine::registry::entry::{Entry, VersionEntry};
 use crate::engine::registry::manifest::{ArtifactFile, Manifest, ModelKind};
 use crate::engine::storage::{Acl, DurableFs, Publish};
 use crate::error::{Error, Result, Subject};
+use crate::ml::compression::restored;
 use crate::ml::features::Texts;
 use crate::ml::forecaster::FittedForecaster;
 use crate::ml::models;
+use crate::ml::sequence::SequenceModel;
 use crate::ml::supervised::Fitted;
 use crate::ml::text::TextEncoder;
 
@@ -67,6 +69,7 @@ pub struct Artifact {
     forecaster: Loaded<dyn FittedForecaster>,
     encoder: Loaded<TextEncoder>,
     predictor: Loaded<Fitted>,
+    sequence: Loaded<SequenceModel>,
     texts: Loaded<Texts>,
     doomed: AtomicBool,
 }
@@ -87,6 +90,7 @@ impl Artifact {
             forecaster: Loaded::default(),
             encoder: Loaded::default(),
             predictor: Loaded::default(),
+            sequence: Loaded::default(),
             texts: Loaded::default(),
             doomed: AtomicBool::new(false),
         })
@@ -107,7 +111,8 @@ impl Artifact {
         let missing = || Error::corrupt(Subject::File, format!("{}: {WEIGHTS} is not listed", self.place()));
         let bytes = self.read(WEIGHTS)?.ok_or_else(missing)?;
         let path = self.directory.join(WEIGHTS);
-        read(&bytes)
+        restored(&bytes)
+            .and_then(|bytes| read(&bytes))
             .map_err(|e| Error::new(e.kind(), e.subject(), format!("{}: {}", path.display(), e.message())))
     }
 
@@ -227,6 +232,12 @@ impl Model {
     pub fn predictor(&self) -> Result<Arc<Fitted>> {
         let load = || self.artifact.load(|bytes| Fitted::from_bytes(bytes).map(Arc::new));
         self.artifact.predictor.get(load).map_err(|e| e.with_context(self.context()))
+    }
+
+    /// The model of sequences; the first use reads and checks it.
+    pub fn sequence(&self) -> Result<Arc<SequenceModel>> {
+        let load = || self.artifact.load(|bytes| SequenceModel::from_bytes(bytes).map(Arc::new));
+        self.artifact.sequence.get(load).map_err(|e| e.with_context(self.context()))
     }
 
     fn context(&self) -> String {

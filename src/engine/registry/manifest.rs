@@ -79,6 +79,8 @@ pub enum ModelKind {
     Pretrained,
     /// Reads texts.
     Text,
+    /// A pretrained network of sequences of events, which others begin with.
+    Sequence,
     /// Tells classes of rows.
     Classification,
     /// Tells numbers of rows.
@@ -92,6 +94,7 @@ impl ModelKind {
             Self::Forecast => "forecast",
             Self::Pretrained => "pretrained",
             Self::Text => "text",
+            Self::Sequence => "sequence",
             Self::Classification => "classification",
             Self::Regression => "regression",
         }
@@ -192,6 +195,10 @@ pub struct Manifest {
     /// How the fit of a model of rows went.
     #[serde(default)]
     pub rows: Option<RowsReport>,
+    /// Of a model of sequences, the mean reciprocal rank of telling the most frequent events, and the share of what came next
+    /// among the first ten that it tells.
+    #[serde(default)]
+    pub sequence: Option<(f64, f64)>,
     /// Seed of all randomness of the fit.
     pub seed: u64,
     /// Steps of history that a forecast reads; `None` means all of it.
@@ -245,6 +252,7 @@ impl Manifest {
             encoder: None,
             expressions: Vec::new(),
             rows: None,
+            sequence: None,
             seed: 0,
             context_length: None,
             options: FitOptions::default(),

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::engine::sql::copy::{self, Copy};
 use crate::engine::sql::role::{self, RoleStatement};
+use crate::engine::sql::form::is_compression;
 use crate::engine::sql::words::{accept, is_word_at, starts_with};
 
 /// One change of a model.
@@ -93,7 +94,7 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
     }
     let build: fn(&mut Parser<'_>) -> Parsed = if starts_with(parser, &["drop", "model"]) {
         drop_model
-    } else if starts_with(parser, &["alter", "model"]) {
+    } else if starts_with(parser, &["alter", "model"]) && !is_compression(parser) {
         alter_model
     } else if starts_with(parser, &["alter", "table"]) {
         alter_table
@@ -141,7 +142,7 @@ fn alter_model(parser: &mut Parser<'_>) -> Parsed {
     } else {
         let found = parser.peek_token();
         return parser
-            .expected("RENAME TO, ROLLBACK, PROMOTE VERSION or DROP VERSION after ALTER MODEL", found);
+            .expected("RENAME TO, ROLLBACK, PROMOTE VERSION, DROP VERSION, QUANTIZE TO or PRUNE TO after ALTER MODEL", found);
     };
     Ok(CommandStatement::AlterModel { name, change })
 }

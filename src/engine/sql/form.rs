@@ -5,7 +5,9 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use crate::engine::options::{OptionSpec, PRETRAIN_OPTIONS, REFRESH_OPTIONS, ROWS_OPTIONS, TEXT_OPTIONS};
+use crate::engine::options::{
+    OptionSpec, PRETRAIN_OPTIONS, REFRESH_OPTIONS, ROWS_OPTIONS, SEQUENCE_OPTIONS, TEXT_OPTIONS,
+};
 use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
 use crate::error::did_you_mean;
 
@@ -22,6 +24,8 @@ enum Value {
     Word,
     /// A whole number.
     Count,
+    /// A number.
+    Number,
     /// Nothing: the word tells all.
     Flag,
     /// A text in quotes.
@@ -41,7 +45,7 @@ struct Form {
     kind: &'static [&'static str],
     function: &'static str,
     clauses: &'static [Clause],
-    options: &'static [OptionSpec],
+    options: &'static [&'static [OptionSpec]],
 }
 
 /// Clauses of TRAIN of a model of rows.
@@ -58,7 +62,24 @@ const OF_ROWS: &[Clause] = &[
     ("COMMENT", "comment", Value::Quoted),
 ];
 
-const FORMS: [Form; 6] = [
+/// Those of TRAIN CLASSIFICATION and PRETRAIN SEQUENCE, whose rows may be sequences.
+const OF_SEQUENCES: &[Clause] = &[
+    ("FROM", "base", Value::Name),
+    ("ON", "on", Value::Relations),
+    ("WHERE", "filter", Value::Text),
+    ("TARGET", "target", Value::Text),
+    ("PARTITION BY", "partition_by", Value::Text),
+    ("ORDER BY", "order_by", Value::Text),
+    ("FEATURES", "features", Value::Text),
+    ("TEXT", "text", Value::Text),
+    ("IGNORE", "ignore", Value::Text),
+    ("USING", "using", Value::Text),
+    ("OBJECTIVE", "objective", Value::Word),
+    ("WITH", "with", Value::Options),
+    ("COMMENT", "comment", Value::Quoted),
+];
+
+const FORMS: [Form; 8] = [
     Form {
         title: "PRETRAIN",
         verb: "pretrain",
@@ -79,7 +100,7 @@ const FORMS: [Form; 6] = [
             ("WITH", "with", Value::Options),
             ("COMMENT", "comment", Value::Quoted),
         ],
-        options: PRETRAIN_OPTIONS,
+        options: &[PRETRAIN_OPTIONS],
     },
     Form {
         title: "PRETRAIN TEXT",
@@ -95,15 +116,23 @@ const FORMS: [Form; 6] = [
             ("WITH", "with", Value::Options),
             ("COMMENT", "comment", Value::Quoted),
         ],
-        options: TEXT_OPTIONS,
+        options: &[TEXT_OPTIONS],
+    },
+    Form {
+        title: "PRETRAIN SEQUENCE",
+        verb: "pretrain",
+        kind: &["sequence", "model"],
+        function: "pretrain_sequence_model",
+        clauses: OF_SEQUENCES,
+        options: &[SEQUENCE_OPTIONS],
     },
     Form {
         title: "TRAIN CLASSIFICATION",
         verb: "train",
         kind: &["classification", "model"],
         function: "train_classification_model",
-        clauses: OF_ROWS,
-        options: ROWS_OPTIONS,
+        clauses: OF_SEQUENCES,
+        options: &[ROWS_OPTIONS, SEQUENCE_OPTIONS],
     },
     Form {
         title: "TRAIN REGRESSION",
@@ -111,7 +140,7 @@ const FORMS: [Form; 6] = [
         kind: &["regression", "model"],
         function: "train_regression_model",
         clauses: OF_ROWS,
-        options: ROWS_OPTIONS,
+        options: &[ROWS_OPTIONS],
     },
     Form {
         title: "REFRESH MODEL",
@@ -119,7 +148,15 @@ const FORMS: [Form; 6] = [
         kind: &["model"],
         function: "refresh_model",
         clauses: &[("FULL", "full", Value::Flag), ("WITH", "with", Value::Options)],
-        options: REFRESH_OPTIONS,
+        options: &[REFRESH_OPTIONS],
+    },
+    Form {
+        title: "ALTER MODEL",
+        verb: "alter",
+        kind: &["model"],
+        function: "compress_model",
+        clauses: &[("QUANTIZE TO", "quantize", Value::Word), ("PRUNE TO", "prune", Value::Number)],
+        options: &[],
     },
     Form {
         title: "IMPORT MODEL",
@@ -135,6 +172,10 @@ const FORMS: [Form; 6] = [
 pub fn parse(parser: &mut Parser<'_>) -> Option<Result<ast::Statement, ParserError>> {
     let forms: Vec<&Form> = FORMS.iter().filter(|form| starts_with(parser, &[form.verb])).collect();
     let verb = forms.first()?.verb;
+    // Other changes of a model have a grammar of their own.
+    if verb == "alter" && !is_compression(parser) {
+        return None;
+    }
     let kind = if starts_with(parser, &[verb, "or", "replace"]) { 3 } else { 1 };
     // TRAIN FORECAST has a grammar of its own.
     if verb == "train" && !forms.iter().any(|form| is_word_at(parser, kind, form.kind[0])) {
@@ -149,6 +190,12 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Result<ast::Statement, ParserErr
     };
     accept(parser, form.kind);
     Some(form.parse(parser, replaces))
+}
+
+/// True where QUANTIZE or PRUNE comes after ALTER MODEL and a name: what it returns is rows.
+pub fn is_compression(parser: &Parser<'_>) -> bool {
+    starts_with(parser, &["alter", "model"])
+        && ["quantize", "prune"].iter().any(|word| is_word_at(parser, 3, word))
 }
 
 impl Form {
@@ -170,6 +217,7 @@ impl Form {
                 Value::Relations => format!("{argument} => {}", relations(parser)?),
                 Value::Options => self.options(parser)?,
                 Value::Name => format!("{argument} => {}", parser.parse_identifier()?),
+                Value::Number => format!("{argument} => {}", parser.parse_number_value()?),
                 Value::Flag => format!("{argument} => true"),
                 Value::Count => format!("{argument} => {}", parser.parse_literal_uint()?),
                 Value::Word => format!("{argument} => '{}'", parser.parse_identifier()?.value),
@@ -206,7 +254,7 @@ impl Form {
         let mut found = vec![];
         loop {
             let name = parser.parse_identifier()?;
-            let known = self.options.iter().map(|option| option.name);
+            let known = self.options.iter().copied().flatten().map(|option| option.name);
             if !known.clone().any(|option| option.eq_ignore_ascii_case(&name.value)) {
                 let suggestion = did_you_mean(&name.value, known.clone());
                 let all = known.collect::<Vec<_>>().join(", ");
@@ -306,7 +354,7 @@ mod tests {
             "unknown clause TARGT of PRETRAIN; did you mean TARGET?",
         );
         says("PRETRAIN FORECAST MODEL m ON a ON b", "clause ON is given twice");
-        says("PRETRAIN MODEL m", "FORECAST MODEL or TEXT MODEL after PRETRAIN");
+        says("PRETRAIN MODEL m", "FORECAST MODEL or TEXT MODEL or SEQUENCE MODEL after PRETRAIN");
         says("IMPORT TABLE m", "MODEL after IMPORT");
         says("IMPORT MODEL m FORM 'x'", "unknown clause FORM of IMPORT MODEL; did you mean FROM?");
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ml::evaluation::LEVELS;
 use crate::ml::foundation::bolt::BoltSizes;
+use crate::ml::series::Frequency;
 
 /// What the tensors of a [`Chronos2`](super::Chronos2) are shaped by; the names are those of its `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,10 @@ pub struct FoundationConfig {
     /// taken out of the target.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub covariate_rows: bool,
+    /// The frequencies of the series that the network has seen, as [`Frequency::common`] counts them; none where it has seen
+    /// made-up series of all of them, or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Vec<usize>>,
     /// Sizes of a network whose graph is that of Chronos-Bolt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bolt: Option<BoltSizes>,
@@ -55,12 +60,20 @@ impl Default for FoundationConfig {
             vocab_size: 2 + crate::ml::synthetic::FREQUENCIES,
             quantiles: LEVELS.to_vec(),
             covariate_rows: false,
+            seen: None,
             bolt: None,
         }
     }
 }
 
 impl FoundationConfig {
+    /// False for a frequency that none of the series had which the network has seen; counted times have none.
+    pub fn has_seen(&self, frequency: Frequency) -> bool {
+        let place = frequency.common();
+        let seen = |seen: &Vec<usize>| seen.contains(&place);
+        matches!(frequency, Frequency::Integer(_)) || self.seen.as_ref().map_or(place > 0, seen)
+    }
+
     /// Numbers that a network of these sizes learns, about.
     pub fn parameters(&self) -> usize {
         let (width, inner) = (self.d_model, self.num_heads * self.d_kv);
@@ -95,5 +108,22 @@ impl FoundationConfig {
         } else {
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_seen_is_told() {
+        let mut config = FoundationConfig::default();
+        let seen = |config: &FoundationConfig| {
+            [Frequency::Days(1), Frequency::Days(7), Frequency::Days(3), Frequency::Integer(1)]
+                .map(|frequency| config.has_seen(frequency))
+        };
+        assert_eq!(seen(&config), [true, true, false, true]);
+        config.seen = Some(vec![0, 4]);
+        assert_eq!(seen(&config), [false, true, true, true]);
     }
 }

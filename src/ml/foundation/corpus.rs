@@ -86,6 +86,15 @@ impl Corpus {
         self.held_out
     }
 
+    /// The frequencies of its series, as [`crate::ml::series::Frequency::common`] counts them; none where made-up ones have all.
+    pub fn frequencies(&self) -> Option<Vec<usize>> {
+        let mut found: Vec<usize> =
+            self.sources.iter().map(|source| source.panel.frequency.common()).collect();
+        found.sort_unstable();
+        found.dedup();
+        (self.synthetic == 0.0).then_some(found)
+    }
+
     /// An example of at most `rows` rows with at most `context` steps before the origin and `horizon` after it.
     pub fn draw(&self, rng: &mut Rng, rows: usize, context: usize, horizon: usize) -> Group {
         if rng.chance(self.synthetic) {

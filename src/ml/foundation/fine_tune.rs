@@ -36,6 +36,8 @@ pub struct FineTuning {
     pub patience: usize,
     /// Only what reads the forecasts from the last tokens learns.
     pub freezes_encoder: bool,
+    /// Rank of what its matrices learn; `None` where they learn themselves.
+    pub rank: Option<usize>,
     /// Seconds after which it ends with what it has.
     pub seconds_max: Option<f64>,
     /// Shares of the whole work that are done when it begins and when it ends.
@@ -77,7 +79,7 @@ pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &C
         shard_size: 1,
         learning_rate: options.learning_rate,
         patience: options.patience,
-        optimizer: OptimizerConfig::default(),
+        optimizer: OptimizerConfig { rank: options.rank, ..OptimizerConfig::default() },
         average_decay: 0.98,
         progress: options.progress,
         seconds_max: options.seconds_max,

@@ -110,6 +110,7 @@ impl Config {
             },
             quantiles: chronos.quantiles,
             covariate_rows: !is_bolt,
+            seen: None,
             bolt: is_bolt.then_some(BoltSizes {
                 num_decoder_layers: self.num_decoder_layers.unwrap_or(self.num_layers),
                 relative_attention_num_buckets: self.relative_attention_num_buckets,

@@ -1,5 +1,6 @@
 //! Foundation models: networks that forecast series they were not trained on.
 
+mod alike;
 mod base;
 mod batches;
 mod bolt;
@@ -15,6 +16,7 @@ mod pretrain;
 mod rows;
 mod weights;
 
+pub use alike::alike;
 pub use base::Base;
 pub use batches::Hidden;
 pub use chronos2::Chronos2;

@@ -73,7 +73,7 @@ pub fn pretrain(
         }
         Some(file) => read_on(file, device)?.learning()?,
     };
-    let config = network.config().clone();
+    let mut config = network.config().clone();
     let pieces = (options.batch_tokens / tokens).max(1);
     let train = Batches::new(&config, (corpus, options.hidden), options.seed, (EXAMPLES, tokens));
     let valid = held_out(corpus, &config, options, tokens);
@@ -97,7 +97,19 @@ pub fn pretrain(
     let log = trainer.log().to_vec();
     drop(trainer);
     let parameters = network.parameters().count();
+    config.seen = seen(corpus, from.is_some().then_some(&config));
     Ok(Pretrained { file: write((network.parameters(), &config), Precision::Half)?, parameters, log })
+}
+
+/// The frequencies that a network has seen which began as one of this configuration.
+fn seen(corpus: &Corpus, began: Option<&FoundationConfig>) -> Option<Vec<usize>> {
+    let mut all = corpus.frequencies()?;
+    if let Some(began) = began {
+        all.extend(began.seen.as_ref()?);
+        all.sort_unstable();
+        all.dedup();
+    }
+    Some(all)
 }
 
 /// What tells how far the network is: the ends of the series, or other made-up examples where there are none.

@@ -20,8 +20,17 @@ const ROTARY_BASE: f32 = 10_000.0;
 pub enum Along {
     /// Steps of the same row, by their rotary positions.
     Steps,
+    /// Steps of the same row up to its own, by their rotary positions.
+    Earlier,
     /// Rows at the same step, in no order.
     Rows,
+}
+
+impl Along {
+    /// Steps of the same row are looked at.
+    fn is_in_time(self) -> bool {
+        self != Self::Rows
+    }
 }
 
 /// How attention is shared out.
@@ -42,7 +51,7 @@ pub fn attention(qkv: &Tensor, heads: Heads, along: Along, present: Option<&[boo
     let (batch, rows, steps, width) = qkv.dims4()?;
     if heads == 0
         || !width.is_multiple_of(3 * heads)
-        || (along == Along::Steps && !width.is_multiple_of(6 * heads))
+        || (along.is_in_time() && !width.is_multiple_of(6 * heads))
     {
         bail!("attention: {heads} heads over {:?}", qkv.dims());
     }
@@ -58,7 +67,7 @@ pub fn attention(qkv: &Tensor, heads: Heads, along: Along, present: Option<&[boo
         return qkv.contiguous()?.apply_op1(op);
     }
     #[cfg(feature = "cuda")]
-    if shape.on_card().fits() {
+    if along != Along::Earlier && shape.on_card().fits() {
         let as_number = |flags: &[bool]| -> Result<Tensor> {
             let flags: Vec<f32> = flags.iter().map(|p| f32::from(u8::from(*p))).collect();
             Tensor::new(flags, qkv.device())
@@ -129,10 +138,10 @@ fn plain_attention(qkv: &Tensor, shape: HeadShape, present: Option<&[bool]>) -> 
     let device = qkv.device();
     let split = qkv.reshape((batch, rows, steps, 3, heads, size))?;
     // [batch, other axis, heads, this axis, size]
-    let order = if along == Along::Steps { [0, 1, 3, 2, 4] } else { [0, 2, 3, 1, 4] };
+    let order = if along.is_in_time() { [0, 1, 3, 2, 4] } else { [0, 2, 3, 1, 4] };
     let part = |i: usize| split.narrow(3, i, 1)?.squeeze(3)?.permute(order)?.contiguous();
     let (mut q, mut k, v) = (part(0)?, part(1)?, part(2)?);
-    if along == Along::Steps {
+    if along.is_in_time() {
         let (cos, sin) = rotations(steps, size);
         let half = size / 2;
         let table = |values: Vec<f32>| Tensor::from_vec(values, (1, 1, 1, steps, half), device);
@@ -150,20 +159,39 @@ fn plain_attention(qkv: &Tensor, shape: HeadShape, present: Option<&[bool]>) -> 
     let scores = stack(&q)?.matmul(&stack(&k)?.transpose(1, 2)?.contiguous()?)?;
     let mut scores = (scores * f64::from(scale))?.reshape((dims[0], dims[1], dims[2], dims[3], dims[3]))?;
     let mut seen = None;
+    if along == Along::Earlier {
+        let hidden = |at: usize| if at % steps > at / steps { -1e30f32 } else { 0.0 };
+        let hidden = (0..steps * steps).map(hidden).collect();
+        let hidden = Tensor::from_vec(hidden, (1, 1, 1, steps, steps), device)?;
+        scores = scores.broadcast_add(&hidden)?;
+    }
     if let Some(present) = present {
         let flags: Vec<f32> = present.iter().map(|p| f32::from(u8::from(*p))).collect();
         let flags = Tensor::from_vec(flags, (batch, rows, steps), device)?;
-        let flags = if along == Along::Steps { flags } else { flags.transpose(1, 2)?.contiguous()? };
+        let flags = if along.is_in_time() { flags } else { flags.transpose(1, 2)?.contiguous()? };
         let flags = flags.unsqueeze(2)?.unsqueeze(3)?;
         scores = scores.broadcast_add(&flags.affine(1e30, -1e30)?)?;
-        seen = Some(flags.max_keepdim(4)?);
+        seen = Some(match along {
+            Along::Earlier => {
+                let mut far = vec![0.0f32; present.len()];
+                for (far, own) in far.chunks_exact_mut(steps).zip(present.chunks_exact(steps)) {
+                    let mut any = false;
+                    far.iter_mut().zip(own).for_each(|(far, own)| {
+                        any |= own;
+                        *far = f32::from(u8::from(any));
+                    });
+                }
+                Tensor::from_vec(far, (batch, rows, 1, steps, 1), device)?
+            }
+            Along::Steps | Along::Rows => flags.max_keepdim(4)?,
+        });
     }
     let mut out =
         stack(&candle_nn::ops::softmax(&scores, 4)?)?.matmul(&stack(&v)?)?.reshape(dims.as_slice())?;
     if let Some(seen) = seen {
         out = out.broadcast_mul(&seen)?;
     }
-    let back = if along == Along::Steps { [0, 1, 3, 2, 4] } else { [0, 3, 1, 2, 4] };
+    let back = if along.is_in_time() { [0, 1, 3, 2, 4] } else { [0, 3, 1, 2, 4] };
     out.permute(back)?.contiguous()?.reshape((batch, rows, steps, heads * size))
 }
 
@@ -193,7 +221,7 @@ impl HeadShape {
     /// Positions of a sequence, and the distance between them.
     fn sequence(&self) -> (usize, usize) {
         match self.along {
-            Along::Steps => (self.steps, 1),
+            Along::Steps | Along::Earlier => (self.steps, 1),
             Along::Rows => (self.rows, self.steps),
         }
     }
@@ -202,14 +230,14 @@ impl HeadShape {
     fn on_card(&self) -> AttentionShape {
         let (count, stride) = self.sequence();
         let (heads, size, scale) = (self.heads, self.size, self.scale);
-        AttentionShape { heads, size, count, stride, scale, rotary: self.along == Along::Steps }
+        AttentionShape { heads, size, count, stride, scale, rotary: self.along.is_in_time() }
     }
 
     /// The first position of every sequence.
     fn starts(&self) -> Vec<usize> {
         let all = self.batch * self.rows * self.steps;
         match self.along {
-            Along::Steps => (0..all).step_by(self.steps.max(1)).collect(),
+            Along::Steps | Along::Earlier => (0..all).step_by(self.steps.max(1)).collect(),
             Along::Rows => (0..self.batch)
                 .flat_map(|b| (0..self.steps).map(move |step| b * self.rows * self.steps + step))
                 .collect(),
@@ -237,7 +265,7 @@ struct Head {
 impl Head {
     fn new(shape: &HeadShape) -> Self {
         let (count, size) = (shape.sequence().0, shape.size);
-        let rotations = (shape.along == Along::Steps).then(|| rotations(count, size));
+        let rotations = shape.along.is_in_time().then(|| rotations(count, size));
         let part = || vec![0.0; count * size];
         Self { rotations, count, size, parts: [part(), part(), part()], turned: part() }
     }
@@ -304,7 +332,17 @@ impl CustomOp1 for AttentionOp {
                 let [q, k, v] = &head.parts;
                 transpose(k, (count, size), &mut head.turned);
                 product(q, &head.turned, table, (count, count, size));
-                softmax_rows(table, &flags);
+                match shape.along {
+                    // What comes later counts as absent, row by row.
+                    Along::Earlier => {
+                        for (i, row) in table.chunks_exact_mut(count).enumerate() {
+                            let (earlier, later) = row.split_at_mut(i + 1);
+                            softmax_rows(earlier, &flags[..=i]);
+                            later.fill(0.0);
+                        }
+                    }
+                    Along::Steps | Along::Rows => softmax_rows(table, &flags),
+                }
                 product(table, v, &mut result, (count, size, count));
                 for i in 0..count {
                     let to = (start + i * stride) * width + h * size;
@@ -386,7 +424,7 @@ mod tests {
     #[test]
     fn gradients_match_central_differences_along_both_axes() {
         let qkv = variable(&[2, 3, 4, 24], 1);
-        for along in [Along::Steps, Along::Rows] {
+        for along in [Along::Steps, Along::Earlier, Along::Rows] {
             check(&[&qkv], || attention(&qkv, TWO, along, None));
             check(&[&qkv], || attention(&qkv, TWO, along, Some(&PRESENT)));
         }
@@ -395,7 +433,7 @@ mod tests {
     #[test]
     fn fused_equals_the_plain_formula() {
         let qkv = variable(&[2, 3, 4, 24], 1);
-        for along in [Along::Steps, Along::Rows] {
+        for along in [Along::Steps, Along::Earlier, Along::Rows] {
             for present in [None, Some(&PRESENT[..])] {
                 let shape = HeadShape { heads: 2, size: 4, scale: 0.7, batch: 2, rows: 3, steps: 4, along };
                 let plain = plain_attention(&qkv, shape, present).unwrap();

@@ -42,7 +42,8 @@ impl Attention {
 #[derive(Debug)]
 pub struct TransformerBlock {
     time: Attention,
-    group: Attention,
+    /// None where rows have nothing to do with each other.
+    group: Option<Attention>,
     gain: Tensor,
     hidden: Linear,
     output: Linear,
@@ -51,9 +52,20 @@ pub struct TransformerBlock {
 impl TransformerBlock {
     /// Registers the parameters of `name`; the feed-forward layer is four times as wide.
     pub fn new(p: &mut Parameters, name: &str, width: usize, heads: usize) -> Result<Self> {
+        let group = Attention::new(p, &format!("{name}.group"), width, heads, Along::Rows)?;
+        Ok(Self { group: Some(group), ..Self::in_time(p, name, (width, heads), Along::Steps)? })
+    }
+
+    /// The same without attention along rows.
+    pub fn in_time(
+        p: &mut Parameters,
+        name: &str,
+        (width, heads): (usize, usize),
+        along: Along,
+    ) -> Result<Self> {
         Ok(Self {
-            time: Attention::new(p, &format!("{name}.time"), width, heads, Along::Steps)?,
-            group: Attention::new(p, &format!("{name}.group"), width, heads, Along::Rows)?,
+            time: Attention::new(p, &format!("{name}.time"), width, heads, along)?,
+            group: None,
             gain: p.register(&format!("{name}.feed.norm"), &[width], Initializer::Ones)?,
             hidden: Linear::new(p, &format!("{name}.feed.hidden"), width, 4 * width)?,
             output: Linear::new(p, &format!("{name}.feed.output"), 4 * width, width)?,
@@ -67,7 +79,10 @@ impl TransformerBlock {
             None => Ok(y),
         };
         let x = (x + dropped(self.time.forward(x, Some(present))?, 1)?)?;
-        let x = (&x + dropped(self.group.forward(&x, None)?, 2)?)?;
+        let x = match &self.group {
+            Some(group) => (&x + dropped(group.forward(&x, None)?, 2)?)?,
+            None => x,
+        };
         let hidden = self.hidden.forward(&rms_norm(&x, &self.gain)?, Activation::Relu)?;
         let fed = self.output.forward(&hidden, Activation::None)?;
         Ok((&x + dropped(fed, 3)?)?)

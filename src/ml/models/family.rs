@@ -71,7 +71,7 @@ pub fn has_option(family: Family, option: &str) -> bool {
     let rows = matches!(family, Family::Ridge | Family::Svr | Family::Tree | Family::Gbt);
     match (family, option) {
         (_, "background" | "max_seconds" | "season" | "seed") => true,
-        (_, "freeze" | "replay") => matches!(family, Family::Foundation | Family::Auto),
+        (_, "freeze" | "lora_rank" | "replay") => matches!(family, Family::Foundation | Family::Auto),
         (Family::Foundation, option) => {
             matches!(option, "batch_size" | "context" | "early_stop" | "epochs" | "learning_rate")
         }

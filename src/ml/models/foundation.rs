@@ -79,7 +79,7 @@ const TOKENS: usize = 2_048;
 const PATIENCE: usize = 4;
 /// Longest history that fine-tuning sees.
 const CONTEXT: usize = 256;
-/// Peak learning rates of a whole network, and of its last layers.
+/// Peak learning rates of a whole network, and of few numbers: its last layers, or thin matrices.
 const LEARNING_RATES: [f64; 2] = [2e-4, 1e-3];
 /// Share of made-up examples.
 const REPLAY: f64 = 0.1;
@@ -113,11 +113,12 @@ impl Foundation {
             tokens: options.batch_size.map_or(TOKENS, |series| series * 16),
             context: options.context_length.unwrap_or(CONTEXT).min(longest.max(1)),
             horizon: options.horizon,
-            learning_rate: options
-                .learning_rate
-                .unwrap_or(LEARNING_RATES[usize::from(options.freeze_encoder)]),
+            learning_rate: options.learning_rate.unwrap_or(
+                LEARNING_RATES[usize::from(options.freeze_encoder || options.lora_rank.is_some())],
+            ),
             patience: options.early_stop.unwrap_or(PATIENCE),
             freezes_encoder: options.freeze_encoder,
+            rank: options.lora_rank,
             seconds_max: lesson.seconds_left(),
             progress: lesson.span,
             seed: options.seed,

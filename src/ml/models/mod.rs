@@ -43,5 +43,5 @@ pub use family::{
 };
 pub use fitting::WINDOWS_MAX;
 pub use foundation::{BASE_NAME, base_network};
-pub use refresh::{Coherence, Refreshed, refresh};
+pub use refresh::{Coherence, Refreshed, refresh, score};
 pub use tuning::{Search, Space, Tuning, tune};

@@ -56,7 +56,7 @@ pub fn refresh(
 }
 
 /// Scores of a fitted model on the windows that a fit to the panel holds out.
-fn score(
+pub fn score(
     model: &dyn FittedForecaster,
     panel: &Panel,
     coherence: Coherence<'_>,

@@ -89,6 +89,15 @@ pub struct Special {
 }
 
 impl TextTokenizer {
+    /// Whole words that it knows, at most so many, evenly spread.
+    pub fn vocabulary(&self, most: usize) -> Vec<String> {
+        let token = |id| self.tokenizer.id_to_token(id);
+        let is_word = |word: &String| word.chars().count() > 2 && word.chars().all(char::is_alphabetic);
+        let words: Vec<String> = (0..=self.last()).filter_map(token).filter(is_word).collect();
+        let step = words.len().div_ceil(most.max(1)).max(1);
+        words.into_iter().step_by(step).collect()
+    }
+
     /// The tokenizer of a `tokenizer.json`, of at most `longest` tokens a text.
     pub fn read(json: &[u8], longest: usize) -> Result<Self> {
         let tokenizer = Tokenizer::from_bytes(json).map_err(|e| unreadable(WHAT, e.to_string()))?;

@@ -5,6 +5,7 @@ mod cross_entropy;
 mod early_stopping;
 mod likelihood;
 mod loss;
+mod low_rank;
 mod optimizer;
 mod schedule;
 mod trainer;

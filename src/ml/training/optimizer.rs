@@ -5,6 +5,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelI
 
 use crate::error::{Error, Result};
 use crate::ml::layers::{Parameters, vectorised};
+use crate::ml::training::low_rank::LowRank;
 
 /// Which optimiser, and its settings that do not change with the step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,11 +16,13 @@ pub struct OptimizerConfig {
     pub weight_decay: f64,
     /// Largest norm of all gradients together.
     pub norm_max: f64,
+    /// Matrices learn products of thin ones of this rank, and nothing else learns.
+    pub rank: Option<usize>,
 }
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { rule: Rule::ADAM, weight_decay: 1e-2, norm_max: 1.0 }
+        Self { rule: Rule::ADAM, weight_decay: 1e-2, norm_max: 1.0, rank: None }
     }
 }
 
@@ -57,14 +60,28 @@ pub struct Optimizer {
     first: Vec<Vec<f32>>,
     /// Empty where the rule has no second moment.
     second: Vec<Vec<f32>>,
+    /// What learns instead of the parameters.
+    low_rank: Option<LowRank>,
 }
 
 impl Optimizer {
     /// An optimiser that has made no step.
     pub fn new(config: OptimizerConfig, parameters: &Parameters) -> Self {
-        let zeros: Vec<Vec<f32>> = parameters.iter().map(|(_, var, _)| vec![0.0; var.elem_count()]).collect();
+        Self::of_sizes(config, parameters.iter().map(|(_, var, _)| var.elem_count()))
+    }
+
+    /// An optimiser of parameters with these values that has made no step, of low rank where the settings say so.
+    pub fn beginning(config: OptimizerConfig, parameters: &Parameters, values: &[Vec<f32>]) -> Self {
+        let Some(rank) = config.rank else { return Self::new(config, parameters) };
+        let low_rank = LowRank::new(rank, parameters, values);
+        let optimizer = Self::of_sizes(config, low_rank.factors.iter().map(Vec::len));
+        Self { low_rank: Some(low_rank), ..optimizer }
+    }
+
+    fn of_sizes(config: OptimizerConfig, sizes: impl Iterator<Item = usize>) -> Self {
+        let zeros: Vec<Vec<f32>> = sizes.map(|size| vec![0.0; size]).collect();
         let second = if matches!(config.rule, Rule::Adam { .. }) { zeros.clone() } else { Vec::new() };
-        Self { config, steps: 0, first: zeros, second }
+        Self { config, steps: 0, first: zeros, second, low_rank: None }
     }
 
     /// This optimiser as it was after `steps` steps; fails where the moments are not of its rule and parameters.
@@ -94,6 +111,26 @@ impl Optimizer {
         gradients: &[Vec<f32>],
         rate: f64,
     ) -> Result<f64> {
+        if let Some(mut low_rank) = self.low_rank.take() {
+            let gradients = low_rank.gradients(gradients);
+            let keeps = vec![(1.0 - rate * self.config.weight_decay) as f32; gradients.len()];
+            let norm = self.move_by(&mut low_rank.factors, &gradients, rate, &keeps)?;
+            low_rank.apply(values);
+            self.low_rank = Some(low_rank);
+            return Ok(norm);
+        }
+        let keep = |decays| if decays { (1.0 - rate * self.config.weight_decay) as f32 } else { 1.0 };
+        let keeps: Vec<f32> = parameters.iter().map(|(_, _, decays)| keep(decays)).collect();
+        self.move_by(values, gradients, rate, &keeps)
+    }
+
+    fn move_by(
+        &mut self,
+        values: &mut [Vec<f32>],
+        gradients: &[Vec<f32>],
+        rate: f64,
+        keeps: &[f32],
+    ) -> Result<f64> {
         let mut norm = 0.0;
         gradients.iter().for_each(|g| add_squares(g, &mut norm));
         let norm = norm.sqrt();
@@ -105,11 +142,7 @@ impl Optimizer {
         self.steps += 1;
         let config = self.config;
         let clip = if norm > config.norm_max { config.norm_max / norm } else { 1.0 } as f32;
-        let keeps: Vec<f32> = parameters
-            .iter()
-            .map(|(_, _, decays)| if decays { (1.0 - rate * config.weight_decay) as f32 } else { 1.0 })
-            .collect();
-        self.update(values, gradients, [clip, rate as f32], &keeps);
+        self.update(values, gradients, [clip, rate as f32], keeps);
         Ok(norm)
     }
 
@@ -243,7 +276,7 @@ mod tests {
     }
 
     fn sgd(weight_decay: f64, norm_max: f64) -> OptimizerConfig {
-        OptimizerConfig { rule: Rule::SGD, weight_decay, norm_max }
+        OptimizerConfig { rule: Rule::SGD, weight_decay, norm_max, rank: None }
     }
 
     #[test]
@@ -273,7 +306,7 @@ mod tests {
         let mut parameters = Parameters::seeded(Rng::new(1));
         parameters.register("line", &[2], Initializer::Zeros).unwrap();
         for rule in [Rule::ADAM, Rule::SGD] {
-            let config = OptimizerConfig { rule, weight_decay: 0.0, norm_max: 100.0 };
+            let config = OptimizerConfig { rule, weight_decay: 0.0, norm_max: 100.0, rank: None };
             let mut optimizer = Optimizer::new(config, &parameters);
             let mut values = vec![vec![0.0, 0.0]];
             for _ in 0..2_000 {

@@ -135,7 +135,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             network,
             train,
             valid,
-            optimizer: Optimizer::new(config.optimizer, network.parameters()),
+            optimizer: Optimizer::beginning(config.optimizer, network.parameters(), &values),
             stopping: EarlyStopping::new(config.patience),
             average: values.clone(),
             values,

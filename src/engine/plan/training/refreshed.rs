@@ -2,70 +2,124 @@
 //! there is scored by the same windows.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
-use crate::engine::plan::refresh::Refresh;
+use crate::engine::plan::refresh::{Change, Refresh};
 use crate::engine::plan::series_texts::SeriesTexts;
 use crate::engine::plan::training::{Job, Learnt, SECONDS_MIN, Sums, Trained, skill};
 use crate::engine::query::QueryContext;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ml::Control;
-use crate::ml::forecaster::{Family, FitOptions, FitReport, Scores};
+use crate::ml::compression::{compress, restored};
+use crate::ml::forecaster::{Family, FitOptions, FitReport, FittedForecaster, Scores};
 use crate::ml::models::{self, Refreshed, WINDOWS_MAX};
 use crate::ml::series::{Grid, Panel, PanelReport};
 
-/// The row that REFRESH returns.
-pub fn refreshed_schema() -> Schema {
+/// What a version is compared with: the one before it.
+pub struct Changed {
+    /// Its scores on the same windows.
+    scores: Scores,
+    /// Bytes of its weights, and of the new ones.
+    bytes: [usize; 2],
+    /// Seconds of its forecasts of the windows, and of the new ones.
+    seconds: [f64; 2],
+}
+
+/// The row that REFRESH, QUANTIZE and PRUNE return.
+pub fn refreshed_schema(change: Change) -> Schema {
     let number = |name: &str| Field::new(name, DataType::Float64, true);
     let count = |name: &str| Field::new(name, DataType::Int64, false);
-    Schema::new(vec![
-        Field::new("model", DataType::Utf8, false),
-        count("version"),
-        Field::new("promoted", DataType::Boolean, false),
-        count("series"),
-        count("rows"),
-        Field::new("metric", DataType::Utf8, false),
-        number("value"),
-        number("value_before"),
-        number("naive_value"),
-        number("skill"),
-        number("seconds"),
-    ])
+    let mut fields = vec![Field::new("model", DataType::Utf8, false), count("version")];
+    match change {
+        Change::Learns { .. } => {
+            fields.extend([Field::new("promoted", DataType::Boolean, false), count("series"), count("rows")]);
+        }
+        Change::Shrinks(_) => fields.extend([
+            count("bytes_before"),
+            count("bytes"),
+            number("seconds_before"),
+            number("seconds"),
+        ]),
+    }
+    fields.push(Field::new("metric", DataType::Utf8, false));
+    fields.extend([number("value_before"), number("value")]);
+    if let Change::Learns { .. } = change {
+        fields.extend([number("naive_value"), number("skill"), number("seconds")]);
+    }
+    Schema::new(fields)
+}
+
+/// True where the new version becomes the active one.
+pub(super) fn is_promoted(refresh: &Refresh, report: &FitReport, before: &Changed) -> bool {
+    match refresh.change {
+        Change::Learns { always, .. } => always || report.scores.rank() < before.scores.rank(),
+        Change::Shrinks(_) => true,
+    }
 }
 
 /// That row, of a model whose active version is this one now.
 pub(super) fn row(
-    name: &str,
+    refresh: &Refresh,
     (version, promoted): (u64, bool),
     panel: &PanelReport,
-    (report, before): (&FitReport, &Scores),
+    (report, before): (&FitReport, &Changed),
     seconds: f64,
 ) -> Vec<ArrayRef> {
-    let count = |n: u64| -> ArrayRef { Arc::new(Int64Array::from(vec![n as i64])) };
-    let number = |x: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![x])) };
-    let text = |s: &str| -> ArrayRef { Arc::new(StringArray::from(vec![s])) };
+    let (name, old) = (&refresh.model.manifest().name, before.scores.mase);
     let (value, naive) = (report.scores.mase, report.naive.mase);
+    if let Change::Shrinks(_) = refresh.change {
+        let values = [old, value].map(|value| value.unwrap_or(f64::NAN));
+        return compressed_row(name, version, (before.bytes, before.seconds), ("mase", values));
+    }
     vec![
         text(name),
-        count(version),
+        count(version as usize),
         Arc::new(BooleanArray::from(vec![promoted])),
-        count(panel.series as u64),
-        count(panel.rows as u64),
+        count(panel.series),
+        count(panel.rows),
         text("mase"),
+        number(old),
         number(value),
-        number(before.mase),
         number(naive),
         number(skill(value, naive)),
         number(Some(seconds)),
     ]
 }
 
+/// The row that QUANTIZE and PRUNE return: bytes, seconds and the metric before and after; NaN is no value.
+pub fn compressed_row(
+    name: &str,
+    version: u64,
+    (bytes, seconds): ([usize; 2], [f64; 2]),
+    (metric, values): (&str, [f64; 2]),
+) -> Vec<ArrayRef> {
+    let mut row = vec![text(name), count(version as usize)];
+    row.extend(bytes.map(count));
+    row.extend(seconds.map(|seconds| number(Some(seconds))));
+    row.push(text(metric));
+    row.extend(values.map(|value| number(Some(value).filter(|value| value.is_finite()))));
+    row
+}
+
+fn count(n: usize) -> ArrayRef {
+    Arc::new(Int64Array::from(vec![n as i64]))
+}
+
+fn number(x: Option<f64>) -> ArrayRef {
+    Arc::new(Float64Array::from(vec![x]))
+}
+
+fn text(s: &str) -> ArrayRef {
+    Arc::new(StringArray::from(vec![s]))
+}
+
 /// What there is to tell where no table of a model has changed since it was trained, so that it has nothing to go on with.
 pub(super) fn unchanged(job: &Job, query: &QueryContext) -> Result<Option<Trained>> {
-    let Some(refresh) = job.refresh.as_ref().filter(|refresh| !refresh.full) else { return Ok(None) };
+    let Some(refresh) = job.refresh.as_ref() else { return Ok(None) };
+    let Change::Learns { full: false, .. } = refresh.change else { return Ok(None) };
     let manifest = refresh.model.manifest();
     let (name, version) = (&manifest.name, manifest.version);
     if job.lineage.is_empty() || *job.lineage != manifest.table_versions {
@@ -73,7 +127,8 @@ pub(super) fn unchanged(job: &Job, query: &QueryContext) -> Result<Option<Traine
     }
     query.notice(format!("no table of model {name} has changed since version {version}: nothing to learn"));
     let report = &manifest.report;
-    let row = row(name, (version, false), &manifest.panel, (report, &report.scores), 0.0);
+    let same = Changed { scores: report.scores.clone(), bytes: [0; 2], seconds: [0.0; 2] };
+    let row = row(refresh, (version, false), &manifest.panel, (report, &same), 0.0);
     Ok(Some(Trained { version, row }))
 }
 
@@ -86,7 +141,7 @@ pub(super) fn grid(refresh: &Refresh) -> (Grid, Option<usize>) {
 
 /// How a model that goes on reads texts.
 pub(super) fn texts(job: &Job) -> Result<Option<SeriesTexts>> {
-    match job.refresh.as_ref().filter(|refresh| !refresh.full) {
+    match job.refresh.as_ref().filter(|refresh| !refresh.change.is_full()) {
         Some(refresh) => SeriesTexts::of(&job.engine, &refresh.model),
         None => Ok(None),
     }
@@ -95,6 +150,7 @@ pub(super) fn texts(job: &Job) -> Result<Option<SeriesTexts>> {
 /// Holds out what came since the model was trained, in whole windows, where the statement does not say what.
 pub(super) fn hold_out_new(refresh: &Refresh, panel: &Panel, report: &PanelReport, fit: &mut FitOptions) {
     let period = |instant| panel.frequency.period(panel.origin, instant);
+    let Change::Learns { .. } = refresh.change else { return };
     let new = period(report.last_time) - period(refresh.model.manifest().panel.last_time);
     let windows = usize::try_from(new).unwrap_or(0) / fit.horizon.max(1);
     if windows > 0 && fit.validation_length.is_none() {
@@ -115,12 +171,31 @@ pub(super) fn learn(
     options.max_seconds = max_seconds.map(|seconds| (seconds - read.as_secs_f64()).max(SECONDS_MIN));
     let coherence = sums.map(|Sums { hierarchy, method, .. }| (hierarchy, *method));
     // Sums have no members that could go on.
-    let anew = (refresh.full || sums.is_some()).then_some(families);
+    let anew = (refresh.change.is_full() || sums.is_some()).then_some(families);
     let file = refresh.model.network()?;
-    let Refreshed { model, report, before } =
-        models::refresh(&file, anew, panel, coherence, &options, control)?;
-    options.max_seconds = max_seconds;
-    let weights = model.to_bytes()?;
-    control.report(|p| (p.phase, p.fraction) = ("save", 1.0));
-    Ok(Learnt { model, report, options, weights, before: Some(before) })
+    let Change::Shrinks(how) = refresh.change else {
+        let Refreshed { model, report, before } =
+            models::refresh(&file, anew, panel, coherence, &options, control)?;
+        options.max_seconds = max_seconds;
+        let weights = model.to_bytes()?;
+        control.report(|p| (p.phase, p.fraction) = ("save", 1.0));
+        let change = Changed { scores: before, bytes: [file.len(), weights.len()], seconds: [0.0; 2] };
+        return Ok(Learnt { model, report, options, weights, change: Some(change) });
+    };
+    let weights = compress(&file, how)?;
+    let model = models::load(&restored(&weights)?)?;
+    let score = |model: &dyn FittedForecaster| {
+        let started = Instant::now();
+        let scores = models::score(model, panel, coherence, &options, control)?;
+        Ok::<_, Error>((scores, started.elapsed().as_secs_f64()))
+    };
+    // What is read for the first time is slower.
+    score(&*model)?;
+    let ((before, old), (scores, new)) = (score(&*models::load(&file)?)?, score(&*model)?);
+    let manifest = refresh.model.manifest();
+    let report = FitReport { scores, ..manifest.report.clone() };
+    let bytes = manifest.files.iter().find(|file| file.name.starts_with("weights"));
+    let bytes = [bytes.map_or(file.len(), |file| file.bytes as usize), weights.len()];
+    let change = Changed { scores: before, bytes, seconds: [old, new] };
+    Ok(Learnt { model, report, options, weights, change: Some(change) })
 }

@@ -1,0 +1,175 @@
+//! ALTER MODEL … QUANTIZE TO and PRUNE TO: a version with smaller weights. Of models that forecast the rows that they were
+//! trained on tell what that costs, as REFRESH reads them; of others how alike what they say is.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use chrono::Utc;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::planner::RelationPlannerContext;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::FunctionArg;
+
+use crate::engine::access::Guard;
+use crate::engine::plan::arguments::{Arguments, model_argument, scalar};
+use crate::engine::plan::new_model::NewModel;
+use crate::engine::plan::refresh::Change;
+use crate::engine::plan::scope::Scope;
+use crate::engine::plan::task::{ModelTask, TaskCall};
+use crate::engine::plan::training::{compressed_row, refreshed_schema};
+use crate::engine::registry::{Contents, Manifest, Model, ModelKind};
+use crate::engine::shared::Engine;
+use crate::error::{Error, Result, Subject, did_you_mean};
+use crate::ml::Control;
+use crate::ml::compression::{Compression, compress, restored};
+use crate::ml::foundation;
+use crate::ml::text::TextEncoder;
+
+/// Reads a call of `compress_model`.
+pub fn read(
+    args: Vec<FunctionArg>,
+    scope: &Scope,
+    context: &mut dyn RelationPlannerContext,
+) -> DfResult<(Arc<Model>, Compression)> {
+    let mut args = Arguments::read("compress_model", args, &["quantize", "prune"], context)?;
+    let (to, share) = (args.named("quantize"), args.named("prune"));
+    let how = match (to, share) {
+        (Some(to), None) => precision(&args.as_name("quantize", to, context)?)?,
+        (None, Some(share)) => kept(&scalar(share, DataType::Float64, context)?)?,
+        _ => {
+            let usage = "compress_model takes quantize => 'q8_0' or 'f16', or prune => 0.5".to_owned();
+            return Err(args.invalid(usage));
+        }
+    };
+    Ok((scope.engine.registry.get(&model_argument(&mut args, context)?, None)?, how))
+}
+
+fn precision(word: &str) -> Result<Compression> {
+    match word.to_lowercase().as_str() {
+        "q8_0" => Ok(Compression::Q8),
+        "f16" => Ok(Compression::Half),
+        _ => {
+            let message = format!("unknown precision {word}{}", did_you_mean(word, ["q8_0", "f16"]));
+            Err(Error::input(Subject::Option, message).with_hint("QUANTIZE TO q8_0 or f16"))
+        }
+    }
+}
+
+/// The share of the weights that stay.
+fn kept(share: &Expr) -> Result<Compression> {
+    match share {
+        Expr::Literal(ScalarValue::Float64(Some(share)), _) if *share > 0.0 && *share < 1.0 => {
+            Ok(Compression::Prune(*share))
+        }
+        other => Err(Error::input(
+            Subject::Option,
+            format!("PRUNE TO takes the share of the weights that stay, between 0 and 1, got {other}"),
+        )
+        .with_hint("PRUNE TO 0.5 keeps the larger half")),
+    }
+}
+
+/// A version of a text model or a pretrained one with smaller weights.
+#[derive(Debug)]
+pub struct Compress {
+    model: Arc<Model>,
+    how: Compression,
+    text: String,
+}
+
+impl Compress {
+    /// What is done with a model, which must be of a kind that is compressed without its rows.
+    pub fn new(model: Arc<Model>, how: Compression) -> Result<Self> {
+        let Manifest { name, kind, .. } = model.manifest();
+        if !matches!(kind, ModelKind::Text | ModelKind::Pretrained) {
+            let message = format!("models of kind {} are not compressed, such as {name}", kind.word());
+            return Err(Error::unsupported(message).with_hint(
+                "QUANTIZE and PRUNE are of models that forecast, of text models and of pretrained ones",
+            ));
+        }
+        let text = format!("ALTER MODEL {name} {how:?}");
+        Ok(Self { model, how, text })
+    }
+
+    /// The new version, and its row.
+    fn compressed(&self, control: &Control) -> Result<(Manifest, Vec<u8>, [f64; 2], f64)> {
+        let file = self.model.network()?;
+        let weights = compress(&file, self.how)?;
+        let back = restored(&weights)?;
+        let (seconds, alike) = match self.model.manifest().kind {
+            ModelKind::Text => texts_alike(&file, &back, control)?,
+            _ => foundation::alike(&file, &back, control)?,
+        };
+        let old = self.model.manifest();
+        let manifest = Manifest { created_at: Utc::now(), ..old.clone() };
+        Ok((manifest, weights, seconds, alike))
+    }
+}
+
+/// Words that are read to compare encoders, at most.
+const WORDS_MAX: usize = 512;
+
+/// Seconds that two encoders need to read some of their words, and how alike these are to them, by the mean cosine.
+fn texts_alike(old: &[u8], new: &[u8], control: &Control) -> Result<([f64; 2], f64)> {
+    let (old, new) = (TextEncoder::read(old)?, TextEncoder::read(new)?);
+    let words = old.tokenizer().vocabulary(WORDS_MAX);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let read = |encoder: &TextEncoder| {
+        let started = Instant::now();
+        encoder.embed(&words, control).map(|vectors| (vectors, started.elapsed().as_secs_f64()))
+    };
+    let ((before, old), (after, new)) = (read(&old)?, read(&new)?);
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    let cosine = |(a, b): (&Arc<[f32]>, &Arc<[f32]>)| {
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f64::MIN_POSITIVE)
+    };
+    let sum: f64 = before.iter().zip(&after).map(cosine).sum();
+    Ok(([old, new], sum / words.len().max(1) as f64))
+}
+
+#[async_trait]
+impl ModelTask for Compress {
+    fn name(&self) -> &'static str {
+        "CompressModel"
+    }
+
+    fn model(&self) -> &str {
+        &self.model.manifest().name
+    }
+
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn schema(&self) -> Schema {
+        refreshed_schema(Change::Shrinks(self.how))
+    }
+
+    fn check_rights(&self, engine: &Engine, guard: &Guard) -> Result<()> {
+        self.new_model().check_rights(engine, guard)
+    }
+
+    async fn run(self: Arc<Self>, call: TaskCall) -> Result<RecordBatch> {
+        let task = Arc::clone(&self);
+        let work = move |control: &Arc<Control>| task.compressed(control);
+        let (manifest, weights, seconds, alike) =
+            call.engine.runtimes.train(&call.query.control, work).await?;
+        call.query.control.check()?;
+        let weights_of = |manifest: &Manifest| manifest.files.iter().map(|file| file.bytes as usize).sum();
+        let bytes = [weights_of(self.model.manifest()), weights.len()];
+        let contents = Contents { weights, ..Contents::default() };
+        let version = self.new_model().publish(&call.engine, manifest, contents, call.owner).await?;
+        let row = compressed_row(self.model(), version, (bytes, seconds), ("similarity", [1.0, alike]));
+        RecordBatch::try_new(Arc::new(self.schema()), row).map_err(|e| Error::internal(e.to_string()))
+    }
+}
+
+impl Compress {
+    fn new_model(&self) -> NewModel {
+        NewModel { name: self.model().to_owned(), or_replace: true, if_not_exists: false }
+    }
+}
