@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast::FunctionArg;
 use crate::engine::access::Guard;
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar};
 use crate::engine::plan::new_model::NewModel;
+use crate::engine::plan::predict_sequence::PredictSequenceNode;
 use crate::engine::plan::refresh::Change;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::task::{ModelTask, TaskCall};
@@ -27,6 +28,8 @@ use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::Control;
 use crate::ml::compression::{Compression, compress, restored};
 use crate::ml::foundation;
+use crate::ml::sequence::SequenceModel;
+use crate::ml::supervised::Fitted;
 use crate::ml::text::TextEncoder;
 
 /// Reads a call of `compress_model`.
@@ -61,19 +64,23 @@ fn precision(word: &str) -> Result<Compression> {
 
 /// The share of the weights that stay.
 fn kept(share: &Expr) -> Result<Compression> {
-    match share {
-        Expr::Literal(ScalarValue::Float64(Some(share)), _) if *share > 0.0 && *share < 1.0 => {
-            Ok(Compression::Prune(*share))
+    let number = match share {
+        Expr::Literal(value, _) => value.cast_to(&DataType::Float64).ok(),
+        _ => None,
+    };
+    match number {
+        Some(ScalarValue::Float64(Some(share))) if share > 0.0 && share < 1.0 => {
+            Ok(Compression::Prune(share))
         }
-        other => Err(Error::input(
+        _ => Err(Error::input(
             Subject::Option,
-            format!("PRUNE TO takes the share of the weights that stay, between 0 and 1, got {other}"),
+            "PRUNE TO takes the share of the weights that stay, between 0 and 1",
         )
         .with_hint("PRUNE TO 0.5 keeps the larger half")),
     }
 }
 
-/// A version of a text model or a pretrained one with smaller weights.
+/// A version of a model with smaller weights, of a kind that is compared by what it says.
 #[derive(Debug)]
 pub struct Compress {
     model: Arc<Model>,
@@ -82,53 +89,63 @@ pub struct Compress {
 }
 
 impl Compress {
-    /// What is done with a model, which must be of a kind that is compressed without its rows.
-    pub fn new(model: Arc<Model>, how: Compression) -> Result<Self> {
-        let Manifest { name, kind, .. } = model.manifest();
-        if !matches!(kind, ModelKind::Text | ModelKind::Pretrained) {
-            let message = format!("models of kind {} are not compressed, such as {name}", kind.word());
-            return Err(Error::unsupported(message).with_hint(
-                "QUANTIZE and PRUNE are of models that forecast, of text models and of pretrained ones",
-            ));
-        }
-        let text = format!("ALTER MODEL {name} {how:?}");
-        Ok(Self { model, how, text })
+    /// What is done with a model.
+    pub fn new(model: Arc<Model>, how: Compression) -> Self {
+        let text = format!("ALTER MODEL {} {how:?}", model.manifest().name);
+        Self { model, how, text }
     }
 
-    /// The new version, and its row.
+    /// The new version, seconds that it and the one before need to speak, and how alike they do.
     fn compressed(&self, control: &Control) -> Result<(Manifest, Vec<u8>, [f64; 2], f64)> {
         let file = self.model.network()?;
         let weights = compress(&file, self.how)?;
         let back = restored(&weights)?;
-        let (seconds, alike) = match self.model.manifest().kind {
-            ModelKind::Text => texts_alike(&file, &back, control)?,
-            _ => foundation::alike(&file, &back, control)?,
+        // What is said for the first time takes longer.
+        self.said(&file, control)?;
+        let ((before, old), (after, new)) = (self.said(&file, control)?, self.said(&back, control)?);
+        let manifest = Manifest { created_at: Utc::now(), ..self.model.manifest().clone() };
+        Ok((manifest, weights, [old, new], similarity(&before, &after)))
+    }
+
+    /// What the model of these bytes says: of words, of made-up series, of what comes after each event; and in how many seconds.
+    fn said(&self, file: &[u8], control: &Control) -> Result<(Vec<Vec<f32>>, f64)> {
+        let Manifest { name, kind, .. } = self.model.manifest();
+        let of_words = |encoder: &TextEncoder| {
+            let words = encoder.tokenizer().vocabulary(WORDS_MAX);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            Ok::<_, Error>(encoder.embed(&words, control)?.iter().map(|vector| vector.to_vec()).collect())
         };
-        let old = self.model.manifest();
-        let manifest = Manifest { created_at: Utc::now(), ..old.clone() };
-        Ok((manifest, weights, seconds, alike))
+        let started = Instant::now();
+        let said: Vec<Vec<f32>> = match kind {
+            ModelKind::Text => of_words(&TextEncoder::read(file)?)?,
+            ModelKind::Pretrained => foundation::said(file, control)?,
+            _ if *kind == ModelKind::Sequence || PredictSequenceNode::is_for(&self.model) => {
+                SequenceModel::from_bytes(file)?.said(WORDS_MAX, control)?
+            }
+            _ => {
+                let model = Fitted::from_bytes(file)?;
+                let encoders = model.encoders().map(of_words);
+                encoders.collect::<Result<Vec<_>>>()?.concat()
+            }
+        };
+        if said.is_empty() {
+            let message = format!("model {name} has no network whose weights could be smaller");
+            return Err(Error::input(Subject::Model, message)
+                .with_hint("of models of rows those that read texts FROM a text model have one"));
+        }
+        Ok((said, started.elapsed().as_secs_f64()))
     }
 }
 
-/// Words that are read to compare encoders, at most.
+/// Words and events that models are compared by, at most.
 const WORDS_MAX: usize = 512;
 
-/// Seconds that two encoders need to read some of their words, and how alike these are to them, by the mean cosine.
-fn texts_alike(old: &[u8], new: &[u8], control: &Control) -> Result<([f64; 2], f64)> {
-    let (old, new) = (TextEncoder::read(old)?, TextEncoder::read(new)?);
-    let words = old.tokenizer().vocabulary(WORDS_MAX);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let read = |encoder: &TextEncoder| {
-        let started = Instant::now();
-        encoder.embed(&words, control).map(|vectors| (vectors, started.elapsed().as_secs_f64()))
-    };
-    let ((before, old), (after, new)) = (read(&old)?, read(&new)?);
+/// The mean cosine of vectors and what they have become.
+fn similarity(before: &[Vec<f32>], after: &[Vec<f32>]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-    let cosine = |(a, b): (&Arc<[f32]>, &Arc<[f32]>)| {
-        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f64::MIN_POSITIVE)
-    };
-    let sum: f64 = before.iter().zip(&after).map(cosine).sum();
-    Ok(([old, new], sum / words.len().max(1) as f64))
+    let cosine =
+        |(a, b): (&Vec<f32>, &Vec<f32>)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f64::MIN_POSITIVE);
+    before.iter().zip(after).map(cosine).sum::<f64>() / before.len().max(1) as f64
 }
 
 #[async_trait]

@@ -450,7 +450,7 @@ impl ForetellRelations {
     ) -> Result<LogicalPlan> {
         let (model, how) = compress::read(args, &self.scope, context)?;
         if model.manifest().kind != ModelKind::Forecast {
-            let task = Compress::new(model, how)?;
+            let task = Compress::new(model, how);
             return Ok(TaskNode::new(Arc::new(task), vec![])?.into_plan());
         }
         let (refresh, statement) = Refresh::shrinking(model, how)?;

@@ -173,11 +173,19 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
         ("sql", Some(manifest.sql.clone())),
     ];
     let of_rows = matches!(manifest.kind, ModelKind::Classification | ModelKind::Regression);
-    let roles = if of_rows { &ModelRole::OF_ROWS[..] } else { &ModelRole::OF_SERIES[..7] };
+    let of_sequences = manifest.kind == ModelKind::Sequence || manifest.sequence.is_some();
+    let roles = match of_rows {
+        _ if of_sequences => &ModelRole::OF_SEQUENCES[..],
+        true => &ModelRole::OF_ROWS[..],
+        false => &ModelRole::OF_SERIES[..7],
+    };
     let texts = manifest.kind == ModelKind::Text;
     for role in roles.iter().copied().filter(|_| !texts) {
         let names: Vec<&str> =
             manifest.roles.iter().filter(|r| r.role == role).map(|r| r.name.as_str()).collect();
+        if names.is_empty() && role == ModelRole::Text && !of_rows {
+            continue;
+        }
         lines.push((role.word(), Some(names.join(", ")).filter(|n| !n.is_empty())));
     }
     if let Some(holidays) = &manifest.holidays {

@@ -760,8 +760,9 @@ impl Prepared {
         if asked && !config.has_seen(self.panel.frequency) {
             let name = job.base.as_ref().map_or(BASE_NAME, |base| base.manifest().name.as_str());
             let unit = self.panel.frequency.to_string().to_lowercase();
+            let several = if unit.starts_with(|c: char| c.is_ascii_digit()) { "s" } else { "" };
             query.notice(format!(
-                "{name} has never seen series with a row every {unit}: trust its forecasts as far as their scores are good"
+                "{name} has never seen series with a row every {unit}{several}: trust its forecasts as far as their scores are good"
             ));
         }
     }

@@ -52,6 +52,9 @@ impl ModelRole {
     /// Those of models of rows.
     pub const OF_ROWS: [Self; 3] = [Self::Target, Self::Feature, Self::Text];
 
+    /// Those of models of sequences.
+    pub const OF_SEQUENCES: [Self; 4] = [Self::Key, Self::Time, Self::Target, Self::Feature];
+
     /// The role in one word.
     pub fn word(self) -> &'static str {
         match self {

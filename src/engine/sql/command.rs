@@ -6,8 +6,8 @@ use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::engine::sql::copy::{self, Copy};
-use crate::engine::sql::role::{self, RoleStatement};
 use crate::engine::sql::form::is_compression;
+use crate::engine::sql::role::{self, RoleStatement};
 use crate::engine::sql::words::{accept, is_word_at, starts_with};
 
 /// One change of a model.
@@ -141,8 +141,10 @@ fn alter_model(parser: &mut Parser<'_>) -> Parsed {
         ModelChange::DropVersion(parser.parse_literal_uint()?)
     } else {
         let found = parser.peek_token();
-        return parser
-            .expected("RENAME TO, ROLLBACK, PROMOTE VERSION, DROP VERSION, QUANTIZE TO or PRUNE TO after ALTER MODEL", found);
+        return parser.expected(
+            "RENAME TO, ROLLBACK, PROMOTE VERSION, DROP VERSION, QUANTIZE TO or PRUNE TO after ALTER MODEL",
+            found,
+        );
     };
     Ok(CommandStatement::AlterModel { name, change })
 }

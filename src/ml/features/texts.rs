@@ -321,8 +321,9 @@ fn rotate(matrix: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize)
     for row in matrix.iter_mut().chain(vectors.iter_mut()) {
         (row[p], row[q]) = turn(row[p], row[q]);
     }
-    for k in 0..matrix.len() {
-        (matrix[p][k], matrix[q][k]) = turn(matrix[p][k], matrix[q][k]);
+    let (before, from) = matrix.split_at_mut(q);
+    for (a, b) in before[p].iter_mut().zip(&mut from[0]) {
+        (*a, *b) = turn(*a, *b);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Foundation models: networks that forecast series they were not trained on.
 
-mod alike;
 mod base;
 mod batches;
 mod bolt;
@@ -14,9 +13,9 @@ mod import;
 mod network;
 mod pretrain;
 mod rows;
+mod said;
 mod weights;
 
-pub use alike::alike;
 pub use base::Base;
 pub use batches::Hidden;
 pub use chronos2::Chronos2;
@@ -29,4 +28,5 @@ pub use import::import;
 pub use network::FoundationNetwork;
 pub use pretrain::{PretrainOptions, Pretrained, pretrain};
 pub use rows::rows_of;
+pub use said::said;
 pub use weights::{read, write};

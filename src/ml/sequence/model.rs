@@ -81,6 +81,19 @@ impl SequenceModel {
         }
     }
 
+    /// The probabilities of what comes after each of its classes, of the most frequent ones.
+    pub fn said(&self, most: usize, control: &Control) -> Result<Vec<Vec<f32>>> {
+        let mut events = Events::new(self.vocabulary.sizes().len());
+        for class in self.classes().iter().take(most) {
+            let (first, others) = events.columns.split_at_mut(1);
+            first[0].push(Some(class));
+            others.iter_mut().for_each(|column| column.push(None));
+            events.ends.push(first[0].codes.len());
+        }
+        let told = self.predict(&events, control)?;
+        Ok(told.chunks_exact(self.classes().len()).map(<[f32]>::to_vec).collect())
+    }
+
     /// The model as a file; equal models give equal bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let weights = self.network.parameters().iter();

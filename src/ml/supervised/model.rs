@@ -94,6 +94,14 @@ impl Fitted {
         &self.columns
     }
 
+    /// The encoders of texts among its members.
+    pub fn encoders(&self) -> impl Iterator<Item = &TextEncoder> {
+        self.members.iter().filter_map(|(member, _)| match member {
+            FittedMember::Text(model) => Some(model.encoder.as_ref()),
+            _ => None,
+        })
+    }
+
     /// A probability for each class, or a number, of every row: `[rows, outputs]`.
     pub fn predict(&self, table: &Table, control: &Control) -> Result<Vec<f32>> {
         let mut out = Vec::with_capacity(table.rows * self.task.outputs());

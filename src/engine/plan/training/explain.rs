@@ -100,7 +100,9 @@ fn role_lines(job: &Job, roles: &[ColumnRole]) -> Vec<(&'static str, String)> {
         let names: Vec<String> = roles.iter().filter(|r| r.role == role).map(name).collect();
         (role.word(), if names.is_empty() { "none".to_owned() } else { names.join(", ") })
     };
-    let told = ModelRole::OF_SERIES.into_iter().filter(|role| *role != ModelRole::Holidays);
+    let texts = roles.iter().any(|r| r.role == ModelRole::Text);
+    let told = ModelRole::OF_SERIES.into_iter();
+    let told = told.filter(|role| *role != ModelRole::Holidays && (texts || *role != ModelRole::Text));
     let mut lines: Vec<_> = told.map(line).collect();
     if !job.skipped.is_empty() {
         let left: Vec<String> = job.skipped.iter().map(|(c, why)| format!("{c} ({why})")).collect();
