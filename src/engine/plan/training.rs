@@ -483,7 +483,7 @@ async fn prepare(
     let (fine_tune, base) = (job.statement.from.is_some(), job.base()?);
     let mut fit = FitOptions { outliers, objective, fine_tune, base, ..job.options.fit_options(horizon) };
     if let Some(refresh) = &job.refresh {
-        refreshed::hold_out_new(refresh, &panel, &report, &mut fit);
+        refreshed::settle_options(refresh, &panel, &report, &mut fit);
     }
     check_lengths(&panel, &fit, &table)?;
     objective.map_or(Ok(()), |kind| kind.check(&panel, &schema.target))?;

@@ -19,7 +19,7 @@ pub(super) const SEQUENCES_MIN: usize = 20;
 /// Sequences that tell how far it is: one of so many, at most so many.
 const HELD_OUT: (usize, usize) = (20, 2_000);
 /// Sequences of a thread.
-pub(super) const SHARD: usize = 32;
+pub(super) const SHARD: usize = 64;
 
 /// How to pretrain.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,8 +1,10 @@
 //! Cross-entropy of classes.
 
+use std::sync::OnceLock;
+
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
 
-use crate::ml::layers::{read, slice};
+use crate::ml::layers::{exp, read, slice, vectorised};
 
 /// What came true in some rows, one element for each.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,7 +45,7 @@ pub fn cross_entropy(logits: &Tensor, labels: Labels<'_>) -> Result<Tensor> {
     }
     let weights = labels.weights(classes)?;
     if logits.device().is_cpu() {
-        let op = CrossEntropyOp { class: labels.class.to_vec(), weights, classes };
+        let op = CrossEntropyOp { class: labels.class.to_vec(), weights, classes, totals: OnceLock::new() };
         return logits.contiguous()?.apply_op1(op);
     }
     plain(&logits.reshape((weights.len(), classes))?, labels.class, weights)
@@ -65,17 +67,44 @@ struct CrossEntropyOp {
     class: Vec<u32>,
     weights: Vec<f32>,
     classes: usize,
+    /// The logarithm of the sum of the exponentials of every row that counts, kept for the gradient.
+    totals: OnceLock<Vec<f32>>,
 }
 
 impl CrossEntropyOp {
-    /// Rows of logits that count: place, class, weight, logits, and the logarithm of the sum of their exponentials.
-    fn rows<'a>(&'a self, logits: &'a [f32]) -> impl Iterator<Item = (usize, usize, f32, &'a [f32], f32)> {
+    /// Rows of logits that count: place, class, weight and logits.
+    fn rows<'a>(&'a self, logits: &'a [f32]) -> impl Iterator<Item = (usize, usize, f32, &'a [f32])> {
         let rows = logits.chunks_exact(self.classes).zip(self.class.iter().zip(&self.weights)).enumerate();
-        rows.filter(|(_, (_, (_, weight)))| **weight > 0.0).map(|(i, (row, (class, weight)))| {
-            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let total: f32 = row.iter().map(|x| (x - largest).exp()).sum();
-            (i, *class as usize, *weight, row, largest + total.ln())
-        })
+        rows.filter(|(_, (_, (_, weight)))| **weight > 0.0)
+            .map(|(i, (row, (class, weight)))| (i, *class as usize, *weight, row))
+    }
+}
+
+/// Numbers that are worked on side by side.
+const LANES: usize = 32;
+
+vectorised! {
+    /// The logarithm of the sum of the exponentials of a row.
+    log_sum_exp(row: &[f32], total: &mut f32) {
+        let (whole, rest) = row.as_chunks::<LANES>();
+        let mut lanes = [f32::MIN; LANES];
+        for values in whole {
+            lanes.iter_mut().zip(values).for_each(|(most, x)| *most = if *x > *most { *x } else { *most });
+        }
+        let most = lanes.iter().chain(rest).fold(f32::MIN, |most, x| if *x > most { *x } else { most });
+        let mut sums = [0.0f32; LANES];
+        for values in whole {
+            sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += exp(*x - most));
+        }
+        rest.iter().zip(&mut sums).for_each(|(x, sum)| *sum += exp(*x - most));
+        *total = most + sums.iter().sum::<f32>().ln();
+    }
+}
+
+vectorised! {
+    /// The probabilities of a row, times a factor.
+    scaled_softmax(row: &[f32], total: f32, factor: f32, out: &mut [f32]) {
+        out.iter_mut().zip(row).for_each(|(slope, x)| *slope = exp(*x - total) * factor);
     }
 }
 
@@ -85,18 +114,26 @@ impl CustomOp1 for CrossEntropyOp {
     }
 
     fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let rows = self.rows(slice(logits, layout)?);
-        let sum: f64 = rows.map(|(_, class, w, row, total)| f64::from(w * (total - row[class]))).sum();
+        let (mut totals, mut sum) = (vec![], 0.0);
+        for (_, class, weight, row) in self.rows(slice(logits, layout)?) {
+            let mut total = 0.0;
+            log_sum_exp(row, &mut total);
+            sum += f64::from(weight * (total - row[class]));
+            totals.push(total);
+        }
+        // The operation is new for every call, so the cell is empty.
+        let _ = self.totals.set(totals);
         Ok((CpuStorage::F32(vec![sum as f32]), Shape::from(())))
     }
 
     fn bwd(&self, logits: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let upstream = gradient.to_scalar::<f32>()?;
+        let Some(totals) = self.totals.get() else { bail!("cross-entropy: backward before forward") };
         let mut slopes = vec![0.0; logits.elem_count()];
         read(logits, |logits| {
-            for (i, class, weight, row, total) in self.rows(logits) {
+            for ((i, class, weight, row), total) in self.rows(logits).zip(totals) {
                 let out = &mut slopes[i * self.classes..(i + 1) * self.classes];
-                out.iter_mut().zip(row).for_each(|(s, x)| *s = (x - total).exp() * weight * upstream);
+                scaled_softmax(row, *total, weight * upstream, out);
                 out[class] -= weight * upstream;
             }
         })?;

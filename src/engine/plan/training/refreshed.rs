@@ -147,8 +147,15 @@ pub(super) fn texts(job: &Job) -> Result<Option<SeriesTexts>> {
     }
 }
 
-/// Holds out what came since the model was trained, in whole windows, where the statement does not say what.
-pub(super) fn hold_out_new(refresh: &Refresh, panel: &Panel, report: &PanelReport, fit: &mut FitOptions) {
+/// The options of the model, with what its search found; holds out what came since it was trained, in whole windows, where
+/// the statement does not say what.
+pub(super) fn settle_options(refresh: &Refresh, panel: &Panel, report: &PanelReport, fit: &mut FitOptions) {
+    *fit = FitOptions {
+        validation_length: fit.validation_length,
+        max_seconds: fit.max_seconds,
+        base: fit.base.take(),
+        ..refresh.model.manifest().options.clone()
+    };
     let period = |instant| panel.frequency.period(panel.origin, instant);
     let Change::Learns { .. } = refresh.change else { return };
     let new = period(report.last_time) - period(refresh.model.manifest().panel.last_time);
