@@ -24,6 +24,7 @@ use crate::engine::plan::task::{ModelTask, TaskCall};
 use crate::engine::plan::training::{compressed_row, refreshed_schema};
 use crate::engine::registry::{Contents, Manifest, Model, ModelKind};
 use crate::engine::shared::Engine;
+use crate::engine::storage::Privilege;
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::Control;
 use crate::ml::compression::{Compression, compress, restored};
@@ -48,7 +49,9 @@ pub fn read(
             return Err(args.invalid(usage));
         }
     };
-    Ok((scope.engine.registry.get(&model_argument(&mut args, context)?, None)?, how))
+    let name = model_argument(&mut args, context)?;
+    scope.guard()?.model(&name, Privilege::Refresh)?;
+    Ok((scope.engine.registry.get(&name, None)?, how))
 }
 
 fn precision(word: &str) -> Result<Compression> {

@@ -12,7 +12,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{
-    Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast, ident,
+    Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -54,7 +54,7 @@ enum Told {
 #[derive(Debug, Clone)]
 pub struct PredictSequenceNode {
     model: Arc<Model>,
-    /// Keys, time, events and what is told beside them, sorted.
+    /// Keys, time, events and what is told beside them.
     input: LogicalPlan,
     keys: usize,
     told: Told,
@@ -98,8 +98,7 @@ impl PredictSequenceNode {
             }
         }
         let keys = manifest.roles.iter().filter(|role| role.role == ModelRole::Key).count();
-        let order = (0..=keys).map(|n| ident(format!("column{n}")).sort(true, false)).collect::<Vec<_>>();
-        let input = LogicalPlanBuilder::from(rows).project(exprs)?.sort(order)?.build()?;
+        let input = LogicalPlanBuilder::from(rows).project(exprs)?.build()?;
         let roles = manifest.roles.iter().zip(input.schema().fields());
         for (role, field) in roles.filter(|(role, _)| role.role == ModelRole::Key) {
             fields.push(Field::new(&role.name, field.data_type().clone(), true));
@@ -210,7 +209,7 @@ impl Work for PredictSequence {
     }
 
     fn sorted_columns(&self, _: usize) -> usize {
-        self.keys + 1
+        self.model.manifest().roles.len()
     }
 
     fn start(

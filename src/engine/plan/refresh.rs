@@ -13,6 +13,7 @@ use crate::engine::plan::scope::Scope;
 use crate::engine::plan::train_function::flag;
 use crate::engine::registry::{Manifest, Model, ModelKind, ModelRole};
 use crate::engine::sql::{self, Item, TrainStatement, fold};
+use crate::engine::storage::Privilege;
 use crate::error::{Error, Result, Subject};
 use crate::ml::compression::Compression;
 
@@ -59,7 +60,9 @@ impl Refresh {
         let full = flag(&mut args, "full")?;
         let (raw, _) = options_of(&mut args, REFRESH_OPTIONS, context)?;
         let settings = RefreshSettings::check(&raw)?;
-        let model = scope.engine.registry.get(&model_argument(&mut args, context)?, None)?;
+        let name = model_argument(&mut args, context)?;
+        scope.guard()?.model(&name, Privilege::Refresh)?;
+        let model = scope.engine.registry.get(&name, None)?;
         if model.manifest().kind != ModelKind::Forecast {
             return Err(of_another_kind(model.manifest()).into());
         }

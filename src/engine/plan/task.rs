@@ -43,6 +43,11 @@ pub trait ModelTask: fmt::Debug + Send + Sync + 'static {
     /// Its own rows.
     fn schema(&self) -> Schema;
 
+    /// Leading columns by which the rows of its inputs must be sorted.
+    fn sorted_columns(&self) -> usize {
+        0
+    }
+
     /// Fails where whoever acts may not do it.
     fn check_rights(&self, engine: &Engine, guard: &Guard) -> OurResult<()>;
 
@@ -172,6 +177,10 @@ impl Work for TaskWork {
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "model={}", self.task.model())
+    }
+
+    fn sorted_columns(&self, _: usize) -> usize {
+        self.task.sorted_columns()
     }
 
     fn start(

@@ -11,7 +11,7 @@ use datafusion::common::DFSchema;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::logical_expr::planner::RelationPlannerContext;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, ident};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::sql::sqlparser::ast::{self, FunctionArg};
 use futures::StreamExt;
 
@@ -74,7 +74,7 @@ impl TrainSequence {
         })
     }
 
-    /// Reads a call of `pretrain_sequence_model` or `train_classification_model`, and plans its rows, sorted by keys and time.
+    /// Reads a call of `pretrain_sequence_model` or `train_classification_model`, and plans its rows.
     pub fn read(
         kind: ModelKind,
         args: Vec<FunctionArg>,
@@ -150,8 +150,7 @@ impl TrainSequence {
         for item in filter.iter().flatten() {
             plan = plan.filter(context.sql_to_expr(item.expr.clone(), &schema)?)?;
         }
-        let order = (0..=keys.len()).map(|n| ident(format!("column{n}")).sort(true, false));
-        let plan = plan.project(exprs)?.sort(order.collect::<Vec<_>>())?.build()?;
+        let plan = plan.project(exprs)?.build()?;
         let model = NewModel { name: model_argument(&mut args, context)?, or_replace, if_not_exists };
         let base = base.map(|base| scope.sequence_model(&base)).transpose()?;
         let all = |items: &[Item]| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -239,15 +238,17 @@ impl TrainSequence {
             let target = target.map_or("target", |source| source.name.as_str());
             call.query.notice(format!("{skipped} rows have no {target} and are left out"));
         }
-        let Made { model, report } = match self.kind {
+        let (Made { model, report }, checkpoints) = match self.kind {
             ModelKind::Sequence => self.pretrained(events, call).await?,
-            _ => self.fitted(events, call).await?,
+            _ => (self.fitted(events, call).await?, None),
         };
         call.query.control.check()?;
         let file = model.to_bytes()?;
         let manifest = self.manifest(&model, &report, started);
         let contents = Contents { weights: file, ..Contents::default() };
-        self.model.publish(&call.engine, manifest, contents, call.owner.clone()).await
+        let version = self.model.publish(&call.engine, manifest, contents, call.owner.clone()).await?;
+        checkpoints.iter().try_for_each(|checkpoints| checkpoints.forget())?;
+        Ok(version)
     }
 
     async fn fitted(&self, events: Events, call: &mut TaskCall) -> Result<Made> {
@@ -260,7 +261,11 @@ impl TrainSequence {
         call.engine.runtimes.train(&call.query.control, work).await
     }
 
-    async fn pretrained(&self, events: Events, call: &mut TaskCall) -> Result<Made> {
+    async fn pretrained(
+        &self,
+        events: Events,
+        call: &mut TaskCall,
+    ) -> Result<(Made, Option<Arc<Checkpoints>>)> {
         let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, &self.lineage, None));
         let resume = checkpoints.last(&call.query)?;
         let (keeper, options) = (Arc::clone(&checkpoints), self.options.course.clone());
@@ -272,8 +277,7 @@ impl TrainSequence {
             Ok(Made { model, report })
         };
         let made = call.engine.runtimes.train(&call.query.control, work).await?;
-        checkpoints.forget()?;
-        Ok(made)
+        Ok((made, Some(checkpoints)))
     }
 
     fn manifest(
@@ -291,9 +295,10 @@ impl TrainSequence {
             missing: None,
         };
         let pretrained = self.kind == ModelKind::Sequence;
+        let told = |score: f64| (report.held_out > 0).then_some(score);
         let scores = RowScores {
-            accuracy: Some(report.accuracy),
-            log_loss: Some(report.log_loss),
+            accuracy: told(report.accuracy),
+            log_loss: told(report.log_loss),
             ..RowScores::default()
         };
         let rows = RowsReport {
@@ -306,7 +311,7 @@ impl TrainSequence {
         let last = report.log.last().map(|line| line.valid_loss);
         let metric = match pretrained {
             true => last.map(|loss| ("masked_loss", loss)),
-            false => Some(("mrr", report.mrr)),
+            false => told(report.mrr).map(|mrr| ("mrr", mrr)),
         };
         let mut manifest = Manifest {
             kind: self.kind,
@@ -328,7 +333,7 @@ impl TrainSequence {
         manifest.report.parameters = model.parameters();
         manifest.report.log = report.log.clone();
         manifest.report.epochs = report.log.len();
-        manifest.sequence = (!pretrained).then_some((report.naive_mrr, report.hit_rate));
+        manifest.sequence = (!pretrained).then_some((told(report.naive_mrr), told(report.hit_rate)));
         manifest
     }
 
@@ -346,7 +351,8 @@ impl TrainSequence {
             _ => {
                 let scores = manifest.rows.as_ref().map(|rows| rows.scores.clone()).unwrap_or_default();
                 let (naive, hits) = manifest.sequence.unzip();
-                columns.extend([value, naive, hits, scores.accuracy, scores.log_loss].map(number));
+                let told = [value, naive.flatten(), hits.flatten(), scores.accuracy, scores.log_loss];
+                columns.extend(told.map(number));
             }
         }
         columns.push(number(Some(manifest.seconds)));
@@ -379,6 +385,11 @@ impl ModelTask for TrainSequence {
         }
         fields.push(number("seconds"));
         Schema::new(fields)
+    }
+
+    /// By keys and time, and by what is told where times are the same.
+    fn sorted_columns(&self) -> usize {
+        self.sources.len()
     }
 
     fn check_rights(&self, engine: &Engine, guard: &Guard) -> Result<()> {

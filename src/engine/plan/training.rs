@@ -21,7 +21,7 @@ use crate::engine::options::TrainOptions;
 use crate::engine::plan::hierarchy::{hierarchy, keys_of_rows};
 use crate::engine::plan::input::{InputColumn, Role, table_name};
 use crate::engine::plan::panels::{SeriesRows, read_series};
-use crate::engine::plan::refresh::Refresh;
+use crate::engine::plan::refresh::{Change, Refresh};
 use crate::engine::plan::scores::{self, Named, static_columns};
 use crate::engine::plan::series::{SeriesLayout, incomplete, kept_series};
 use crate::engine::query::QueryContext;
@@ -206,11 +206,11 @@ async fn fit(
     epochs: &Count,
 ) -> Result<Trained> {
     let (started, name) = (Instant::now(), job.name());
-    if let Some(row) = refreshed::unchanged(job, query)? {
-        return Ok(row);
-    }
     let Prepared { panel, keys, sums, report, roles, holidays, texts, schema, fit, memory, .. } =
         prepare(job, inputs, query, pool).await?;
+    if let Some(row) = refreshed::unchanged(job, &report, query) {
+        return Ok(row);
+    }
     let nodes = sums.as_ref().map(|sums| sums.hierarchy.row_nodes().collect::<Vec<_>>());
     let series = series_columns(keys, &roles, &panel, nodes.as_deref())?;
     let families = job.options.families.clone();
@@ -243,10 +243,7 @@ async fn fit(
     let seconds = started.elapsed().as_secs_f64();
     let manifest = Manifest {
         family: models::family_name(family).to_owned(),
-        sql: job
-            .refresh
-            .as_ref()
-            .map_or_else(|| job.statement.to_string(), |refresh| refresh.model.manifest().sql.clone()),
+        sql: job.statement.to_string(),
         horizon: fit.horizon,
         quantile_levels: fit.quantile_levels.clone(),
         roles,
@@ -270,6 +267,10 @@ async fn fit(
         comment: job.statement.comment.clone(),
         ..Manifest::new(&name, Utc::now())
     };
+    let manifest = match &job.refresh {
+        Some(refresh) => refreshed::manifest(refresh, manifest),
+        None => manifest,
+    };
     query.control.check()?;
     let scores = match &nodes {
         _ if fit_report.series.model.is_empty() => vec![],
@@ -277,7 +278,10 @@ async fn fit(
         Some(nodes) => scores::encode(series, &scores_of(nodes, &fit_report.series))?,
     };
     let texts = texts.as_ref().map(Texts::to_bytes).transpose()?.unwrap_or_default();
-    let contents = Contents { weights, scores, texts };
+    let mut contents = Contents { weights, scores, texts };
+    if let Some(Refresh { model, change: Change::Shrinks(_) }) = &job.refresh {
+        contents.scores = model.scores()?.unwrap_or_default();
+    }
     if let (Some(refresh), Some(changed)) = (&job.refresh, change) {
         let promoted = refreshed::is_promoted(refresh, &fit_report, &changed);
         let version = match promoted && publish {
@@ -483,7 +487,7 @@ async fn prepare(
     let (fine_tune, base) = (job.statement.from.is_some(), job.base()?);
     let mut fit = FitOptions { outliers, objective, fine_tune, base, ..job.options.fit_options(horizon) };
     if let Some(refresh) = &job.refresh {
-        refreshed::settle_options(refresh, &panel, &report, &mut fit);
+        refreshed::settle_options(refresh, &panel, &mut fit);
     }
     check_lengths(&panel, &fit, &table)?;
     objective.map_or(Ok(()), |kind| kind.check(&panel, &schema.target))?;

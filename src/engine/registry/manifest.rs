@@ -201,7 +201,7 @@ pub struct Manifest {
     /// Of a model of sequences, the mean reciprocal rank of telling the most frequent events, and the share of what came next
     /// among the first ten that it tells.
     #[serde(default)]
-    pub sequence: Option<(f64, f64)>,
+    pub sequence: Option<(Option<f64>, Option<f64>)>,
     /// Seed of all randomness of the fit.
     pub seed: u64,
     /// Steps of history that a forecast reads; `None` means all of it.

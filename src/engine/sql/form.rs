@@ -62,7 +62,7 @@ const OF_ROWS: &[Clause] = &[
     ("COMMENT", "comment", Value::Quoted),
 ];
 
-/// Those of TRAIN CLASSIFICATION and PRETRAIN SEQUENCE, whose rows may be sequences.
+/// Those of TRAIN CLASSIFICATION, whose rows may be sequences.
 const OF_SEQUENCES: &[Clause] = &[
     ("FROM", "base", Value::Name),
     ("ON", "on", Value::Relations),
@@ -74,7 +74,6 @@ const OF_SEQUENCES: &[Clause] = &[
     ("TEXT", "text", Value::Text),
     ("IGNORE", "ignore", Value::Text),
     ("USING", "using", Value::Text),
-    ("OBJECTIVE", "objective", Value::Word),
     ("WITH", "with", Value::Options),
     ("COMMENT", "comment", Value::Quoted),
 ];
@@ -123,7 +122,17 @@ const FORMS: [Form; 8] = [
         verb: "pretrain",
         kind: &["sequence", "model"],
         function: "pretrain_sequence_model",
-        clauses: OF_SEQUENCES,
+        clauses: &[
+            ("ON", "on", Value::Relations),
+            ("WHERE", "filter", Value::Text),
+            ("TARGET", "target", Value::Text),
+            ("PARTITION BY", "partition_by", Value::Text),
+            ("ORDER BY", "order_by", Value::Text),
+            ("FEATURES", "features", Value::Text),
+            ("OBJECTIVE", "objective", Value::Word),
+            ("WITH", "with", Value::Options),
+            ("COMMENT", "comment", Value::Quoted),
+        ],
         options: &[SEQUENCE_OPTIONS],
     },
     Form {
@@ -220,7 +229,7 @@ impl Form {
                 Value::Number => format!("{argument} => {}", parser.parse_number_value()?),
                 Value::Flag => format!("{argument} => true"),
                 Value::Count => format!("{argument} => {}", parser.parse_literal_uint()?),
-                Value::Word => format!("{argument} => '{}'", parser.parse_identifier()?.value),
+                Value::Word => format!("{argument} => {}", quoted(&parser.parse_identifier()?.value)),
                 Value::Quoted => format!("{argument} => {}", quoted(&parser.parse_literal_string()?)),
                 Value::Text => format!("{argument} => {}", quoted(&self.text(parser))),
             });

@@ -681,7 +681,11 @@ impl<'a> Clauses<'a> {
     fn at_clause(&self, parser: &Parser<'_>) -> bool {
         let begins = CLAUSES.iter().any(|c| starts_with(parser, &c.split(' ').collect::<Vec<_>>()));
         let next = &parser.peek_nth_token_ref(1).token;
-        at_end(parser) || begins && !matches!(next, Token::Comma | Token::EOF | Token::SemiColon)
+        let is_column = matches!(next, Token::Comma | Token::EOF | Token::SemiColon)
+            // The word of one clause, and right after it that of another.
+            || is_word_at(parser, 0, "text")
+                && CLAUSES.iter().filter_map(|c| c.split(' ').next()).any(|word| is_word_at(parser, 1, word));
+        at_end(parser) || begins && !is_column
     }
 
     /// A word that is one of a few.

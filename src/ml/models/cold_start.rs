@@ -35,6 +35,8 @@ const GROUPS: usize = 3;
 const ERRORS_MIN: usize = 200;
 /// Share of the usual level that is added to levels before their logarithm is taken: the least ones are alike.
 const OFFSET: f64 = 0.1;
+/// Bytes of the words of an attribute.
+const BYTES_MAX: usize = 100_000;
 /// Words of an attribute that are told apart.
 const WORDS_MAX: usize = 1_000;
 
@@ -275,13 +277,18 @@ fn attributes(panel: &Panel) -> Vec<Attribute> {
     let mut found = vec![];
     for covariate in &panel.statics {
         let name = covariate.name.clone();
-        found.push(match &covariate.values {
-            Values::Number(_) => Attribute::Number(name),
+        match &covariate.values {
+            Values::Number(_) => found.push(Attribute::Number(name)),
             Values::Category { codes, labels } => {
                 let words = codes.iter().filter(|code| **code != MISSING);
-                Attribute::Category(name, vocabulary(words.map(|code| labels[*code as usize].as_str())))
+                let words = vocabulary(words.map(|code| labels[*code as usize].as_str()));
+                let bytes: usize = words.iter().map(String::len).sum();
+                // What every series has for itself tells nothing of another one.
+                if 2 * words.len() <= panel.len() && bytes <= BYTES_MAX {
+                    found.push(Attribute::Category(name, words));
+                }
             }
-        });
+        }
     }
     let numbers = panel.known.iter().filter(|known| matches!(known.values, Values::Number(_)));
     found.extend(numbers.map(|known| Attribute::Known(known.name.clone())));

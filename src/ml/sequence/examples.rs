@@ -52,11 +52,18 @@ impl Examples {
         windows
     }
 
-    fn hide(&self, index: usize, count: usize, share: f64) -> Vec<bool> {
+    /// Leaves out windows of which nothing can be told.
+    pub(super) fn keep_known(windows: &mut Vec<(usize, usize)>, codes: &[u32], from: usize) {
+        windows.retain(|(start, end)| codes[start + from..*end].iter().any(|code| *code >= FIRST));
+    }
+
+    /// Steps that are hidden among those that are known.
+    fn hide(&self, index: usize, events: &[u32], share: f64) -> Vec<bool> {
         let mut rng = self.seed.stream(index as u64);
-        let mut hidden: Vec<bool> = (0..count).map(|_| rng.chance(share)).collect();
-        if !hidden.contains(&true) {
-            hidden[rng.below(count)] = true;
+        let mut hidden: Vec<bool> = events.iter().map(|code| rng.chance(share) && *code >= FIRST).collect();
+        let known: Vec<usize> = (0..events.len()).filter(|step| events[*step] >= FIRST).collect();
+        if !hidden.contains(&true) && !known.is_empty() {
+            hidden[known[rng.below(known.len())]] = true;
         }
         hidden
     }
@@ -97,7 +104,7 @@ impl Dataset for Examples {
                 Asked::Next => (0..count).for_each(|step| ask(step, start + step + 1)),
                 Asked::Last => ask(count - 1, start + count),
                 Asked::Hidden(share) => {
-                    let hidden = self.hide(*index, count, share);
+                    let hidden = self.hide(*index, &events[start..start + count], share);
                     let steps = hidden.iter().enumerate().filter(|(_, hidden)| **hidden);
                     for (step, _) in steps {
                         ask(step, start + step);

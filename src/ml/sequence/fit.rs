@@ -81,10 +81,11 @@ pub fn fit(
     let codes = vocabulary.encode(events);
     let known = || (0..events.len()).map(|n| events.of(n));
     let before = known().map(|range| range.start..range.end.saturating_sub(1).max(range.start));
-    let windows = Examples::windows(before, sizes.longest, true);
+    let mut windows = Examples::windows(before, sizes.longest, true);
+    Examples::keep_known(&mut windows, &codes[0], 1);
     if windows.len() < SEQUENCES_MIN {
         let message = format!(
-            "{} sequences of at least three events are too few to learn from; {SEQUENCES_MIN} are needed",
+            "{} sequences of at least three known events are too few to learn from; {SEQUENCES_MIN} are needed",
             windows.len()
         );
         return Err(Error::data(message));
@@ -120,7 +121,9 @@ pub fn fit(
     drop(trainer);
     let report = SequenceReport { sequences: train.len(), log, ..judged(&network, &train, &valid, control)? };
     // The rest, for a third of the way and at a third of the rate.
-    let all = make(Examples::windows(known(), sizes.longest, true), Asked::Next);
+    let mut all = Examples::windows(known(), sizes.longest, true);
+    Examples::keep_known(&mut all, &codes[0], 1);
+    let all = make(all, Asked::Next);
     let none = make(vec![], Asked::Next);
     let settings = TrainerConfig {
         epochs: best.div_ceil(3),

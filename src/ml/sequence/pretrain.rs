@@ -67,7 +67,9 @@ pub fn pretrain(
     control: &Control,
 ) -> Result<PretrainedSequence> {
     let vocabulary = Vocabulary::of(events, options.classes);
-    let windows = Examples::windows((0..events.len()).map(|n| events.of(n)), options.longest - 1, true);
+    let codes = vocabulary.encode(events);
+    let mut windows = Examples::windows((0..events.len()).map(|n| events.of(n)), options.longest - 1, true);
+    Examples::keep_known(&mut windows, &codes[0], 0);
     if windows.len() < SEQUENCES_MIN {
         let message = format!(
             "{} sequences of at least two events are too few to learn from; {SEQUENCES_MIN} are needed",
@@ -87,7 +89,6 @@ pub fn pretrain(
     let mut order: Vec<usize> = (0..windows.len()).collect();
     Rng::new(options.seed).fork("held out").shuffle(&mut order);
     let held_out = (windows.len() / HELD_OUT.0).min(HELD_OUT.1);
-    let codes = vocabulary.encode(events);
     let make = |places: &[usize], copies: usize, name: &str| Examples {
         codes: codes.clone(),
         windows: places.iter().map(|n| windows[*n]).collect(),

@@ -11,6 +11,7 @@ use crate::engine::plan::refresh::{Change, Refresh};
 use crate::engine::plan::series_texts::SeriesTexts;
 use crate::engine::plan::training::{Job, Learnt, SECONDS_MIN, Sums, Trained, skill};
 use crate::engine::query::QueryContext;
+use crate::engine::registry::{ColumnRole, Manifest};
 use crate::error::{Error, Result};
 use crate::ml::Control;
 use crate::ml::compression::{compress, restored};
@@ -116,20 +117,34 @@ fn text(s: &str) -> ArrayRef {
     Arc::new(StringArray::from(vec![s]))
 }
 
-/// What there is to tell where no table of a model has changed since it was trained, so that it has nothing to go on with.
-pub(super) fn unchanged(job: &Job, query: &QueryContext) -> Result<Option<Trained>> {
-    let Some(refresh) = job.refresh.as_ref() else { return Ok(None) };
-    let Change::Learns { full: false, .. } = refresh.change else { return Ok(None) };
+/// What there is to tell where the rows are those that a model was trained on, so that it has nothing to go on with.
+pub(super) fn unchanged(job: &Job, rows: &PanelReport, query: &QueryContext) -> Option<Trained> {
+    let refresh = job.refresh.as_ref()?;
+    let Change::Learns { full: false, .. } = refresh.change else { return None };
     let manifest = refresh.model.manifest();
     let (name, version) = (&manifest.name, manifest.version);
-    if job.lineage.is_empty() || *job.lineage != manifest.table_versions {
-        return Ok(None);
+    if *rows != manifest.panel || job.lineage.is_empty() || *job.lineage != manifest.table_versions {
+        return None;
     }
     query.notice(format!("no table of model {name} has changed since version {version}: nothing to learn"));
     let report = &manifest.report;
     let same = Changed { scores: report.scores.clone(), bytes: [0; 2], seconds: [0.0; 2] };
     let row = row(refresh, (version, false), &manifest.panel, (report, &same), 0.0);
-    Ok(Some(Trained { version, row }))
+    Some(Trained { version, row })
+}
+
+/// The manifest of the new version: its recipe, comment and inferred roles are those of the one before. What only shrank has
+/// learnt nothing more.
+pub(super) fn manifest(refresh: &Refresh, new: Manifest) -> Manifest {
+    let old = refresh.model.manifest();
+    if let Change::Shrinks(_) = refresh.change {
+        return Manifest { created_at: new.created_at, ..old.clone() };
+    }
+    let inferred = |name: &str| old.roles.iter().any(|role| role.inferred && role.name == name);
+    let roles = new.roles.into_iter();
+    let roles = roles.map(|role| ColumnRole { inferred: inferred(&role.name), ..role }).collect();
+    let encoder = if refresh.change.is_full() { new.encoder } else { old.encoder.clone() };
+    Manifest { sql: old.sql.clone(), comment: old.comment.clone(), roles, encoder, ..new }
 }
 
 /// The grid of a model, and its season.
@@ -147,22 +162,29 @@ pub(super) fn texts(job: &Job) -> Result<Option<SeriesTexts>> {
     }
 }
 
-/// The options of the model, with what its search found; holds out what came since it was trained, in whole windows, where
-/// the statement does not say what.
-pub(super) fn settle_options(refresh: &Refresh, panel: &Panel, report: &PanelReport, fit: &mut FitOptions) {
+/// The options of the model, with what its search found; holds out what came since it was trained, in whole windows where
+/// it fills one: neither version has seen that.
+pub(super) fn settle_options(refresh: &Refresh, panel: &Panel, fit: &mut FitOptions) {
     *fit = FitOptions {
         validation_length: fit.validation_length,
         max_seconds: fit.max_seconds,
         base: fit.base.take(),
         ..refresh.model.manifest().options.clone()
     };
-    let period = |instant| panel.frequency.period(panel.origin, instant);
-    let Change::Learns { .. } = refresh.change else { return };
-    let new = period(report.last_time) - period(refresh.model.manifest().panel.last_time);
-    let windows = usize::try_from(new).unwrap_or(0) / fit.horizon.max(1);
-    if windows > 0 && fit.validation_length.is_none() {
-        fit.validation_length = Some(windows.min(WINDOWS_MAX) * fit.horizon);
+    if let Change::Learns { .. } = refresh.change {
+        let windows = new_steps(refresh, panel) / fit.horizon.max(1);
+        match (windows, new_steps(refresh, panel)) {
+            (_, 0) => {}
+            (0, steps) => fit.validation_length = Some(steps),
+            (windows, _) => fit.validation_length = Some(windows.min(WINDOWS_MAX) * fit.horizon),
+        }
     }
+}
+
+/// Steps that came since the model was trained.
+fn new_steps(refresh: &Refresh, panel: &Panel) -> usize {
+    let before = panel.frequency.period(panel.origin, refresh.model.manifest().panel.last_time);
+    panel.last_period().map_or(0, |last| usize::try_from(last - before).unwrap_or(0))
 }
 
 /// Lets the model go on with a panel that took `read` to read.
@@ -181,8 +203,12 @@ pub(super) fn learn(
     let anew = (refresh.change.is_full() || sums.is_some()).then_some(families);
     let file = refresh.model.network()?;
     let Change::Shrinks(how) = refresh.change else {
-        let Refreshed { model, report, before } =
+        let Refreshed { model, report, mut before } =
             models::refresh(&file, anew, panel, coherence, &options, control)?;
+        if new_steps(refresh, panel) == 0 {
+            // What it has learnt from since does not tell how good it is.
+            before = refresh.model.manifest().report.scores.clone();
+        }
         options.max_seconds = max_seconds;
         let weights = model.to_bytes()?;
         control.report(|p| (p.phase, p.fraction) = ("save", 1.0));

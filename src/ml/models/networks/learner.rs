@@ -283,6 +283,28 @@ fn estimate(
 /// Floating-point operations a second that one core gets through while training, all overheads included.
 const OPERATIONS_PER_SECOND: f64 = 3e10;
 
+impl FittedNetwork {
+    /// Learns all steps of a lesson for at most so many epochs, a third of the usual ones, at a third of the rate.
+    fn learn_on(&self, lesson: &Lesson<'_>, epochs: usize) -> Result<()> {
+        let (panel, featurizer) = (lesson.panel, &self.config.featurizer);
+        let encoded = EncodedPanel::new(featurizer, panel, 0, 0);
+        let windows = Windows::train(featurizer, &encoded, &canonical_order(panel), &lesson.train);
+        let none = Windows::train(featurizer, &encoded, &[], &lesson.train);
+        let (options, effort, operations) = (lesson.options, lesson.effort, self.network.operations());
+        let config =
+            trainer_config(self.config.shape.architecture, options, effort, windows.len(), operations);
+        let config = TrainerConfig {
+            epochs: epochs.min(config.epochs.div_ceil(3)),
+            learning_rate: config.learning_rate / 3.0,
+            progress: (FIT_SHARE, 1.0),
+            seconds_max: lesson.seconds_left(),
+            ..config
+        };
+        Trainer::new(&self.network, &windows, &none, config)?.run(lesson.control)?;
+        Ok(())
+    }
+}
+
 impl Model for FittedNetwork {
     fn predict(&self, panel: &Panel, horizon: usize, control: &Control) -> Result<Forecast> {
         let NetworkConfig { featurizer, head, .. } = &self.config;
@@ -293,21 +315,13 @@ impl Model for FittedNetwork {
     /// Goes on from the best weights with all steps among the targets: a third of the epochs that were best, at a
     /// third of the rate.
     fn learn_rest(self: Arc<Self>, lesson: &Lesson<'_>) -> Result<Arc<dyn Model>> {
-        let (panel, featurizer) = (lesson.panel, &self.config.featurizer);
-        let encoded = EncodedPanel::new(featurizer, panel, 0, 0);
-        let windows = Windows::train(featurizer, &encoded, &canonical_order(panel), &lesson.train);
-        let none = Windows::train(featurizer, &encoded, &[], &lesson.train);
-        let (options, effort, operations) = (lesson.options, lesson.effort, self.network.operations());
-        let config =
-            trainer_config(self.config.shape.architecture, options, effort, windows.len(), operations);
-        let config = TrainerConfig {
-            epochs: self.best_epoch.div_ceil(3),
-            learning_rate: config.learning_rate / 3.0,
-            progress: (FIT_SHARE, 1.0),
-            seconds_max: lesson.seconds_left(),
-            ..config
-        };
-        Trainer::new(&self.network, &windows, &none, config)?.run(lesson.control)?;
+        self.learn_on(lesson, self.best_epoch.div_ceil(3))?;
+        Ok(self)
+    }
+
+    /// The same for a third of all epochs: how many were best is not kept.
+    fn go_on(self: Arc<Self>, lesson: &Lesson<'_>) -> Result<Arc<dyn Model>> {
+        self.learn_on(lesson, usize::MAX)?;
         Ok(self)
     }
 
