@@ -30,7 +30,7 @@ pub struct SequenceOptions {
 /// How it went.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SequenceReport {
-    /// Sequences that taught.
+    /// Sequences that were given.
     pub sequences: usize,
     /// Events whose next one was told.
     pub held_out: usize,
@@ -119,7 +119,8 @@ pub fn fit(
     trainer.run(control)?;
     let (log, best) = (trainer.log().to_vec(), trainer.best_epoch());
     drop(trainer);
-    let report = SequenceReport { sequences: train.len(), log, ..judged(&network, &train, &valid, control)? };
+    let report =
+        SequenceReport { sequences: events.len(), log, ..judged(&network, &train, &valid, control)? };
     // The rest, for a third of the way and at a third of the rate.
     let mut all = Examples::windows(known(), sizes.longest, true);
     Examples::keep_known(&mut all, &codes[0], 1);

@@ -53,7 +53,7 @@ pub struct SequencePretraining {
 pub struct PretrainedSequence {
     /// The network.
     pub model: SequenceModel,
-    /// Sequences that taught.
+    /// Sequences that were given.
     pub sequences: usize,
     /// One line an epoch.
     pub log: Vec<EpochLog>,
@@ -116,6 +116,6 @@ pub fn pretrain(
     let log = trainer.log().to_vec();
     drop(trainer);
     let config = SequenceConfig { sizes, pretrained: true };
-    let sequences = train.windows.len();
+    let sequences = events.len();
     Ok(PretrainedSequence { model: SequenceModel { config, vocabulary, network }, sequences, log })
 }

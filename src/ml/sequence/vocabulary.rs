@@ -15,7 +15,7 @@ pub(super) const FIRST: u32 = 2;
 /// Words of a column beside the events.
 const BESIDE_MAX: usize = 1_000;
 
-/// The words of every column, the most frequent ones first; their codes count on from [`FIRST`].
+/// The words of every column, the most frequent ones first; their codes count on from those of what is unknown and hidden.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Vocabulary {
     columns: Vec<Vec<String>>,

@@ -76,7 +76,7 @@ impl Terms {
     }
 }
 
-/// The words with the most rows, at least [`ROWS_MIN`] each, in ascending order.
+/// The words with the most rows, at least two each, in ascending order.
 pub fn most_frequent<'a>(words: impl Iterator<Item = (&'a str, u32)>, most: usize) -> Vec<String> {
     let mut found: Vec<(&str, u32)> = words.filter(|(_, n)| *n >= ROWS_MIN).collect();
     found.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
