@@ -5,8 +5,10 @@ mod featurise;
 mod layers;
 mod peers;
 mod reopen;
+mod texts;
 mod trees;
 mod wire;
+mod zero_shot;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,13 +22,15 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Benchmark = (&'static str, fn() -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 8] = [
     ("accuracy", accuracy::run),
     ("featurise", featurise::run),
     ("layers", layers::run),
     ("reopen", reopen::run),
+    ("texts", texts::run),
     ("trees", trees::run),
     ("wire", wire::run),
+    ("zero_shot", zero_shot::run),
 ];
 
 /// What a benchmark found.

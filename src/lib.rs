@@ -36,6 +36,7 @@
 //! (`ml/models/refresh.rs`). QUANTIZE and PRUNE read the same rows to tell what smaller weights cost; the file that they
 //! write is made whole again before anything reads it (`ml/compression.rs`). Series that never sold are rows of the history that
 //! end where it ends (`engine/plan/new_series.rs`), and trees over their attributes speak for them (`ml/models/cold_start.rs`).
+//! A model that learns from another sees the other's forecasts of past windows in half of its own (`ml/features/taught.rs`).
 //!
 //! # The life of a text and of a row
 //!

@@ -29,7 +29,7 @@ pub struct Task {
 }
 
 /// All tasks.
-pub const TASKS: [Task; 6] = [
+pub const TASKS: [Task; 9] = [
     Task {
         name: "rossmann",
         files: &["rossmann"],
@@ -87,6 +87,34 @@ pub const TASKS: [Task; 6] = [
         published: "MASE 0.831 TiRex, 0.855 Theta, 0.863 ETS, 1.146 seasonal naive",
     },
     Task {
+        name: "m3_quarterly",
+        files: &["m3"],
+        rows: "SELECT unique_id, t, y, max(t) OVER (PARTITION BY unique_id) - t AS ago FROM m3 WHERE freq = 'QUARTERLY'",
+        target: "y",
+        keys: "unique_id",
+        clauses: "",
+        known: false,
+        horizon: 8,
+        season: 4,
+        scale_season: 4,
+        windows: 1,
+        published: "none",
+    },
+    Task {
+        name: "m3_yearly",
+        files: &["m3"],
+        rows: "SELECT unique_id, t, y, max(t) OVER (PARTITION BY unique_id) - t AS ago FROM m3 WHERE freq = 'YEARLY'",
+        target: "y",
+        keys: "unique_id",
+        clauses: "",
+        known: false,
+        horizon: 6,
+        season: 1,
+        scale_season: 1,
+        windows: 1,
+        published: "none",
+    },
+    Task {
         name: "m4_hourly",
         files: &["m4_hourly"],
         rows: "SELECT unique_id, t, y, max(t) OVER (PARTITION BY unique_id) - t AS ago FROM m4_hourly",
@@ -137,6 +165,25 @@ pub const TASKS: [Task; 6] = [
         season: 12,
         scale_season: 12,
         windows: 1,
+        published: "none",
+    },
+    Task {
+        name: "etth1",
+        files: &["etth1"],
+        rows: r#"WITH long AS (
+                SELECT date AS t, 'HUFL' AS sensor, "HUFL" AS y FROM etth1 UNION ALL SELECT date, 'HULL', "HULL" FROM etth1
+                UNION ALL SELECT date, 'MUFL', "MUFL" FROM etth1 UNION ALL SELECT date, 'MULL', "MULL" FROM etth1
+                UNION ALL SELECT date, 'LUFL', "LUFL" FROM etth1 UNION ALL SELECT date, 'LULL', "LULL" FROM etth1
+                UNION ALL SELECT date, 'OT', "OT" FROM etth1)
+            SELECT sensor, t, y, row_number() OVER (PARTITION BY sensor ORDER BY t DESC) - 1 AS ago FROM long"#,
+        target: "y",
+        keys: "sensor",
+        clauses: "",
+        known: false,
+        horizon: 96,
+        season: 24,
+        scale_season: 24,
+        windows: 5,
         published: "none",
     },
 ];

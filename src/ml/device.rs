@@ -19,6 +19,18 @@ pub enum Placement {
 }
 
 impl Placement {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Cpu, Self::Cuda];
+
+    /// Its word in SQL.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
+
     /// The device; an error where it is not there.
     pub fn open(self) -> Result<Device> {
         match self {

@@ -1,13 +1,15 @@
 //! The wing's door: fit a family of models on a panel, predict, save and load.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::ml::control::Control;
+use crate::ml::device::Placement;
 use crate::ml::evaluation::{PathOptions, ScoreSums};
-use crate::ml::features::{Outliers, RowColumn};
+use crate::ml::features::{Outliers, RowColumn, Taught};
 use crate::ml::foundation::Base;
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::objective::{ObjectiveKind, OptimizerKind};
@@ -138,9 +140,18 @@ pub struct FitOptions {
     /// Share of made-up examples among those that a network adapts by; `None` lets the family choose.
     #[serde(default)]
     pub replay: Option<f64>,
+    /// Where a pretrained network adapts.
+    #[serde(skip)]
+    pub device: Placement,
     /// The network that foundation models begin with; `None` is the one that ships with the engine.
     #[serde(skip)]
     pub base: Option<Base>,
+    /// It learns from the forecasts of another model, too.
+    #[serde(default)]
+    pub distill: bool,
+    /// Those forecasts.
+    #[serde(skip)]
+    pub taught: Option<Arc<Taught>>,
 }
 
 impl FitOptions {
@@ -166,7 +177,9 @@ impl FitOptions {
             "max_seconds" => self.max_seconds = Some(value),
             "lora_rank" => self.lora_rank = count,
             "freeze" => self.freeze_encoder = value > 0.0,
+            "device" => self.device = Placement::ALL.get(value as usize).copied().unwrap_or_default(),
             "replay" => self.replay = Some(value),
+            "distill" => self.distill = value != 0.0,
             _ => {}
         }
     }

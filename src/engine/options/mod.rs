@@ -11,6 +11,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, Span, Subject, did_you_mean};
+use crate::ml::device::Placement;
 use crate::ml::forecaster::{Family, FitOptions};
 use crate::ml::models::{Search, Space, Tuning, families_with, family_name, has_option};
 use crate::ml::objective::OptimizerKind;
@@ -67,6 +68,11 @@ impl OptionSpec {
         !self.general && matches!(self.range, Range::Integer(..) | Range::Number(..))
     }
 
+    /// The same option, for the families that have it.
+    const fn of_some_families(self) -> Self {
+        Self { general: false, ..self }
+    }
+
     /// The same option, for every family of models.
     const fn of_every_family(self) -> Self {
         Self { general: true, ..self }
@@ -86,7 +92,10 @@ pub const OPTIONS: &[OptionSpec] = &[
     switch("background", "train beside other work; TRAIN returns the number of the job at once"),
     integer("batch_size", 1, 65_536, "training windows per step"),
     integer("context", 1, 65_536, "steps of history the model sees"),
+    word("device", device, "where a pretrained network adapts: auto, cpu or cuda"),
     integer("dim", 4, 4_096, "width of hidden layers"),
+    switch("distill", "learn from the forecasts of the model that FROM names, beside the rows")
+        .of_some_families(),
     number("dropout", 0.0, 0.9, "share of hidden values dropped while training"),
     integer("early_stop", 1, 10_000, "epochs without improvement before training stops"),
     integer("epochs", 1, 100_000, "most passes over the training windows"),
@@ -164,6 +173,11 @@ impl TrainOptions {
         }
     }
 
+    /// It learns from the forecasts of the model that FROM names.
+    pub fn distills(&self) -> bool {
+        self.fit.distill
+    }
+
     /// Reads and checks raw options; parameters that have no value yet are skipped.
     pub fn check(families: &[Family], raw: &[RawOption]) -> Result<Self> {
         let mut options = Self {
@@ -194,8 +208,9 @@ impl TrainOptions {
         check_families(&self.families, spec)?;
         match literal(&option.value) {
             Some(value) => self.set(spec.name, in_range(spec, &value)?),
-            None if spec.name == "background" => {
-                let message = "background shapes the result and must be a literal in a prepared statement";
+            None if matches!(spec.name, "background" | "distill") => {
+                let message =
+                    format!("{} shapes the result and must be a literal in a prepared statement", spec.name);
                 return Err(Error::input(Subject::Option, message));
             }
             None => {}
@@ -412,6 +427,15 @@ fn in_range(spec: &OptionSpec, value: &ScalarValue) -> Result<f64> {
         }),
     };
     checked.map_err(|e| e.with_hint(format!("{}: {}", spec.name, spec.doc)))
+}
+
+/// The place of a word for a device.
+fn device(word: &str) -> Result<usize> {
+    let words = Placement::ALL.map(Placement::word);
+    words.iter().position(|known| known.eq_ignore_ascii_case(word)).ok_or_else(|| {
+        let message = format!("unknown device {word}{}", did_you_mean(word, words));
+        Error::input(Subject::Option, message).with_hint("device is one of auto, cpu, cuda")
+    })
 }
 
 /// 1 where the encoder is frozen.

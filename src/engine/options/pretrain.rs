@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::Expr;
 
-use crate::engine::options::{OptionSpec, checked, integer, number, word};
+use crate::engine::options::{OptionSpec, checked, device, integer, number, word};
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::device::Placement;
 use crate::ml::foundation::{FoundationConfig, Hidden, PretrainOptions};
@@ -62,7 +62,7 @@ impl PretrainSettings {
         let (options, count) = (&mut self.options, value as usize);
         match name {
             "batch_size" => options.batch_tokens = count,
-            "device" => options.device = [Placement::Auto, Placement::Cpu, Placement::Cuda][count.min(2)],
+            "device" => options.device = Placement::ALL.get(count).copied().unwrap_or_default(),
             "learning_rate" => options.learning_rate = value,
             "max_seconds" => options.max_seconds = Some(value),
             "seed" => options.seed = value as u64,
@@ -88,15 +88,6 @@ impl PretrainSettings {
         }
         Ok(())
     }
-}
-
-/// The place of a word for a device.
-fn device(word: &str) -> Result<usize> {
-    const WORDS: [&str; 3] = ["auto", "cpu", "cuda"];
-    WORDS.iter().position(|known| known.eq_ignore_ascii_case(word)).ok_or_else(|| {
-        let message = format!("unknown device {word}{}", did_you_mean(word, WORDS));
-        Error::input(Subject::Option, message).with_hint("device is one of auto, cpu, cuda")
-    })
 }
 
 /// What is hidden while pretraining, by the word of OBJECTIVE.

@@ -66,14 +66,16 @@ impl Refresh {
         if model.manifest().kind != ModelKind::Forecast {
             return Err(of_another_kind(model.manifest()).into());
         }
-        let statement = statement(model.manifest(), settings)?;
-        Ok((Self { model, change: Change::Learns { full, always: settings.always } }, statement))
+        let change = Change::Learns { full, always: settings.always };
+        let statement = statement(model.manifest(), change, settings)?;
+        Ok((Self { model, change }, statement))
     }
 
     /// A model whose weights become smaller, and the statement whose rows tell what that costs.
     pub fn shrinking(model: Arc<Model>, how: Compression) -> Result<(Self, TrainStatement)> {
-        let statement = statement(model.manifest(), RefreshSettings::default())?;
-        Ok((Self { model, change: Change::Shrinks(how) }, statement))
+        let change = Change::Shrinks(how);
+        let statement = statement(model.manifest(), change, RefreshSettings::default())?;
+        Ok((Self { model, change }, statement))
     }
 }
 
@@ -83,9 +85,14 @@ fn of_another_kind(manifest: &Manifest) -> Error {
     Error::input(Subject::Model, message).with_hint("train it again: TRAIN OR REPLACE …")
 }
 
-/// The recorded statement with the roles that were settled then.
-fn statement(manifest: &Manifest, settings: RefreshSettings) -> Result<TrainStatement> {
+/// The recorded statement with the roles that were settled then. What does not learn anew asks no teacher.
+fn statement(manifest: &Manifest, change: Change, settings: RefreshSettings) -> Result<TrainStatement> {
     let mut statement = sql::parse_text(&manifest.sql)?;
+    if statement.distills() && !change.is_full() {
+        statement.using = statement.families();
+        statement.from = None;
+        statement.with.retain(|(option, _)| fold(option) != "distill");
+    }
     (statement.or_replace, statement.if_not_exists) = (true, false);
     let settled = |list: &mut Option<Vec<Item>>, role: ModelRole| {
         let inferred = manifest.roles.iter().filter(|column| column.inferred && column.role == role);

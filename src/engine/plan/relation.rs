@@ -495,9 +495,12 @@ impl ForetellRelations {
         }
         let tuning =
             statement.tune.as_ref().map(|tune| self.tuning(&statement, tune, context)).transpose()?;
+        options::TrainOptions::check(&statement.families(), &raw)?;
         let base = match &statement.from {
-            Some(name) if fold(name) != BASE_NAME => Some(self.scope.pretrained(&fold(name))?),
-            _ => None,
+            Some(name) if fold(name) == BASE_NAME => None,
+            Some(name) if statement.distills() => Some(self.scope.teacher(&fold(name))?),
+            Some(name) => Some(self.scope.pretrained(&fold(name))?),
+            None => None,
         };
         let encoder =
             statement.encoder.as_ref().map(|name| self.scope.text_model(&fold(name))).transpose()?;

@@ -80,8 +80,20 @@ impl Scope {
             return Ok(model);
         }
         let message = format!("model {name} was trained on rows of its own and is not pretrained");
-        let hint = format!("{BASE_NAME} ships with the engine; PRETRAIN FORECAST MODEL … makes another");
+        let hint = format!(
+            "{BASE_NAME} ships with the engine, PRETRAIN FORECAST MODEL … makes another; WITH (distill = true) learns from \
+             what {name} forecasts"
+        );
         Err(Error::input(Subject::Model, message).with_hint(hint))
+    }
+
+    /// The model of this name, which forecasts what another one learns from.
+    pub fn teacher(&self, name: &str) -> OurResult<Arc<Model>> {
+        let model = self.model(name, None)?;
+        match model.manifest().kind {
+            ModelKind::Forecast | ModelKind::Pretrained => Ok(model),
+            kind => Err(of_another_kind(name, kind)),
+        }
     }
 
     /// The text model of this name.

@@ -80,9 +80,9 @@ impl TrainNode {
         lineage: Vec<(String, u64)>,
     ) -> Result<Self> {
         let checked = TrainOptions::check(&statement.families(), &options)?;
-        check_fine_tuning(&statement, &checked.families, &options)?;
+        check_fine_tuning(&statement, (&checked.families, checked.distills()), &options)?;
         models::check_objective(&checked.families, statement.objective)?;
-        let schema = if checked.background { job_schema() } else { result_schema() };
+        let schema = if checked.background { job_schema() } else { result_schema(checked.distills()) };
         let schema = Arc::new(DFSchema::try_from(schema)?);
         let (lineage, mode) = (Arc::new(lineage), Mode::Publish);
         Ok(Self {
@@ -116,7 +116,7 @@ impl TrainNode {
         let schema = match (mode, &self.refresh) {
             (Mode::DryRun, _) => training::report_schema(),
             (_, Some(refresh)) => training::refreshed_schema(refresh.change),
-            (_, None) => result_schema(),
+            (_, None) => result_schema(self.statement.distills()),
         };
         Ok(Self { mode, schema: Arc::new(DFSchema::try_from(schema)?), ..self.clone() })
     }
@@ -225,16 +225,35 @@ impl UserDefinedLogicalNodeCore for TrainNode {
 }
 
 /// Options of networks that adapt.
-const FINE_TUNING: [&str; 8] =
-    ["batch_size", "context", "early_stop", "epochs", "freeze", "learning_rate", "lora_rank", "replay"];
+const FINE_TUNING: [&str; 9] = [
+    "batch_size",
+    "context",
+    "device",
+    "early_stop",
+    "epochs",
+    "freeze",
+    "learning_rate",
+    "lora_rank",
+    "replay",
+];
 
 /// Fails where FROM and what is fine-tuned do not go together.
 fn check_fine_tuning(
     statement: &TrainStatement,
-    families: &[Family],
+    (families, distills): (&[Family], bool),
     options: &[RawOption],
 ) -> OurResult<()> {
+    let written = options.iter().find(|option| option.name == "distill");
+    if distills != statement.distills() {
+        let error = Error::input(Subject::Option, "distill is written true or false, once");
+        return Err(error.at(written.and_then(|option| option.place)));
+    }
     let Some(from) = &statement.from else {
+        if let Some(option) = written.filter(|_| distills) {
+            let message = "distill learns from the forecasts of a model, which FROM names".to_owned();
+            let hint = format!("FROM {BASE_NAME}, or FROM a model that was trained on these rows");
+            return Err(Error::input(Subject::Option, message).with_hint(hint).at(option.place));
+        }
         let tunes = |option: &&RawOption| FINE_TUNING.contains(&option.name.as_str());
         return match options.iter().find(tunes).filter(|_| families == [Family::Foundation]) {
             None => Ok(()),
@@ -246,7 +265,15 @@ fn check_fine_tuning(
             }
         };
     };
-    if families.iter().any(|family| matches!(family, Family::Foundation | Family::Auto)) {
+    let begins = families.iter().any(|family| matches!(family, Family::Foundation | Family::Auto));
+    if begins && distills {
+        let message =
+            format!("a model that learns from {from} begins from nothing: USING names foundation or auto");
+        return Err(Error::input(Subject::Option, message)
+            .with_hint("USING tide, gbt or another that learns from windows; without distill FROM fine-tunes")
+            .at(written.and_then(|option| option.place)));
+    }
+    if begins || distills {
         return Ok(());
     }
     let message = format!("FROM {from} is for the family foundation, which USING does not name");
@@ -254,11 +281,11 @@ fn check_fine_tuning(
         .with_hint("USING foundation, alone or with others; or leave USING away"))
 }
 
-/// The row that TRAIN returns.
-fn result_schema() -> Schema {
+/// The row that TRAIN returns, and what it tells besides where a model `distills`.
+fn result_schema(distills: bool) -> Schema {
     let number = |name: &str| Field::new(name, DataType::Float64, true);
     let count = |name: &str| Field::new(name, DataType::Int64, false);
-    Schema::new(vec![
+    let mut fields = vec![
         Field::new("model", DataType::Utf8, false),
         count("version"),
         count("series"),
@@ -273,7 +300,9 @@ fn result_schema() -> Schema {
         number("naive_value"),
         number("skill"),
         number("seconds"),
-    ])
+    ];
+    fields.extend(distills.then(training::teacher_fields).into_iter().flatten());
+    Schema::new(fields)
 }
 
 /// The row that TRAIN in the background returns.

@@ -11,7 +11,8 @@ use crate::error::identifier;
 use crate::ml::holidays::parse_country;
 
 /// Arguments that are clauses, in the order of the statement's text.
-const CLAUSES: [(&str, &str); 25] = [
+const CLAUSES: [(&str, &str); 26] = [
+    ("from", "FROM"),
     ("on", "ON"),
     ("filter", "WHERE"),
     ("target", "TARGET"),

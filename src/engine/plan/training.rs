@@ -1,5 +1,6 @@
 //! What TRAIN does with its rows: panel, roles, fit, publish, and the row that tells of it.
 
+mod distilled;
 mod explain;
 mod forecast;
 mod pretrain;
@@ -24,6 +25,7 @@ use crate::engine::plan::panels::{SeriesRows, read_series};
 use crate::engine::plan::refresh::{Change, Refresh};
 use crate::engine::plan::scores::{self, Named, static_columns};
 use crate::engine::plan::series::{SeriesLayout, incomplete, kept_series};
+use crate::engine::plan::training::distilled::{Compared, Teacher};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Contents, Manifest, Model, ModelRole, PublishMode};
 use crate::engine::running::RunningTraining;
@@ -45,6 +47,7 @@ use crate::ml::series::{
     Covariate, FinishOptions, Gaps, Grid, Incomplete, MISSING, Panel, PanelReport, PanelSchema, Values,
 };
 
+pub use distilled::teacher_fields;
 pub use explain::dry_run;
 pub use forecast::forecast;
 pub use pretrain::{Pretraining, pretrain};
@@ -123,7 +126,8 @@ impl Job {
 
     /// The network that foundation models begin with, where it is not the one that ships with the engine.
     fn base(&self) -> Result<Option<Base>> {
-        self.base.as_ref().map(|base| Base::read(&base.network()?)).transpose()
+        let begins = self.base.as_ref().filter(|_| !self.options.distills());
+        begins.map(|base| Base::read(&base.network()?)).transpose()
     }
 
     fn gaps(&self) -> Gaps {
@@ -216,9 +220,10 @@ async fn fit(
     let families = job.options.families.clone();
     let family = if let [family] = families[..] { family } else { Family::Auto };
     let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
-    memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
+    let taught = if job.options.distills() { models::taught_bytes(&panel, &fit) } else { 0 };
+    memory.try_grow(estimate.memory_bytes + taught).map_err(|_| too_little_memory(&estimate, &panel))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
-    let (options, tuning, refresh) = (fit.clone(), job.tuning.clone(), job.refresh.clone());
+    let (options, tuning, own, rows) = (fit.clone(), job.tuning.clone(), Arc::clone(job), report.clone());
     let reconciliation = sums.as_ref().map(|sums| sums.method);
     if job.engine.runtimes.is_training() {
         query.notice("another training runs; this one begins when it has ended");
@@ -226,16 +231,11 @@ async fn fit(
     }
     // Reading counts, waiting for another training does not.
     let read = started.elapsed();
-    let Learnt { model, report: fit_report, options, weights, change } = job
-        .engine
-        .runtimes
-        .train(&query.control, move |control| match &refresh {
-            None => learn(&families, &panel, sums.as_ref(), (options, read), tuning, control),
-            Some(refresh) => {
-                refreshed::learn(refresh, &families, &panel, sums.as_ref(), (options, read), control)
-            }
-        })
-        .await?;
+    let work = move |control: &Arc<Control>| {
+        learn_taught(&own, (&panel, &rows), sums.as_ref(), (options, read), tuning, control)
+    };
+    let Learnt { model, report: fit_report, options, weights, change, compared } =
+        job.engine.runtimes.train(&query.control, work).await?;
     drop(memory);
     tell_failures(&fit_report.candidates, query);
     tell_trials(&fit_report.trials, job, &options, query);
@@ -260,7 +260,7 @@ async fn fit(
         options,
         table_versions: job.lineage.as_ref().clone(),
         base: job.base.as_ref().map(|base| (base.manifest().name.clone(), base.manifest().version)),
-        encoder: job.encoder.as_ref().map(|model| (model.manifest().name.clone(), model.manifest().version)),
+        encoder: job.encoder_of_texts(),
         panel: report.clone(),
         report: fit_report.clone(),
         seconds,
@@ -292,7 +292,9 @@ async fn fit(
         return Ok(Trained { version, row });
     }
     let version = if publish { store(job, &name, manifest, contents).await? } else { 0 };
-    Ok(Trained { version, row: result_row(&name, version, &report, &fit_report, seconds) })
+    let mut row = result_row(&name, version, &report, &fit_report, seconds);
+    row.extend(job.teacher_name().into_iter().flat_map(|name| Compared::row(compared.as_ref(), name)));
+    Ok(Trained { version, row })
 }
 
 /// The columns that tell the series apart, by which their scores are kept; with sums, those of the rows that have these
@@ -323,6 +325,8 @@ fn scores_of(nodes: &[usize], scores: &SeriesScores) -> SeriesScores {
 pub fn refit_options(engine: &Engine, manifest: &Manifest) -> Result<FitOptions> {
     let base = match &manifest.base {
         None => None,
+        // Of what it learnt from a teacher nothing is known any more: it learns from the rows.
+        Some(_) if manifest.options.distill => None,
         Some((name, version)) => Some(Base::read(&engine.registry.get(name, Some(*version))?.network()?)?),
     };
     Ok(FitOptions { base, ..manifest.options.clone() })
@@ -337,12 +341,39 @@ struct Learnt {
     weights: Vec<u8>,
     /// What the version before it was, where it was made from one.
     change: Option<Changed>,
+    /// How it compares with the model that it learnt from, where there is one.
+    compared: Option<Compared>,
 }
 
 /// Seconds that a fit has at least, however long the reading took.
 const SECONDS_MIN: f64 = 0.1;
 /// Share of the progress of a training that trials take.
 const TRIALS_SHARE: f64 = 0.8;
+
+/// Learns from a panel, and from the forecasts of a teacher where the job has one.
+fn learn_taught(
+    job: &Job,
+    (panel, rows): (&Panel, &PanelReport),
+    sums: Option<&Sums>,
+    (options, read): (FitOptions, Duration),
+    tuning: Option<Tuning>,
+    control: &Arc<Control>,
+) -> Result<Learnt> {
+    let (started, families) = (Instant::now(), &job.options.families);
+    let learn = |options, read, control: &Arc<Control>| match &job.refresh {
+        None => learn(families, panel, sums, (options, read), tuning, control),
+        Some(refresh) => refreshed::learn(refresh, families, panel, sums, (options, read), control),
+    };
+    let Some(teacher) = Teacher::of(job, panel, rows, &options, control)? else {
+        return learn(options, read, control);
+    };
+    let options = teacher.teach(panel, options, control)?;
+    let part = Arc::new(Control::part(control, 1.0 - models::TAUGHT_SHARE));
+    let mut learnt = learn(options, read + started.elapsed(), &part)?;
+    learnt.compared = Some(teacher.compared(&learnt, panel, control)?);
+    learnt.options.taught = None;
+    Ok(learnt)
+}
 
 /// Learns from a panel that took `read` to read.
 fn learn(
@@ -376,7 +407,7 @@ fn learn(
     part.report(|p| (p.phase, p.fraction) = ("save", 1.0));
     (report.trials, options.max_seconds) = (trials, max_seconds);
     let weights = model.to_bytes()?;
-    Ok(Learnt { model, report, options, weights, change: None })
+    Ok(Learnt { model, report, options, weights, change: None, compared: None })
 }
 
 /// The active version of a model that exists and that IF NOT EXISTS leaves alone.
@@ -399,7 +430,9 @@ fn existing(job: &Job, name: &str) -> Result<Option<u64>> {
 fn existing_row(job: &Job, name: &str, version: u64) -> Result<Vec<ArrayRef>> {
     let model = job.engine.registry.get(name, Some(version))?;
     let manifest = model.manifest();
-    Ok(result_row(name, version, &manifest.panel, &manifest.report, manifest.seconds))
+    let mut row = result_row(name, version, &manifest.panel, &manifest.report, manifest.seconds);
+    row.extend(job.teacher_name().into_iter().flat_map(|name| Compared::row(None, name)));
+    Ok(row)
 }
 
 async fn store(job: &Arc<Job>, name: &str, manifest: Manifest, contents: Contents) -> Result<u64> {
@@ -447,8 +480,9 @@ async fn prepare(
         _ => Incomplete::default(),
     };
     let holidays = holidays(job, inputs.next()).await?;
-    let (grid, season_length) = match &job.refresh {
-        Some(refresh) => refreshed::grid(refresh),
+    let kept = job.refresh.as_ref().map(|refresh| &refresh.model).or(job.trained_teacher());
+    let (grid, season_length) = match kept {
+        Some(model) => refreshed::grid(model.manifest()),
         None => (job.statement.every.map_or(Grid::Infer, Grid::Every), job.options.season_length),
     };
     let finish = FinishOptions {
@@ -484,7 +518,8 @@ async fn prepare(
     }
     let horizon = job.options.horizon.unwrap_or_else(|| panel.frequency.default_horizon());
     let (outliers, objective) = (job.outliers(), job.statement.objective);
-    let (fine_tune, base) = (job.statement.from.is_some(), job.base()?);
+    let fine_tune = job.statement.from.is_some() && !job.options.distills();
+    let base = job.base()?;
     let mut fit = FitOptions { outliers, objective, fine_tune, base, ..job.options.fit_options(horizon) };
     if let Some(refresh) = &job.refresh {
         refreshed::settle_options(refresh, &panel, &mut fit);
@@ -496,6 +531,7 @@ async fn prepare(
     let sums = hierarchy.map(|hierarchy| Sums { hierarchy, method, ended });
     let prepared =
         Prepared { panel, keys, sums, report, roles, holidays, texts, schema, fit, incomplete, memory };
+    distilled::check(job, &prepared, query)?;
     prepared.tell(job, query);
     Ok(prepared)
 }
@@ -759,8 +795,11 @@ impl Prepared {
     /// A notice where a network that was asked for has never seen such series.
     fn tell_frequency(&self, job: &Job, query: &QueryContext) {
         let asked = job.statement.from.is_some() || job.options.families == [Family::Foundation];
-        let usual = FoundationConfig::default();
-        let config = self.fit.base.as_ref().map_or(&usual, |base| base.network().config());
+        let asked = asked && job.trained_teacher().is_none();
+        let own = job.base.as_ref().filter(|_| asked && self.fit.base.is_none());
+        let teacher = own.and_then(|base| Base::read(&base.network().ok()?).ok());
+        let (usual, base) = (FoundationConfig::default(), self.fit.base.as_ref().or(teacher.as_ref()));
+        let config = base.map_or(&usual, |base| base.network().config());
         if asked && !config.has_seen(self.panel.frequency) {
             let name = job.base.as_ref().map_or(BASE_NAME, |base| base.manifest().name.as_str());
             let unit = self.panel.frequency.to_string().to_lowercase();

@@ -211,7 +211,8 @@ pub struct TrainStatement {
     pub validate: Option<ast::Expr>,
     /// `USING`: the families, none where the choice is ours.
     pub using: Vec<Family>,
-    /// `FROM`: the pretrained model that the network of the family `foundation` begins with, and adapts from.
+    /// `FROM`: the pretrained model that the network of the family `foundation` begins with, and adapts from; with `distill`
+    /// the model whose forecasts are learnt from.
     pub from: Option<Ident>,
     /// `TUNE`: options whose best values are searched for.
     pub tune: Option<TuneClause>,
@@ -227,9 +228,18 @@ impl TrainStatement {
     /// The families that were named, or that FROM names.
     pub fn families(&self) -> Vec<Family> {
         match (&self.from, self.using.is_empty()) {
+            (Some(_), true) if self.distills() => vec![Family::Tide],
             (Some(_), true) => vec![Family::Foundation],
             _ => self.using.clone(),
         }
+    }
+
+    /// It learns from the forecasts of the model that FROM names.
+    pub fn distills(&self) -> bool {
+        let says = |(key, value): &(Ident, ast::Expr)| {
+            fold(key) == "distill" && value.to_string().eq_ignore_ascii_case("true")
+        };
+        self.with.iter().any(says)
     }
 
     /// Visits all its expressions.

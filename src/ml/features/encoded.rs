@@ -1,10 +1,12 @@
 //! A panel with every column encoded, row-major, ready for windows to be copied out.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::ml::features::calendar;
 use crate::ml::features::column::ColumnEncoder;
 use crate::ml::features::featurizer::Featurizer;
+use crate::ml::features::taught::Taught;
 use crate::ml::series::{Covariate, Panel, Values, line_at};
 
 /// Encoded rows of all series: history, then as many steps as asked for.
@@ -44,6 +46,8 @@ pub struct EncodedPanel {
     pub calendar: Vec<f32>,
     /// See [`EncodedPanel::calendar`].
     pub calendar_first: i64,
+    /// What stands for values that are learnt from, and the rows of every series that are.
+    pub taught: Option<(Arc<Taught>, Vec<usize>)>,
 }
 
 /// The row of the panel that stands behind every encoded row; the last one is repeated past the end.
@@ -123,6 +127,24 @@ impl EncodedPanel {
             offsets: sources.offsets,
             history: panel.history.clone(),
             start: panel.start.clone(),
+            taught: None,
+        }
+    }
+
+    /// The same with what another model told of the first `train[series]` rows of every series.
+    pub fn taught_by(mut self, taught: Option<&Arc<Taught>>, train: &[usize]) -> Self {
+        self.taught = taught.map(|taught| (Arc::clone(taught), train.to_vec()));
+        self
+    }
+
+    /// What is learnt from of an encoded row in the window at row `origin` of its series; NaN where it is missing.
+    pub fn lesson(&self, series: usize, origin: usize, row: usize) -> f32 {
+        let value = self.target[row];
+        let Some((taught, train)) = &self.taught else { return value };
+        let of_series = row - self.offsets[series];
+        match value.is_finite() && of_series < train[series] {
+            true => taught.of(series, origin, of_series).unwrap_or(value),
+            false => value,
         }
     }
 

@@ -12,6 +12,7 @@ mod holidays;
 mod outliers;
 mod rows;
 mod target_encoding;
+mod taught;
 mod texts;
 mod window;
 
@@ -26,5 +27,6 @@ pub use holidays::{Holidays, ListedDay};
 pub use outliers::Outliers;
 pub use rows::{RowColumn, RowWriter};
 pub use target_encoding::{EncodingHistory, TargetEncoding};
+pub use taught::Taught;
 pub use texts::Texts;
 pub use window::Gatherer;

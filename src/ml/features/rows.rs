@@ -115,6 +115,12 @@ impl<'a> RowWriter<'a> {
         (teaches && y.is_finite()).then(|| self.history.scaled(f64::from(y)) as f32)
     }
 
+    /// What is learnt from of an encoded row after the origin, scaled.
+    pub fn lesson(&self, row: usize) -> Option<f32> {
+        let y = self.panel.lesson(self.series, self.origin, row);
+        (self.teaches && y.is_finite()).then(|| self.history.scaled(f64::from(y)) as f32)
+    }
+
     /// False where a switch says that the target is zero.
     pub fn is_active(&self, row: usize) -> bool {
         self.panel.active.is_empty() || self.panel.active[row]

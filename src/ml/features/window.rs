@@ -139,7 +139,7 @@ impl<'a> Gatherer<'a> {
         for step in 0..self.featurizer.layout.horizon {
             let row = (base + origin + step).min(last);
             let active = self.panel.active.is_empty() || self.panel.active[row];
-            let y = if origin + step < end { self.panel.target[row] } else { f32::NAN };
+            let y = if origin + step < end { self.panel.lesson(series, origin, row) } else { f32::NAN };
             let counts = y.is_finite() && active && teaches;
             batch.target.push(if counts { self.history.scaled(f64::from(y)) as f32 } else { 0.0 });
             batch.weight.push(f32::from(u8::from(counts)));

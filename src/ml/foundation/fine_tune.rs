@@ -2,11 +2,12 @@
 
 use crate::error::Result;
 use crate::ml::control::Control;
+use crate::ml::device::Placement;
 use crate::ml::forecaster::EpochLog;
 use crate::ml::foundation::base::Base;
 use crate::ml::foundation::batches::{Batches, Examples, Hidden, Shapes, fixed};
 use crate::ml::foundation::corpus::Corpus;
-use crate::ml::foundation::weights::{read, write};
+use crate::ml::foundation::weights::{read_on, write};
 use crate::ml::tensor_file::Precision;
 use crate::ml::training::{Network, OptimizerConfig, Trainer, TrainerConfig};
 
@@ -38,6 +39,8 @@ pub struct FineTuning {
     pub freezes_encoder: bool,
     /// Rank of what its matrices learn; `None` where they learn themselves.
     pub rank: Option<usize>,
+    /// Where it is computed.
+    pub device: Placement,
     /// Seconds after which it ends with what it has.
     pub seconds_max: Option<f64>,
     /// Shares of the whole work that are done when it begins and when it ends.
@@ -59,7 +62,8 @@ pub struct FineTuned {
 
 /// Fine-tunes a network on a corpus; without held-out windows it goes on to the last epoch.
 pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &Control) -> Result<FineTuned> {
-    let network = read(base.file())?.learning()?.freezing_encoder(options.freezes_encoder);
+    let network =
+        read_on(base.file(), options.device.open()?)?.learning()?.freezing_encoder(options.freezes_encoder);
     let config = network.config().clone();
     let patch = config.input_patch_size;
     let shape = Shapes::One {
@@ -76,7 +80,8 @@ pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &C
         epochs: options.epochs,
         epoch_length: options.steps * PIECES,
         batch_size: PIECES,
-        shard_size: 1,
+        // A card computes one piece after the other.
+        shard_size: if network.is_on_card() { PIECES } else { 1 },
         learning_rate: options.learning_rate,
         patience: options.patience,
         optimizer: OptimizerConfig { rank: options.rank, ..OptimizerConfig::default() },

@@ -56,7 +56,7 @@ impl Gradients {
 
 /// Lets `add` add to the gradient of `parameter`: to the collected sum while one is being collected, else, or where it is
 /// no parameter but what others gave, to a new tensor, which backward then returns. What is not tracked gets none.
-pub(super) fn accumulate(
+pub(in crate::ml) fn accumulate(
     parameter: &Tensor,
     add: impl FnOnce(&mut [f32]) -> Result<()>,
 ) -> Result<Option<Tensor>> {

@@ -84,7 +84,7 @@ macro_rules! vectorised {
     ($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
-        pub(super) fn $name($($argument: $type),*) {
+        pub(in crate::ml) fn $name($($argument: $type),*) {
             #[allow(clippy::too_many_arguments)]
             #[inline(always)]
             fn body($($argument: $type),*) $body

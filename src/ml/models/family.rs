@@ -71,15 +71,18 @@ pub fn has_option(family: Family, option: &str) -> bool {
     let rows = matches!(family, Family::Ridge | Family::Svr | Family::Tree | Family::Gbt);
     match (family, option) {
         (_, "background" | "max_seconds" | "season" | "seed") => true,
-        (_, "freeze" | "lora_rank" | "replay") => matches!(family, Family::Foundation | Family::Auto),
+        (_, "device" | "freeze" | "lora_rank" | "replay") => {
+            matches!(family, Family::Foundation | Family::Auto)
+        }
         (Family::Foundation, option) => {
             matches!(option, "batch_size" | "context" | "early_stop" | "epochs" | "learning_rate")
         }
+        (Family::Auto, "distill") => false,
         (Family::Auto, option) => [Family::Gbt, Family::Tide].iter().any(|f| has_option(*f, option)),
         (_, "trees" | "leaves") => family == Family::Gbt,
         (_, "heads" | "patch") => family == Family::Transformer,
         (_, "learning_rate") => network || family == Family::Gbt,
-        (_, "context") => network || rows,
+        (_, "context" | "distill") => network || rows,
         _ => network,
     }
 }

@@ -119,6 +119,7 @@ impl Foundation {
             patience: options.early_stop.unwrap_or(PATIENCE),
             freezes_encoder: options.freeze_encoder,
             rank: options.lora_rank,
+            device: options.device,
             seconds_max: lesson.seconds_left(),
             progress: lesson.span,
             seed: options.seed,

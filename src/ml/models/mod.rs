@@ -11,6 +11,7 @@ mod cold_start;
 mod container;
 mod croston;
 mod decomposition;
+mod distillation;
 mod ets;
 mod family;
 mod fitted;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use auto::candidates;
 pub use backtest::{BacktestWindow, Past, Rolling, backtest, naive, window};
+pub use distillation::{TAUGHT_SHARE, taught, taught_bytes};
 pub use family::{
     check_objective, estimate, families_with, family_name, fit, fit_coherent, has_option, held_out, load,
     objectives, parse_family, row_columns,

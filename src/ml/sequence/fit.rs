@@ -160,7 +160,7 @@ fn judged(
     for indexes in indexes.chunks(SHARD) {
         control.check()?;
         valid.gather(indexes, &mut pass);
-        let scores = network.scores(&pass, None)?.to_vec2::<f32>()?;
+        let scores = network.scores(&pass)?.to_vec2::<f32>()?;
         for (row, wanted) in scores.iter().zip(&pass.wanted) {
             let (row, wanted) = (&row[FIRST as usize..], (*wanted - FIRST) as usize);
             let place = place(row, wanted);

@@ -71,7 +71,7 @@ impl SequenceModel {
             pass.present[to..to + range.len().max(1)].fill(true);
             pass.places.push((to + range.len().max(1) - 1) as u32);
         }
-        let scores = self.network.scores(&pass, None)?;
+        let scores = self.network.scores(&pass)?;
         let scores = scores.narrow(1, FIRST as usize, self.classes().len())?;
         let told =
             candle_nn::ops::softmax_last_dim(&scores.contiguous()?)?.flatten_all()?.to_vec1::<f32>()?;

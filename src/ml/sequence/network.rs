@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::ml::layers::{
     Activation, Along, Initializer, Parameters, TransformerBlock, dropout, embedding, linear, rms_norm,
 };
-use crate::ml::training::{Labels, LossSum, Network, cross_entropy};
+use crate::ml::training::{Labels, LossSum, Network, linear_cross_entropy, pass_length};
 
 /// Deviation of tables of events when they begin.
 const DEVIATION: f64 = 0.05;
@@ -47,6 +47,8 @@ pub(super) struct SequenceNetwork {
     gain: Tensor,
     bias: Tensor,
     drop: f64,
+    /// Numbers of all steps of a sequence.
+    step_numbers: usize,
 }
 
 impl SequenceNetwork {
@@ -62,11 +64,17 @@ impl SequenceNetwork {
         let blocks = (0..sizes.layers).map(block).collect::<Result<_>>()?;
         let gain = p.register("norm", &[width], Initializer::Ones)?;
         let bias = p.register("bias", &[sizes.codes.first().copied().unwrap_or(0)], Initializer::Zeros)?;
-        Ok(Self { tables, blocks, gain, bias, drop, parameters: p })
+        let step_numbers = sizes.longest * width;
+        Ok(Self { tables, blocks, gain, bias, drop, step_numbers, parameters: p })
     }
 
     /// A score for every code of what is told, at every place: `[places, codes]`.
-    pub(super) fn scores(&self, pass: &Pass, seed: Option<u64>) -> Result<Tensor> {
+    pub(super) fn scores(&self, pass: &Pass) -> Result<Tensor> {
+        Ok(linear(&self.places(pass, None)?, &self.tables[0], &self.bias, Activation::None)?)
+    }
+
+    /// What is known at every place: `[places, width]`.
+    fn places(&self, pass: &Pass, seed: Option<u64>) -> Result<Tensor> {
         let (all, width) = (pass.sequences * pass.steps, self.gain.elem_count());
         let drop = seed.filter(|_| self.drop > 0.0).map(|seed| (self.drop, seed));
         let mut x: Option<Tensor> = None;
@@ -87,8 +95,7 @@ impl SequenceNetwork {
             let drop = drop.map(|(probability, seed)| (probability, seed.wrapping_add(100 + 10 * n as u64)));
             x = block.forward(&x, &pass.present, drop)?;
         }
-        let x = embedding(&rms_norm(&x, &self.gain)?.reshape((all, width))?, &pass.places)?;
-        Ok(linear(&x, &self.tables[0], &self.bias, Activation::None)?)
+        Ok(embedding(&rms_norm(&x, &self.gain)?.reshape((all, width))?, &pass.places)?)
     }
 }
 
@@ -100,13 +107,14 @@ impl Network for SequenceNetwork {
     }
 
     fn pass_length(&self) -> usize {
-        usize::MAX
+        pass_length(self.step_numbers)
     }
 
     fn loss(&self, pass: &Pass, seed: Option<u64>) -> Result<LossSum> {
-        let scores = self.scores(pass, seed)?;
         let weight = vec![1.0; pass.wanted.len()];
-        let sum = cross_entropy(&scores, Labels { class: &pass.wanted, weight: &weight, class_weight: &[] })?;
+        let labels = Labels { class: &pass.wanted, weight: &weight, class_weight: &[] };
+        let x = self.places(pass, seed)?;
+        let sum = linear_cross_entropy(&x, &self.tables[0], &self.bias, labels, seed.is_some())?;
         Ok(LossSum { sum, weight: pass.wanted.len() as f64 })
     }
 }

@@ -120,7 +120,7 @@ fn every_parameter_gets_a_gradient_and_nothing_later_is_seen() {
             codes.iter_mut().for_each(|codes| codes[4] = 2);
         }
         examples(Asked::Next, codes).gather(&[0], &mut pass);
-        network.scores(&pass, None).unwrap().to_vec2::<f32>().unwrap()
+        network.scores(&pass).unwrap().to_vec2::<f32>().unwrap()
     };
     let (before, after) = (scores(false), scores(true));
     assert_eq!(before[..4], after[..4]);

@@ -7,7 +7,7 @@ use crate::ml::layers::{Activation, Initializer, Linear, Parameters, embedding, 
 use crate::ml::text::bert::{Bert, Norm, dense};
 use crate::ml::text::config::BertConfig;
 use crate::ml::text::tokens::Tokens;
-use crate::ml::training::{Labels, LossSum, Network, cross_entropy};
+use crate::ml::training::{Labels, LossSum, Network, cross_entropy, linear_cross_entropy};
 
 /// Texts of a pass.
 const PASS: usize = 16;
@@ -74,18 +74,19 @@ impl MaskedLanguageModel {
         })
     }
 
-    /// Logits of the words of the vocabulary at the hidden places, `[places, words]`, of the texts' tokens.
-    fn hidden_words(&self, x: &Tensor, places: &[u32]) -> Result<Tensor> {
+    /// What the words at the hidden places are told by, `[places, width]`, of the texts' tokens.
+    fn hidden(&self, x: &Tensor, places: &[u32]) -> Result<Tensor> {
         let width = self.bert.width();
         let hidden = embedding(&x.reshape(((), width))?, places)?;
-        let hidden = self.norm.forward(&self.transform.forward(&hidden, self.activation)?)?;
-        Ok(linear(&hidden, self.bert.words(), &self.bias, Activation::None)?)
+        self.norm.forward(&self.transform.forward(&hidden, self.activation)?)
     }
 
     /// How many hidden words the network names right, and how many there are.
     pub(super) fn hits(&self, batch: &Masked) -> Result<(usize, usize)> {
         let x = self.bert.forward(&batch.tokens, None)?;
-        let best = self.hidden_words(&x, &batch.places)?.argmax(1)?.to_vec1::<u32>()?;
+        let hidden = self.hidden(&x, &batch.places)?;
+        let logits = linear(&hidden, self.bert.words(), &self.bias, Activation::None)?;
+        let best = logits.argmax(1)?.to_vec1::<u32>()?;
         let right = best.iter().zip(&batch.words).filter(|(a, b)| a == b).count();
         Ok((right, batch.words.len()))
     }
@@ -108,7 +109,8 @@ impl Network for MaskedLanguageModel {
         let count = batch.places.len();
         let ones = vec![1.0; count.max(batch.swapped.len())];
         let labels = Labels { class: &batch.words, weight: &ones[..count], class_weight: &[] };
-        let mut sum = cross_entropy(&self.hidden_words(&x, &batch.places)?, labels)?;
+        let (hidden, words) = (self.hidden(&x, &batch.places)?, self.bert.words());
+        let mut sum = linear_cross_entropy(&hidden, words, &self.bias, labels, seed.is_some())?;
         if let Some((pooler, order)) = &self.order {
             let first = x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
             let logits =

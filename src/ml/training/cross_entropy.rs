@@ -19,7 +19,7 @@ pub struct Labels<'a> {
 
 impl Labels<'_> {
     /// What every row counts for in all; fails where a row that counts has no class.
-    fn weights(&self, classes: usize) -> Result<Vec<f32>> {
+    pub(super) fn weights(&self, classes: usize) -> Result<Vec<f32>> {
         if !self.class_weight.is_empty() && self.class_weight.len() != classes {
             bail!("cross-entropy: {} weights of {classes} classes", self.class_weight.len());
         }
@@ -102,9 +102,9 @@ vectorised! {
 }
 
 vectorised! {
-    /// The probabilities of a row, times a factor.
-    scaled_softmax(row: &[f32], total: f32, factor: f32, out: &mut [f32]) {
-        out.iter_mut().zip(row).for_each(|(slope, x)| *slope = exp(*x - total) * factor);
+    /// Scores of a row become probabilities, times a factor.
+    scaled_softmax(row: &mut [f32], total: f32, factor: f32) {
+        row.iter_mut().for_each(|x| *x = exp(*x - total) * factor);
     }
 }
 
@@ -133,7 +133,8 @@ impl CustomOp1 for CrossEntropyOp {
         read(logits, |logits| {
             for ((i, class, weight, row), total) in self.rows(logits).zip(totals) {
                 let out = &mut slopes[i * self.classes..(i + 1) * self.classes];
-                scaled_softmax(row, *total, weight * upstream, out);
+                out.copy_from_slice(row);
+                scaled_softmax(out, *total, weight * upstream);
                 out[class] -= weight * upstream;
             }
         })?;

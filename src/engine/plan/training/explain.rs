@@ -31,6 +31,7 @@ pub async fn dry_run(
         ("relation", table_name(&job.statement)),
         ("family", family_words(families, &prepared.panel)),
     ];
+    lines.extend(job.teacher_name().map(|teacher| ("teacher", teacher.to_owned())));
     lines.extend(role_lines(job, &prepared.roles));
     lines.extend(data_lines(job, &prepared));
     lines.extend(fit_lines(job, &prepared, &estimate));

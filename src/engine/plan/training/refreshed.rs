@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
 use crate::engine::plan::refresh::{Change, Refresh};
 use crate::engine::plan::series_texts::SeriesTexts;
+use crate::engine::plan::training::distilled::new_steps;
 use crate::engine::plan::training::{Job, Learnt, SECONDS_MIN, Sums, Trained, skill};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Manifest};
@@ -143,21 +144,24 @@ pub(super) fn manifest(refresh: &Refresh, new: Manifest) -> Manifest {
     let inferred = |name: &str| old.roles.iter().any(|role| role.inferred && role.name == name);
     let roles = new.roles.into_iter();
     let roles = roles.map(|role| ColumnRole { inferred: inferred(&role.name), ..role }).collect();
-    let encoder = if refresh.change.is_full() { new.encoder } else { old.encoder.clone() };
-    Manifest { sql: old.sql.clone(), comment: old.comment.clone(), roles, encoder, ..new }
+    let (base, encoder) = match refresh.change.is_full() {
+        true => (new.base, new.encoder),
+        false => (old.base.clone(), old.encoder.clone()),
+    };
+    Manifest { sql: old.sql.clone(), comment: old.comment.clone(), roles, base, encoder, ..new }
 }
 
 /// The grid of a model, and its season.
-pub(super) fn grid(refresh: &Refresh) -> (Grid, Option<usize>) {
-    let manifest = refresh.model.manifest();
+pub(super) fn grid(manifest: &Manifest) -> (Grid, Option<usize>) {
     let grid = Grid::Fixed { frequency: manifest.frequency, origin: manifest.origin };
     (grid, Some(manifest.season_length))
 }
 
-/// How a model that goes on reads texts.
+/// How a model that goes on, or learns from another, reads texts.
 pub(super) fn texts(job: &Job) -> Result<Option<SeriesTexts>> {
-    match job.refresh.as_ref().filter(|refresh| !refresh.change.is_full()) {
-        Some(refresh) => SeriesTexts::of(&job.engine, &refresh.model),
+    let going_on = job.refresh.as_ref().filter(|refresh| !refresh.change.is_full());
+    match going_on.map(|refresh| &refresh.model).or(job.trained_teacher()) {
+        Some(model) => SeriesTexts::of(&job.engine, model),
         None => Ok(None),
     }
 }
@@ -172,19 +176,13 @@ pub(super) fn settle_options(refresh: &Refresh, panel: &Panel, fit: &mut FitOpti
         ..refresh.model.manifest().options.clone()
     };
     if let Change::Learns { .. } = refresh.change {
-        let windows = new_steps(refresh, panel) / fit.horizon.max(1);
-        match (windows, new_steps(refresh, panel)) {
+        let steps = new_steps(refresh.model.manifest(), panel);
+        match (steps / fit.horizon.max(1), steps) {
             (_, 0) => {}
             (0, steps) => fit.validation_length = Some(steps),
             (windows, _) => fit.validation_length = Some(windows.min(WINDOWS_MAX) * fit.horizon),
         }
     }
-}
-
-/// Steps that came since the model was trained.
-fn new_steps(refresh: &Refresh, panel: &Panel) -> usize {
-    let before = panel.frequency.period(panel.origin, refresh.model.manifest().panel.last_time);
-    panel.last_period().map_or(0, |last| usize::try_from(last - before).unwrap_or(0))
 }
 
 /// Lets the model go on with a panel that took `read` to read.
@@ -205,7 +203,7 @@ pub(super) fn learn(
     let Change::Shrinks(how) = refresh.change else {
         let Refreshed { model, report, mut before } =
             models::refresh(&file, anew, panel, coherence, &options, control)?;
-        if new_steps(refresh, panel) == 0 {
+        if new_steps(refresh.model.manifest(), panel) == 0 {
             // What it has learnt from since does not tell how good it is.
             before = refresh.model.manifest().report.scores.clone();
         }
@@ -213,7 +211,7 @@ pub(super) fn learn(
         let weights = model.to_bytes()?;
         control.report(|p| (p.phase, p.fraction) = ("save", 1.0));
         let change = Changed { scores: before, bytes: [file.len(), weights.len()], seconds: [0.0; 2] };
-        return Ok(Learnt { model, report, options, weights, change: Some(change) });
+        return Ok(Learnt { model, report, options, weights, change: Some(change), compared: None });
     };
     let weights = compress(&file, how)?;
     let model = models::load(&restored(&weights)?)?;
@@ -230,5 +228,5 @@ pub(super) fn learn(
     let bytes = manifest.files.iter().find(|file| file.name.starts_with("weights"));
     let bytes = [bytes.map_or(file.len(), |file| file.bytes as usize), weights.len()];
     let change = Changed { scores: before, bytes, seconds: [old, new] };
-    Ok(Learnt { model, report, options, weights, change: Some(change) })
+    Ok(Learnt { model, report, options, weights, change: Some(change), compared: None })
 }

@@ -188,7 +188,8 @@ impl Learner for NetworkLearner {
         if options.objective.is_some_and(ObjectiveKind::is_of_amounts) {
             featurizer.measure_from_zero(panel, &lesson.train);
         }
-        let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
+        let encoded =
+            EncodedPanel::new(&featurizer, panel, 0, 0).taught_by(options.taught.as_ref(), &lesson.train);
         control.check()?;
         let order = canonical_order(panel);
         let sample = Windows::train(&featurizer, &encoded, &order, &lesson.train).sample(SAMPLE_MAX);
@@ -287,7 +288,8 @@ impl FittedNetwork {
     /// Learns all steps of a lesson for at most so many epochs, a third of the usual ones, at a third of the rate.
     fn learn_on(&self, lesson: &Lesson<'_>, epochs: usize) -> Result<()> {
         let (panel, featurizer) = (lesson.panel, &self.config.featurizer);
-        let encoded = EncodedPanel::new(featurizer, panel, 0, 0);
+        let encoded = EncodedPanel::new(featurizer, panel, 0, 0)
+            .taught_by(lesson.options.taught.as_ref(), &lesson.train);
         let windows = Windows::train(featurizer, &encoded, &canonical_order(panel), &lesson.train);
         let none = Windows::train(featurizer, &encoded, &[], &lesson.train);
         let (options, effort, operations) = (lesson.options, lesson.effort, self.network.operations());

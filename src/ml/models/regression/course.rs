@@ -54,7 +54,8 @@ impl Course {
         if of_amounts {
             featurizer.measure_from_zero(panel, &lesson.train);
         }
-        let encoded = EncodedPanel::new(&featurizer, panel, 0, 0);
+        let encoded =
+            EncodedPanel::new(&featurizer, panel, 0, 0).taught_by(options.taught.as_ref(), &lesson.train);
         let order = canonical_order(panel);
         let history = EncodingHistory::fit(&mut featurizer, &encoded, &order, &lesson.train);
         let mut course = Self { featurizer, encoded, history, order, relative: true, rows_max };
@@ -163,7 +164,7 @@ impl Course {
                     break;
                 }
                 let row = writer.row_of(step);
-                if let Some(target) = writer.target(row).filter(|_| writer.is_active(row)) {
+                if let Some(target) = writer.lesson(row).filter(|_| writer.is_active(row)) {
                     let base = writer.push(step, &mut table.values);
                     let base = if self.relative { base } else { 0.0 };
                     table.targets.push((target - base).clamp(-ERROR_MAX, ERROR_MAX));
