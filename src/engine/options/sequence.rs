@@ -18,6 +18,7 @@ pub const SEQUENCE_OPTIONS: &[OptionSpec] = &[
     integer("heads", 1, 64, "heads of attention"),
     integer("layers", 1, 24, "layers of the network"),
     number("learning_rate", 1e-8, 1.0, "peak learning rate"),
+    number("mask", 0.05, 0.9, "share of the events that PRETRAIN hides: 0.2, or more of short sequences"),
     number("max_seconds", 0.1, 1e7, "wall-clock budget of the training"),
     integer("seed", 0, 1 << 53, "seed of all randomness"),
 ];
@@ -36,6 +37,7 @@ pub fn sequence_options(raw: &[(String, Expr)], epochs: usize) -> Result<Sequenc
         batch_size: 128,
         learning_rate: 1e-3,
         dropout: 0.3,
+        hidden: 0.2,
         classes: 50_000,
         max_seconds: None,
         seed: 1,
@@ -54,6 +56,7 @@ pub fn sequence_options(raw: &[(String, Expr)], epochs: usize) -> Result<Sequenc
             "heads" => course.heads = count,
             "layers" => course.layers = count,
             "learning_rate" => course.learning_rate = value,
+            "mask" => course.hidden = value,
             "max_seconds" => course.max_seconds = Some(value),
             _ => course.seed = value as u64,
         }

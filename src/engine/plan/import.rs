@@ -137,8 +137,7 @@ impl ModelTask for Import {
 
     async fn run(self: Arc<Self>, call: TaskCall) -> Result<RecordBatch> {
         let name = &self.model.name;
-        if let Some(version) = self.model.existing(&call.engine, "IMPORT OR REPLACE MODEL")? {
-            call.query.notice(format!("model {name} already exists, skipping"));
+        if let Some(version) = self.model.existing(&call.engine, &call.query, "IMPORT OR REPLACE MODEL")? {
             return self.row(call.engine.registry.get(name, Some(version))?.manifest(), version);
         }
         let task = Arc::clone(&self);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::access::Guard;
+use crate::engine::query::QueryContext;
 use crate::engine::registry::{Contents, Manifest, PublishMode};
 use crate::engine::shared::Engine;
 use crate::engine::storage::Privilege;
@@ -22,15 +23,19 @@ pub struct NewModel {
 impl NewModel {
     /// Fails for a name that is taken; the version of a model that IF NOT EXISTS leaves alone. `way_out` is the statement
     /// that would add a version.
-    pub fn existing(&self, engine: &Engine, way_out: &str) -> Result<Option<u64>> {
+    pub fn existing(&self, engine: &Engine, query: &QueryContext, way_out: &str) -> Result<Option<u64>> {
         engine.catalog.ensure_writable()?;
         let name = &self.name;
         match engine.registry.find(name)? {
-            Some(version) if self.if_not_exists => Ok(Some(version)),
+            Some(version) if self.if_not_exists => {
+                query.notice(format!("model {name} already exists, skipping"));
+                Ok(Some(version))
+            }
             Some(_) if !self.or_replace => {
                 let message = format!("model {name} already exists");
                 let error = Error::new(ErrorKind::Exists, Subject::Model, message);
-                Err(error.with_hint(format!("{way_out} {name} … adds a version")))
+                Err(error
+                    .with_hint(format!("{way_out} {name} … adds a version; IF NOT EXISTS keeps the old one")))
             }
             _ => Ok(None),
         }

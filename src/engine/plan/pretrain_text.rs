@@ -248,8 +248,9 @@ impl ModelTask for PretrainText {
 
     async fn run(self: Arc<Self>, mut call: TaskCall) -> Result<RecordBatch> {
         let name = &self.model.name;
-        if let Some(version) = self.model.existing(&call.engine, "PRETRAIN OR REPLACE TEXT MODEL")? {
-            call.query.notice(format!("model {name} already exists, skipping"));
+        if let Some(version) =
+            self.model.existing(&call.engine, &call.query, "PRETRAIN OR REPLACE TEXT MODEL")?
+        {
             return self.row(call.engine.registry.get(name, Some(version))?.manifest(), version);
         }
         let running = call.enter(name);

@@ -463,8 +463,9 @@ impl ModelTask for TrainRows {
 
     async fn run(self: Arc<Self>, mut call: TaskCall) -> Result<RecordBatch> {
         let (name, verb) = (&self.model.name, self.kind.word().to_uppercase());
-        if let Some(version) = self.model.existing(&call.engine, &format!("TRAIN OR REPLACE {verb} MODEL"))? {
-            call.query.notice(format!("model {name} already exists, skipping"));
+        if let Some(version) =
+            self.model.existing(&call.engine, &call.query, &format!("TRAIN OR REPLACE {verb} MODEL"))?
+        {
             return self.row(call.engine.registry.get(name, Some(version))?.manifest(), version);
         }
         let running = call.enter(name);

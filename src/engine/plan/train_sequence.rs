@@ -114,6 +114,10 @@ impl TrainSequence {
             let message = format!("{size} is a size of the network, which FROM {base} brings along");
             return Err(Error::input(Subject::Option, message).into());
         }
+        if !pretrains && raw.iter().any(|(name, _)| name == "mask") {
+            let message = "mask is of PRETRAIN SEQUENCE MODEL: TRAIN hides nothing";
+            return Err(Error::input(Subject::Option, message).into());
+        }
         let options = sequence_options(&raw, EPOCHS[usize::from(!pretrains)])?;
         let mut items = |name: &str| args.named(name).map(|value| args.as_items(name, value)).transpose();
         let (filter, target, features) = (items("filter")?, items("target")?, items("features")?);
@@ -403,8 +407,7 @@ impl ModelTask for TrainSequence {
             ModelKind::Sequence => "PRETRAIN OR REPLACE SEQUENCE MODEL",
             _ => "TRAIN OR REPLACE CLASSIFICATION MODEL",
         };
-        if let Some(version) = self.model.existing(&call.engine, way_out)? {
-            call.query.notice(format!("model {name} already exists, skipping"));
+        if let Some(version) = self.model.existing(&call.engine, &call.query, way_out)? {
             return self.row(call.engine.registry.get(name, Some(version))?.manifest(), version);
         }
         let running = call.enter(name);

@@ -21,6 +21,7 @@ use futures::StreamExt;
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::hierarchy::{hierarchy, keys_of_rows};
 use crate::engine::plan::input::{InputColumn, Role, table_name};
+use crate::engine::plan::new_model::NewModel;
 use crate::engine::plan::panels::{SeriesRows, read_series};
 use crate::engine::plan::refresh::{Change, Refresh};
 use crate::engine::plan::scores::{self, Named, static_columns};
@@ -186,13 +187,9 @@ fn job_row(number: Option<i64>, model: &str) -> Vec<ArrayRef> {
 
 /// The version of a model that IF NOT EXISTS leaves alone.
 fn skips(job: &Job, query: &QueryContext) -> Result<Option<u64>> {
-    job.engine.catalog.ensure_writable()?;
-    let name = job.name();
-    let version = existing(job, &name)?;
-    if version.is_some() {
-        query.notice(format!("model {name} already exists, skipping"));
-    }
-    Ok(version)
+    let TrainStatement { or_replace, if_not_exists, .. } = *job.statement;
+    let model = NewModel { name: job.name(), or_replace, if_not_exists };
+    model.existing(&job.engine, query, "TRAIN OR REPLACE FORECAST MODEL")
 }
 
 /// What a training gives.
@@ -408,23 +405,6 @@ fn learn(
     (report.trials, options.max_seconds) = (trials, max_seconds);
     let weights = model.to_bytes()?;
     Ok(Learnt { model, report, options, weights, change: None, compared: None })
-}
-
-/// The active version of a model that exists and that IF NOT EXISTS leaves alone.
-fn existing(job: &Job, name: &str) -> Result<Option<u64>> {
-    let found = job.engine.registry.find(name)?;
-    match found {
-        Some(version) if job.statement.if_not_exists => Ok(Some(version)),
-        Some(_) if !job.statement.or_replace => Err(Error::new(
-            crate::error::ErrorKind::Exists,
-            Subject::Model,
-            format!("model {name} already exists"),
-        )
-        .with_hint(format!(
-            "TRAIN OR REPLACE FORECAST MODEL {name} … adds a version; IF NOT EXISTS keeps the old one"
-        ))),
-        _ => Ok(None),
-    }
 }
 
 fn existing_row(job: &Job, name: &str, version: u64) -> Result<Vec<ArrayRef>> {

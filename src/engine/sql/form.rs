@@ -244,6 +244,10 @@ impl Form {
     fn next_clause(&self, parser: &mut Parser<'_>, seen: &[&str]) -> Result<Clause, ParserError> {
         let Some(found) = self.clauses.iter().find(|(clause, ..)| begins(parser, clause)) else {
             let word = parser.peek_token_ref().token.to_string().to_uppercase();
+            let begun = self.clauses.iter().find(|(clause, ..)| clause.split(' ').next() == Some(&word));
+            if let Some((clause, ..)) = begun {
+                return Err(ParserError::ParserError(format!("{word} alone is no clause: write {clause}")));
+            }
             let firsts = self.clauses.iter().filter_map(|(clause, ..)| clause.split(' ').next());
             let suggestion = did_you_mean(&word, firsts);
             let all = self.clauses.iter().map(|(clause, ..)| *clause).collect::<Vec<_>>().join(", ");
@@ -364,6 +368,7 @@ mod tests {
         );
         says("PRETRAIN FORECAST MODEL m ON a ON b", "clause ON is given twice");
         says("PRETRAIN MODEL m", "FORECAST MODEL or TEXT MODEL or SEQUENCE MODEL after PRETRAIN");
+        says("ALTER MODEL m QUANTIZE f16", "QUANTIZE alone is no clause: write QUANTIZE TO");
         says("IMPORT TABLE m", "MODEL after IMPORT");
         says("IMPORT MODEL m FORM 'x'", "unknown clause FORM of IMPORT MODEL; did you mean FROM?");
     }

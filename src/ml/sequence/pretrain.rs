@@ -12,8 +12,6 @@ use crate::ml::sequence::network::{SequenceNetwork, Sizes};
 use crate::ml::sequence::vocabulary::Vocabulary;
 use crate::ml::training::{Course, OptimizerConfig, Trainer, TrainerConfig};
 
-/// Share of the events that are hidden.
-const HIDDEN: f64 = 0.2;
 /// Sequences that are needed.
 pub(super) const SEQUENCES_MIN: usize = 20;
 /// Sequences that tell how far it is: one of so many, at most so many.
@@ -40,6 +38,8 @@ pub struct SequencePretraining {
     pub learning_rate: f64,
     /// Dropout probability.
     pub dropout: f64,
+    /// Share of the events that are hidden while pretraining.
+    pub hidden: f64,
     /// Events that are told apart, at most; of more the most frequent ones are.
     pub classes: usize,
     /// Seconds after which it ends with what it has.
@@ -59,7 +59,7 @@ pub struct PretrainedSequence {
     pub log: Vec<EpochLog>,
 }
 
-/// Pretrains a network on these sequences.
+/// Pretrains a network on these sequences but for their last events, by which what is trained from it is judged.
 pub fn pretrain(
     events: &Events,
     options: &SequencePretraining,
@@ -68,11 +68,13 @@ pub fn pretrain(
 ) -> Result<PretrainedSequence> {
     let vocabulary = Vocabulary::of(events, options.classes);
     let codes = vocabulary.encode(events);
-    let mut windows = Examples::windows((0..events.len()).map(|n| events.of(n)), options.longest - 1, true);
+    let ranges = (0..events.len()).map(|n| events.of(n));
+    let before_last = ranges.map(|range| range.start..range.end.saturating_sub(1).max(range.start));
+    let mut windows = Examples::windows(before_last, options.longest - 1, true);
     Examples::keep_known(&mut windows, &codes[0], 0);
     if windows.len() < SEQUENCES_MIN {
         let message = format!(
-            "{} sequences of at least two events are too few to learn from; {SEQUENCES_MIN} are needed",
+            "{} sequences of at least three events are too few to learn from; {SEQUENCES_MIN} are needed",
             windows.len()
         );
         return Err(Error::data(message));
@@ -92,7 +94,7 @@ pub fn pretrain(
     let make = |places: &[usize], copies: usize, name: &str| Examples {
         codes: codes.clone(),
         windows: places.iter().map(|n| windows[*n]).collect(),
-        asked: Asked::Hidden(HIDDEN),
+        asked: Asked::Hidden(options.hidden),
         copies,
         seed: Rng::new(options.seed).fork(name),
     };

@@ -91,8 +91,7 @@ pub async fn pretrain(
 ) -> Result<Vec<ArrayRef>> {
     let model = &pretraining.request.model;
     let name = &model.name;
-    if let Some(version) = model.existing(&pretraining.engine, "PRETRAIN OR REPLACE FORECAST MODEL")? {
-        query.notice(format!("model {name} already exists, skipping"));
+    if let Some(version) = model.existing(&pretraining.engine, query, "PRETRAIN OR REPLACE FORECAST MODEL")? {
         let model = pretraining.engine.registry.get(name, Some(version))?;
         return Ok(result_row(model.manifest(), version));
     }
