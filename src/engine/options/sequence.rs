@@ -18,7 +18,12 @@ pub const SEQUENCE_OPTIONS: &[OptionSpec] = &[
     integer("heads", 1, 64, "heads of attention"),
     integer("layers", 1, 24, "layers of the network"),
     number("learning_rate", 1e-8, 1.0, "peak learning rate"),
-    number("mask", 0.05, 0.9, "share of the events that PRETRAIN hides: 0.2, or more of short sequences"),
+    number(
+        "mask",
+        0.05,
+        0.9,
+        "share of the events that PRETRAIN hides, the larger by itself the shorter sequences are",
+    ),
     number("max_seconds", 0.1, 1e7, "wall-clock budget of the training"),
     integer("seed", 0, 1 << 53, "seed of all randomness"),
 ];
@@ -37,7 +42,7 @@ pub fn sequence_options(raw: &[(String, Expr)], epochs: usize) -> Result<Sequenc
         batch_size: 128,
         learning_rate: 1e-3,
         dropout: 0.3,
-        hidden: 0.2,
+        hidden: None,
         classes: 50_000,
         max_seconds: None,
         seed: 1,
@@ -56,7 +61,7 @@ pub fn sequence_options(raw: &[(String, Expr)], epochs: usize) -> Result<Sequenc
             "heads" => course.heads = count,
             "layers" => course.layers = count,
             "learning_rate" => course.learning_rate = value,
-            "mask" => course.hidden = value,
+            "mask" => course.hidden = Some(value),
             "max_seconds" => course.max_seconds = Some(value),
             _ => course.seed = value as u64,
         }

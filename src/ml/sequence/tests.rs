@@ -32,7 +32,7 @@ fn options(epochs: usize) -> SequencePretraining {
         batch_size: 32,
         learning_rate: 5e-3,
         dropout: 0.0,
-        hidden: 0.2,
+        hidden: Some(0.2),
         classes: 1_000,
         max_seconds: None,
         seed: 5,
