@@ -32,29 +32,29 @@ pub fn teacher_fields() -> Vec<Field> {
 }
 
 /// How a model and its teacher compare.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Compared {
     /// The teacher's score, of the windows that the model is scored by.
     value: Option<f64>,
     /// Bytes of the weights of both.
-    bytes: Option<[usize; 2]>,
+    bytes: [usize; 2],
     /// Seconds that both take to forecast all series.
-    seconds: Option<[f64; 2]>,
+    seconds: [f64; 2],
 }
 
 impl Compared {
     /// Those fields of the row; `None` of a model that was there already.
     pub fn row(of: Option<&Self>, teacher: &str) -> Vec<ArrayRef> {
-        let (bytes, seconds) = (of.and_then(|c| c.bytes), of.and_then(|c| c.seconds));
-        let count = |n: usize| -> ArrayRef { Arc::new(Int64Array::from(vec![bytes.map(|b| b[n] as i64)])) };
+        let count =
+            |n: usize| -> ArrayRef { Arc::new(Int64Array::from(vec![of.map(|c| c.bytes[n] as i64)])) };
         let number = |x: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![x])) };
         vec![
             Arc::new(StringArray::from(vec![teacher])),
             number(of.and_then(|c| c.value)),
             count(0),
             count(1),
-            number(seconds.map(|s| s[0])),
-            number(seconds.map(|s| s[1])),
+            number(of.map(|c| c.seconds[0])),
+            number(of.map(|c| c.seconds[1])),
         ]
     }
 }
@@ -242,8 +242,8 @@ impl Teacher {
         };
         Ok(Compared {
             value: scores.and_then(|scores| scores.mase),
-            bytes: Some([learnt.weights.len(), self.bytes]),
-            seconds: Some([seconds(&*learnt.model)?, seconds(&*self.model)?]),
+            bytes: [learnt.weights.len(), self.bytes],
+            seconds: [seconds(&*learnt.model)?, seconds(&*self.model)?],
         })
     }
 }
