@@ -42,6 +42,8 @@ struct Report {
 }
 
 fn main() -> ExitCode {
+    // SAFETY: no other thread has started that could read the environment.
+    unsafe { std::env::set_var(foretell::CANDLE_THREADS, "1") };
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let mut code = ExitCode::SUCCESS;
     for (name, run) in BENCHMARKS {

@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // The engine's own threads share the work: Candle's would only wait, at full speed.
+    // SAFETY: no other thread has started that could read the environment.
+    unsafe { std::env::set_var(foretell::CANDLE_THREADS, "1") };
+
     // `Database::open("shop")` keeps everything in the directory `shop`; this one goes with the program.
     let database = Database::temporary()?;
     let session = database.session();

@@ -27,7 +27,10 @@
 //! every look at it is kept on disk, so that the same statement goes on where it was stopped. `forecast(base, data => …)`
 //! reads rows as TRAIN would, too, and lets the network continue them at once (`engine/plan/zero_shot.rs`); what known
 //! covariates explain is taken out before and added after (`ml/foundation/explained.rs`). FROM in TRAIN adapts it to the rows first.
-//! `foretell_base` is such a network, in the binary itself.
+//! `foretell_base` is such a network, in the binary itself; `sql/foretell_base.sql` is the statement that made it. Every step of a
+//! token shows what was a step, a season and a longer season ago, and a forecast begins with shares of these (`ml/layers/repeats.rs`).
+//!
+//! A program that embeds the engine sets [`CANDLE_THREADS`] before it starts any thread.
 //!
 //! # The life of a version
 //!
@@ -57,6 +60,7 @@ pub mod server;
 pub use engine::{CancelHandle, Database, ProgressHandle, Query, Session, Settings};
 pub use error::{Error, ErrorKind, Result};
 pub use ml::Progress;
+pub use ml::device::CANDLE_THREADS;
 
 #[cfg(test)]
 mod tests {

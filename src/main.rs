@@ -106,6 +106,10 @@ struct Limits {
 }
 
 fn main() -> ExitCode {
+    if variable(foretell::CANDLE_THREADS).is_none() {
+        // SAFETY: no other thread has started that could read the environment.
+        unsafe { std::env::set_var(foretell::CANDLE_THREADS, "1") };
+    }
     match open_door(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {

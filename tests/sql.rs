@@ -37,6 +37,8 @@ use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, default_normali
 use tempfile::TempDir;
 
 fn main() -> ExitCode {
+    // SAFETY: no other thread has started that could read the environment.
+    unsafe { std::env::set_var(foretell::CANDLE_THREADS, "1") };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let data = data_directory(root);
     if !data.is_dir() {

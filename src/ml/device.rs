@@ -6,6 +6,11 @@ use crate::error::Result;
 #[cfg(not(feature = "cuda"))]
 use crate::error::{Error, Subject};
 
+/// The environment variable that tells how many threads Candle keeps for pointwise operations of its own. They spin while they
+/// wait, and work is divided among the engine's threads already: a program sets it to 1 before it starts any thread, as the
+/// command does. Without it pretraining takes 1.6 times as long; results are the same.
+pub const CANDLE_THREADS: &str = "CANDLE_NUM_THREADS";
+
 /// Where the user wants tensors to be computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Placement {

@@ -14,9 +14,9 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Those of a statement over these versions of its tables, beginning with this version of its model.
-    pub fn new(engine: &Arc<Engine>, text: &str, lineage: &[(String, u64)], base: Option<u64>) -> Self {
-        let key = format!("{text} {lineage:?} {base:?} {}", env!("CARGO_PKG_VERSION"));
+    /// Those of a statement over these versions of its tables, and of what it begins with: of another network no checkpoint fits.
+    pub fn new(engine: &Arc<Engine>, text: &str, lineage: &[(String, u64)], began: &str) -> Self {
+        let key = format!("{text} {lineage:?} {began} {}", env!("CARGO_PKG_VERSION"));
         Self { engine: Arc::clone(engine), key }
     }
 

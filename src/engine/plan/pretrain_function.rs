@@ -14,12 +14,13 @@ use crate::engine::sql::{self, TrainStatement};
 use crate::error::identifier;
 
 /// Arguments that are clauses of how rows are read, in the order of the statement's text.
-const CLAUSES: [(&str, &str); 8] = [
+const CLAUSES: [(&str, &str); 9] = [
     ("filter", "WHERE"),
     ("target", "TARGET"),
     ("partition_by", "PARTITION BY"),
     ("order_by", "ORDER BY"),
     ("known", "KNOWN"),
+    ("past", "PAST"),
     ("ignore", "IGNORE"),
     ("gaps", "GAPS"),
     ("horizon", "HORIZON"),

@@ -133,7 +133,8 @@ impl PretrainText {
             None => sizes.width * (2 * sizes.vocabulary + 12 * sizes.width * sizes.layers),
         };
         memory.try_grow(parameters * BYTES_PER_PARAMETER)?;
-        let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, &self.lineage, self.version()));
+        let began = format!("{:?}", self.version());
+        let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, &self.lineage, &began));
         let resume = checkpoints.last(&call.query)?;
         let encoder = self.base.as_ref().map(|base| base.encoder()).transpose()?;
         let keeper = Arc::clone(&checkpoints);

@@ -270,7 +270,7 @@ impl TrainSequence {
         events: Events,
         call: &mut TaskCall,
     ) -> Result<(Made, Option<Arc<Checkpoints>>)> {
-        let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, &self.lineage, None));
+        let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, &self.lineage, ""));
         let resume = checkpoints.last(&call.query)?;
         let (keeper, options) = (Arc::clone(&checkpoints), self.options.course.clone());
         let work = move |control: &Arc<Control>| {

@@ -92,6 +92,7 @@ const FORMS: [Form; 8] = [
             ("PARTITION BY", "partition_by", Value::Text),
             ("ORDER BY", "order_by", Value::Text),
             ("KNOWN", "known", Value::Text),
+            ("PAST", "past", Value::Text),
             ("IGNORE", "ignore", Value::Text),
             ("GAPS", "gaps", Value::Text),
             ("HORIZON", "horizon", Value::Count),

@@ -8,12 +8,13 @@ use crate::ml::foundation::config::FoundationConfig;
 use crate::ml::foundation::groups::Groups;
 use crate::ml::layers::{
     Activation, Along, Heads, Initializer, Linear, Parameters, Projection, attention, concat, embedding,
-    rms_norm,
+    repeats, rms_norm,
 };
 use crate::ml::training::{LossSum, Network, Objective, Steps, masked_loss};
 
 const LAST_NORM: &str = "encoder.final_layer_norm.weight";
 const OUTPUT: &str = "output_patch_embedding";
+const REPEATS: &str = "season_repeats";
 
 /// Attention with the norm before it, beside a skip.
 #[derive(Debug)]
@@ -115,6 +116,8 @@ pub struct Chronos2 {
     blocks: Vec<Block>,
     gain: Tensor,
     output: PatchEmbedding,
+    /// How much of what was seasons ago a token's forecasts repeat.
+    repeats: Option<Linear>,
     objective: Objective,
     /// Gradients end before the last norm.
     freezes_encoder: bool,
@@ -133,10 +136,18 @@ impl Chronos2 {
                 &[config.vocab_size, width],
                 Initializer::Normal(0.05),
             )?,
-            input: PatchEmbedding::new(p, "input_patch_embedding", [3 * patch, config.d_ff, width])?,
+            input: PatchEmbedding::new(
+                p,
+                "input_patch_embedding",
+                [config.channels() * patch, config.d_ff, width],
+            )?,
             blocks: (0..config.num_layers).map(|i| block(i, p)).collect::<Result<_>>()?,
             gain: p.register(LAST_NORM, &[width], Initializer::Ones)?,
             output: PatchEmbedding::new(p, OUTPUT, [width, config.d_ff, outputs])?,
+            repeats: match config.lags {
+                0 => None,
+                lags => Some(Linear::new(p, REPEATS, width, lags)?),
+            },
             objective: Objective::Quantile(config.quantiles.clone()),
             config: config.clone(),
             parameters,
@@ -144,11 +155,12 @@ impl Chronos2 {
         })
     }
 
-    /// The network of which, where asked for, only the last norm and the output embedding learn.
+    /// The network of which, where asked for, only the last norm and what reads forecasts behind it learn.
     pub fn freezing_encoder(mut self, freezes: bool) -> Self {
         self.freezes_encoder = freezes;
         if freezes {
-            let learns = |name: &str| name == LAST_NORM || name.starts_with(OUTPUT);
+            let learns =
+                |name: &str| name == LAST_NORM || name.starts_with(OUTPUT) || name.starts_with(REPEATS);
             self.parameters.freeze(|name| !learns(name));
         }
         self
@@ -171,7 +183,9 @@ impl Chronos2 {
         let (width, patch) = (self.config.d_model, self.config.input_patch_size);
         let device: &Device = self.parameters.device();
         let all = before + 1 + after;
-        let inputs = Tensor::from_slice(&batch.inputs, (len * rows, before + after, 3 * patch), device)?;
+        let channels = self.config.channels();
+        let inputs =
+            Tensor::from_slice(&batch.inputs, (len * rows, before + after, channels * patch), device)?;
         let embedded = self.input.forward(&inputs)?;
         let of_rows: Vec<u32> = batch.separators.iter().flat_map(|s| std::iter::repeat_n(*s, rows)).collect();
         let separator = embedding(&self.separators, &of_rows)?;
@@ -188,9 +202,21 @@ impl Chronos2 {
             true => Tensor::cat(&[&x.narrow(2, 0, before)?, &future], 2)?,
         };
         let tokens = asked.dim(2)?;
-        let outputs = self.output.forward(&rms_norm(&asked, &self.gain)?)?;
+        let asked = rms_norm(&asked, &self.gain)?;
         let levels = self.config.quantiles.len();
-        let outputs = outputs.reshape((len * rows * tokens, levels, patch))?.transpose(1, 2)?.contiguous()?;
+        let outputs = self.output.forward(&asked)?.reshape((len * rows * tokens, levels, patch))?;
+        let outputs = match &self.repeats {
+            None => outputs.transpose(1, 2)?.contiguous()?,
+            Some(shares) => {
+                let lags = self.config.lags;
+                let lagged =
+                    inputs.narrow(1, before + after - tokens, tokens)?.narrow(2, 3 * patch, lags * patch)?;
+                let lagged = lagged.reshape((len * rows * tokens, lags, patch))?;
+                let shares =
+                    shares.forward(&asked, Activation::None)?.reshape((len * rows * tokens, lags))?;
+                repeats(&outputs, &lagged, &shares)?
+            }
+        };
         Ok(outputs.reshape((len, rows, tokens * patch, levels))?)
     }
 }
@@ -243,8 +269,8 @@ mod tests {
             known,
         };
         let groups = [
-            Group { rows: vec![row(12, false), row(12, true)], frequency: 1 },
-            Group { rows: vec![row(6, false)], frequency: 0 },
+            Group { rows: vec![row(12, false), row(12, true)], frequency: 1, season: 4 },
+            Group { rows: vec![row(6, false)], frequency: 0, season: 0 },
         ];
         let mut batch = Groups::default();
         batch.start(2, (3, 2));
@@ -277,6 +303,7 @@ mod tests {
             let group = Group {
                 rows: vec![GroupRow { history, future: vec![3.0; 8], ..GroupRow::default() }],
                 frequency: 1,
+                season: 3,
             };
             let mut batch = Groups::default();
             batch.start(1, (3, 2));
@@ -301,6 +328,7 @@ mod tests {
         let group = Group {
             rows: vec![GroupRow { history: vec![1.0, 4.0, 2.0, 8.0], ..GroupRow::default() }],
             frequency: 2,
+            season: 2,
         };
         let forecast = |rows: usize, before: usize| {
             let mut batch = Groups::default();

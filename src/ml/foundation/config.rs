@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ml::evaluation::LEVELS;
 use crate::ml::foundation::bolt::BoltSizes;
+use crate::ml::foundation::groups::LAGS;
+use crate::ml::foundation::rows::CovariateRows;
 use crate::ml::series::Frequency;
 
 /// What the tensors of a [`Chronos2`](super::Chronos2) are shaped by; the names are those of its `config.json`.
@@ -31,10 +33,16 @@ pub struct FoundationConfig {
     pub vocab_size: usize,
     /// Levels of the forecast quantiles.
     pub quantiles: Vec<f64>,
-    /// Covariates are rows beside the target, as the network has learnt to read them; otherwise what the known ones explain is
-    /// taken out of the target.
+    /// All covariates are rows beside the target, as the network has learnt to read them; otherwise what known ones explain is taken
+    /// out of the target.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub covariate_rows: bool,
+    /// Those of the past are, the network having learnt from series that have some.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub past_rows: bool,
+    /// Earlier values that every step shows beside its own: of the step before, and of a season and a longer one ago.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lags: usize,
     /// The frequencies of the series that the network has seen, as [`Frequency::common`] counts them; none where it has seen
     /// made-up series of all of them, or nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +50,11 @@ pub struct FoundationConfig {
     /// Sizes of a network whose graph is that of Chronos-Bolt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bolt: Option<BoltSizes>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl Default for FoundationConfig {
@@ -60,6 +73,8 @@ impl Default for FoundationConfig {
             vocab_size: 2 + crate::ml::synthetic::FREQUENCIES,
             quantiles: LEVELS.to_vec(),
             covariate_rows: false,
+            past_rows: false,
+            lags: LAGS,
             seen: None,
             bolt: None,
         }
@@ -74,11 +89,25 @@ impl FoundationConfig {
         matches!(frequency, Frequency::Integer(_)) || self.seen.as_ref().map_or(place > 0, seen)
     }
 
+    /// The covariates that it reads as rows.
+    pub fn rows(&self) -> CovariateRows {
+        match (self.covariate_rows, self.past_rows) {
+            (true, _) => CovariateRows::All,
+            (false, true) => CovariateRows::Past,
+            (false, false) => CovariateRows::None,
+        }
+    }
+
+    /// Numbers of every step of a token: its time, its value, a flag, and earlier values.
+    pub fn channels(&self) -> usize {
+        3 + self.lags
+    }
+
     /// Numbers that a network of these sizes learns, about.
     pub fn parameters(&self) -> usize {
         let (width, inner) = (self.d_model, self.num_heads * self.d_kv);
         let block = 8 * width * inner + 2 * width * self.d_ff;
-        let ends = (3 + self.quantiles.len()) * self.input_patch_size + 2 * width;
+        let ends = (self.channels() + self.quantiles.len()) * self.input_patch_size + 2 * width;
         self.num_layers * block + ends * (self.d_ff + width)
     }
 
@@ -94,6 +123,7 @@ impl FoundationConfig {
         let rising = self.quantiles.windows(2).all(|pair| pair[0] < pair[1]);
         if sizes.iter().chain(&steps).chain(bolt.iter().flatten()).any(|n| !(1..=65_536).contains(n))
             || self.vocab_size < 2
+            || self.lags > if self.bolt.is_some() { 0 } else { LAGS }
         {
             Err("its sizes are out of range".to_owned())
         } else if !self.d_kv.is_multiple_of(2) {

@@ -2,7 +2,7 @@
 
 use crate::ml::foundation::explained::explained;
 use crate::ml::foundation::groups::Group;
-use crate::ml::foundation::rows::rows_of;
+use crate::ml::foundation::rows::{CovariateRows, rows_of};
 use crate::ml::rng::Rng;
 use crate::ml::series::Panel;
 use crate::ml::synthetic::{self, augment};
@@ -22,8 +22,8 @@ pub struct Corpus {
     synthetic: f64,
     /// Steps of every series that are held out.
     held_out: usize,
-    /// Covariates are rows beside the target.
-    covariate_rows: bool,
+    /// The covariates that are rows beside the target.
+    covariate_rows: CovariateRows,
 }
 
 /// A panel, the last steps of whose series are held out.
@@ -49,7 +49,7 @@ impl Corpus {
             .filter(|s| s.windows() > 0)
             .collect();
         let synthetic = if sources.is_empty() { 1.0 } else { synthetic.clamp(0.0, 1.0) };
-        Self { sources, synthetic, held_out, covariate_rows: false }
+        Self { sources, synthetic, held_out, covariate_rows: CovariateRows::None }
     }
 
     /// A panel of whose series so many steps may be learnt from; those after them are held out. A share of the examples
@@ -60,13 +60,18 @@ impl Corpus {
             sources: vec![source],
             synthetic: synthetic.clamp(0.0, 1.0),
             held_out: 0,
-            covariate_rows: false,
+            covariate_rows: CovariateRows::None,
         }
     }
 
-    /// The corpus for a network that reads covariates as rows, or for one that does not.
-    pub fn with_covariate_rows(self, covariate_rows: bool) -> Self {
+    /// The corpus for a network that reads these covariates as rows.
+    pub fn with_covariate_rows(self, covariate_rows: CovariateRows) -> Self {
         Self { covariate_rows, ..self }
+    }
+
+    /// True where some of the series that it draws have covariates of the past.
+    pub fn has_past(&self) -> bool {
+        self.synthetic < 1.0 && self.sources.iter().any(|source| !source.panel.past.is_empty())
     }
 
     /// Windows of its series.
@@ -76,8 +81,7 @@ impl Corpus {
 
     /// Rows of a group: a target, and its covariates where they are rows.
     pub fn rows(&self) -> usize {
-        let covariates = |source: &Source| source.panel.known.len() + source.panel.past.len();
-        let most = self.sources.iter().map(covariates).max().filter(|_| self.covariate_rows);
+        let most = self.sources.iter().map(|source| self.covariate_rows.most(&source.panel)).max();
         (1 + most.unwrap_or(0)).min(ROWS_MAX)
     }
 
@@ -153,16 +157,15 @@ impl Source {
         (series, origin): (usize, usize),
         end: usize,
         (context, horizon): (usize, usize),
-        covariate_rows: bool,
+        covariate_rows: CovariateRows,
     ) -> Group {
         let panel = &self.panel;
         let (mut rows, unit) = rows_of(panel, (series, origin), (context, horizon), covariate_rows);
         let targets = &panel.history_of(series)[origin..end.min(origin + horizon)];
         let targets = targets.iter().map(|y| (y / unit) as f32);
         rows[0].future = targets.chain(std::iter::repeat(f32::NAN)).take(horizon).collect();
-        let season = Some(panel.season_length).filter(|m| *m > 1);
-        let group = Group { rows, frequency: panel.frequency.common() };
-        if covariate_rows { group } else { explained(group, season).0 }
+        let group = Group { rows, frequency: panel.frequency.common(), season: panel.season_length };
+        if covariate_rows == CovariateRows::All { group } else { explained(group).0 }
     }
 
     fn draw(
@@ -170,12 +173,13 @@ impl Source {
         rng: &mut Rng,
         rows: usize,
         (context, horizon): (usize, usize),
-        covariate_rows: bool,
+        covariate_rows: CovariateRows,
     ) -> Group {
         let (series, origin) = self.place(rng);
         let context =
             if rng.chance(0.6) { context } else { HISTORY_MIN + rng.below(context.max(HISTORY_MIN)) };
         let mut group = self.window((series, origin), self.train[series], (context, horizon), covariate_rows);
+        group.rows.truncate(rows);
         if rng.chance(AUGMENTED) && group.rows.len() == 1 {
             let (series, origin) = self.place(rng);
             let other = self.window((series, origin), self.train[series], (context, horizon), covariate_rows);
@@ -190,7 +194,6 @@ impl Source {
         if rng.chance(AUGMENTED) {
             augment::mask(rng, &mut group.rows[0]);
         }
-        group.rows.truncate(rows);
         group
     }
 
@@ -241,8 +244,8 @@ mod tests {
         for seed in 0..2_000 {
             let (series, origin) = source.place(&mut Rng::new(seed));
             assert!((HISTORY_MIN..50).contains(&origin));
-            let group = source.window((series, origin), 50, (32, 8), false);
-            let unit = rows_of(&source.panel, (series, origin), (32, 8), false).1;
+            let group = source.window((series, origin), 50, (32, 8), CovariateRows::None);
+            let unit = rows_of(&source.panel, (series, origin), (32, 8), CovariateRows::None).1;
             let future = group.rows[0].future.iter().filter(|y| y.is_finite());
             let steps = future.map(|y| (f64::from(*y) * unit).round() as usize % 1000);
             assert!(steps.clone().all(|step| step >= origin && step < 50));

@@ -19,8 +19,8 @@ const SHARE_MAX: f64 = 0.85;
 
 /// Takes what known covariates explain out of the target of a group, and the covariates out of the group; tells what
 /// is to be added to forecasts, where they explain enough.
-pub fn explained(group: Group, season: Option<usize>) -> (Group, Option<Vec<f32>>) {
-    let Group { mut rows, frequency } = group;
+pub fn explained(group: Group) -> (Group, Option<Vec<f32>>) {
+    let Group { mut rows, frequency, season } = group;
     let known: Vec<GroupRow> = rows.extract_if(.., |row| row.known).collect();
     let taken = rows.first_mut().filter(|_| !known.is_empty()).and_then(|target| {
         let values = explanation(&target.history, &known, season)?;
@@ -29,12 +29,12 @@ pub fn explained(group: Group, season: Option<usize>) -> (Group, Option<Vec<f32>
         target.future.iter_mut().zip(future).for_each(|(y, explained)| *y -= explained);
         Some(future.to_vec())
     });
-    (Group { rows, frequency }, taken)
+    (Group { rows, frequency, season }, taken)
 }
 
 /// What known covariates and the season explain of every step before the origin, as if it had not been learnt from, and
 /// after it; `None` where that is little or the history is short.
-fn explanation(target: &[f32], known: &[GroupRow], season: Option<usize>) -> Option<Vec<f32>> {
+fn explanation(target: &[f32], known: &[GroupRow], season: usize) -> Option<Vec<f32>> {
     let fit = Design::new(target, known, season)?.best()?;
     let alone = Design::new(target, &[], season)?.best()?;
     (fit.error < SHARE_MAX * alone.error).then(|| fit.values.iter().map(|y| *y as f32).collect())
@@ -60,7 +60,7 @@ struct Fit {
 }
 
 impl Design {
-    fn new(target: &[f32], known: &[GroupRow], season: Option<usize>) -> Option<Self> {
+    fn new(target: &[f32], known: &[GroupRow], season: usize) -> Option<Self> {
         let history = target.len();
         let future = known.iter().map(|row| row.future.len()).min().unwrap_or(0);
         let observed: Vec<usize> = (0..history).filter(|t| target[*t].is_finite()).collect();
@@ -69,9 +69,8 @@ impl Design {
         if columns.is_empty() && !known.is_empty() {
             return None;
         }
-        let season = season.filter(|m| (2..=SEASON_MAX).contains(m));
-        for place in 0..season.unwrap_or(0) {
-            let m = season.unwrap_or(1);
+        let m = if (2..=SEASON_MAX).contains(&season) { season } else { 0 };
+        for place in 0..m {
             columns.push((0..steps).map(|t| f64::from(u8::from(t % m == place)) - 1.0 / m as f64).collect());
         }
         columns.push(vec![1.0; steps]);
@@ -211,7 +210,7 @@ mod tests {
         10.0 + 6.0 * promo(t) + (t % 7) as f32
     }
 
-    fn group(history: usize) -> Group {
+    fn group(history: usize, season: usize) -> Group {
         let future = history..history + 10;
         let rows = vec![
             GroupRow {
@@ -226,12 +225,12 @@ mod tests {
                 known: true,
             },
         ];
-        Group { rows, frequency: 5 }
+        Group { rows, frequency: 5, season }
     }
 
     #[test]
     fn a_promotion_and_a_week_are_found_and_what_is_past_stays() {
-        let (left, taken) = explained(group(200), Some(7));
+        let (left, taken) = explained(group(200, 7));
         assert_eq!(left.rows.len(), 2);
         let taken = taken.unwrap();
         for (ahead, (y, rest)) in taken.iter().zip(&left.rows[0].future).enumerate() {
@@ -242,14 +241,14 @@ mod tests {
 
     #[test]
     fn short_histories_and_covariates_that_say_nothing_are_left_alone() {
-        let (left, taken) = explained(group(40), Some(7));
+        let (left, taken) = explained(group(40, 7));
         assert_eq!((left.rows.len(), taken), (2, None));
-        assert_eq!(left.rows[0], group(40).rows[0]);
-        let mut flat = group(200);
+        assert_eq!(left.rows[0], group(40, 7).rows[0]);
+        let mut flat = group(200, 0);
         flat.rows[2].history.fill(1.0);
-        assert_eq!(explained(flat, None).1, None);
-        let mut other = group(200);
+        assert_eq!(explained(flat).1, None);
+        let mut other = group(200, 7);
         other.rows[2].history.iter_mut().enumerate().for_each(|(t, x)| *x = ((t * t) % 11) as f32);
-        assert_eq!(explained(other, Some(7)).1, None);
+        assert_eq!(explained(other).1, None);
     }
 }

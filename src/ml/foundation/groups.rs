@@ -2,6 +2,8 @@
 
 use crate::ml::foundation::config::FoundationConfig;
 
+/// Most earlier values that a step shows beside its own.
+pub(super) const LAGS: usize = 3;
 /// Largest size of a scaled value, which lies on the scale of the inverse hyperbolic sine.
 const SCALED_MAX: f32 = 12.0;
 
@@ -23,6 +25,29 @@ pub struct Group {
     pub rows: Vec<GroupRow>,
     /// The frequency's place in the table of separators, 0 for an unknown one.
     pub frequency: usize,
+    /// The usual season in steps, below 2 where there is none.
+    pub season: usize,
+}
+
+/// How far back the values lie that every step shows: a step, the usual season, and the longer one that goes with it, a week
+/// of days with their hours, a year of weeks. 0 where there is none.
+///
+/// Lagged values as features of a step are those of DeepAR (Salinas et al. 2020) and Lag-Llama (Rasul et al. 2023).
+fn lags(season: usize) -> [usize; LAGS] {
+    match season {
+        0 | 1 => [1, 0, 0],
+        5 | 7 => [1, season, 52 * season],
+        24 | 48 | 96 | 144 | 288 => [1, season, 7 * season],
+        _ => [1, season, 0],
+    }
+}
+
+/// The step before the origin, counted back from it, that is `lag` steps before a step, `ahead` of the origin or before it; of
+/// steps far ahead that of the last season.
+fn lagged(ahead: isize, lag: usize) -> Option<usize> {
+    let lag = isize::try_from(lag).ok().filter(|lag| *lag > 0)?;
+    let seasons = if ahead < 0 { 1 } else { ahead / lag + 1 };
+    usize::try_from(seasons * lag - ahead).ok()
 }
 
 /// What a row's values were shifted and divided by before the inverse hyperbolic sine was taken.
@@ -68,7 +93,7 @@ pub struct Groups {
     pub rows: usize,
     /// Tokens before the separator and after it.
     pub tokens: (usize, usize),
-    /// Steps, values and flags of every token, `[len, rows, tokens, 3 * patch]`.
+    /// Steps, values, flags, and earlier values of every token, `[len, rows, tokens, channels * patch]`.
     pub inputs: Vec<f32>,
     /// True for the tokens that others look at, separators included: `[len, rows, before + 1 + after]`.
     pub present: Vec<bool>,
@@ -107,7 +132,7 @@ impl Groups {
         let first_weight = self.weights.len();
         for row in 0..self.rows {
             match group.rows.get(row) {
-                Some(row) => self.push_row(row, hidden, config),
+                Some(row) => self.push_row((row, group.season), hidden, config),
                 None => self.push_blank(config),
             }
         }
@@ -118,20 +143,34 @@ impl Groups {
         self.len += 1;
     }
 
-    fn push_row(&mut self, row: &GroupRow, hidden: &[bool], config: &FoundationConfig) {
+    fn push_row(&mut self, (row, season): (&GroupRow, usize), hidden: &[bool], config: &FoundationConfig) {
         let (patch, (before, after)) = (config.input_patch_size, self.tokens);
+        let (channels, lags) = (config.channels(), &lags(season)[..config.lags]);
+        let is_hidden = |token: usize| !row.known && hidden.get(token).copied().unwrap_or(false);
         let context = before * patch;
         let history = &row.history[row.history.len().saturating_sub(context)..];
         let (lead, scale) = (context - history.len(), Scale::of(history));
+        // What is asked for begins with the last value that there is.
+        let last = history.iter().rposition(|x| x.is_finite()).map(|t| history.len() - t);
         let clock = 1.0 / config.time_encoding_scale as f32;
         for token in 0..before + after {
-            let hides = !row.known && (token >= before || hidden.get(token).copied().unwrap_or(false));
+            let hides = (!row.known && token >= before) || is_hidden(token);
             let at = self.inputs.len();
-            self.inputs.resize(at + 3 * patch, 0.0);
+            self.inputs.resize(at + channels * patch, 0.0);
             let mut seen = false;
             for i in 0..patch {
                 let step = token * patch + i;
                 self.inputs[at + i] = (step as f32 - context as f32) * clock;
+                for (channel, lag) in lags.iter().enumerate() {
+                    let back = match (*lag, step < context) {
+                        (1, false) => last,
+                        _ => lagged(step as isize - context as isize, *lag),
+                    };
+                    let shown =
+                        back.filter(|back| *back <= history.len() && !is_hidden((context - back) / patch));
+                    let value = shown.map(|back| history[history.len() - back]).filter(|x| x.is_finite());
+                    self.inputs[at + (3 + channel) * patch + i] = value.map_or(0.0, |x| scale.scaled(x));
+                }
                 let value = match step.checked_sub(context) {
                     None => step.checked_sub(lead).map(|j| history[j]),
                     Some(ahead) => row.future.get(ahead).copied(),
@@ -158,7 +197,7 @@ impl Groups {
     fn push_blank(&mut self, config: &FoundationConfig) {
         let (patch, (before, after)) = (config.input_patch_size, self.tokens);
         let asked = (if self.masked { before } else { 0 } + after) * patch;
-        self.inputs.resize(self.inputs.len() + (before + after) * 3 * patch, 0.0);
+        self.inputs.resize(self.inputs.len() + (before + after) * config.channels() * patch, 0.0);
         self.present.resize(self.present.len() + before + after + 1, false);
         self.targets.resize(self.targets.len() + asked, 0.0);
         self.weights.resize(self.weights.len() + asked, 0.0);
@@ -174,5 +213,34 @@ impl Groups {
         self.scales.append(&mut other.scales);
         self.targets.append(&mut other.targets);
         self.weights.append(&mut other.weights);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_shows_the_one_before_and_those_of_seasons_ago() {
+        let config = FoundationConfig { input_patch_size: 4, ..FoundationConfig::default() };
+        let history: Vec<f32> = (0..8).map(|t| t as f32).collect();
+        let scale = Scale::of(&history);
+        let row = GroupRow { history, ..GroupRow::default() };
+        let group = Group { rows: vec![row], frequency: 3, season: 3 };
+        let mut batch = Groups::default();
+        batch.start(1, (2, 2));
+        batch.push(&group, &config);
+        let steps = |channel: usize| -> Vec<f32> {
+            let tokens = batch.inputs.chunks_exact(4 * config.channels());
+            tokens.flat_map(|token| token[channel * 4..(channel + 1) * 4].to_vec()).collect()
+        };
+        let scaled =
+            |steps: &[usize]| -> Vec<f32> { steps.iter().map(|t| scale.scaled(*t as f32)).collect() };
+        assert_eq!(steps(3)[0], 0.0);
+        assert_eq!(steps(3)[1..], scaled(&[0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 7, 7, 7, 7]));
+        assert_eq!(steps(4)[..3], [0.0; 3]);
+        assert_eq!(steps(4)[3..], scaled(&[0, 1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 5, 6]));
+        assert_eq!(steps(5), [0.0; 16]);
+        assert_eq!([lags(1), lags(7), lags(24)], [[1, 0, 0], [1, 7, 364], [1, 24, 168]]);
     }
 }

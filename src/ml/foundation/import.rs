@@ -110,6 +110,8 @@ impl Config {
             },
             quantiles: chronos.quantiles,
             covariate_rows: !is_bolt,
+            past_rows: false,
+            lags: 0,
             seen: None,
             bolt: is_bolt.then_some(BoltSizes {
                 num_decoder_layers: self.num_decoder_layers.unwrap_or(self.num_layers),

@@ -9,6 +9,7 @@ use crate::ml::foundation::chronos2::Chronos2;
 use crate::ml::foundation::config::FoundationConfig;
 use crate::ml::foundation::corpus::Corpus;
 use crate::ml::foundation::groups::Groups;
+use crate::ml::foundation::rows::CovariateRows;
 use crate::ml::foundation::weights::{read_on, write};
 use crate::ml::layers::Parameters;
 use crate::ml::rng::Rng;
@@ -58,7 +59,7 @@ pub struct Pretrained {
 
 /// Pretrains a network on a corpus; `from` is the network to begin with, and none begins from nothing.
 pub fn pretrain(
-    corpus: &Corpus,
+    corpus: Corpus,
     options: &PretrainOptions,
     from: Option<&[u8]>,
     course: Course<'_>,
@@ -74,9 +75,13 @@ pub fn pretrain(
         Some(file) => read_on(file, device)?.learning()?,
     };
     let mut config = network.config().clone();
+    config.past_rows |= corpus.has_past();
+    // Batches of one row would hide from a network of others what its known covariates do to the target.
+    let rows = if config.covariate_rows { CovariateRows::None } else { config.rows() };
+    let corpus = corpus.with_covariate_rows(rows);
     let pieces = (options.batch_tokens / tokens).max(1);
-    let train = Batches::new(&config, (corpus, options.hidden), options.seed, (EXAMPLES, tokens));
-    let valid = held_out(corpus, &config, options, tokens);
+    let train = Batches::new(&config, (&corpus, options.hidden), options.seed, (EXAMPLES, tokens));
+    let valid = held_out(&corpus, &config, options, tokens);
     let epochs = EPOCHS.min(options.steps.max(1));
     let settings = TrainerConfig {
         epochs,
@@ -97,7 +102,7 @@ pub fn pretrain(
     let log = trainer.log().to_vec();
     drop(trainer);
     let parameters = network.parameters().count();
-    config.seen = seen(corpus, from.is_some().then_some(&config));
+    config.seen = seen(&corpus, from.is_some().then_some(&config));
     Ok(Pretrained { file: write((network.parameters(), &config), Precision::Half)?, parameters, log })
 }
 
@@ -167,8 +172,9 @@ mod tests {
 
     #[test]
     fn it_learns_and_the_same_seed_gives_the_same_bytes() {
-        let (corpus, control) = (Corpus::new(vec![], 0, 1.0), Control::default());
-        let run = || pretrain(&corpus, &options(30), None, course(None, &|_| Ok(())), &control).unwrap();
+        let control = Control::default();
+        let corpus = || Corpus::new(vec![], 0, 1.0);
+        let run = || pretrain(corpus(), &options(30), None, course(None, &|_| Ok(())), &control).unwrap();
         let first = run();
         let losses: Vec<f64> = first.log.iter().map(|line| line.valid_loss).collect();
         assert!(losses[losses.len() - 1] < 0.9 * losses[0], "{losses:?}");
@@ -177,16 +183,17 @@ mod tests {
 
     #[test]
     fn what_was_stopped_goes_on_to_the_same_bytes() {
-        let (corpus, control) = (Corpus::new(vec![], 0, 1.0), Control::default());
-        let whole = pretrain(&corpus, &options(4), None, course(None, &|_| Ok(())), &control).unwrap();
+        let control = Control::default();
+        let corpus = || Corpus::new(vec![], 0, 1.0);
+        let whole = pretrain(corpus(), &options(4), None, course(None, &|_| Ok(())), &control).unwrap();
         let kept = RefCell::new(None);
         let stop = |checkpoint: &Checkpoint| {
             *kept.borrow_mut() = Some(checkpoint.clone());
             if checkpoint.epoch == 2 { Err(Error::cancelled("enough")) } else { Ok(()) }
         };
-        assert!(pretrain(&corpus, &options(4), None, course(None, &stop), &control).is_err());
+        assert!(pretrain(corpus(), &options(4), None, course(None, &stop), &control).is_err());
         let resumed =
-            pretrain(&corpus, &options(4), None, course(kept.take(), &|_| Ok(())), &control).unwrap();
+            pretrain(corpus(), &options(4), None, course(kept.take(), &|_| Ok(())), &control).unwrap();
         assert_eq!(resumed.file, whole.file);
     }
 }

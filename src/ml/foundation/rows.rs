@@ -1,4 +1,4 @@
-//! The rows of a panel's series: its history, and its known covariates.
+//! The rows of a panel's series: its history, and its covariates.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -9,16 +9,47 @@ use crate::ml::series::{Covariate, MISSING, Panel, Values};
 /// Words of a category that have a row each, the most frequent ones but the first.
 const WORDS_MAX: usize = 8;
 
+/// Rows of what was known only afterwards beside a target, at most, where made-up groups are what taught to read them.
+const PAST_ROWS: usize = 3;
+
+/// The covariates that are rows beside a target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CovariateRows {
+    /// None: the network has not learnt to read them.
+    #[default]
+    None,
+    /// Those of the past; what known ones explain is taken out of the target.
+    Past,
+    /// All of them.
+    All,
+}
+
+impl CovariateRows {
+    /// How many there are of a panel's series, at most.
+    pub(super) fn most(self, panel: &Panel) -> usize {
+        let rows = |covariate: &Covariate| match &covariate.values {
+            Values::Number(_) => 1,
+            Values::Category { labels, .. } => labels.len().saturating_sub(1).min(WORDS_MAX),
+        };
+        let count = |covariates: &[Covariate]| covariates.iter().map(rows).sum::<usize>();
+        match self {
+            Self::None => 0,
+            Self::Past => count(&panel.past).min(PAST_ROWS),
+            Self::All => count(&panel.known) + count(&panel.past),
+        }
+    }
+}
+
 /// The target of a series before `origin`, at most `context` steps of it from the first observed one on, then its known
-/// covariates with `horizon` steps more, and those of the past where they are asked for; steps that the panel lacks repeat
-/// the last one.
+/// covariates with `horizon` steps more, and those of the past that are rows: of some only the ones that go with the target
+/// most. Steps that the panel lacks repeat the last one.
 ///
 /// The target is divided by its mean size, which is told, too: single precision is enough for what is left.
 pub fn rows_of(
     panel: &Panel,
     (series, origin): (usize, usize),
     (context, horizon): (usize, usize),
-    with_past: bool,
+    which: CovariateRows,
 ) -> (Vec<GroupRow>, f64) {
     let history = &panel.history_of(series)[..origin];
     let first = history.iter().position(|y| !y.is_nan()).unwrap_or(origin);
@@ -32,8 +63,11 @@ pub fn rows_of(
     if !of.is_empty() {
         panel.known.iter().for_each(|covariate| rows_of_covariate(covariate, &of, steps, &mut rows));
         let known = rows.len();
-        if with_past {
+        if which != CovariateRows::None {
             panel.past.iter().for_each(|covariate| rows_of_covariate(covariate, &of, steps, &mut rows));
+        }
+        if which == CovariateRows::Past {
+            keep_strongest(&mut rows, known);
         }
         for row in &mut rows[known..] {
             row.known = false;
@@ -41,6 +75,30 @@ pub fn rows_of(
         }
     }
     (rows, unit)
+}
+
+/// Keeps, of the rows from `first` on, those whose values go with the target's most.
+fn keep_strongest(rows: &mut Vec<GroupRow>, first: usize) {
+    let others = rows.split_off(first);
+    let strength = |row: &GroupRow| correlation(&rows[0].history, &row.history).abs();
+    let mut others: Vec<(f64, GroupRow)> = others.into_iter().map(|row| (strength(&row), row)).collect();
+    others.sort_by(|a, b| b.0.total_cmp(&a.0));
+    rows.extend(others.into_iter().take(PAST_ROWS).map(|(_, row)| row));
+}
+
+/// Correlation of two rows where both have values; 0 where one of them does not change.
+fn correlation(left: &[f32], right: &[f32]) -> f64 {
+    let pairs = || {
+        let both = left.iter().zip(right).filter(|(x, y)| x.is_finite() && y.is_finite());
+        both.map(|(x, y)| (f64::from(*x), f64::from(*y)))
+    };
+    let n = pairs().count().max(1) as f64;
+    let (mx, my) = pairs().fold((0.0, 0.0), |(mx, my), (x, y)| (mx + x / n, my + y / n));
+    let [xx, yy, xy] = pairs().fold([0.0; 3], |[xx, yy, xy], (x, y)| {
+        [xx + (x - mx) * (x - mx), yy + (y - my) * (y - my), xy + (x - mx) * (y - my)]
+    });
+    let size = (xx * yy).sqrt();
+    if size > 0.0 { xy / size } else { 0.0 }
 }
 
 /// Mean of the absolute observed values; 1 where there is none, or it is none to divide by.
@@ -79,5 +137,37 @@ fn rows_of_covariate(
                 push(&|row| f32::from(u8::from(codes[row] as usize == code)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::features::test_panel;
+
+    #[test]
+    fn the_rows_of_the_past_that_go_with_the_target_most_stand_beside_it() {
+        let mut panel = test_panel(2, 40);
+        (panel.known, panel.past) = (vec![], vec![]);
+        let mut past = |name: &str, value: &dyn Fn(usize) -> f32| {
+            let values = Values::Number((0..panel.target.len()).map(value).collect());
+            panel.past.push(Covariate { name: name.into(), values });
+        };
+        let noise = |t: usize| ((t * 7919) % 13) as f32;
+        past("noise", &noise);
+        past("steps", &|_| 3.0);
+        past("half", &|t| t as f32 + 3.0 * noise(t));
+        past("minus", &|t| -2.0 * t as f32);
+        past("same", &|t| t as f32);
+        panel.target.iter_mut().enumerate().for_each(|(t, y)| *y = t as f64);
+        let rows = |which: CovariateRows| rows_of(&panel, (1, 30), (16, 4), which).0;
+        assert_eq!(rows(CovariateRows::None).len(), 1);
+        assert_eq!(rows(CovariateRows::All).len(), 6);
+        let strongest = rows(CovariateRows::Past);
+        let mut first: Vec<f32> = strongest[1..].iter().map(|row| row.history[0]).collect();
+        first.sort_by(f32::total_cmp);
+        assert_eq!(first, [-108.0, 54.0, 54.0 + 3.0 * noise(54)]);
+        assert!(strongest.iter().all(|row| !row.known && row.future.is_empty() && row.history.len() == 16));
+        assert_eq!(CovariateRows::Past.most(&panel), 3);
     }
 }

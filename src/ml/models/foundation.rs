@@ -77,8 +77,6 @@ const STEPS: usize = 16;
 const TOKENS: usize = 2_048;
 /// Looks without improvement before fine-tuning stops.
 const PATIENCE: usize = 4;
-/// Longest history that fine-tuning sees.
-const CONTEXT: usize = 256;
 /// Peak learning rates of a whole network, and of few numbers: its last layers, or thin matrices.
 const LEARNING_RATES: [f64; 2] = [2e-4, 1e-3];
 /// Share of made-up examples.
@@ -102,7 +100,7 @@ impl Foundation {
     fn adapted(self, lesson: &Lesson<'_>, epochs: usize) -> Result<(Self, Vec<EpochLog>)> {
         let options = lesson.options;
         let corpus = Corpus::of_panel(lesson.panel, &lesson.train, options.replay.unwrap_or(REPLAY));
-        let corpus = corpus.with_covariate_rows(self.network().config().covariate_rows);
+        let corpus = corpus.with_covariate_rows(self.network().config().rows());
         if corpus.windows() == 0 {
             return Ok((self, Vec::new()));
         }
@@ -111,7 +109,7 @@ impl Foundation {
             epochs,
             steps: ((STEPS as f64 * lesson.effort.sqrt()) as usize).max(4),
             tokens: options.batch_size.map_or(TOKENS, |series| series * 16),
-            context: options.context_length.unwrap_or(CONTEXT).min(longest.max(1)),
+            context: options.context_length.unwrap_or(self.context_length()).min(longest.max(1)),
             horizon: options.horizon,
             learning_rate: options.learning_rate.unwrap_or(
                 LEARNING_RATES[usize::from(options.freeze_encoder || options.lora_rank.is_some())],
@@ -268,12 +266,11 @@ impl Foundation {
         let config = self.network().config();
         let history = panel.history_of(series);
         let sizes = (config.context_length, horizon);
-        let (rows, unit) = rows_of(panel, (series, history.len()), sizes, config.covariate_rows);
+        let (rows, unit) = rows_of(panel, (series, history.len()), sizes, config.rows());
         let before = rows[0].history.len().div_ceil(config.input_patch_size).max(1);
-        let season = Some(self.config.season_length).filter(|m| *m > 1);
         let carried = !panel.known.is_empty() && panel.future_of(series) < horizon;
-        let group = Group { rows, frequency: self.config.frequency };
-        let (group, explained) = if config.covariate_rows { (group, None) } else { explained(group, season) };
+        let group = Group { rows, frequency: self.config.frequency, season: self.config.season_length };
+        let (group, explained) = if config.covariate_rows { (group, None) } else { explained(group) };
         let short = history.iter().filter(|y| !y.is_nan()).count() < OBSERVED_MIN;
         let status = seasonal_naive::status(history, 1).or(short.then_some(Status::ShortHistory));
         Row {

@@ -66,6 +66,29 @@ pub(super) fn related(rng: &mut Rng, paths: Vec<Vec<f64>>) -> Vec<(Vec<f64>, boo
     rows
 }
 
+/// A target, and the means of all series that share something with it: its shop, its brand. It follows each of them more or
+/// less, or not at all.
+pub(super) fn peers(rng: &mut Rng, paths: Vec<Vec<f64>>) -> Vec<(Vec<f64>, bool)> {
+    let mut paths = paths.into_iter().map(standardised);
+    let mut target = paths.next().unwrap_or_default();
+    let own = rng.range(0.05, 1.0);
+    target.iter_mut().for_each(|x| *x *= own);
+    let mut means = Vec::new();
+    for mut mean in paths {
+        let share = if rng.chance(0.25) { 0.0 } else { rng.range(0.1, 1.2) };
+        add(&mut target, &mean, share);
+        let few = 10f64.powf(rng.range(-1.5, -0.3));
+        let rest = noise(rng, target.len());
+        add(&mut mean, &rest, few);
+        means.push((observe(rng, mean, Measure::Plain), false));
+    }
+    let (share, rest) = (10f64.powf(rng.range(-1.5, 0.0)), noise(rng, target.len()));
+    add(&mut target, &rest, share);
+    let measure = Measure::draw(rng);
+    means.insert(0, (observe(rng, target, measure), false));
+    means
+}
+
 /// The rows of a group before and after the origin.
 pub(super) fn rows(grid: &Grid, rows: Vec<(Vec<f64>, bool)>) -> Vec<GroupRow> {
     let split = |(values, known): (Vec<f64>, bool)| {

@@ -30,6 +30,10 @@ const LIKELY: [(usize, [f64; FREQUENCIES + 1]); 4] = [
     (usize::MAX, [0.10, 0.0, 0.0, 0.05, 0.10, 0.43, 0.05, 0.20, 0.07]),
 ];
 
+/// How often any season of the frequency is told rather than the usual one, and how often none.
+const TOLD_OTHERWISE: f64 = 0.1;
+const UNTOLD: f64 = 0.05;
+
 /// The time of a made-up series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
@@ -37,6 +41,9 @@ pub struct Grid {
     pub frequency: usize,
     /// Lengths of its seasons, in steps; there may be none.
     pub seasons: Vec<f64>,
+    /// The season that is told, in steps: mostly the usual one of the frequency, whether the series has it or not, and of an unknown
+    /// frequency the series' own; 0 for none.
+    pub season: usize,
     /// Steps before the origin.
     pub history: usize,
     /// Steps in all.
@@ -48,10 +55,12 @@ impl Grid {
     pub fn draw(rng: &mut Rng, context: usize, horizon: usize) -> Self {
         let frequency = pick(rng, &LIKELY[LIKELY.partition_point(|(most, _)| *most < context)].1);
         let mut seasons = Vec::new();
+        let mut told = SEASONS[frequency].first().copied().unwrap_or(0.0);
         if frequency == 0 {
             for _ in 0..pick(rng, &[0.25, 0.5, 0.25]) {
                 seasons.push(ANY[rng.below(ANY.len())]);
             }
+            told = seasons.first().copied().unwrap_or(0.0);
         } else {
             let usual = SEASONS[frequency];
             for (i, season) in usual.iter().enumerate() {
@@ -59,17 +68,18 @@ impl Grid {
                     seasons.push(*season);
                 }
             }
+            if rng.chance(TOLD_OTHERWISE) {
+                told = usual.get(rng.below(usual.len().max(1))).copied().unwrap_or(0.0);
+            }
+        }
+        if rng.chance(UNTOLD) {
+            told = 0.0;
         }
         let whole = rng.chance(0.55);
         let least = context.min(8);
         let history =
             if whole { context } else { least + (rng.uniform() * (context - least) as f64) as usize };
-        Self { frequency, seasons, history, len: history + horizon }
-    }
-
-    /// The usual season in whole steps.
-    pub fn season(&self) -> Option<usize> {
-        self.seasons.first().map(|m| m.round() as usize)
+        Self { frequency, seasons, season: told.round() as usize, history, len: history + horizon }
     }
 }
 

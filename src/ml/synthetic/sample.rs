@@ -13,6 +13,9 @@ const KINDS: [f64; 5] = [3.0, 1.5, 2.0, 1.0, 1.5];
 /// How often a series alone has known covariates, whose part of it is taken out.
 const EXPLAINED: f64 = 0.25;
 
+/// How often rows that move together are the means of a target's peers.
+const PEERS: f64 = 0.4;
+
 /// A group of at most `rows` rows with at most `context` steps before the origin and `horizon` after it: a target
 /// without what known covariates explain, and rows that move with it.
 pub fn sample(rng: &mut Rng, rows: usize, context: usize, horizon: usize) -> Group {
@@ -21,14 +24,14 @@ pub fn sample(rng: &mut Rng, rows: usize, context: usize, horizon: usize) -> Gro
         vec![(series(rng, &grid), false)]
     } else if rows > 1 && rng.chance(0.4) {
         let paths = (0..rows).map(|_| path(rng, &grid)).collect();
-        causal::related(rng, paths)
+        if rng.chance(PEERS) { causal::peers(rng, paths) } else { causal::related(rng, paths) }
     } else {
         let base = path(rng, &grid);
         let others = rows + rng.below(5);
         causal::causal(rng, &grid, base, others)
     };
     let rows = causal::rows(&grid, found);
-    let (mut group, _) = explained(Group { rows, frequency: grid.frequency }, grid.season());
+    let (mut group, _) = explained(Group { rows, frequency: grid.frequency, season: grid.season });
     for row in &mut group.rows {
         if rng.chance(0.07) {
             augment::mask(rng, row);

@@ -8,6 +8,7 @@ use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use datafusion::catalog::Session;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use sha2::{Digest, Sha256};
 
 use crate::engine::access::Actor;
 use crate::engine::pg_catalog::Surroundings;
@@ -137,16 +138,16 @@ async fn run(
     let config = &request.settings.options.config;
     let activations = 4_096 * config.d_model * config.num_layers * BYTES_PER_ACTIVATION;
     memory.try_grow(config.parameters() * BYTES_PER_PARAMETER + activations)?;
-    let version = request.base.as_ref().map(|base| pretraining.engine.registry.find(base)).transpose()?;
-    let checkpoints =
-        Arc::new(Checkpoints::new(&pretraining.engine, &request.text, &lineage, version.flatten()));
+    let began =
+        base.as_deref().map_or_else(|| format!("{config:?}"), |base| format!("{:?}", Sha256::digest(base)));
+    let checkpoints = Arc::new(Checkpoints::new(&pretraining.engine, &request.text, &lineage, &began));
     let (engine, options) = (Arc::clone(&pretraining.engine), request.settings.options.clone());
     let resume = checkpoints.last(query)?;
     let keeper = Arc::clone(&checkpoints);
     let work = move |control: &Arc<Control>| {
         let keep = |checkpoint: &Checkpoint| keeper.keep(checkpoint);
         let course = Course { resume, keep: &keep };
-        foundation::pretrain(&corpus, &options, base.as_deref(), course, control)
+        foundation::pretrain(corpus, &options, base.as_deref(), course, control)
     };
     let Pretrained { file, parameters, log } = engine.runtimes.train(&query.control, work).await?;
     let context = foundation::read(&file)?.config().clone();
