@@ -14,7 +14,8 @@ pub const CANDLE_THREADS: &str = "CANDLE_NUM_THREADS";
 /// Where the user wants tensors to be computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// On a card where there is one and it was built in, else on the processor.
+    /// On a card where there is one and it was built in, else on the processor; networks that learn from small batches are on
+    /// the processor.
     #[default]
     Auto,
     /// On the processor.
@@ -33,6 +34,14 @@ impl Placement {
             Self::Auto => "auto",
             Self::Cpu => "cpu",
             Self::Cuda => "cuda",
+        }
+    }
+
+    /// The device of a network whose batches are small: a card only where it is named.
+    pub fn open_if_named(self) -> Result<Device> {
+        match self {
+            Self::Auto => Self::Cpu.open(),
+            named => named.open(),
         }
     }
 

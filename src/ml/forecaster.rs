@@ -140,7 +140,7 @@ pub struct FitOptions {
     /// Share of made-up examples among those that a network adapts by; `None` lets the family choose.
     #[serde(default)]
     pub replay: Option<f64>,
-    /// Where a pretrained network adapts.
+    /// Where networks learn; [`Placement::Auto`] is a card for pretrained ones alone, since batches of others are small.
     #[serde(skip)]
     pub device: Placement,
     /// The network that foundation models begin with; `None` is the one that ships with the engine.

@@ -104,6 +104,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::ml::control::Control;
+    use crate::ml::device::Placement;
     use crate::ml::tensor_file::TensorFile;
     use crate::ml::text::{TextCourse, TextEncoder, TextObjective, TextPretraining};
     use crate::ml::training::Course;
@@ -123,6 +124,7 @@ mod tests {
             batch_size: 8,
             learning_rate: 1e-3,
             dropout: 0.0,
+            device: Placement::Cpu,
             max_seconds: None,
             seed: 1,
         };

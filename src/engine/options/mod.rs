@@ -92,7 +92,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     switch("background", "train beside other work; TRAIN returns the number of the job at once"),
     integer("batch_size", 1, 65_536, "training windows per step"),
     integer("context", 1, 65_536, "steps of history the model sees"),
-    word("device", device, "where a pretrained network adapts: auto, cpu or cuda"),
+    word("device", device, "where a network learns: auto, cpu or cuda; auto is a card for pretrained ones"),
     integer("dim", 4, 4_096, "width of hidden layers"),
     switch("distill", "learn from the forecasts of the model that FROM names, beside the rows")
         .of_some_families(),
@@ -436,6 +436,11 @@ fn device(word: &str) -> Result<usize> {
         let message = format!("unknown device {word}{}", did_you_mean(word, words));
         Error::input(Subject::Option, message).with_hint("device is one of auto, cpu, cuda")
     })
+}
+
+/// The device whose place [`device`] gave.
+fn placement(place: usize) -> Placement {
+    Placement::ALL.get(place).copied().unwrap_or_default()
 }
 
 /// 1 where the encoder is frozen.

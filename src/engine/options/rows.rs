@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::Expr;
 
-use crate::engine::options::{OptionSpec, checked, integer, number};
+use crate::engine::options::{OptionSpec, checked, device, integer, number, placement, word};
 use crate::error::Result;
 use crate::ml::supervised::RowsOptions;
 
@@ -10,6 +10,7 @@ use crate::ml::supervised::RowsOptions;
 pub const ROWS_OPTIONS: &[OptionSpec] = &[
     integer("batch_size", 1, 4_096, "texts per step of an encoder"),
     integer("context", 8, 512, "tokens of a text that an encoder reads"),
+    word("device", device, "where an encoder learns: auto, cpu or cuda"),
     integer("epochs", 1, 1_000, "most passes of an encoder over the texts"),
     integer("leaves", 2, 4_096, "leaves of a tree"),
     number("learning_rate", 1e-8, 1.0, "peak learning rate of an encoder"),
@@ -27,6 +28,7 @@ pub fn rows_options(raw: &[(String, Expr)]) -> Result<RowsOptions> {
         match name {
             "batch_size" => options.batch_size = count,
             "context" => options.longest = count,
+            "device" => options.device = placement(count),
             "epochs" => options.epochs = count,
             "leaves" => options.leaves = count,
             "learning_rate" => options.learning_rate = value,

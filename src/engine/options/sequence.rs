@@ -2,8 +2,9 @@
 
 use datafusion::logical_expr::Expr;
 
-use crate::engine::options::{OptionSpec, checked, integer, number};
+use crate::engine::options::{OptionSpec, checked, device, integer, number, placement, word};
 use crate::error::{Error, Result, Subject};
+use crate::ml::device::Placement;
 use crate::ml::sequence::{SequenceOptions, SequencePretraining};
 
 /// The keys of `WITH (…)`.
@@ -11,6 +12,7 @@ pub const SEQUENCE_OPTIONS: &[OptionSpec] = &[
     integer("batch_size", 1, 4_096, "sequences per step"),
     integer("classes", 2, 200_000, "events that are told apart, at most, the most frequent ones"),
     integer("context", 2, 1_000, "events of a sequence that are looked at, the latest ones"),
+    word("device", device, "where it is computed: auto, cpu or cuda"),
     integer("dim", 4, 1_024, "width of an event"),
     number("dropout", 0.0, 0.9, "share of the numbers that are left out while learning"),
     integer("early_stop", 1, 1_000, "passes without improvement before it stops"),
@@ -44,6 +46,7 @@ pub fn sequence_options(raw: &[(String, Expr)], epochs: usize) -> Result<Sequenc
         dropout: 0.3,
         hidden: None,
         classes: 50_000,
+        device: Placement::Auto,
         max_seconds: None,
         seed: 1,
     };
@@ -54,6 +57,7 @@ pub fn sequence_options(raw: &[(String, Expr)], epochs: usize) -> Result<Sequenc
             "batch_size" => course.batch_size = count,
             "classes" => course.classes = count,
             "context" => course.longest = count,
+            "device" => course.device = placement(count),
             "dim" => course.width = count,
             "dropout" => course.dropout = value,
             "early_stop" => options.patience = count,

@@ -2,14 +2,16 @@
 
 use datafusion::logical_expr::Expr;
 
-use crate::engine::options::{OptionSpec, checked, integer, number};
+use crate::engine::options::{OptionSpec, checked, device, integer, number, placement, word};
 use crate::error::{Error, Result, Subject, did_you_mean};
+use crate::ml::device::Placement;
 use crate::ml::text::{HEAD, TextObjective, TextPretraining};
 
 /// The keys of `WITH (…)` in PRETRAIN TEXT.
 pub const TEXT_OPTIONS: &[OptionSpec] = &[
     integer("batch_size", 1, 4_096, "texts per step"),
     integer("context", 8, 512, "tokens of a text that are read"),
+    word("device", device, "where it is computed: auto, cpu or cuda"),
     integer("dim", 32, 1_024, "width of a token, of heads that are 32 wide"),
     number("dropout", 0.0, 0.9, "share of the numbers that are left out while learning"),
     integer("layers", 1, 24, "layers of the encoder"),
@@ -42,6 +44,7 @@ impl TextSettings {
             batch_size: 64,
             learning_rate: 1e-3,
             dropout: 0.1,
+            device: Placement::Auto,
             max_seconds: None,
             seed: 1,
         };
@@ -60,6 +63,7 @@ impl TextSettings {
         match name {
             "batch_size" => options.batch_size = count,
             "context" => options.longest = count,
+            "device" => options.device = placement(count),
             "dropout" => options.dropout = value,
             "layers" => options.layers = count,
             "learning_rate" => options.learning_rate = value,

@@ -12,7 +12,7 @@ use crate::ml::rng::Rng;
 use crate::ml::training::Dataset;
 
 /// Tokens before the origin, and how often a batch has so many at most.
-const BEFORE: [(usize, f64); 5] = [(3, 0.18), (6, 0.16), (12, 0.16), (20, 0.18), (32, 0.32)];
+const BEFORE: [(usize, f64); 6] = [(2, 0.1), (3, 0.17), (6, 0.16), (12, 0.14), (20, 0.15), (32, 0.28)];
 /// Tokens after the origin, and how often.
 const AFTER: [(usize, f64); 5] = [(1, 0.25), (2, 0.3), (3, 0.2), (4, 0.17), (6, 0.08)];
 /// Rows of a group, and how often.

@@ -173,7 +173,7 @@ impl Chronos2 {
 
     /// True where it is computed on a card.
     pub fn is_on_card(&self) -> bool {
-        !self.parameters.device().is_cpu()
+        self.parameters.is_on_card()
     }
 
     /// Scaled quantiles of every row at every step that is asked for, those after the origin or, of a masked batch, all:

@@ -80,8 +80,7 @@ pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &C
         epochs: options.epochs,
         epoch_length: options.steps * PIECES,
         batch_size: PIECES,
-        // A card computes one piece after the other.
-        shard_size: if network.is_on_card() { PIECES } else { 1 },
+        shard_size: 1,
         learning_rate: options.learning_rate,
         patience: options.patience,
         optimizer: OptimizerConfig { rank: options.rank, ..OptimizerConfig::default() },
@@ -89,7 +88,8 @@ pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &C
         progress: options.progress,
         seconds_max: options.seconds_max,
         seed: options.seed,
-    };
+    }
+    .on_card(network.is_on_card());
     let mut trainer = Trainer::new(&network, &train, &valid, settings)?;
     trainer.look(control)?;
     trainer.run(control)?;

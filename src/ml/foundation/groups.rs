@@ -4,6 +4,8 @@ use crate::ml::foundation::config::FoundationConfig;
 
 /// Most earlier values that a step shows beside its own.
 pub(super) const LAGS: usize = 3;
+/// Seasons that are looked back where values are missing, at most.
+const SEASONS_BACK: usize = 4;
 /// Largest size of a scaled value, which lies on the scale of the inverse hyperbolic sine.
 const SCALED_MAX: f32 = 12.0;
 
@@ -166,9 +168,14 @@ impl Groups {
                         (1, false) => last,
                         _ => lagged(step as isize - context as isize, *lag),
                     };
-                    let shown =
-                        back.filter(|back| *back <= history.len() && !is_hidden((context - back) / patch));
-                    let value = shown.map(|back| history[history.len() - back]).filter(|x| x.is_finite());
+                    let seen = |back: usize| {
+                        let x = history[history.len() - back];
+                        (x.is_finite() && !is_hidden((context - back) / patch)).then_some(x)
+                    };
+                    // Where nobody wrote down the step a season ago, it is the one of the season before.
+                    let seasons = if *lag > 1 { SEASONS_BACK } else { 1 };
+                    let places = back.into_iter().flat_map(|back| (0..seasons).map(move |n| back + n * lag));
+                    let value = places.take_while(|back| *back <= history.len()).find_map(seen);
                     self.inputs[at + (3 + channel) * patch + i] = value.map_or(0.0, |x| scale.scaled(x));
                 }
                 let value = match step.checked_sub(context) {
@@ -242,5 +249,31 @@ mod tests {
         assert_eq!(steps(4)[3..], scaled(&[0, 1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 5, 6]));
         assert_eq!(steps(5), [0.0; 16]);
         assert_eq!([lags(1), lags(7), lags(24)], [[1, 0, 0], [1, 7, 364], [1, 24, 168]]);
+    }
+
+    #[test]
+    fn a_missing_step_of_a_season_ago_is_that_of_the_season_before() {
+        let config = FoundationConfig { input_patch_size: 4, ..FoundationConfig::default() };
+        let mut history: Vec<f32> = (0..16).map(|t| (t * t) as f32).collect();
+        for missing in [13, 11, 9, 7, 5, 3] {
+            history[missing] = f32::NAN;
+        }
+        let scale = Scale::of(&history);
+        let row = GroupRow { history, ..GroupRow::default() };
+        let group = Group { rows: vec![row], frequency: 3, season: 2 };
+        let mut batch = Groups::default();
+        batch.start(1, (4, 1));
+        batch.masked = true;
+        batch.push_hiding(&group, &[false, false, false, true], &config);
+        let token = |n: usize, channel: usize| -> &[f32] {
+            &batch.inputs[(n * config.channels() + channel) * 4..][..4]
+        };
+        let value = |t: usize| scale.scaled((t * t) as f32);
+        // The last token, of steps 12 to 15, is hidden: 11, 9, 7 and 5 are missing, and four seasons are looked back.
+        assert_eq!(token(4, 4), [value(10), 0.0, value(10), 0.0]);
+        // Steps 12 to 15 themselves, from 10, from 11, 9, 7 and 5, and from what is hidden.
+        assert_eq!(token(3, 4), [value(10), 0.0, value(10), 0.0]);
+        // Of the step before nothing is looked for; steps 7 to 10 are before 8 to 11.
+        assert_eq!(token(2, 3), [0.0, value(8), 0.0, value(10)]);
     }
 }

@@ -87,8 +87,7 @@ pub fn pretrain(
         epochs,
         epoch_length: options.steps.div_ceil(epochs) * pieces,
         batch_size: pieces,
-        // A card computes one piece after the other.
-        shard_size: if network.is_on_card() { pieces } else { 1 },
+        shard_size: 1,
         learning_rate: options.learning_rate,
         patience: epochs,
         optimizer: OptimizerConfig::default(),
@@ -96,7 +95,8 @@ pub fn pretrain(
         progress: (0.0, 1.0),
         seconds_max: options.max_seconds,
         seed: options.seed,
-    };
+    }
+    .on_card(network.is_on_card());
     let (train, valid) = (Examples::Drawn(Box::new(train)), Examples::Fixed(valid));
     let trainer = Trainer::new(&network, &train, &valid, settings)?.run_kept(course, control)?;
     let log = trainer.log().to_vec();

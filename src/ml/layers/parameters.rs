@@ -13,6 +13,9 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+/// Examples of one pass on a card, over those on the processor.
+const CARD_PASS: usize = 8;
+
 /// How a parameter starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Initializer {
@@ -66,6 +69,25 @@ impl Parameters {
     /// Where the parameters are.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// True where they are on a card.
+    pub fn is_on_card(&self) -> bool {
+        !self.device.is_cpu()
+    }
+
+    /// Examples of one pass: as many as suit the processor, or more of them on a card.
+    pub fn pass_length(&self, on_processor: usize) -> usize {
+        if self.is_on_card() { CARD_PASS * on_processor } else { on_processor }
+    }
+
+    /// A registry on a device whose parameters start from these; what is frozen here is not there.
+    pub fn copied_to(&self, device: Device) -> Result<Self> {
+        let copy = |(name, var, _): (&str, &Var, bool)| {
+            Ok((name.to_owned(), var.as_tensor().detach().to_device(&device)?))
+        };
+        let tensors = self.iter().map(copy).collect::<Result<_>>()?;
+        Ok(Self::stored(tensors).on(device))
     }
 
     /// Registers the parameter `name` and returns it; its start does not depend on the order of calls.
@@ -174,6 +196,20 @@ mod tests {
         };
         assert_eq!(start(&["a", "b"]), start(&["b", "a"]));
         assert_ne!(start(&["a", "b"])[0], start(&["a", "b"])[1]);
+    }
+
+    #[test]
+    fn a_copy_starts_equal_and_goes_its_own_way() {
+        let mut parameters = Parameters::seeded(Rng::new(3));
+        parameters.register("a", &[4, 2], Initializer::Glorot).unwrap();
+        parameters.freeze(|_| true);
+        let mut copy = parameters.copied_to(Device::Cpu).unwrap();
+        copy.register("a", &[4, 2], Initializer::Glorot).unwrap();
+        assert_eq!(copy.values().unwrap(), parameters.values().unwrap());
+        copy.set_values(&[vec![1.0; 8]]).unwrap();
+        assert_ne!(copy.values().unwrap(), parameters.values().unwrap());
+        assert!(!copy.is_frozen("a") && parameters.is_frozen("a"));
+        assert_eq!((copy.pass_length(16), copy.is_on_card()), (16, false));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::control::Control;
+use crate::ml::device::Placement;
 use crate::ml::features::RowColumn;
 use crate::ml::forecaster::{Family, FitEstimate, FitOptions, FitReport, FittedForecaster};
 use crate::ml::hierarchy::Hierarchy;
@@ -71,6 +72,7 @@ pub fn has_option(family: Family, option: &str) -> bool {
     let rows = matches!(family, Family::Ridge | Family::Svr | Family::Tree | Family::Gbt);
     match (family, option) {
         (_, "background" | "max_seconds" | "season" | "seed") => true,
+        (_, "device") if network => true,
         (_, "device" | "freeze" | "lora_rank" | "replay") => {
             matches!(family, Family::Foundation | Family::Auto)
         }
@@ -157,6 +159,10 @@ pub fn fit_coherent(
 
 fn outcome(families: &[Family], panel: &Panel, options: &FitOptions, control: &Control) -> Result<Outcome> {
     check_objective(families, options.objective)?;
+    if options.device == Placement::Cuda {
+        // Without the card no member would do, which a combination would only note.
+        options.device.open()?;
+    }
     options.objective.map_or(Ok(()), |kind| kind.check(panel, "target"))?;
     let candidates = auto::candidates(families, panel);
     let family = if let [family] = families { *family } else { Family::Auto };

@@ -73,7 +73,7 @@ pub fn fit(
         },
         |base| base.config.sizes.clone(),
     );
-    let parameters = Parameters::seeded(Rng::new(course.seed).fork("parameters"));
+    let parameters = Parameters::seeded(Rng::new(course.seed).fork("parameters")).on(course.device.open()?);
     let network = SequenceNetwork::new(parameters, &sizes, Along::Earlier, course.dropout)?;
     if let Some(base) = base {
         network.parameters().copy_from(base.network.parameters())?;
@@ -114,7 +114,8 @@ pub fn fit(
         progress: (0.0, 0.8),
         seconds_max: course.max_seconds.map(|seconds| 0.8 * seconds),
         seed: course.seed,
-    };
+    }
+    .on_card(network.parameters().is_on_card());
     let mut trainer = Trainer::new(&network, &train, &valid, settings.clone())?;
     trainer.run(control)?;
     let (log, best) = (trainer.log().to_vec(), trainer.best_epoch());
@@ -137,6 +138,7 @@ pub fn fit(
     if settings.epochs > 0 {
         Trainer::new(&network, &all, &none, settings)?.run(control)?;
     }
+    let network = network.on_processor(&sizes, Along::Earlier)?;
     let config = SequenceConfig { sizes, pretrained: false };
     Ok((SequenceModel { config, vocabulary, network }, report))
 }

@@ -1,6 +1,6 @@
 //! A transformer over sequences of events (Kang and McAuley 2018); what it says is told by the table that events are read by.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -68,6 +68,14 @@ impl SequenceNetwork {
         Ok(Self { tables, blocks, gain, bias, drop, step_numbers, parameters: p })
     }
 
+    /// The network on the processor, where it is asked.
+    pub(super) fn on_processor(self, sizes: &Sizes, along: Along) -> Result<Self> {
+        match self.parameters.is_on_card() {
+            true => Self::new(self.parameters.copied_to(Device::Cpu)?, sizes, along, self.drop),
+            false => Ok(self),
+        }
+    }
+
     /// A score for every code of what is told, at every place: `[places, codes]`.
     pub(super) fn scores(&self, pass: &Pass) -> Result<Tensor> {
         Ok(linear(&self.places(pass, None)?, &self.tables[0], &self.bias, Activation::None)?)
@@ -107,7 +115,7 @@ impl Network for SequenceNetwork {
     }
 
     fn pass_length(&self) -> usize {
-        pass_length(self.step_numbers)
+        self.parameters.pass_length(pass_length(self.step_numbers))
     }
 
     fn loss(&self, pass: &Pass, seed: Option<u64>) -> Result<LossSum> {

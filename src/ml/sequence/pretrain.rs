@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
+use crate::ml::device::Placement;
 use crate::ml::forecaster::EpochLog;
 use crate::ml::layers::{Along, Parameters};
 use crate::ml::rng::Rng;
@@ -10,7 +11,7 @@ use crate::ml::sequence::examples::{Asked, Examples};
 use crate::ml::sequence::model::{SequenceConfig, SequenceModel};
 use crate::ml::sequence::network::{SequenceNetwork, Sizes};
 use crate::ml::sequence::vocabulary::Vocabulary;
-use crate::ml::training::{Course, OptimizerConfig, Trainer, TrainerConfig};
+use crate::ml::training::{Course, Network, OptimizerConfig, Trainer, TrainerConfig};
 
 /// Events of a sequence that are hidden, about, and the least and the largest share of them, where the user names none: of
 /// short sequences more tells more (Sun et al. 2019 hide 0.6 of 9 events, 0.4 of 12 and 0.2 of 150).
@@ -45,6 +46,8 @@ pub struct SequencePretraining {
     pub hidden: Option<f64>,
     /// Events that are told apart, at most; of more the most frequent ones are.
     pub classes: usize,
+    /// Where it is computed.
+    pub device: Placement,
     /// Seconds after which it ends with what it has.
     pub max_seconds: Option<f64>,
     /// Seed of all randomness.
@@ -91,7 +94,8 @@ pub fn pretrain(
         layers: options.layers,
         longest: options.longest,
     };
-    let parameters = Parameters::seeded(Rng::new(options.seed).fork("parameters"));
+    let parameters =
+        Parameters::seeded(Rng::new(options.seed).fork("parameters")).on(options.device.open()?);
     let network = SequenceNetwork::new(parameters, &sizes, Along::Steps, options.dropout)?;
     let mut order: Vec<usize> = (0..windows.len()).collect();
     Rng::new(options.seed).fork("held out").shuffle(&mut order);
@@ -118,10 +122,12 @@ pub fn pretrain(
         progress: (0.0, 1.0),
         seconds_max: options.max_seconds,
         seed: options.seed,
-    };
+    }
+    .on_card(network.parameters().is_on_card());
     let trainer = Trainer::new(&network, &train, &valid, settings)?.run_kept(course, control)?;
     let log = trainer.log().to_vec();
     drop(trainer);
+    let network = network.on_processor(&sizes, Along::Steps)?;
     let config = SequenceConfig { sizes, pretrained: true };
     let sequences = events.len();
     Ok(PretrainedSequence { model: SequenceModel { config, vocabulary, network }, sequences, log })

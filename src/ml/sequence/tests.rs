@@ -1,4 +1,5 @@
 use crate::ml::control::Control;
+use crate::ml::device::Placement;
 use crate::ml::layers::{Along, Gradients, Parameters};
 use crate::ml::rng::Rng;
 use crate::ml::sequence::examples::{Asked, Examples};
@@ -34,6 +35,7 @@ fn options(epochs: usize) -> SequencePretraining {
         dropout: 0.0,
         hidden: Some(0.2),
         classes: 1_000,
+        device: Placement::Cpu,
         max_seconds: None,
         seed: 5,
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject, did_you_mean};
+use crate::ml::device::Placement;
 use crate::ml::supervised::scores::RowScores;
 use crate::ml::text::TextEncoder;
 
@@ -80,6 +81,8 @@ pub struct RowsOptions {
     pub encoder: Option<Arc<TextEncoder>>,
     /// Share of the rows that are held out, to choose and to report.
     pub held_out: f64,
+    /// Where an encoder learns.
+    pub device: Placement,
     /// Passes of an encoder over the texts.
     pub epochs: usize,
     /// Texts of a step.
@@ -104,6 +107,7 @@ impl Default for RowsOptions {
             families: vec![],
             encoder: None,
             held_out: 0.2,
+            device: Placement::Auto,
             epochs: 3,
             batch_size: 32,
             learning_rate: 5e-5,

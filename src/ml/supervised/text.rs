@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
@@ -106,7 +106,7 @@ impl Network for TextNetwork {
     }
 
     fn pass_length(&self) -> usize {
-        PASS
+        self.parameters.pass_length(PASS)
     }
 
     fn loss(&self, batch: &TextBatch, seed: Option<u64>) -> Result<LossSum> {
@@ -168,7 +168,7 @@ impl TextModel {
                 format!("{} columns stand beside the texts; bert takes {BESIDE_MAX}", beside.width());
             return Err(Error::data(message));
         }
-        let seeded = Parameters::seeded(Rng::new(options.seed).fork("head"));
+        let seeded = Parameters::seeded(Rng::new(options.seed).fork("head")).on(options.device.open()?);
         let network = TextNetwork::new(seeded, &encoder, (beside.width(), task.outputs()))?;
         network.parameters.copy_from(encoder.parameters())?;
         let unit = target.of(train).unit();
@@ -188,12 +188,22 @@ impl TextModel {
             progress: (0.0, 1.0),
             seconds_max: options.max_seconds,
             seed: options.seed,
-        };
+        }
+        .on_card(model.network.parameters.is_on_card());
         let mut trainer = Trainer::new(&model.network, &of_train, &of_valid, settings)?;
         trainer.run(control)?;
         let epochs = trainer.best_epoch();
         drop(trainer);
-        Ok(Self { epochs, ..model })
+        let network = match model.network.parameters.is_on_card() {
+            // It tells on the processor.
+            true => TextNetwork::new(
+                model.network.parameters.copied_to(Device::Cpu)?,
+                &model.encoder,
+                (model.beside.width(), task.outputs()),
+            )?,
+            false => model.network,
+        };
+        Ok(Self { epochs, network, ..model })
     }
 
     fn examples(&self, table: &Table, target: Option<&Target>, rows: &[usize]) -> Result<Examples> {

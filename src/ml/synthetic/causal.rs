@@ -4,8 +4,12 @@ use crate::ml::foundation::GroupRow;
 use crate::ml::rng::Rng;
 use crate::ml::synthetic::covariates::Covariate;
 use crate::ml::synthetic::grid::Grid;
+use crate::ml::synthetic::intermittent::demand;
 use crate::ml::synthetic::observation::{Measure, observe};
 use crate::ml::synthetic::paths::{add, noise, standardised};
+
+/// How often a target with peers sells now and then only.
+const SELDOM: f64 = 0.25;
 
 /// A target and `others` covariates, each a row over the whole time; `base` is the target's path without them.
 pub(super) fn causal(rng: &mut Rng, grid: &Grid, base: Vec<f64>, others: usize) -> Vec<(Vec<f64>, bool)> {
@@ -68,7 +72,7 @@ pub(super) fn related(rng: &mut Rng, paths: Vec<Vec<f64>>) -> Vec<(Vec<f64>, boo
 
 /// A target, and the means of all series that share something with it: its shop, its brand. It follows each of them more or
 /// less, or not at all.
-pub(super) fn peers(rng: &mut Rng, paths: Vec<Vec<f64>>) -> Vec<(Vec<f64>, bool)> {
+pub(super) fn peers(rng: &mut Rng, grid: &Grid, paths: Vec<Vec<f64>>) -> Vec<(Vec<f64>, bool)> {
     let mut paths = paths.into_iter().map(standardised);
     let mut target = paths.next().unwrap_or_default();
     let own = rng.range(0.05, 1.0);
@@ -84,8 +88,13 @@ pub(super) fn peers(rng: &mut Rng, paths: Vec<Vec<f64>>) -> Vec<(Vec<f64>, bool)
     }
     let (share, rest) = (10f64.powf(rng.range(-1.5, 0.0)), noise(rng, target.len()));
     add(&mut target, &rest, share);
-    let measure = Measure::draw(rng);
-    means.insert(0, (observe(rng, target, measure), false));
+    let target = if rng.chance(SELDOM) {
+        demand(rng, grid, &standardised(target))
+    } else {
+        let measure = Measure::draw(rng);
+        observe(rng, target, measure)
+    };
+    means.insert(0, (target, false));
     means
 }
 

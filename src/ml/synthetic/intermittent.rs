@@ -4,7 +4,7 @@ use crate::ml::rng::Rng;
 use crate::ml::synthetic::grid::Grid;
 use crate::ml::synthetic::paths::{add, season, trend, walk};
 
-/// Counts whose rate may have seasons, a trend, a launch and an end.
+/// Counts whose rate may have seasons and a trend.
 pub(super) fn intermittent(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
     let mut shape = vec![0.0; grid.len];
     if let Some(period) = grid.seasons.first().copied().filter(|_| rng.chance(0.5)) {
@@ -19,6 +19,11 @@ pub(super) fn intermittent(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
         let share = rng.range(0.1, 0.7);
         add(&mut shape, &walk(rng, grid.len), share);
     }
+    demand(rng, grid, &shape)
+}
+
+/// Counts whose rate follows a shape, the logarithm of its change, from a launch to an end.
+pub(super) fn demand(rng: &mut Rng, grid: &Grid, shape: &[f64]) -> Vec<f64> {
     let chance = 10f64.powf(rng.range(-1.7, -0.05));
     let size = if rng.chance(0.4) { 0.0 } else { 10f64.powf(rng.range(-1.0, 1.5)) };
     let dispersion = if rng.chance(0.5) { 0.0 } else { rng.range(0.05, 2.0) };

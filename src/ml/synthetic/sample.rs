@@ -13,22 +13,17 @@ const KINDS: [f64; 5] = [3.0, 1.5, 2.0, 1.0, 1.5];
 /// How often a series alone has known covariates, whose part of it is taken out.
 const EXPLAINED: f64 = 0.25;
 
-/// How often rows that move together are the means of a target's peers.
-const PEERS: f64 = 0.4;
+/// How often the rows beside a target are what moves it, move with it, are the means of its peers, or say nothing of it.
+const COMPANY: [f64; 4] = [4.0, 1.6, 2.0, 2.4];
 
 /// A group of at most `rows` rows with at most `context` steps before the origin and `horizon` after it: a target
-/// without what known covariates explain, and rows that move with it.
+/// without what known covariates explain, and rows beside it.
 pub fn sample(rng: &mut Rng, rows: usize, context: usize, horizon: usize) -> Group {
     let grid = Grid::draw(rng, context, horizon);
     let found = if rows == 1 && rng.chance(1.0 - EXPLAINED) {
         vec![(series(rng, &grid), false)]
-    } else if rows > 1 && rng.chance(0.4) {
-        let paths = (0..rows).map(|_| path(rng, &grid)).collect();
-        if rng.chance(PEERS) { causal::peers(rng, paths) } else { causal::related(rng, paths) }
     } else {
-        let base = path(rng, &grid);
-        let others = rows + rng.below(5);
-        causal::causal(rng, &grid, base, others)
+        company(rng, &grid, rows)
     };
     let rows = causal::rows(&grid, found);
     let (mut group, _) = explained(Group { rows, frequency: grid.frequency, season: grid.season });
@@ -38,6 +33,23 @@ pub fn sample(rng: &mut Rng, rows: usize, context: usize, horizon: usize) -> Gro
         }
     }
     group
+}
+
+/// A target and what stands beside it; a series alone has known covariates only.
+fn company(rng: &mut Rng, grid: &Grid, rows: usize) -> Vec<(Vec<f64>, bool)> {
+    let kind = if rows == 1 { 0 } else { pick(rng, &COMPANY) };
+    match kind {
+        0 => {
+            let base = path(rng, grid);
+            let others = rows + rng.below(5);
+            causal::causal(rng, grid, base, others)
+        }
+        1 | 2 => {
+            let paths = (0..rows).map(|_| path(rng, grid)).collect();
+            if kind == 1 { causal::related(rng, paths) } else { causal::peers(rng, grid, paths) }
+        }
+        _ => (0..rows).map(|_| (series(rng, grid), false)).collect(),
+    }
 }
 
 /// A path of one of the processes.

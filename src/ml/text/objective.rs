@@ -100,7 +100,7 @@ impl Network for MaskedLanguageModel {
     }
 
     fn pass_length(&self) -> usize {
-        PASS
+        self.parameters.pass_length(PASS)
     }
 
     fn loss(&self, batch: &Masked, seed: Option<u64>) -> Result<LossSum> {

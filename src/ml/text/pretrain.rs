@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
+use crate::ml::device::Placement;
 use crate::ml::forecaster::EpochLog;
 use crate::ml::layers::Parameters;
 use crate::ml::rng::Rng;
@@ -47,6 +48,8 @@ pub struct TextPretraining {
     pub learning_rate: f64,
     /// Dropout probability.
     pub dropout: f64,
+    /// Where it is computed.
+    pub device: Placement,
     /// Seconds after which it ends with what it has.
     pub max_seconds: Option<f64>,
     /// Seed of all randomness.
@@ -125,7 +128,8 @@ pub fn pretrain(
         progress: (0.0, 1.0),
         seconds_max: options.max_seconds,
         seed: options.seed,
-    };
+    }
+    .on_card(network.parameters().is_on_card());
     let trainer = Trainer::new(&network, &train, &valid, settings)?.run_kept(course.course, control)?;
     let log = trainer.log().to_vec();
     drop(trainer);
@@ -165,7 +169,7 @@ fn network(
     options: &TextPretraining,
     from: Option<&TextEncoder>,
 ) -> Result<MaskedLanguageModel> {
-    let seeded = Parameters::seeded(Rng::new(options.seed).fork("parameters"));
+    let seeded = Parameters::seeded(Rng::new(options.seed).fork("parameters")).on(options.device.open()?);
     let network = MaskedLanguageModel::new(seeded, &config.bert, options.objective, options.dropout)?;
     if let Some(encoder) = from {
         network.parameters().copy_from(encoder.parameters())?;
@@ -351,6 +355,7 @@ mod tests {
             batch_size: 16,
             learning_rate: 3e-3,
             dropout: 0.1,
+            device: Placement::Cpu,
             max_seconds: None,
             seed: 2,
         }

@@ -96,6 +96,14 @@ pub struct TrainerConfig {
     pub seed: u64,
 }
 
+impl TrainerConfig {
+    /// The settings of a network that is on a card, which computes a batch in one piece, or not.
+    pub fn on_card(self, is_on_card: bool) -> Self {
+        let shard_size = if is_on_card { self.batch_size } else { self.shard_size };
+        Self { shard_size, ..self }
+    }
+}
+
 /// Where a long training goes on from, and what is told of it on its way.
 pub struct Course<'a> {
     /// Where an earlier run of the same training stopped.
@@ -412,15 +420,20 @@ fn evaluate<B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>>(
     control: &Control,
 ) -> Result<f64> {
     let indexes: Vec<usize> = (0..data.len()).collect();
-    let sums: Vec<(f64, f64)> = indexes
-        .par_chunks(network.pass_length().max(1))
-        .map_init(B::default, |buffer, indexes| {
-            control.check()?;
-            data.gather(indexes, buffer);
-            let loss = network.loss(buffer, None)?;
-            Ok((f64::from(loss.sum.to_scalar::<f32>()?), loss.weight))
-        })
-        .collect::<Result<_>>()?;
+    let pass = network.pass_length().max(1);
+    let loss = |buffer: &mut B, indexes: &[usize]| -> Result<(f64, f64)> {
+        control.check()?;
+        data.gather(indexes, buffer);
+        let loss = network.loss(buffer, None)?;
+        Ok((f64::from(loss.sum.to_scalar::<f32>()?), loss.weight))
+    };
+    let sums: Vec<(f64, f64)> = if network.parameters().is_on_card() {
+        // One after the other, so that its memory holds one.
+        let mut buffer = B::default();
+        indexes.chunks(pass).map(|indexes| loss(&mut buffer, indexes)).collect::<Result<_>>()?
+    } else {
+        indexes.par_chunks(pass).map_init(B::default, &loss).collect::<Result<_>>()?
+    };
     let (loss, weight) = sums.iter().fold((0.0, 0.0), |(l, w), (loss, weight)| (l + loss, w + weight));
     Ok(if weight > 0.0 { loss / weight } else { f64::NAN })
 }

@@ -16,6 +16,7 @@ use crate::engine::registry::{ColumnRole, Manifest};
 use crate::error::{Error, Result};
 use crate::ml::Control;
 use crate::ml::compression::{compress, restored};
+use crate::ml::device::Placement;
 use crate::ml::forecaster::{Family, FitOptions, FitReport, FittedForecaster, Scores};
 use crate::ml::models::{self, Refreshed, WINDOWS_MAX};
 use crate::ml::series::{Grid, Panel, PanelReport};
@@ -173,6 +174,8 @@ pub(super) fn settle_options(refresh: &Refresh, panel: &Panel, fit: &mut FitOpti
         validation_length: fit.validation_length,
         max_seconds: fit.max_seconds,
         base: fit.base.take(),
+        // A card that its statement names may be on another machine.
+        device: if fit.device.open().is_ok() { fit.device } else { Placement::Cpu },
         ..refresh.model.manifest().options.clone()
     };
     if let Change::Learns { .. } = refresh.change {

@@ -4,7 +4,7 @@
 //! The map of the values themselves and that of the steps' features are the skips that every network has; here are
 //! that of the trend, and the width of the quantiles by the statistics of the window.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::ml::features::WindowBatch;
@@ -53,7 +53,8 @@ impl Dlinear {
 
 impl Body for Dlinear {
     fn forward(&self, batch: &WindowBatch, x: &WindowTensors, _: Drops) -> Result<Tensor> {
-        let trend = Tensor::from_vec(self.trend(&batch.values), (x.len, self.sizes.context), &Device::Cpu)?;
+        let shape = (x.len, self.sizes.context);
+        let trend = Tensor::from_vec(self.trend(&batch.values), shape, x.values.device())?;
         let trend = self.trend.forward(&trend, Activation::None)?.unsqueeze(2)?;
         let window = beside(x.window.clone(), &x.statics)?;
         let width = self.width.forward(&window, Activation::None)?.unsqueeze(1)?;

@@ -50,6 +50,7 @@ pub(super) struct Inputs {
     known_tables: Vec<Tensor>,
     static_tables: Vec<Tensor>,
     series_table: Option<Tensor>,
+    device: Device,
 }
 
 /// Size of the embedding of a vocabulary.
@@ -82,29 +83,30 @@ impl Inputs {
                 widths,
             },
             series_table,
+            device: p.device().clone(),
         })
     }
 
     /// The windows of a batch; some of their series are hidden where there is a seed.
     pub(super) fn read(&self, batch: &WindowBatch, seed: Option<u64>) -> Result<WindowTensors> {
-        let (n, device) = (batch.len, Device::Cpu);
+        let (n, device) = (batch.len, &self.device);
         let InputSizes { context, horizon, widths, .. } = &self.sizes;
         let (context, horizon) = (*context, *horizon);
         let known = self.known_embeddings(batch)?;
-        let future = Tensor::from_slice(&batch.future, (n, horizon, widths.future_row), &device)?;
+        let future = Tensor::from_slice(&batch.future, (n, horizon, widths.future_row), device)?;
         let rows = if self.sizes.context_row > 0 {
-            let rows = Tensor::from_slice(&batch.context, (n, context, widths.context_row), &device)?;
+            let rows = Tensor::from_slice(&batch.context, (n, context, widths.context_row), device)?;
             Some(with_embeddings(rows, &known, 0, context)?)
         } else {
             None
         };
         Ok(WindowTensors {
             len: n,
-            values: Tensor::from_slice(&batch.values, (n, context), &device)?,
-            observed: Tensor::from_slice(&batch.observed, (n, context), &device)?,
+            values: Tensor::from_slice(&batch.values, (n, context), device)?,
+            observed: Tensor::from_slice(&batch.observed, (n, context), device)?,
             context: rows,
             future: with_embeddings(future, &known, context, horizon)?,
-            window: Tensor::from_slice(&batch.window, (n, widths.window_row), &device)?,
+            window: Tensor::from_slice(&batch.window, (n, widths.window_row), device)?,
             statics: self.static_embeddings(batch, seed)?,
         })
     }

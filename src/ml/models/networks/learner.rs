@@ -199,17 +199,24 @@ impl Learner for NetworkLearner {
         if windows.len() == 0 {
             return Err(lesson.too_short(self.0.name()));
         }
-        let parameters = Parameters::seeded(Rng::new(options.seed).fork("parameters"));
+        let device = options.device.open_if_named()?;
+        let parameters = Parameters::seeded(Rng::new(options.seed).fork("parameters")).on(device);
         let shape = shape(self.0, options, windows.len(), &featurizer);
         let network = WindowNetwork::new(parameters, &featurizer, &shape, head.objective())?;
         let config = trainer_config(self.0, options, lesson.effort, windows.len(), network.operations());
-        let config = TrainerConfig { seconds_max: lesson.seconds_left(), ..config };
+        let config =
+            TrainerConfig { seconds_max: lesson.seconds_left(), ..config }.on_card(network.is_on_card());
         let epoch_length = config.epoch_length.min(windows.len());
         control.report(|p| p.phase = "fit");
         let mut trainer = Trainer::new(&network, &windows, &valid, config)?;
         trainer.run(control)?;
         let (log, best_epoch) = (trainer.log().to_vec(), trainer.best_epoch());
         drop(trainer);
+        let network = match network.is_on_card() {
+            // It forecasts on the processor.
+            true => network.copied_to(Device::Cpu, &featurizer, &shape)?,
+            false => network,
+        };
         head.fit(&network, &featurizer, [&windows, &valid], control)?;
         let config = NetworkConfig { shape, featurizer, head };
         let model = Arc::new(FittedNetwork { config, network, best_epoch });
@@ -302,8 +309,13 @@ impl FittedNetwork {
             seconds_max: lesson.seconds_left(),
             ..config
         };
-        Trainer::new(&self.network, &windows, &none, config)?.run(lesson.control)?;
-        Ok(())
+        let device = options.device.open_if_named()?;
+        if device.is_cpu() {
+            return Trainer::new(&self.network, &windows, &none, config)?.run(lesson.control);
+        }
+        let network = self.network.copied_to(device, featurizer, &self.config.shape)?;
+        Trainer::new(&network, &windows, &none, config.on_card(true))?.run(lesson.control)?;
+        self.network.parameters().copy_from(network.parameters())
     }
 }
 

@@ -39,13 +39,23 @@ impl WindowNetwork {
         Ok(Self {
             step_skip: skip(&mut p, "skip.step", sizes.future_row, outputs)?,
             context_skip: skip(&mut p, "skip.context", sizes.context, sizes.horizon)?,
+            pass_length: p.pass_length(pass_length(body.widest())),
             parameters: p,
             objective,
             dropout: shape.dropout,
-            pass_length: pass_length(body.widest()),
             inputs,
             body,
         })
+    }
+
+    /// The same network on another device.
+    pub(super) fn copied_to(&self, device: Device, featurizer: &Featurizer, shape: &Shape) -> Result<Self> {
+        Self::new(self.parameters.copied_to(device)?, featurizer, shape, self.objective.clone())
+    }
+
+    /// True where it is computed on a card.
+    pub(super) fn is_on_card(&self) -> bool {
+        self.parameters.is_on_card()
     }
 
     /// Multiply-adds of one window's forward pass, about.
@@ -62,7 +72,7 @@ impl WindowNetwork {
         let x = self.inputs.read(batch, seed)?;
         let corrections = self.body.forward(batch, &x, Drops(seed.map(|seed| (self.dropout, seed))))?;
         let base: Vec<f32> = batch.base.iter().map(|base| self.objective.output_of(*base)).collect();
-        let base = Tensor::from_vec(base, (batch.len, self.inputs.sizes.horizon), &Device::Cpu)?;
+        let base = Tensor::from_vec(base, (batch.len, self.inputs.sizes.horizon), x.values.device())?;
         let base = (base + self.context_skip.forward(&x.values, Activation::None)?)?.unsqueeze(2)?;
         let skip = self.step_skip.forward(&x.future, Activation::None)?;
         let outputs = (corrections + skip)?;

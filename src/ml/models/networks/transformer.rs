@@ -2,7 +2,7 @@
 //! target, each numeric covariate, and the features of the steps. Blocks attend along time within a row, and along
 //! the rows at a time (Ansari et al. 2025, "Chronos-2"); quantiles are read from the target's tokens of the horizon.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::ml::features::WindowBatch;
@@ -134,7 +134,7 @@ impl Transformer {
         let flat = x.future.reshape((x.len, row))?;
         let padding = after * self.patch * self.sizes.future_row - row;
         let flat = if padding > 0 {
-            concat(&flat, &Tensor::zeros((x.len, padding), flat.dtype(), &Device::Cpu)?)?
+            concat(&flat, &Tensor::zeros((x.len, padding), flat.dtype(), flat.device())?)?
         } else {
             flat
         };
@@ -150,7 +150,7 @@ impl Body for Transformer {
         let tokens = before + after;
         let (values, present) = self.patched(batch);
         let raw = 2 * self.patch + variates;
-        let values = Tensor::from_vec(values, (x.len, variates * tokens, raw), &Device::Cpu)?;
+        let values = Tensor::from_vec(values, (x.len, variates * tokens, raw), x.values.device())?;
         let embedded = self.embed.forward(&values, None)?.flatten_from(1)?;
         let mut hidden =
             concat(&embedded, &self.step_tokens(x)?)?.reshape((x.len, variates + 1, tokens, self.width))?;
