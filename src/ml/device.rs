@@ -37,6 +37,11 @@ impl Placement {
         }
     }
 
+    /// The one at this place of [`Placement::ALL`].
+    pub fn at(place: usize) -> Self {
+        Self::ALL.get(place).copied().unwrap_or_default()
+    }
+
     /// The device of a network whose batches are small: a card only where it is named.
     pub fn open_if_named(self) -> Result<Device> {
         match self {

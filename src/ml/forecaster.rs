@@ -177,7 +177,7 @@ impl FitOptions {
             "max_seconds" => self.max_seconds = Some(value),
             "lora_rank" => self.lora_rank = count,
             "freeze" => self.freeze_encoder = value > 0.0,
-            "device" => self.device = Placement::ALL.get(value as usize).copied().unwrap_or_default(),
+            "device" => self.device = Placement::at(value as usize),
             "replay" => self.replay = Some(value),
             "distill" => self.distill = value != 0.0,
             _ => {}

@@ -438,11 +438,6 @@ fn device(word: &str) -> Result<usize> {
     })
 }
 
-/// The device whose place [`device`] gave.
-fn placement(place: usize) -> Placement {
-    Placement::ALL.get(place).copied().unwrap_or_default()
-}
-
 /// 1 where the encoder is frozen.
 fn freeze(word: &str) -> Result<usize> {
     const WORDS: [&str; 2] = ["none", "encoder"];

@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::Expr;
 
-use crate::engine::options::{OptionSpec, checked, device, integer, number, placement, word};
+use crate::engine::options::{OptionSpec, checked, device, integer, number, word};
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::device::Placement;
 use crate::ml::foundation::{FoundationConfig, Hidden, PretrainOptions};
@@ -62,7 +62,7 @@ impl PretrainSettings {
         let (options, count) = (&mut self.options, value as usize);
         match name {
             "batch_size" => options.batch_tokens = count,
-            "device" => options.device = placement(count),
+            "device" => options.device = Placement::at(count),
             "learning_rate" => options.learning_rate = value,
             "max_seconds" => options.max_seconds = Some(value),
             "seed" => options.seed = value as u64,

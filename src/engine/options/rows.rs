@@ -2,8 +2,9 @@
 
 use datafusion::logical_expr::Expr;
 
-use crate::engine::options::{OptionSpec, checked, device, integer, number, placement, word};
+use crate::engine::options::{OptionSpec, checked, device, integer, number, word};
 use crate::error::Result;
+use crate::ml::device::Placement;
 use crate::ml::supervised::RowsOptions;
 
 /// The keys of `WITH (…)` in TRAIN CLASSIFICATION and TRAIN REGRESSION.
@@ -28,7 +29,7 @@ pub fn rows_options(raw: &[(String, Expr)]) -> Result<RowsOptions> {
         match name {
             "batch_size" => options.batch_size = count,
             "context" => options.longest = count,
-            "device" => options.device = placement(count),
+            "device" => options.device = Placement::at(count),
             "epochs" => options.epochs = count,
             "leaves" => options.leaves = count,
             "learning_rate" => options.learning_rate = value,

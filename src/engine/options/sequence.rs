@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::Expr;
 
-use crate::engine::options::{OptionSpec, checked, device, integer, number, placement, word};
+use crate::engine::options::{OptionSpec, checked, device, integer, number, word};
 use crate::error::{Error, Result, Subject};
 use crate::ml::device::Placement;
 use crate::ml::sequence::{SequenceOptions, SequencePretraining};
@@ -57,7 +57,7 @@ pub fn sequence_options(raw: &[(String, Expr)], epochs: usize) -> Result<Sequenc
             "batch_size" => course.batch_size = count,
             "classes" => course.classes = count,
             "context" => course.longest = count,
-            "device" => course.device = placement(count),
+            "device" => course.device = Placement::at(count),
             "dim" => course.width = count,
             "dropout" => course.dropout = value,
             "early_stop" => options.patience = count,

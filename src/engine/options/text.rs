@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::Expr;
 
-use crate::engine::options::{OptionSpec, checked, device, integer, number, placement, word};
+use crate::engine::options::{OptionSpec, checked, device, integer, number, word};
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::device::Placement;
 use crate::ml::text::{HEAD, TextObjective, TextPretraining};
@@ -63,7 +63,7 @@ impl TextSettings {
         match name {
             "batch_size" => options.batch_size = count,
             "context" => options.longest = count,
-            "device" => options.device = placement(count),
+            "device" => options.device = Placement::at(count),
             "dropout" => options.dropout = value,
             "layers" => options.layers = count,
             "learning_rate" => options.learning_rate = value,

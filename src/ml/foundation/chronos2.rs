@@ -171,11 +171,6 @@ impl Chronos2 {
         &self.config
     }
 
-    /// True where it is computed on a card.
-    pub fn is_on_card(&self) -> bool {
-        self.parameters.is_on_card()
-    }
-
     /// Scaled quantiles of every row at every step that is asked for, those after the origin or, of a masked batch, all:
     /// `[len, rows, steps, levels]`.
     pub fn forward(&self, batch: &Groups) -> Result<Tensor> {

@@ -88,8 +88,7 @@ pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &C
         progress: options.progress,
         seconds_max: options.seconds_max,
         seed: options.seed,
-    }
-    .on_card(network.is_on_card());
+    };
     let mut trainer = Trainer::new(&network, &train, &valid, settings)?;
     trainer.look(control)?;
     trainer.run(control)?;

@@ -95,8 +95,7 @@ pub fn pretrain(
         progress: (0.0, 1.0),
         seconds_max: options.max_seconds,
         seed: options.seed,
-    }
-    .on_card(network.is_on_card());
+    };
     let (train, valid) = (Examples::Drawn(Box::new(train)), Examples::Fixed(valid));
     let trainer = Trainer::new(&network, &train, &valid, settings)?.run_kept(course, control)?;
     let log = trainer.log().to_vec();

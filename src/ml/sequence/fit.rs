@@ -114,8 +114,7 @@ pub fn fit(
         progress: (0.0, 0.8),
         seconds_max: course.max_seconds.map(|seconds| 0.8 * seconds),
         seed: course.seed,
-    }
-    .on_card(network.parameters().is_on_card());
+    };
     let mut trainer = Trainer::new(&network, &train, &valid, settings.clone())?;
     trainer.run(control)?;
     let (log, best) = (trainer.log().to_vec(), trainer.best_epoch());

@@ -11,7 +11,7 @@ use crate::ml::sequence::examples::{Asked, Examples};
 use crate::ml::sequence::model::{SequenceConfig, SequenceModel};
 use crate::ml::sequence::network::{SequenceNetwork, Sizes};
 use crate::ml::sequence::vocabulary::Vocabulary;
-use crate::ml::training::{Course, Network, OptimizerConfig, Trainer, TrainerConfig};
+use crate::ml::training::{Course, OptimizerConfig, Trainer, TrainerConfig};
 
 /// Events of a sequence that are hidden, about, and the least and the largest share of them, where the user names none: of
 /// short sequences more tells more (Sun et al. 2019 hide 0.6 of 9 events, 0.4 of 12 and 0.2 of 150).
@@ -122,8 +122,7 @@ pub fn pretrain(
         progress: (0.0, 1.0),
         seconds_max: options.max_seconds,
         seed: options.seed,
-    }
-    .on_card(network.parameters().is_on_card());
+    };
     let trainer = Trainer::new(&network, &train, &valid, settings)?.run_kept(course, control)?;
     let log = trainer.log().to_vec();
     drop(trainer);

@@ -188,8 +188,7 @@ impl TextModel {
             progress: (0.0, 1.0),
             seconds_max: options.max_seconds,
             seed: options.seed,
-        }
-        .on_card(model.network.parameters.is_on_card());
+        };
         let mut trainer = Trainer::new(&model.network, &of_train, &of_valid, settings)?;
         trainer.run(control)?;
         let epochs = trainer.best_epoch();

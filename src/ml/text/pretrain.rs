@@ -128,8 +128,7 @@ pub fn pretrain(
         progress: (0.0, 1.0),
         seconds_max: options.max_seconds,
         seed: options.seed,
-    }
-    .on_card(network.parameters().is_on_card());
+    };
     let trainer = Trainer::new(&network, &train, &valid, settings)?.run_kept(course.course, control)?;
     let log = trainer.log().to_vec();
     drop(trainer);

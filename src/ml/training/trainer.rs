@@ -78,7 +78,7 @@ pub struct TrainerConfig {
     pub epoch_length: usize,
     /// Examples per optimiser step.
     pub batch_size: usize,
-    /// Examples that one thread works on; fixed, so that sums do not depend on the threads.
+    /// Examples that one thread works on; fixed, so that sums do not depend on the threads. A card computes a batch in one piece.
     pub shard_size: usize,
     /// Peak of the learning rate.
     pub learning_rate: f64,
@@ -94,14 +94,6 @@ pub struct TrainerConfig {
     pub seconds_max: Option<f64>,
     /// Seed of order and dropout.
     pub seed: u64,
-}
-
-impl TrainerConfig {
-    /// The settings of a network that is on a card, which computes a batch in one piece, or not.
-    pub fn on_card(self, is_on_card: bool) -> Self {
-        let shard_size = if is_on_card { self.batch_size } else { self.shard_size };
-        Self { shard_size, ..self }
-    }
 }
 
 /// Where a long training goes on from, and what is told of it on its way.
@@ -137,7 +129,10 @@ struct Shard {
 impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Trainer<'a, N, D> {
     /// A training from the network's present parameters; without validation examples all epochs run and the
     /// training loss stands for the validation loss.
-    pub fn new(network: &'a N, train: &'a D, valid: &'a D, config: TrainerConfig) -> Result<Self> {
+    pub fn new(network: &'a N, train: &'a D, valid: &'a D, mut config: TrainerConfig) -> Result<Self> {
+        if network.parameters().is_on_card() {
+            config.shard_size = config.batch_size;
+        }
         let values = network.parameters().values()?;
         Ok(Self {
             network,

@@ -204,15 +204,14 @@ impl Learner for NetworkLearner {
         let shape = shape(self.0, options, windows.len(), &featurizer);
         let network = WindowNetwork::new(parameters, &featurizer, &shape, head.objective())?;
         let config = trainer_config(self.0, options, lesson.effort, windows.len(), network.operations());
-        let config =
-            TrainerConfig { seconds_max: lesson.seconds_left(), ..config }.on_card(network.is_on_card());
+        let config = TrainerConfig { seconds_max: lesson.seconds_left(), ..config };
         let epoch_length = config.epoch_length.min(windows.len());
         control.report(|p| p.phase = "fit");
         let mut trainer = Trainer::new(&network, &windows, &valid, config)?;
         trainer.run(control)?;
         let (log, best_epoch) = (trainer.log().to_vec(), trainer.best_epoch());
         drop(trainer);
-        let network = match network.is_on_card() {
+        let network = match network.parameters().is_on_card() {
             // It forecasts on the processor.
             true => network.copied_to(Device::Cpu, &featurizer, &shape)?,
             false => network,
@@ -314,7 +313,7 @@ impl FittedNetwork {
             return Trainer::new(&self.network, &windows, &none, config)?.run(lesson.control);
         }
         let network = self.network.copied_to(device, featurizer, &self.config.shape)?;
-        Trainer::new(&network, &windows, &none, config.on_card(true))?.run(lesson.control)?;
+        Trainer::new(&network, &windows, &none, config)?.run(lesson.control)?;
         self.network.parameters().copy_from(network.parameters())
     }
 }

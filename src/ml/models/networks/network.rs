@@ -53,11 +53,6 @@ impl WindowNetwork {
         Self::new(self.parameters.copied_to(device)?, featurizer, shape, self.objective.clone())
     }
 
-    /// True where it is computed on a card.
-    pub(super) fn is_on_card(&self) -> bool {
-        self.parameters.is_on_card()
-    }
-
     /// Multiply-adds of one window's forward pass, about.
     pub(super) fn operations(&self) -> usize {
         self.parameters
