@@ -1,4 +1,4 @@
-//! Sums of products of rows, and systems of equations solved by Cholesky's method.
+//! Sums of products of rows, correlations, and systems of equations solved by Cholesky's method.
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -35,6 +35,17 @@ pub(in crate::ml) fn gram(
     let mut total = vec![0.0; width * width];
     parts.iter().for_each(|part| total.iter_mut().zip(part).for_each(|(sum, x)| *sum += x));
     Ok(total)
+}
+
+/// Pearson's correlation of pairs of finite numbers; 0 where one side does not change.
+pub(in crate::ml) fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let n = pairs.clone().count().max(1) as f64;
+    let (mx, my) = pairs.clone().fold((0.0, 0.0), |(mx, my), (x, y)| (mx + x / n, my + y / n));
+    let [xx, yy, xy] = pairs.fold([0.0; 3], |[xx, yy, xy], (x, y)| {
+        [xx + (x - mx) * (x - mx), yy + (y - my) * (y - my), xy + (x - mx) * (y - my)]
+    });
+    let size = (xx * yy).sqrt();
+    if size > 0.0 { xy / size } else { 0.0 }
 }
 
 /// A lower triangle `L` with `L Lᵀ` the matrix that it was made from.

@@ -262,6 +262,7 @@ mod tests {
             history: (0..history).map(|_| rng.normal() as f32).collect(),
             future: (0..8).map(|_| rng.normal() as f32).collect(),
             known,
+            leads: false,
         };
         let groups = [
             Group { rows: vec![row(12, false), row(12, true)], frequency: 1, season: 4 },

@@ -35,7 +35,13 @@ pub fn explained(group: Group) -> (Group, Option<Vec<f32>>) {
 /// What known covariates and the season explain of every step before the origin, as if it had not been learnt from, and
 /// after it; `None` where that is little or the history is short.
 fn explanation(target: &[f32], known: &[GroupRow], season: usize) -> Option<Vec<f32>> {
-    let fit = Design::new(target, known, season)?.best()?;
+    let fit = |known: &[GroupRow]| Design::new(target, known, season)?.best();
+    let leads = known.iter().any(|row| row.leads);
+    let without: Vec<GroupRow> = known.iter().filter(|row| leads && !row.leads).cloned().collect();
+    // Columns more than the history has steps for would take the others with them.
+    let without = if without.is_empty() { None } else { fit(&without) };
+    let fits = fit(known).into_iter().chain(without);
+    let fit = fits.min_by(|a, b| a.error.total_cmp(&b.error))?;
     let alone = Design::new(target, &[], season)?.best()?;
     (fit.error < SHARE_MAX * alone.error).then(|| fit.values.iter().map(|y| *y as f32).collect())
 }
@@ -216,13 +222,14 @@ mod tests {
             GroupRow {
                 history: (0..history).map(sales).collect(),
                 future: future.clone().map(sales).collect(),
-                known: false,
+                ..GroupRow::default()
             },
-            GroupRow { history: vec![3.0; history], future: vec![], known: false },
+            GroupRow { history: vec![3.0; history], ..GroupRow::default() },
             GroupRow {
                 history: (0..history).map(promo).collect(),
                 future: future.map(promo).collect(),
                 known: true,
+                ..GroupRow::default()
             },
         ];
         Group { rows, frequency: 5, season }
@@ -237,6 +244,24 @@ mod tests {
             assert!((y - sales(200 + ahead)).abs() < 0.5 && rest.abs() < 0.5, "{ahead}: {y} {rest}");
         }
         assert!(left.rows[0].history.iter().all(|rest| rest.abs() < 1.0));
+    }
+
+    #[test]
+    fn leads_that_a_history_is_too_short_for_are_left_out_alone() {
+        let (plain, taken) = explained(group(75, 7));
+        let mut more = group(75, 7);
+        let lead = GroupRow { leads: true, ..more.rows[2].clone() };
+        let noise = |t: usize| ((t * t) % 11) as f32;
+        more.rows.push(GroupRow {
+            history: (0..75).map(noise).collect(),
+            future: (75..85).map(noise).collect(),
+            ..lead.clone()
+        });
+        assert!(taken.is_some());
+        assert_eq!(explained(more.clone()), (plain.clone(), taken));
+        more.rows.truncate(2);
+        more.rows.push(lead);
+        assert_eq!(explained(more).0, plain);
     }
 
     #[test]

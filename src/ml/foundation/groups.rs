@@ -18,6 +18,8 @@ pub struct GroupRow {
     pub future: Vec<f32>,
     /// True where the future is shown to the network rather than asked of it.
     pub known: bool,
+    /// True of a known row that is a covariate of the past, later by the steps by which it runs ahead.
+    pub leads: bool,
 }
 
 /// Rows that look at each other; the first is the target.
@@ -42,6 +44,11 @@ fn lags(season: usize) -> [usize; LAGS] {
         24 | 48 | 96 | 144 | 288 => [1, season, 7 * season],
         _ => [1, season, 0],
     }
+}
+
+/// Steps of history in which the longest of the seasons that are looked back on shows whole.
+pub fn look_back(season: usize) -> usize {
+    lags(season).into_iter().max().unwrap_or(0) + season
 }
 
 /// The step before the origin, counted back from it, that is `lag` steps before a step, `ahead` of the origin or before it; of

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::ml::foundation::groups::GroupRow;
+use crate::ml::foundation::leads::lead;
+use crate::ml::matrix::correlation;
 use crate::ml::series::{Covariate, MISSING, Panel, Values};
 
 /// Words of a category that have a row each, the most frequent ones but the first.
@@ -15,10 +17,11 @@ const PAST_ROWS: usize = 3;
 /// The covariates that are rows beside a target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CovariateRows {
-    /// None: the network has not learnt to read them.
+    /// None: the network has not learnt to read them. What known ones explain, and those of the past that run ahead, is taken out of
+    /// the target.
     #[default]
     None,
-    /// Those of the past; what known ones explain is taken out of the target.
+    /// Those of the past; what known ones explain is taken out as above.
     Past,
     /// All of them.
     All,
@@ -42,7 +45,8 @@ impl CovariateRows {
 
 /// The target of a series before `origin`, at most `context` steps of it from the first observed one on, then its known
 /// covariates with `horizon` steps more, and those of the past that are rows: of some only the ones that go with the target
-/// most. Steps that the panel lacks repeat the last one.
+/// most. Steps that the panel lacks repeat the last one. Where not all covariates are rows, those of the past that run ahead of
+/// the target are known ones, too.
 ///
 /// The target is divided by its mean size, which is told, too: single precision is enough for what is left.
 pub fn rows_of(
@@ -58,47 +62,41 @@ pub fn rows_of(
     let target: Vec<f32> = history[skipped..].iter().map(|y| (y / unit) as f32).collect();
     let all = panel.rows_of(series);
     let steps = (target.len(), horizon);
-    let mut rows = vec![GroupRow { history: target, ..GroupRow::default() }];
     let of = all.start + skipped..all.end;
-    if !of.is_empty() {
-        panel.known.iter().for_each(|covariate| rows_of_covariate(covariate, &of, steps, &mut rows));
-        let known = rows.len();
-        if which != CovariateRows::None {
-            panel.past.iter().for_each(|covariate| rows_of_covariate(covariate, &of, steps, &mut rows));
-        }
+    let covariates = |covariates: &[Covariate]| {
+        let mut rows = vec![];
+        let some = covariates.iter().filter(|_| !of.is_empty());
+        some.for_each(|covariate| rows_of_covariate(covariate, &of, steps, &mut rows));
+        rows
+    };
+    let (known, past) = (covariates(&panel.known), covariates(&panel.past));
+    let past = past.into_iter().map(|row| GroupRow { history: row.history, ..GroupRow::default() });
+    let mut rows = vec![GroupRow { history: target, ..GroupRow::default() }];
+    rows.extend(known);
+    if which == CovariateRows::All {
+        rows.extend(past);
+    } else {
+        let past: Vec<GroupRow> = past.collect();
+        let lead = |row: &GroupRow| lead(&rows[0].history, &row.history, panel.season_length, horizon);
+        let leads: Vec<GroupRow> = past.iter().filter_map(lead).collect();
+        rows.extend(leads);
         if which == CovariateRows::Past {
-            keep_strongest(&mut rows, known);
-        }
-        for row in &mut rows[known..] {
-            row.known = false;
-            row.future.clear();
+            let strongest = strongest(&rows[0], past);
+            rows.extend(strongest);
         }
     }
     (rows, unit)
 }
 
-/// Keeps, of the rows from `first` on, those whose values go with the target's most.
-fn keep_strongest(rows: &mut Vec<GroupRow>, first: usize) {
-    let others = rows.split_off(first);
-    let strength = |row: &GroupRow| correlation(&rows[0].history, &row.history).abs();
-    let mut others: Vec<(f64, GroupRow)> = others.into_iter().map(|row| (strength(&row), row)).collect();
-    others.sort_by(|a, b| b.0.total_cmp(&a.0));
-    rows.extend(others.into_iter().take(PAST_ROWS).map(|(_, row)| row));
-}
-
-/// Correlation of two rows where both have values; 0 where one of them does not change.
-fn correlation(left: &[f32], right: &[f32]) -> f64 {
-    let pairs = || {
-        let both = left.iter().zip(right).filter(|(x, y)| x.is_finite() && y.is_finite());
-        both.map(|(x, y)| (f64::from(*x), f64::from(*y)))
+/// The rows whose values go with the target's most.
+fn strongest(target: &GroupRow, rows: Vec<GroupRow>) -> Vec<GroupRow> {
+    let strength = |row: &GroupRow| {
+        let pairs = target.history.iter().zip(&row.history).filter(|(y, x)| y.is_finite() && x.is_finite());
+        correlation(pairs.map(|(y, x)| (f64::from(*y), f64::from(*x)))).abs()
     };
-    let n = pairs().count().max(1) as f64;
-    let (mx, my) = pairs().fold((0.0, 0.0), |(mx, my), (x, y)| (mx + x / n, my + y / n));
-    let [xx, yy, xy] = pairs().fold([0.0; 3], |[xx, yy, xy], (x, y)| {
-        [xx + (x - mx) * (x - mx), yy + (y - my) * (y - my), xy + (x - mx) * (y - my)]
-    });
-    let size = (xx * yy).sqrt();
-    if size > 0.0 { xy / size } else { 0.0 }
+    let mut rows: Vec<(f64, GroupRow)> = rows.into_iter().map(|row| (strength(&row), row)).collect();
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    rows.into_iter().take(PAST_ROWS).map(|(_, row)| row).collect()
 }
 
 /// Mean of the absolute observed values; 1 where there is none, or it is none to divide by.
@@ -123,6 +121,7 @@ fn rows_of_covariate(
             history: (0..history).map(at).collect(),
             future: (history..history + horizon).map(at).collect(),
             known: true,
+            ..GroupRow::default()
         });
     };
     match &covariate.values {

@@ -10,8 +10,8 @@ use crate::ml::evaluation::levels::at_level;
 use crate::ml::evaluation::{LEVELS, MIDDLE, WIDTH};
 use crate::ml::forecaster::{EpochLog, FitEstimate, FitOptions, Forecast, Status};
 use crate::ml::foundation::{
-    Base, Corpus, FineTuned, FineTuning, FoundationNetwork, Group, Groups, Scale, explained, fine_tune,
-    rows_of,
+    Base, Corpus, FineTuned, FineTuning, FoundationNetwork, Group, Groups, Peers, Scale, explained,
+    fine_tune, look_back, rows_of,
 };
 use crate::ml::models::container::{Data, Stored, corrupt};
 use crate::ml::models::local::{OBSERVED_MIN, bounds};
@@ -25,6 +25,8 @@ static BASE: &[u8] = include_bytes!("../foundation/base.safetensors");
 pub const BASE_NAME: &str = "foretell_base";
 /// The tensor that holds the whole file of the network.
 const FILE: &str = "file";
+/// The tensor that holds the means of [`Peers`].
+const PEERS: &str = "peers";
 /// Series that are forecast in one pass.
 const PASS_LENGTH: usize = 32;
 /// Seconds to forecast a token on one core.
@@ -49,6 +51,9 @@ struct FoundationModelConfig {
     /// Epochs of fine-tuning that were best; `None` of a network that was not fine-tuned.
     #[serde(default)]
     tuned: Option<usize>,
+    /// What the series of every static word did, whose past is that of series that have just begun.
+    #[serde(default)]
+    peers: Peers,
 }
 
 /// The network that ships with the engine, as the bytes of its file.
@@ -92,8 +97,18 @@ impl Foundation {
             frequency: panel.frequency.common(),
             nonnegative: values.all(|y| *y >= 0.0),
             tuned: None,
+            peers: Peers::default(),
         };
-        Ok(Self { config, base: base_of(lesson.options)? })
+        Ok(Self { config, base: base_of(lesson.options)? }.with_peers(lesson))
+    }
+
+    /// The model with what the series of every static word did, where the network looks back on seasons.
+    fn with_peers(mut self, lesson: &Lesson<'_>) -> Self {
+        let config = self.network().config();
+        if config.lags > 0 && !config.covariate_rows {
+            self.config.peers = Peers::of(lesson.panel, &lesson.train, config.context_length);
+        }
+        self
     }
 
     /// Lets the network adapt, for so many epochs at most.
@@ -160,9 +175,13 @@ impl Learner for FoundationLearner {
     }
 
     fn load(&self, stored: &Stored<'_>) -> Result<Arc<dyn Model>> {
-        let config: FoundationModelConfig = stored.config()?;
+        let mut config: FoundationModelConfig = stored.config()?;
         if config.season_length == 0 {
             return Err(corrupt("its season has no steps".into()));
+        }
+        if config.peers != Peers::default() {
+            let peers = config.peers.with_means(stored.f32(PEERS)?);
+            config.peers = peers.ok_or_else(|| corrupt("its peers do not fit their words".into()))?;
         }
         let file = stored.u8(FILE)?;
         let base = if file == BASE { shipped()? } else { Base::read(&file)? };
@@ -178,7 +197,7 @@ impl Model for Foundation {
     /// Adapts from the beginning with all steps among the targets, for as many epochs as were best.
     fn learn_rest(self: Arc<Self>, lesson: &Lesson<'_>) -> Result<Arc<dyn Model>> {
         match self.config.tuned {
-            None | Some(0) => Ok(self),
+            None | Some(0) => Ok(Arc::new(Self::clone(&self).with_peers(lesson))),
             Some(epochs) => Ok(Arc::new(Self::plain(lesson)?.adapted(lesson, epochs)?.0)),
         }
     }
@@ -190,10 +209,8 @@ impl Model for Foundation {
             Some(_) if lesson.holds_out() => lesson.options.epochs.unwrap_or(EPOCHS),
             Some(epochs) => epochs,
         };
-        match epochs {
-            0 => Ok(self),
-            _ => Ok(Arc::new(Self::clone(&self).adapted(lesson, epochs)?.0)),
-        }
+        let model = Self::clone(&self).with_peers(lesson);
+        Ok(Arc::new(if epochs == 0 { model } else { model.adapted(lesson, epochs)?.0 }))
     }
 
     fn context_length(&self) -> usize {
@@ -205,11 +222,9 @@ impl Model for Foundation {
     }
 
     fn save(&self) -> Result<Saved> {
-        Ok(Saved::new(&self.config)?.with(
-            FILE,
-            vec![self.base.file().len()],
-            Data::U8(self.base.file().to_vec()),
-        ))
+        let (file, means) = (self.base.file(), self.config.peers.means());
+        let saved = Saved::new(&self.config)?.with(FILE, vec![file.len()], Data::U8(file.to_vec()));
+        Ok(saved.with(PEERS, vec![means.len()], Data::F32(means.to_vec())))
     }
 }
 
@@ -233,7 +248,9 @@ impl Foundation {
     fn predict_pass(&self, panel: &Panel, horizon: usize, control: &Control) -> Result<Forecast> {
         let config = self.network().config();
         let block = config.max_output_patches * config.input_patch_size;
-        let mut rows: Vec<Row> = (0..panel.len()).map(|s| self.row(panel, s, horizon)).collect();
+        let peers = self.config.peers.of_series(panel);
+        let rows = peers.into_iter().enumerate().map(|(s, peers)| self.row(panel, s, peers, horizon));
+        let mut rows: Vec<Row> = rows.collect();
         let mut out = Forecast {
             horizon,
             quantile_levels: LEVELS.to_vec(),
@@ -261,16 +278,22 @@ impl Foundation {
         Ok(out)
     }
 
-    /// The history of a series, and what its known covariates explain of it.
-    fn row(&self, panel: &Panel, series: usize, horizon: usize) -> Row {
+    /// The history of a series, with that of its peers before it, or what its known covariates explain of it.
+    fn row(&self, panel: &Panel, series: usize, peers: Option<&[f32]>, horizon: usize) -> Row {
         let config = self.network().config();
         let history = panel.history_of(series);
         let sizes = (config.context_length, horizon);
         let (rows, unit) = rows_of(panel, (series, history.len()), sizes, config.rows());
-        let before = rows[0].history.len().div_ceil(config.input_patch_size).max(1);
         let carried = !panel.known.is_empty() && panel.future_of(series) < horizon;
         let group = Group { rows, frequency: self.config.frequency, season: self.config.season_length };
-        let (group, explained) = if config.covariate_rows { (group, None) } else { explained(group) };
+        let (mut group, explained) = if config.covariate_rows { (group, None) } else { explained(group) };
+        if let (Some(peers), None) = (peers, &explained) {
+            let history = &mut group.rows[0].history;
+            let wanted = look_back(self.config.season_length).min(config.context_length);
+            let past = self.config.peers.before(peers, history, panel.first_step(series), wanted);
+            history.splice(..0, past);
+        }
+        let before = group.rows[0].history.len().div_ceil(config.input_patch_size).max(1);
         let short = history.iter().filter(|y| !y.is_nan()).count() < OBSERVED_MIN;
         let status = seasonal_naive::status(history, 1).or(short.then_some(Status::ShortHistory));
         Row {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ml::control::Control;
+use crate::ml::matrix::correlation;
 use crate::ml::metrics::area_under_curve;
 use crate::ml::rng::Rng;
 use crate::ml::supervised::combination;
@@ -185,7 +186,10 @@ pub fn leaked(table: &Table, target: &Target, task: &Task) -> Vec<(String, f64)>
                 area_under_curve(&mut pairs).map(|area| area.max(1.0 - area))
             }
             (Values::Words(words), Target::Classes(classes)) => purity(&words.codes, classes),
-            (Values::Numbers(numbers), Target::Numbers(y)) => correlation(numbers, y),
+            (Values::Numbers(numbers), Target::Numbers(y)) => {
+                let pairs = numbers.iter().zip(y).filter(|(x, _)| x.is_finite());
+                Some(correlation(pairs.map(|(x, y)| (*x, *y))).abs())
+            }
             _ => None,
         };
         found.extend(told.filter(|told| *told >= LEAKED).map(|told| (column.name.clone(), told)));
@@ -212,20 +216,4 @@ fn purity(codes: &[u32], classes: &[u32]) -> Option<f64> {
     let most = alone.values().max().copied().unwrap_or(0) as f64 / classes.len() as f64;
     // Of a rare class, words that tell nothing are nearly pure.
     (right as f64 / rows as f64 > most + 0.5 * (1.0 - most)).then(|| right as f64 / rows as f64)
-}
-
-/// Size of the correlation of two columns.
-fn correlation(x: &[f64], y: &[f64]) -> Option<f64> {
-    let pairs: Vec<(f64, f64)> =
-        x.iter().copied().zip(y.iter().copied()).filter(|(x, _)| x.is_finite()).collect();
-    let n = pairs.len() as f64;
-    let mean = pairs.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
-    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
-    for (x, y) in &pairs {
-        let (x, y) = (x - mean.0, y - mean.1);
-        xx += x * x;
-        yy += y * y;
-        xy += x * y;
-    }
-    (xx > 0.0 && yy > 0.0).then(|| (xy / (xx * yy).sqrt()).abs())
 }

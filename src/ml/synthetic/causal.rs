@@ -103,7 +103,7 @@ pub(super) fn rows(grid: &Grid, rows: Vec<(Vec<f64>, bool)>) -> Vec<GroupRow> {
     let split = |(values, known): (Vec<f64>, bool)| {
         let values: Vec<f32> = values.iter().map(|x| *x as f32).collect();
         let (history, future) = values.split_at(grid.history);
-        GroupRow { history: history.to_vec(), future: future.to_vec(), known }
+        GroupRow { history: history.to_vec(), future: future.to_vec(), known, leads: false }
     };
     rows.into_iter().map(split).collect()
 }
