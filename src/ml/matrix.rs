@@ -37,8 +37,9 @@ pub(in crate::ml) fn gram(
     Ok(total)
 }
 
-/// Pearson's correlation of pairs of finite numbers; 0 where one side does not change.
+/// Pearson's correlation of the pairs in which both numbers are finite; 0 where one side does not change.
 pub(in crate::ml) fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let pairs = pairs.filter(|(x, y)| x.is_finite() && y.is_finite());
     let n = pairs.clone().count().max(1) as f64;
     let (mx, my) = pairs.clone().fold((0.0, 0.0), |(mx, my), (x, y)| (mx + x / n, my + y / n));
     let [xx, yy, xy] = pairs.fold([0.0; 3], |[xx, yy, xy], (x, y)| {

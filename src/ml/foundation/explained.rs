@@ -36,10 +36,9 @@ pub fn explained(group: Group) -> (Group, Option<Vec<f32>>) {
 /// after it; `None` where that is little or the history is short.
 fn explanation(target: &[f32], known: &[GroupRow], season: usize) -> Option<Vec<f32>> {
     let fit = |known: &[GroupRow]| Design::new(target, known, season)?.best();
-    let leads = known.iter().any(|row| row.leads);
-    let without: Vec<GroupRow> = known.iter().filter(|row| leads && !row.leads).cloned().collect();
-    // Columns more than the history has steps for would take the others with them.
-    let without = if without.is_empty() { None } else { fit(&without) };
+    // Columns more than the history has steps for would take the others with them: leads stand after these.
+    let told = known.partition_point(|row| !row.leads);
+    let without = (0 < told && told < known.len()).then(|| fit(&known[..told])).flatten();
     let fits = fit(known).into_iter().chain(without);
     let fit = fits.min_by(|a, b| a.error.total_cmp(&b.error))?;
     let alone = Design::new(target, &[], season)?.best()?;

@@ -24,8 +24,7 @@ pub(super) fn lead(target: &[f32], covariate: &[f32], season: usize, horizon: us
         return None;
     }
     let (y, x) = (deseasonalised(target, season), deseasonalised(covariate, season));
-    let later = x.iter().skip(1).copied().zip(x.iter().copied());
-    let decay = correlation(later.filter(|(x, y)| x.is_finite() && y.is_finite())).clamp(0.0, 1.0);
+    let decay = correlation(x.iter().skip(1).copied().zip(x.iter().copied())).clamp(0.0, 1.0);
     let whitened = |z: &[f64]| z.windows(2).map(|pair| pair[1] - decay * pair[0]).collect::<Vec<f64>>();
     let steps = steps_ahead(&whitened(&y), &whitened(&x)).filter(|steps| *steps > 0)?;
     let last = x.iter().rposition(|x| x.is_finite())?;

@@ -52,6 +52,9 @@ impl Peers {
             series.retain(|(_, series)| series.len() > PEERS_MIN);
             series.sort_by_key(|(word, series)| (Reverse(series.len()), *word));
             series.truncate(WORDS_MAX);
+            if series.is_empty() {
+                continue;
+            }
             let words = series.iter().map(|(word, _)| labels[*word].clone()).collect();
             columns.push((
                 Column { name: of.name.clone(), words },

@@ -91,7 +91,7 @@ pub fn rows_of(
 /// The rows whose values go with the target's most.
 fn strongest(target: &GroupRow, rows: Vec<GroupRow>) -> Vec<GroupRow> {
     let strength = |row: &GroupRow| {
-        let pairs = target.history.iter().zip(&row.history).filter(|(y, x)| y.is_finite() && x.is_finite());
+        let pairs = target.history.iter().zip(&row.history);
         correlation(pairs.map(|(y, x)| (f64::from(*y), f64::from(*x)))).abs()
     };
     let mut rows: Vec<(f64, GroupRow)> = rows.into_iter().map(|row| (strength(&row), row)).collect();

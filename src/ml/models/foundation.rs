@@ -197,7 +197,7 @@ impl Model for Foundation {
     /// Adapts from the beginning with all steps among the targets, for as many epochs as were best.
     fn learn_rest(self: Arc<Self>, lesson: &Lesson<'_>) -> Result<Arc<dyn Model>> {
         match self.config.tuned {
-            None | Some(0) => Ok(Arc::new(Self::clone(&self).with_peers(lesson))),
+            None | Some(0) => Ok(Arc::new(Arc::unwrap_or_clone(self).with_peers(lesson))),
             Some(epochs) => Ok(Arc::new(Self::plain(lesson)?.adapted(lesson, epochs)?.0)),
         }
     }
@@ -209,7 +209,7 @@ impl Model for Foundation {
             Some(_) if lesson.holds_out() => lesson.options.epochs.unwrap_or(EPOCHS),
             Some(epochs) => epochs,
         };
-        let model = Self::clone(&self).with_peers(lesson);
+        let model = Arc::unwrap_or_clone(self).with_peers(lesson);
         Ok(Arc::new(if epochs == 0 { model } else { model.adapted(lesson, epochs)?.0 }))
     }
 

@@ -187,8 +187,7 @@ pub fn leaked(table: &Table, target: &Target, task: &Task) -> Vec<(String, f64)>
             }
             (Values::Words(words), Target::Classes(classes)) => purity(&words.codes, classes),
             (Values::Numbers(numbers), Target::Numbers(y)) => {
-                let pairs = numbers.iter().zip(y).filter(|(x, _)| x.is_finite());
-                Some(correlation(pairs.map(|(x, y)| (*x, *y))).abs())
+                Some(correlation(numbers.iter().copied().zip(y.iter().copied())).abs())
             }
             _ => None,
         };
