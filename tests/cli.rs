@@ -151,6 +151,12 @@ fn an_interrupt_cancels_the_running_statement() {
         assert_ne!(out.read_line(&mut line).unwrap(), 0);
     }
     std::thread::sleep(Duration::from_millis(300));
+    interrupt(child);
+}
+
+/// Interrupts a child, which says so and ends.
+#[cfg(unix)]
+fn interrupt(mut child: Child) {
     let interrupted = Instant::now();
     // SAFETY: the process is our child and has not been waited for.
     assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) }, 0);
@@ -161,6 +167,59 @@ fn an_interrupt_cancels_the_running_statement() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("canceling statement"), "{}", text(&output.stderr));
+}
+
+/// Stopped between two of its looks it goes on there, and ends with the bits of a run that was never stopped; rows that
+/// have changed since begin anew.
+#[cfg(unix)]
+#[test]
+fn a_pretraining_that_was_stopped_goes_on_where_it_stood() {
+    let folder = TempDir::new().unwrap();
+    let rows = folder.path().join("rows.csv");
+    let csv = |last: u32| {
+        let line = |t: u32| format!("{t},{}\n", 50 + 10 * (t % 7) + if t == 199 { last } else { 0 });
+        format!("t,y\n{}", (0..200).map(line).collect::<String>())
+    };
+    std::fs::write(&rows, csv(0)).unwrap();
+    let pretrain = format!(
+        "CREATE EXTERNAL TABLE IF NOT EXISTS rows STORED AS CSV LOCATION '{}';
+         PRETRAIN FORECAST MODEL net ON rows TARGET y ORDER BY t WITH (steps = 200, dim = 32, layers = 1, batch_size = 2048);
+         SELECT count(*) AS lines, max(step) AS steps FROM ml.training_log WHERE model = 'net';
+         SELECT forecast FROM forecast(net, data => (SELECT t, y FROM rows), target => y, time => t, horizon => 5);",
+        path(&rows)
+    );
+    let start = |database: &Path| {
+        let database = path(database).to_owned();
+        let mut child = foretell(&["run", "--database", &database, "--format", "csv", "-"]).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(pretrain.as_bytes()).unwrap();
+        child
+    };
+    let stopped = folder.path().join("stopped");
+    let kept = || {
+        let names = std::fs::read_dir(stopped.join("pretraining")).into_iter().flatten();
+        names.filter(|name| name.as_ref().unwrap().file_name().len() == 32).count()
+    };
+    for (last, checkpoints) in [(0, 1), (9, 2)] {
+        std::fs::write(&rows, csv(last)).unwrap();
+        let mut child = start(&stopped);
+        while kept() < checkpoints {
+            assert!(child.try_wait().unwrap().is_none(), "{:?}", child.wait_with_output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        interrupt(child);
+    }
+    std::fs::write(&rows, csv(0)).unwrap();
+    let later = start(&stopped).wait_with_output().unwrap();
+    assert!(text(&later.stderr).contains("of the pretraining that was stopped"), "{}", text(&later.stderr));
+    assert_eq!(kept(), 1);
+    let never = start(&folder.path().join("never")).wait_with_output().unwrap();
+    assert!(!text(&never.stderr).contains("was stopped"), "{}", text(&never.stderr));
+    let told = |output: &Output| {
+        let lines = text(&output.stdout).lines().map(ToOwned::to_owned).collect::<Vec<_>>();
+        lines[lines.iter().position(|line| line == "lines,steps").unwrap()..].to_vec()
+    };
+    assert_eq!(told(&later), told(&never));
+    assert_eq!((told(&never)[1].as_str(), told(&never).len()), ("20,200", 8));
 }
 
 /// Waits until the process has written a line, which it does with its database open.

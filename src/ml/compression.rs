@@ -42,24 +42,56 @@ struct Raw {
     data: Vec<u8>,
 }
 
-/// The file with its weights compressed.
-pub fn compress(file: &[u8], how: Compression) -> Result<Vec<u8>> {
-    let (metadata, tensors) = read(&restored(file)?)?;
-    let tensors = match how {
-        Compression::Prune(share) => fewer_trees(tensors, share),
-        _ => tensors,
+/// The file of a model of this name with its weights compressed.
+pub fn compress(model: &str, file: &[u8], how: Compression) -> Result<Vec<u8>> {
+    let hint = "QUANTIZE and PRUNE are of large matrices of networks, PRUNE of boosted trees that forecast, too; other models are small as they are";
+    compressed(file, how)?.ok_or_else(|| nothing_smaller(model).with_hint(hint))
+}
+
+/// What is said of a model that cannot be smaller.
+pub fn nothing_smaller(model: &str) -> Error {
+    Error::input(Subject::Model, format!("model {model} has no weights that could be smaller"))
+}
+
+/// Fails where a model would not be smaller, by its bytes before and after.
+pub fn ensure_smaller(model: &str, [before, after]: [usize; 2]) -> Result<()> {
+    if after < before {
+        return Ok(());
+    }
+    let message = format!("model {model} would have {after} bytes after {before}: nothing is saved");
+    let hint = "ALTER MODEL … PROMOTE VERSION n goes back to one that is not compressed; QUANTIZE TO q8_0 is the smallest that loses little";
+    Err(Error::input(Subject::Model, message).with_hint(hint))
+}
+
+/// The file with its weights compressed; `None` where it has none that could be smaller.
+fn compressed(file: &[u8], how: Compression) -> Result<Option<Vec<u8>>> {
+    let (metadata, mut tensors) = read(&restored(file)?)?;
+    let mut found = match how {
+        Compression::Prune(share) => cut_trees(&mut tensors, share),
+        _ => false,
     };
-    let smaller = |raw: Raw| match is_matrix(&raw) {
-        true => smaller(raw, how),
-        // A network within a model is a file of its own.
-        false if raw.dtype == Dtype::U8 && read(&raw.data).is_ok() => {
-            let name = format!("{}{MARK}{FILE}", raw.name);
-            let data = compress(&raw.data, how)?;
-            Ok(Raw { name, shape: vec![data.len()], data, ..raw })
+    let mut smaller = |raw: Raw| {
+        if is_matrix(&raw) {
+            found = true;
+            return smaller(raw, how);
         }
-        false => Ok(raw),
+        // A network within a model is a file of its own.
+        if raw.dtype == Dtype::U8
+            && read(&raw.data).is_ok()
+            && let Some(data) = compressed(&raw.data, how)?
+        {
+            found = true;
+            return Ok(Raw {
+                name: format!("{}{MARK}{FILE}", raw.name),
+                shape: vec![data.len()],
+                data,
+                ..raw
+            });
+        }
+        Ok(raw)
     };
-    write(metadata, tensors.into_iter().map(smaller).collect::<Result<_>>()?)
+    let tensors = tensors.into_iter().map(&mut smaller).collect::<Result<_>>()?;
+    if found { write(metadata, tensors).map(Some) } else { Ok(None) }
 }
 
 /// The file as it was before [`compress`], its weights in single precision.
@@ -163,8 +195,8 @@ fn larger(raw: Raw) -> Result<Raw> {
     Ok(Raw { name: name.to_owned(), dtype: Dtype::F32, shape, data })
 }
 
-/// The lists of every booster cut behind this share of its trees.
-fn fewer_trees(mut tensors: Vec<Raw>, share: f64) -> Vec<Raw> {
+/// Cuts the lists of every booster behind this share of its trees; false where there is none.
+fn cut_trees(tensors: &mut [Raw], share: f64) -> bool {
     let whole = |raw: &Raw| -> Vec<u32> {
         raw.data.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect()
     };
@@ -172,7 +204,7 @@ fn fewer_trees(mut tensors: Vec<Raw>, share: f64) -> Vec<Raw> {
         .iter()
         .filter_map(|raw| Some((raw.name.strip_suffix("tree_ends")?.to_owned(), whole(raw))))
         .collect();
-    for (stem, ends) in stems {
+    for (stem, ends) in &stems {
         let kept = ((share * ends.len() as f64).ceil() as usize).max(1).min(ends.len());
         let Some(nodes) = kept.checked_sub(1).map(|last| ends[last] as usize) else { continue };
         // As they lie in [`crate::ml::trees::Flat`]: five numbers a node, one leaf more than nodes in every tree.
@@ -183,7 +215,7 @@ fn fewer_trees(mut tensors: Vec<Raw>, share: f64) -> Vec<Raw> {
             }
         }
     }
-    tensors
+    !stems.is_empty()
 }
 
 /// The metadata of a safetensors file, and its tensors.
@@ -261,9 +293,9 @@ mod tests {
     fn weights_are_nearly_what_they_were_and_all_else_is() {
         let plain = file(64);
         for (how, size, error) in [(Compression::Q8, 0.30, 0.01), (Compression::Half, 0.53, 1e-3)] {
-            let small = compress(&plain, how).unwrap();
+            let small = compressed(&plain, how).unwrap().unwrap();
             assert!((small.len() as f64) < size * plain.len() as f64, "{how:?} {}", small.len());
-            assert_eq!(small, compress(&plain, how).unwrap());
+            assert_eq!(Some(&small), compressed(&plain, how).unwrap().as_ref());
             let back = restored(&small).unwrap();
             let (old, new) = (numbers(&plain, "matrix"), numbers(&back, "matrix"));
             assert!(old.iter().zip(&new).all(|(a, b)| (a - b).abs() <= error), "{how:?}");
@@ -271,7 +303,7 @@ mod tests {
             let inner = read(&back).unwrap().1.into_iter().find(|raw| raw.name == "network").unwrap();
             assert_eq!(numbers(&inner.data, "w"), new);
             // Again, from what it is now.
-            assert_eq!(compress(&small, how).unwrap(), small);
+            assert_eq!(compressed(&small, how).unwrap(), Some(small));
         }
         assert!(matches!(restored(&plain).unwrap(), Cow::Borrowed(_)));
     }
@@ -279,7 +311,8 @@ mod tests {
     #[test]
     fn the_largest_weights_stay() {
         let plain = file(64);
-        let back = restored(&compress(&plain, Compression::Prune(0.25)).unwrap()).unwrap().into_owned();
+        let back = compressed(&plain, Compression::Prune(0.25)).unwrap().unwrap();
+        let back = restored(&back).unwrap();
         let (old, new) = (numbers(&plain, "matrix"), numbers(&back, "matrix"));
         let kept = new.iter().filter(|x| **x != 0.0).count();
         assert_eq!(kept, 64 * 64 / 4);
@@ -289,8 +322,15 @@ mod tests {
     }
 
     #[test]
+    fn small_weights_alone_are_none_that_could_be_smaller() {
+        for how in [Compression::Q8, Compression::Half, Compression::Prune(0.5)] {
+            assert_eq!(compressed(&file(2), how).unwrap(), None);
+        }
+    }
+
+    #[test]
     fn foreign_bytes_are_an_error() {
-        let small = compress(&file(64), Compression::Prune(0.5)).unwrap();
+        let small = compressed(&file(64), Compression::Prune(0.5)).unwrap().unwrap();
         for cut in [0, 7, 40, small.len() - 3] {
             assert!(restored(&small[..cut]).is_err());
         }

@@ -49,7 +49,10 @@ struct Head {
 /// Reads the files of a directory, each `None` where it is missing.
 pub fn import(files: &dyn Fn(&str) -> Result<Option<Vec<u8>>>) -> Result<Imported> {
     let needed = |name: &str| {
-        let missing = || unreadable(WHAT, format!("it has no {name}"));
+        let missing = || {
+            unreadable(WHAT, format!("it has no {name}"))
+                .with_hint("IMPORT MODEL reads config.json and model.safetensors of a directory")
+        };
         files(name)?.ok_or_else(missing)
     };
     let config = needed("config.json")?;

@@ -72,9 +72,9 @@ pub(super) fn parse(line: &str) -> Result<Meta> {
     let (name, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let argument = argument.trim();
     match name {
-        "\\d" if argument.is_empty() => Ok(relations("table_type IN ('BASE TABLE', 'VIEW')")),
+        "\\d" if argument.is_empty() => Ok(relations("table_type IN ('BASE TABLE', 'FOREIGN', 'VIEW')")),
         "\\d" => Ok(columns_of(argument)),
-        "\\dt" => Ok(relations("table_type = 'BASE TABLE'")),
+        "\\dt" => Ok(relations("table_type IN ('BASE TABLE', 'FOREIGN')")),
         "\\dv" => Ok(relations("table_type = 'VIEW'")),
         "\\dm" if argument.is_empty() => Ok(query(MODELS.to_owned())),
         "\\dm" => Ok(query(format!("DESCRIBE MODEL {argument}"))),

@@ -27,7 +27,7 @@ use crate::engine::shared::Engine;
 use crate::engine::storage::Privilege;
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::Control;
-use crate::ml::compression::{Compression, compress, restored};
+use crate::ml::compression::{Compression, compress, ensure_smaller, nothing_smaller, restored};
 use crate::ml::foundation;
 use crate::ml::sequence::SequenceModel;
 use crate::ml::supervised::Fitted;
@@ -101,7 +101,7 @@ impl Compress {
     /// The new version, seconds that it and the one before need to speak, and how alike they do.
     fn compressed(&self, control: &Control) -> Result<(Manifest, Vec<u8>, [f64; 2], f64)> {
         let file = self.model.network()?;
-        let weights = compress(&file, self.how)?;
+        let weights = compress(&self.model.manifest().name, &file, self.how)?;
         let back = restored(&weights)?;
         // What is said for the first time takes longer.
         self.said(&file, control)?;
@@ -132,9 +132,8 @@ impl Compress {
             }
         };
         if said.is_empty() {
-            let message = format!("model {name} has no network whose weights could be smaller");
-            return Err(Error::input(Subject::Model, message)
-                .with_hint("of models of rows those that read texts FROM a text model have one"));
+            return Err(nothing_smaller(name)
+                .with_hint("of models of rows those that read texts FROM a text model have some"));
         }
         Ok((said, started.elapsed().as_secs_f64()))
     }
@@ -181,6 +180,7 @@ impl ModelTask for Compress {
         call.query.control.check()?;
         let weights_of = |manifest: &Manifest| manifest.files.iter().map(|file| file.bytes as usize).sum();
         let bytes = [weights_of(self.model.manifest()), weights.len()];
+        ensure_smaller(self.model(), bytes)?;
         let contents = Contents { weights, ..Contents::default() };
         let version = self.new_model().publish(&call.engine, manifest, contents, call.owner).await?;
         let row = compressed_row(self.model(), version, (bytes, seconds), ("similarity", [1.0, alike]));

@@ -30,7 +30,7 @@ use crate::engine::plan::series_texts::SeriesTexts;
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Model, ModelRole};
 use crate::engine::shared::Engine;
-use crate::error::{Error, Result, Subject};
+use crate::error::{Error, Result, Subject, identifier};
 use crate::ml::Control;
 use crate::ml::features::RowColumn;
 use crate::ml::forecaster::{Forecast, PredictOptions};
@@ -500,7 +500,7 @@ impl Reader {
             "pass them: forecast({}, future => plan) with the columns {}; or give all of them a value: set => ({} = …)",
             manifest.name,
             needed_columns(manifest).join(", "),
-            known.join(" = …, "),
+            known.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(" = …, "),
         ))
     }
 

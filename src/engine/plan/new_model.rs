@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::access::Guard;
 use crate::engine::query::QueryContext;
-use crate::engine::registry::{Contents, Manifest, PublishMode};
+use crate::engine::registry::{Contents, Manifest, PublishMode, check_free};
 use crate::engine::shared::Engine;
 use crate::engine::storage::Privilege;
 use crate::error::{Error, ErrorKind, Result, Subject};
@@ -21,11 +21,12 @@ pub struct NewModel {
 }
 
 impl NewModel {
-    /// Fails for a name that is taken; the version of a model that IF NOT EXISTS leaves alone. `way_out` is the statement
+    /// Fails for a name that is taken, or kept for the model that ships; the version of a model that IF NOT EXISTS leaves alone. `way_out` is the statement
     /// that would add a version.
     pub fn existing(&self, engine: &Engine, query: &QueryContext, way_out: &str) -> Result<Option<u64>> {
         engine.catalog.ensure_writable()?;
         let name = &self.name;
+        check_free(name)?;
         match engine.registry.find(name)? {
             Some(version) if self.if_not_exists => {
                 query.notice(format!("model {name} already exists, skipping"));

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
 use datafusion::arrow::compute::{cast as cast_array, take_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{
-    Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast,
+    Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -26,9 +26,10 @@ use crate::engine::plan::predict_sequence::PredictSequenceNode;
 use crate::engine::plan::rows_table::{append, empty};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
-use crate::engine::registry::{Model, ModelKind, ModelRole};
+use crate::engine::registry::{ColumnRole, Model, ModelKind, ModelRole};
 use crate::engine::shared::Engine;
 use crate::engine::sql::items_written;
+use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
 use crate::ml::supervised::{Fitted, Task};
 
@@ -86,10 +87,9 @@ impl PredictNode {
         let roles = model.manifest().roles.iter().filter(|role| role.role != ModelRole::Target);
         for (i, (sql, role)) in model.manifest().expressions.iter().zip(roles).enumerate() {
             for item in items_written(sql)? {
+                let written = item.expr.to_string();
                 let expr = context.sql_to_expr(item.expr, &schema)?;
-                // What was words stays words, and what was numbers numbers.
-                let words = role.role == ModelRole::Text || role.data_type.starts_with("Utf8");
-                let expr = if words { cast(expr, DataType::Utf8) } else { expr };
+                let expr = as_learnt(expr, &written, (role, model.as_ref()), &schema)?;
                 read.push(expr.alias(format!("read by the model {i}")));
             }
         }
@@ -107,6 +107,44 @@ impl PredictNode {
     fn identity(&self) -> impl Hash + PartialEq + '_ {
         let manifest = self.model.manifest();
         (&manifest.name, manifest.version, self.all_classes, &self.input)
+    }
+}
+
+/// A column as the model learnt it: what was words stays words, and nothing else stands for a number, a time or a condition.
+fn as_learnt(
+    expr: Expr,
+    written: &str,
+    (role, model): (&ColumnRole, &Model),
+    schema: &DFSchema,
+) -> Result<Expr> {
+    let (learnt, given) = (role.data_type.as_str(), expr.get_type(schema)?);
+    if role.role == ModelRole::Text || learnt.starts_with("Utf8") {
+        return Ok(cast(expr, DataType::Utf8));
+    }
+    let is = |words: &[&str]| words.iter().any(|word| learnt.starts_with(word));
+    let is_time =
+        |given: &DataType| matches!(given, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..));
+    let (kind, read) = match () {
+        () if is(&["Date"]) => ("date", is_time(&given).then_some(DataType::Date32)),
+        () if is(&["Timestamp"]) => {
+            ("timestamp", is_time(&given).then_some(DataType::Timestamp(TimeUnit::Microsecond, None)))
+        }
+        () if is(&["Boolean"]) => ("boolean", (given == DataType::Boolean).then_some(DataType::Boolean)),
+        // Whole numbers are divided to whole ones.
+        () if is(&["Float", "Decimal"]) && given.is_integer() && !matches!(expr, Expr::Column(_)) => {
+            ("number with fractions", None)
+        }
+        () => ("number", given.is_numeric().then_some(DataType::Float64)),
+    };
+    match read.or((given == DataType::Null).then_some(DataType::Float64)) {
+        Some(read) => Ok(cast(expr, read)),
+        None => {
+            let name = &model.manifest().name;
+            let message = format!("{written} is {}, and model {name} learnt from a {kind}", sql_name(&given));
+            Err(Error::input(Subject::Column, message)
+                .with_hint("give the columns the types that they had in training, by CAST")
+                .into())
+        }
     }
 }
 

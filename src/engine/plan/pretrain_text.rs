@@ -19,7 +19,7 @@ use futures::StreamExt;
 use crate::engine::access::Guard;
 use crate::engine::options::{TEXT_OPTIONS, TextSettings, text_objective};
 use crate::engine::plan::arguments::{Arguments, model_argument};
-use crate::engine::plan::kept::Checkpoints;
+use crate::engine::plan::kept::{Checkpoints, Fingerprint};
 use crate::engine::plan::new_model::NewModel;
 use crate::engine::plan::pretrain_function::options_of;
 use crate::engine::plan::scope::Scope;
@@ -118,7 +118,9 @@ impl PretrainText {
         let started = Instant::now();
         let memory = MemoryConsumer::new(format!("PRETRAIN TEXT {}", self.model.name)).register(&call.pool);
         let (mut texts, mut rows): (Vec<Parts>, usize) = (vec![], 0);
-        for mut input in std::mem::take(&mut call.inputs) {
+        let fingerprint = Fingerprint::default();
+        for input in std::mem::take(&mut call.inputs) {
+            let mut input = fingerprint.watch(input);
             while let Some(batch) = input.next().await {
                 let batch = batch?;
                 call.query.control.check()?;
@@ -134,7 +136,7 @@ impl PretrainText {
         };
         memory.try_grow(parameters * BYTES_PER_PARAMETER)?;
         let began = format!("{:?}", self.version());
-        let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, &self.lineage, &began));
+        let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, &fingerprint, &began));
         let resume = checkpoints.last(&call.query)?;
         let encoder = self.base.as_ref().map(|base| base.encoder()).transpose()?;
         let keeper = Arc::clone(&checkpoints);
@@ -144,6 +146,10 @@ impl PretrainText {
             text::pretrain(texts, &sizes, course, control)
         };
         let done = call.engine.runtimes.train(&call.query.control, work).await?;
+        let (steps, wanted) = (done.log.last().map_or(0, |line| line.step), self.settings.options.steps);
+        if self.settings.options.max_seconds.is_some() && steps < wanted {
+            call.query.notice(format!("max_seconds ended it after {steps} of {wanted} steps"));
+        }
         let (file, manifest) = self.manifest(done, rows, started);
         call.query.control.check()?;
         let contents = Contents { weights: file, ..Contents::default() };

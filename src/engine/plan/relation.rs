@@ -219,13 +219,11 @@ impl ForetellRelations {
         let by = names_argument(&mut args, "by", context)?.unwrap_or_default();
         let first = names.first().map(|name| self.scope.model(name, version)).transpose()?;
         let of_rows = |model: &Model| model.manifest().rows.is_some();
-        if first.as_deref().is_some_and(of_rows) && by.is_empty() {
+        if first.as_deref().is_some_and(of_rows) {
             let models = names.iter().map(|name| self.scope.rows_model(name, version));
             let models = models.collect::<OurResult<Vec<_>>>()?;
-            if args.named("on").is_some() {
-                let message = "evaluate of models of rows tells of the rows held out; for others: SELECT accuracy(actual, \
-                               prediction) FROM predict(m, table)";
-                return Err(args.invalid(message.to_owned()));
+            if args.named("on").is_some() || !by.is_empty() {
+                return Err(args.invalid(scores_of_others(&models)));
             }
             return rows("evaluate", tables::evaluate_rows(&models)?);
         }
@@ -783,6 +781,23 @@ impl Scope {
         }
         plan.inputs().into_iter().try_for_each(|input| self.collect_tables(input, found))
     }
+}
+
+/// How models of rows and sequences are scored on rows that were not held out, and by groups.
+fn scores_of_others(models: &[Arc<Model>]) -> String {
+    let first = models.first().map(|model| model.manifest());
+    let metric = if first.is_some_and(|m| m.kind == ModelKind::Regression) { "mae" } else { "accuracy" };
+    let way_out = match first.is_some_and(|m| m.sequence.is_some()) {
+        true => {
+            "hit_rate(rank, 10) over predict(m, events, top => 10), joined with what came true".to_owned()
+        }
+        false => {
+            format!("SELECT segment, {metric}(actual, prediction) FROM predict(m, table) GROUP BY segment")
+        }
+    };
+    format!(
+        "evaluate of models of rows and sequences tells of what was held out; of others, and by groups: {way_out}"
+    )
 }
 
 /// Waits for storage while planning; the query runtime moves its other work away meanwhile.

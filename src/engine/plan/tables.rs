@@ -90,6 +90,9 @@ pub fn evaluate_rows(models: &[Arc<Model>]) -> Result<RecordBatch> {
         ("f1", score(|s| s.f1)),
         ("auc", score(|s| s.auc)),
         ("log_loss", score(|s| s.log_loss)),
+        ("mrr", score(|s| s.mrr)),
+        ("hit_rate", score(|s| s.hit_rate)),
+        ("ndcg", score(|s| s.ndcg)),
         ("mae", score(|s| s.mae)),
         ("rmse", score(|s| s.rmse)),
         ("r2", score(|s| s.r2)),
@@ -124,11 +127,37 @@ fn leaderboard_of_rows(report: &RowsReport) -> Result<RecordBatch> {
     ])
 }
 
+/// `leaderboard(m)` of a model of sequences, whose network is the only one.
+fn leaderboard_of_sequences(manifest: &Manifest, report: &RowsReport) -> Result<RecordBatch> {
+    let scores = &report.scores;
+    let number = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
+    batch(vec![
+        ("rank", Arc::new(Int64Array::from(vec![1]))),
+        ("family", Arc::new(StringArray::from(vec![manifest.family.as_str()]))),
+        ("mrr", number(scores.mrr)),
+        ("hit_rate", number(scores.hit_rate)),
+        ("ndcg", number(scores.ndcg)),
+        ("accuracy", number(scores.accuracy)),
+        ("log_loss", number(scores.log_loss)),
+        ("naive_mrr", number(manifest.sequence.and_then(|(naive, _)| naive))),
+        ("seconds", number(Some(manifest.seconds))),
+    ])
+}
+
 /// `leaderboard(m)`: the candidates of a training, the best first.
 pub fn leaderboard(model: &Model) -> Result<RecordBatch> {
     let manifest = model.manifest();
-    if let Some(report) = &manifest.rows {
-        return leaderboard_of_rows(report);
+    if matches!(manifest.kind, ModelKind::Text | ModelKind::Pretrained | ModelKind::Sequence) {
+        let message =
+            format!("model {} is of kind {}: nothing competed with it", manifest.name, manifest.kind.word());
+        return Err(
+            Error::input(Subject::Model, message).with_hint("describe_model tells what is known of it")
+        );
+    }
+    match &manifest.rows {
+        Some(report) if manifest.sequence.is_some() => return leaderboard_of_sequences(manifest, report),
+        Some(report) => return leaderboard_of_rows(report),
+        None => {}
     }
     let (candidates, naive) = (&manifest.report.candidates, &manifest.report.naive);
     let number = |value: &dyn Fn(&Candidate) -> Option<f64>| -> ArrayRef {
@@ -179,8 +208,8 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
         true => &ModelRole::OF_ROWS[..],
         false => &ModelRole::OF_SERIES[..7],
     };
-    let texts = manifest.kind == ModelKind::Text;
-    for role in roles.iter().copied().filter(|_| !texts) {
+    let of_columns = !matches!(manifest.kind, ModelKind::Text | ModelKind::Pretrained);
+    for role in roles.iter().copied().filter(|_| of_columns) {
         let names: Vec<&str> =
             manifest.roles.iter().filter(|r| r.role == role).map(|r| r.name.as_str()).collect();
         if names.is_empty() && role == ModelRole::Text && !of_rows {
@@ -191,7 +220,8 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
     if let Some(holidays) = &manifest.holidays {
         lines.push(("holidays", Some(holidays.describe())));
     }
-    if !matches!(manifest.kind, ModelKind::Forecast | ModelKind::Pretrained) {
+    if manifest.kind != ModelKind::Forecast {
+        lines.extend(of_networks(manifest));
         lines.extend(of_rows_and_texts(manifest));
         return lines;
     }
@@ -204,10 +234,7 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
         ("frequency", Some(manifest.frequency.to_string())),
         ("season", Some(manifest.season_length.to_string())),
         ("horizon", Some(manifest.horizon.to_string())),
-        (
-            "quantiles",
-            Some(manifest.quantile_levels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-        ),
+        ("quantiles", Some(levels(manifest))),
         ("series", Some(manifest.panel.series.to_string())),
         ("hierarchy", manifest.hierarchy.as_ref().map(ToString::to_string)),
         ("reconciliation", manifest.reconciliation.map(|method| method.word().to_owned())),
@@ -236,15 +263,34 @@ fn properties(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
     lines
 }
 
-/// What is known of a model that forecasts no series.
+fn levels(manifest: &Manifest) -> String {
+    manifest.quantile_levels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What a pretrained network can forecast, and from what.
+fn of_networks(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
+    if manifest.kind != ModelKind::Pretrained {
+        return vec![];
+    }
+    vec![
+        ("horizon", Some(manifest.horizon.to_string())),
+        ("quantiles", Some(levels(manifest))),
+        ("context", manifest.context_length.map(|steps| steps.to_string())),
+        ("series", Some(manifest.panel.series.to_string()).filter(|_| manifest.panel.series > 0)),
+    ]
+}
+
+/// What is known of a model that is not of some series.
 fn of_rows_and_texts(manifest: &Manifest) -> Vec<(&'static str, Option<String>)> {
     let tables: Vec<String> =
         manifest.table_versions.iter().map(|(t, v)| format!("{t} version {v}")).collect();
     let base = manifest.base.as_ref().map(|(name, version)| format!("{name} version {version}"));
+    let of_sequences = manifest.kind == ModelKind::Sequence || manifest.sequence.is_some();
+    let counted = if of_sequences { "sequences" } else { "rows" };
     let metric = manifest.metric.as_ref().map(|metric| format!("{} {:.4}", metric.name, metric.value));
     vec![
         ("begins with", base),
-        ("rows", Some(manifest.panel.rows.to_string()).filter(|_| manifest.panel.rows > 0)),
+        (counted, Some(manifest.panel.rows.to_string()).filter(|_| manifest.panel.rows > 0)),
         ("trained on", Some(tables.join(", ")).filter(|t| !t.is_empty())),
         ("parameters", Some(manifest.report.parameters.to_string())),
         ("metric", metric),

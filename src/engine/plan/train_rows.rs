@@ -239,6 +239,9 @@ impl TrainRows {
         if read.table.columns.is_empty() {
             return Err(Error::data("no column is left to learn from"));
         }
+        if !self.explicit {
+            call.query.notice(format!("inferred: {}", roles_of(&read.table)));
+        }
         for (name, how_well) in supervised::leaked(&read.table, &read.target, &read.task) {
             let target = &self.target.name;
             call.query.warn(format!(
@@ -423,6 +426,17 @@ impl TrainRows {
         columns.push(number(Some(manifest.seconds)));
         RecordBatch::try_new(Arc::new(self.schema()), columns).map_err(|e| Error::internal(e.to_string()))
     }
+}
+
+/// The columns of a table as the clauses would name them.
+fn roles_of(table: &Table) -> String {
+    let clause = |word: &str, texts: bool| {
+        let of = table.columns.iter().filter(|column| (column.kind == ColumnKind::Text) == texts);
+        let names: Vec<String> = of.map(|column| identifier(&column.name)).collect();
+        (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
+    };
+    let clauses = [clause("FEATURES", false), clause("TEXT", true)];
+    clauses.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 #[async_trait]

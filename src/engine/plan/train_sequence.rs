@@ -18,7 +18,7 @@ use futures::StreamExt;
 use crate::engine::access::Guard;
 use crate::engine::options::{SEQUENCE_OPTIONS, SIZES, sequence_options};
 use crate::engine::plan::arguments::{Arguments, model_argument};
-use crate::engine::plan::kept::Checkpoints;
+use crate::engine::plan::kept::{Checkpoints, Fingerprint};
 use crate::engine::plan::new_model::NewModel;
 use crate::engine::plan::pretrain_function::options_of;
 use crate::engine::plan::scope::Scope;
@@ -228,7 +228,9 @@ impl TrainSequence {
         call.query.control.report(|p| p.phase = "read");
         let mut sequences = Sequences::new(self.keys(), self.sources.len());
         let mut skipped = 0;
-        for mut input in std::mem::take(&mut call.inputs) {
+        let fingerprint = Fingerprint::default();
+        for input in std::mem::take(&mut call.inputs) {
+            let mut input = fingerprint.watch(input);
             while let Some(batch) = input.next().await {
                 call.query.control.check()?;
                 let batch = batch?;
@@ -243,7 +245,7 @@ impl TrainSequence {
             call.query.notice(format!("{skipped} rows have no {target} and are left out"));
         }
         let (Made { model, report }, checkpoints) = match self.kind {
-            ModelKind::Sequence => self.pretrained(events, call).await?,
+            ModelKind::Sequence => self.pretrained(events, &fingerprint, call).await?,
             _ => (self.fitted(events, call).await?, None),
         };
         call.query.control.check()?;
@@ -268,9 +270,10 @@ impl TrainSequence {
     async fn pretrained(
         &self,
         events: Events,
+        fingerprint: &Fingerprint,
         call: &mut TaskCall,
     ) -> Result<(Made, Option<Arc<Checkpoints>>)> {
-        let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, &self.lineage, ""));
+        let checkpoints = Arc::new(Checkpoints::new(&call.engine, &self.text, fingerprint, ""));
         let resume = checkpoints.last(&call.query)?;
         let (keeper, options) = (Arc::clone(&checkpoints), self.options.course.clone());
         let work = move |control: &Arc<Control>| {
@@ -303,6 +306,9 @@ impl TrainSequence {
         let scores = RowScores {
             accuracy: told(report.accuracy),
             log_loss: told(report.log_loss),
+            mrr: told(report.mrr),
+            hit_rate: told(report.hit_rate),
+            ndcg: told(report.ndcg),
             ..RowScores::default()
         };
         let rows = RowsReport {
@@ -354,9 +360,9 @@ impl TrainSequence {
             ModelKind::Sequence => columns.push(number(value)),
             _ => {
                 let scores = manifest.rows.as_ref().map(|rows| rows.scores.clone()).unwrap_or_default();
-                let (naive, hits) = manifest.sequence.unzip();
-                let told = [value, naive.flatten(), hits.flatten(), scores.accuracy, scores.log_loss];
-                columns.extend(told.map(number));
+                let naive = manifest.sequence.and_then(|(naive, _)| naive);
+                let RowScores { hit_rate, ndcg, accuracy, log_loss, .. } = scores;
+                columns.extend([value, naive, hit_rate, ndcg, accuracy, log_loss].map(number));
             }
         }
         columns.push(number(Some(manifest.seconds)));
@@ -385,7 +391,7 @@ impl ModelTask for TrainSequence {
         fields.extend(["sequences", "classes", "epochs"].map(count));
         match self.kind {
             ModelKind::Sequence => fields.push(number("valid_loss")),
-            _ => fields.extend(["mrr", "naive_mrr", "hit_rate", "accuracy", "log_loss"].map(number)),
+            _ => fields.extend(["mrr", "naive_mrr", "hit_rate", "ndcg", "accuracy", "log_loss"].map(number)),
         }
         fields.push(number("seconds"));
         Schema::new(fields)

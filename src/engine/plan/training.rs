@@ -33,7 +33,7 @@ use crate::engine::running::RunningTraining;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{HolidaysClause, TrainStatement, fold};
 use crate::engine::storage::{Acl, sql_name};
-use crate::error::{Error, Result, Subject};
+use crate::error::{Error, Result, Subject, identifier};
 use crate::ml::Control;
 use crate::ml::evaluation::ScoreSums;
 use crate::ml::features::{Holidays, ListedDay, Outliers, Texts};
@@ -220,6 +220,7 @@ async fn fit(
     let taught = if job.options.distills() { models::taught_bytes(&panel, &fit) } else { 0 };
     memory.try_grow(estimate.memory_bytes + taught).map_err(|_| too_little_memory(&estimate, &panel))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
+    let longest = panel.history.iter().copied().max().unwrap_or(0);
     let (options, tuning, own, rows) = (fit.clone(), job.tuning.clone(), Arc::clone(job), report.clone());
     let reconciliation = sums.as_ref().map(|sums| sums.method);
     if job.engine.runtimes.is_training() {
@@ -234,7 +235,13 @@ async fn fit(
     let Learnt { model, report: fit_report, options, weights, change, compared } =
         job.engine.runtimes.train(&query.control, work).await?;
     drop(memory);
-    tell_failures(&fit_report.candidates, query);
+    if change.is_none() {
+        tell_failures(&fit_report.candidates, query);
+    }
+    // Scores of sums are of other forecasts than those of seasonal naive.
+    if job.refresh.is_none() && nodes.is_none() {
+        tell_scores(&name, (longest, season), &fit_report, query);
+    }
     tell_trials(&fit_report.trials, job, &options, query);
     epochs.add(fit_report.epochs);
     let seconds = started.elapsed().as_secs_f64();
@@ -748,6 +755,14 @@ impl Prepared {
             ));
         }
         self.tell_frequency(job, query);
+        let gaps = self.report.gaps_filled;
+        let asked = job.statement.gaps.is_some() || job.statement.censored.is_some();
+        if gaps > 0 && !asked && job.refresh.is_none() {
+            query.notice(format!(
+                "{gaps} times within series have no row: GAPS ZERO says that nothing happened then, GAPS NULL that nobody knows, \
+                 as is taken for granted here"
+            ));
+        }
         let ended = self.sums.as_ref().map_or(0, |sums| sums.ended);
         if ended > 0 && job.gaps() != Gaps::Zero {
             let to = self.time(self.report.last_time);
@@ -877,6 +892,27 @@ fn tell_trials(trials: &[Trial], job: &Job, options: &FitOptions, query: &QueryC
     let planned = job.tuning.as_ref().map_or(count, |tuning| tuning.trials);
     let stopped = if count < planned { format!(" of {planned}, which took the time") } else { String::new() };
     query.notice(format!("tuned by {count} trials{stopped}: {}", told.join(", ")));
+}
+
+/// Scores are so many times those of seasonal naive where they are told to be worse.
+const WORSE: f64 = 1.01;
+
+/// A notice where a model is worse than no model, or where no history is `longest` enough to tell by a season.
+fn tell_scores(name: &str, (longest, season): (usize, usize), report: &FitReport, query: &QueryContext) {
+    let (windows, length) = report.held_out;
+    match (report.scores.mase, report.naive.mase) {
+        (Some(own), Some(naive)) if own > WORSE * naive => query.notice(format!(
+            "{name} forecasts the steps held out worse than repeating the last season does: mase {own:.4} against {naive:.4}"
+        )),
+        (None, _) if report.scores.n > 0 && longest.saturating_sub(windows * length) <= season => {
+            query.notice(format!(
+                "before the steps held out no series has more than a season of {season} steps: there is no mase, \
+                 leaderboard({}) has wape",
+                identifier(name)
+            ));
+        }
+        _ => {}
+    }
 }
 
 /// Notices of candidates that could not take part.

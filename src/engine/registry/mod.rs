@@ -7,4 +7,4 @@ mod store;
 
 pub use artifact::{Contents, Model};
 pub use manifest::{ColumnRole, Manifest, Metric, ModelKind, ModelRole};
-pub use store::{ModelRegistry, ModelSummary, PublishMode};
+pub use store::{ModelRegistry, ModelSummary, PublishMode, check_free};

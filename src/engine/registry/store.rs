@@ -373,7 +373,7 @@ impl ModelRegistry {
             Some(entry) => Ok(entry),
             None => {
                 let names = self.names()?;
-                let suggestion = did_you_mean(name, names.iter().map(String::as_str));
+                let suggestion = did_you_mean(name, names.iter().map(String::as_str).chain([BASE_NAME]));
                 Err(Error::not_found(Subject::Model, format!("no model {name}{suggestion}")))
             }
         }
@@ -481,7 +481,7 @@ fn known<'a>(name: &str, entry: &'a Entry, version: u64) -> Result<&'a VersionEn
 }
 
 /// Fails for the name of the model that ships with the engine.
-fn check_free(name: &str) -> Result<()> {
+pub fn check_free(name: &str) -> Result<()> {
     if name != BASE_NAME {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use crate::engine::sql::train::{select_columns, table};
+use crate::engine::sql::select::{select_columns, table};
 use crate::engine::sql::words::{accept, at_end, is_word_at};
 
 type Options = Vec<(String, String)>;

@@ -271,7 +271,9 @@ impl Form {
             let known = self.options.iter().copied().flatten().map(|option| option.name);
             if !known.clone().any(|option| option.eq_ignore_ascii_case(&name.value)) {
                 let suggestion = did_you_mean(&name.value, known.clone());
-                let all = known.collect::<Vec<_>>().join(", ");
+                // Rows and sequences have some in common.
+                let all: std::collections::BTreeSet<&str> = known.collect();
+                let all = all.into_iter().collect::<Vec<_>>().join(", ");
                 let title = self.title;
                 let message = format!("unknown option {name}{suggestion}; options of {title}: {all}");
                 return Err(ParserError::ParserError(message));

@@ -14,6 +14,7 @@ mod parameters;
 mod qualify;
 mod repair;
 mod role;
+mod select;
 mod select_into;
 mod session;
 mod source;
@@ -35,11 +36,12 @@ pub use parameters::{
 pub use qualify::{SearchPath, qualify_sequences};
 pub use repair::repair;
 pub use role::{Granted, RoleOptions, RoleStatement};
+pub use select::{select_from, table};
 pub use session::{Discard, Distance, NewValue, SessionStatement, TransactionModes};
 pub use source::Source;
 pub use statement::{Body, Names, Piece, Statement, is_complete, parse_one, split};
 pub use train::{
     CLAUSES, HolidaysClause, Item, MARK, Relation, TrainStatement, TuneClause, TuneValues, all_of,
-    items_written, parse_text, parse_written, rows, select_from, table,
+    items_written, parse_text, parse_written, rows,
 };
 pub use words::{fold, last_word};

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::sql::naming::{name_columns, output_name};
-use crate::engine::sql::train::{derived, query_of, select_from};
+use crate::engine::sql::select::{derived, query_of, select_from};
 use crate::engine::sql::words::fold;
 
 /// The name of the rows before they are sorted.

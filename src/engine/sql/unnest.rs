@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     TableWithJoins,
 };
 
-use crate::engine::sql::train::{derived, query_of};
+use crate::engine::sql::select::{derived, query_of};
 use crate::engine::sql::words::{fold, last_word};
 
 /// The name of the rows before arrays are unnested.

@@ -57,10 +57,10 @@ impl Holdout {
         self.length
     }
 
-    /// What the errors of every series are divided by: its in-sample seasonal mean absolute difference; NaN where
-    /// that says nothing.
+    /// What the errors of every series are divided by: its in-sample seasonal mean absolute difference, of a history
+    /// that has none the root of its mean squared change from step to step; NaN where that says nothing, either.
     pub fn scales(&self) -> Vec<f64> {
-        self.scales.iter().map(|(scale, _)| scale.unwrap_or(f64::NAN)).collect()
+        self.scales.iter().map(|(seasonal, steps)| seasonal.or(*steps).unwrap_or(f64::NAN)).collect()
     }
 }
 

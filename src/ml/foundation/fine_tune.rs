@@ -100,3 +100,108 @@ pub fn fine_tune(base: &Base, corpus: &Corpus, options: &FineTuning, control: &C
     };
     Ok(FineTuned { base, best_epoch, log })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::ml::features::test_panel;
+    use crate::ml::foundation::FoundationConfig;
+    use crate::ml::foundation::chronos2::Chronos2;
+    use crate::ml::layers::Parameters;
+    use crate::ml::rng::Rng;
+
+    fn base() -> Base {
+        let config = FoundationConfig {
+            d_model: 16,
+            d_kv: 8,
+            d_ff: 24,
+            num_layers: 1,
+            num_heads: 2,
+            context_length: 96,
+            ..FoundationConfig::default()
+        };
+        let network = Chronos2::new(Parameters::seeded(Rng::new(1)), &config).unwrap();
+        Base::read(&write((network.parameters(), &config), Precision::Half).unwrap()).unwrap()
+    }
+
+    fn tuned(replay: f64, change: impl Fn(&mut FineTuning)) -> FineTuned {
+        tuned_from(&base(), replay, change)
+    }
+
+    fn tuned_from(base: &Base, replay: f64, change: impl Fn(&mut FineTuning)) -> FineTuned {
+        let panel = test_panel(6, 90);
+        let corpus = Corpus::of_panel(&panel, &[76; 6], replay);
+        let mut options = FineTuning {
+            epochs: 3,
+            steps: 4,
+            tokens: 256,
+            context: 64,
+            horizon: 14,
+            learning_rate: 3e-3,
+            patience: 3,
+            freezes_encoder: false,
+            rank: None,
+            device: Placement::Cpu,
+            seconds_max: None,
+            progress: (0.0, 1.0),
+            seed: 5,
+        };
+        change(&mut options);
+        fine_tune(base, &corpus, &options, &Control::default()).unwrap()
+    }
+
+    fn values(base: &Base) -> BTreeMap<String, (usize, Vec<f32>)> {
+        let value = |(name, var, _): (&str, &candle_core::Var, bool)| {
+            (name.to_owned(), (var.rank(), var.flatten_all().unwrap().to_vec1().unwrap()))
+        };
+        base.network().parameters().iter().map(value).collect()
+    }
+
+    /// Whether a tensor of this name and rank changed.
+    fn changes(tuned: &FineTuned) -> BTreeMap<String, (usize, bool)> {
+        let (old, new) = (values(&base()), values(&tuned.base));
+        assert_eq!(old.len(), new.len());
+        old.into_iter().zip(new).map(|((name, old), (_, new))| (name, (old.0, old != new))).collect()
+    }
+
+    #[test]
+    fn a_frozen_encoder_keeps_every_bit_and_what_reads_it_learns() {
+        let frozen = tuned(0.0, |options| options.freezes_encoder = true);
+        assert!(frozen.best_epoch > 0);
+        let encoder = |name: &str| name.starts_with("encoder.block") || name.starts_with("input_patch");
+        let changes = changes(&frozen);
+        assert!(changes.iter().filter(|(name, _)| encoder(name)).all(|(_, (_, changed))| !changed));
+        assert!(changes.iter().any(|(name, (_, changed))| name.starts_with("output_patch") && *changed));
+    }
+
+    #[test]
+    fn thin_matrices_move_matrices_alone_and_repeat() {
+        let thin = || tuned(0.0, |options| options.rank = Some(2));
+        let (once, again) = (thin(), thin());
+        assert!(once.best_epoch > 0);
+        assert_eq!(once.base.file(), again.base.file());
+        let changes = changes(&once);
+        assert!(changes.values().all(|(rank, changed)| !changed || *rank == 2), "{changes:?}");
+        assert!(changes.iter().any(|(name, (_, changed))| name.starts_with("encoder.block") && *changed));
+        assert_ne!(once.base.file(), tuned(0.0, |_| ()).base.file());
+    }
+
+    #[test]
+    fn what_is_best_is_kept_and_where_nothing_is_better_all_stays() {
+        let learnt = tuned(0.0, |_| ());
+        let losses: Vec<f64> = learnt.log.iter().map(|line| line.valid_loss).collect();
+        let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+        assert_eq!(losses[learnt.best_epoch - 1], best);
+        let still = tuned_from(&learnt.base, 0.0, |options| options.learning_rate = 1e4);
+        assert!(still.best_epoch == 0 && still.base.file() == learnt.base.file());
+        assert!(still.log.iter().all(|line| line.valid_loss > best), "{:?}", still.log);
+    }
+
+    #[test]
+    fn replay_mixes_made_up_examples_in() {
+        let (none, some) = (tuned(0.0, |_| ()), tuned(0.5, |_| ()));
+        assert_ne!(none.log[0].train_loss, some.log[0].train_loss);
+    }
+}

@@ -145,3 +145,62 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn refused(is_bolt: bool, change: impl Fn(&mut Value)) -> String {
+        let mut config = json!({
+            "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4, "dense_act_fn": "relu",
+            "layer_norm_epsilon": 1e-6,
+            "chronos_config": {
+                "context_length": 64, "input_patch_size": 16, "input_patch_stride": 16, "prediction_length": 32,
+                "max_output_patches": 2, "quantiles": [0.1, 0.5, 0.9], "use_reg_token": true, "use_arcsinh": true,
+            },
+        });
+        change(&mut config);
+        let bytes = serde_json::to_vec(&config).unwrap();
+        import(&bytes, b"no weights", is_bolt).unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn variants_that_are_not_known_are_refused_and_named() {
+        for is_bolt in [false, true] {
+            // What is known goes on to its weights.
+            let known = refused(is_bolt, |_| ());
+            assert!(!known.contains("known") && known.starts_with("the foundation model"), "{known}");
+            let of = |key: &str, to: Value| refused(is_bolt, |config| config[key] = to.clone());
+            let chronos =
+                |key: &str, to: Value| refused(is_bolt, |config| config["chronos_config"][key] = to.clone());
+            for (told, message) in [
+                (
+                    chronos("input_patch_stride", json!(8)),
+                    "its patches overlap or differ in size; 16 steps in and out",
+                ),
+                (chronos("output_patch_size", json!(32)), "its patches overlap or differ in size"),
+                (
+                    chronos("use_reg_token", json!(false)),
+                    "it is a variant without use_reg_token or use_arcsinh",
+                ),
+                (of("is_gated_act", json!(true)), "its hidden layers have gates, which are not known"),
+                (of("dense_act_fn", json!("gelu_new")), "its dense_act_fn is not relu"),
+                (
+                    of("layer_norm_epsilon", json!(1e-5)),
+                    "its rope_theta is not 10000, or its layer_norm_epsilon not 1e-6",
+                ),
+                (of("rope_theta", json!(5e5)), "its rope_theta is not 10000"),
+                (of("d_model", json!("wide")), "config.json: invalid type"),
+                (of("d_model", Value::Null), "config.json"),
+            ] {
+                assert!(told.contains(message), "{told} does not say {message}");
+            }
+        }
+        let told = refused(true, |config| config["chronos_config"]["prediction_length"] = json!(30));
+        assert!(told.contains("its prediction_length is not a number of patches"), "{told}");
+        let told = refused(false, |config| config["chronos_config"]["use_arcsinh"] = json!(false));
+        assert!(told.contains("use_arcsinh"), "{told}");
+    }
+}

@@ -269,8 +269,21 @@ impl Fitting<'_> {
         let started = Instant::now();
         self.control.report(|p| p.phase = "fit");
         let deadline = self.deadline(CANDIDATES_SECONDS);
-        let learnt = learn(&self.lesson(family, self.plan.steps(), deadline, span))?;
+        let mut learnt = learn(&self.lesson(family, self.plan.steps(), deadline, span))?;
+        let before =
+            learnt.before.take().map(|model| Learnt { log: learnt.log.clone(), ..Learnt::from(model) });
         self.control.report(|p| p.phase = "validate");
+        let entrant = self.heard(family, learnt, started)?;
+        let Some(before) = before.map(|before| self.heard(family, before, Instant::now())).transpose()?
+        else {
+            return Ok(entrant);
+        };
+        let rank = |entrant: &Entrant| self.score_of(entrant).scores().rank();
+        Ok(if rank(&before) < rank(&entrant) { before } else { entrant })
+    }
+
+    /// An entrant, and what it says of the windows.
+    fn heard(&self, family: Family, learnt: Learnt, started: Instant) -> Result<Entrant> {
         let predict = |holdout: &Holdout| {
             let mut forecast = learnt.model.predict(holdout.panel(), holdout.length(), self.control)?;
             bound(holdout.panel(), learnt.model.context_length(), &mut forecast);
@@ -429,7 +442,6 @@ impl Fitting<'_> {
         let entered = entrants.iter().find(|e| e.family == Family::SeasonalNaive);
         let own = if entered.is_none() { self.enter(Family::SeasonalNaive, (1.0, 1.0)).ok() } else { None };
         let naive = entered.or(own.as_ref()).map(|entrant| self.score_of(entrant));
-        candidates.sort_by(|a, b| a.scores.rank().total_cmp(&b.scores.rank()));
         if let (Some(own), Some(naive)) = (&own, &naive) {
             candidates.push(Candidate {
                 family: own.family,
@@ -439,6 +451,7 @@ impl Fitting<'_> {
                 failure: None,
             });
         }
+        candidates.sort_by(|a, b| a.scores.rank().total_cmp(&b.scores.rank()));
         let log =
             entrants.iter().map(|e| &e.learnt.log).find(|log| !log.is_empty()).cloned().unwrap_or_default();
         FitReport {

@@ -101,11 +101,13 @@ pub(super) struct Learnt {
     pub(super) log: Vec<EpochLog>,
     /// Training windows, for families that learn from windows.
     pub(super) windows: usize,
+    /// The model before it adapted, which stays where it forecasts the held-out windows better.
+    pub(super) before: Option<Arc<dyn Model>>,
 }
 
 impl From<Arc<dyn Model>> for Learnt {
     fn from(model: Arc<dyn Model>) -> Self {
-        Self { model, log: Vec::new(), windows: 0 }
+        Self { model, log: Vec::new(), windows: 0, before: None }
     }
 }
 

@@ -40,6 +40,8 @@ pub struct SequenceReport {
     pub naive_mrr: f64,
     /// Share of what came next among the first ten that were told.
     pub hit_rate: f64,
+    /// Normalised discounted cumulative gain of what came next among the first ten (Järvelin and Kekäläinen 2002).
+    pub ndcg: f64,
     /// Share that was told first.
     pub accuracy: f64,
     /// Mean negative logarithm of the probability of what came next.
@@ -170,6 +172,7 @@ fn judged(
             report.log_loss += total.ln() - f64::from(row[wanted] - largest);
             report.mrr += 1.0 / place as f64;
             report.hit_rate += f64::from(u8::from(place <= LIST));
+            report.ndcg += if place <= LIST { 1.0 / (place as f64 + 1.0).log2() } else { 0.0 };
             report.accuracy += f64::from(u8::from(place == 1));
             counts.resize(counts.len().max(row.len() + FIRST as usize), 0.0);
             report.naive_mrr += 1.0 / self::place(&counts[FIRST as usize..], wanted) as f64;
@@ -177,8 +180,8 @@ fn judged(
         }
     }
     let n = report.held_out.max(1) as f64;
-    let SequenceReport { mrr, naive_mrr, hit_rate, accuracy, log_loss, .. } = &mut report;
-    [mrr, naive_mrr, hit_rate, accuracy, log_loss].into_iter().for_each(|sum| *sum /= n);
+    let SequenceReport { mrr, naive_mrr, hit_rate, ndcg, accuracy, log_loss, .. } = &mut report;
+    [mrr, naive_mrr, hit_rate, ndcg, accuracy, log_loss].into_iter().for_each(|sum| *sum /= n);
     Ok(report)
 }
 

@@ -93,6 +93,34 @@ fn pretraining_helps_where_little_is_learnt_from() {
 }
 
 #[test]
+fn pretraining_does_not_see_the_last_events_and_hides_more_of_shorter_sequences() {
+    let events = circles(60, 6);
+    // What stands at a place of every sequence goes to the next sequence: each event is as frequent as before.
+    let moved = |place: usize| {
+        let mut moved = events.clone();
+        for (column, from) in moved.columns.iter_mut().zip(&events.columns) {
+            for n in 0..events.len() {
+                let to = (n + 1) % events.len();
+                column.codes[events.of(to).start + place] = from.codes[events.of(n).start + place];
+            }
+        }
+        moved
+    };
+    let bytes = |events: &Events, hidden: Option<f64>| {
+        let course = Course { resume: None, keep: &|_| Ok(()) };
+        let options = SequencePretraining { hidden, longest: 24, ..options(2) };
+        pretrain(events, &options, course, &Control::default()).unwrap().model.to_bytes().unwrap()
+    };
+    let plain = bytes(&events, None);
+    assert!(plain == bytes(&moved(5), None));
+    assert!(plain != bytes(&moved(4), None));
+    // Five before the last: the most that is hidden, which is less of longer ones.
+    assert!(plain == bytes(&events, Some(0.6)));
+    let longer = circles(60, 21);
+    assert!(bytes(&longer, None) != bytes(&longer, Some(0.6)));
+}
+
+#[test]
 fn every_parameter_gets_a_gradient_and_nothing_later_is_seen() {
     let sizes = Sizes { codes: vec![14, 4], width: 16, heads: 2, layers: 2, longest: 8 };
     let network = |along| SequenceNetwork::new(Parameters::seeded(Rng::new(1)), &sizes, along, 0.1).unwrap();

@@ -185,15 +185,26 @@ pub fn leaked(table: &Table, target: &Target, task: &Task) -> Vec<(String, f64)>
                 let mut pairs: Vec<(f64, bool)> = pairs.map(|(x, class)| (*x, *class == 1)).collect();
                 area_under_curve(&mut pairs).map(|area| area.max(1.0 - area))
             }
+            (Values::Numbers(numbers), Target::Classes(classes)) => purity(&codes_of(numbers), classes),
             (Values::Words(words), Target::Classes(classes)) => purity(&words.codes, classes),
             (Values::Numbers(numbers), Target::Numbers(y)) => {
                 Some(correlation(numbers.iter().copied().zip(y.iter().copied())).abs())
             }
-            _ => None,
+            (Values::Words(_), Target::Numbers(_)) => None,
         };
         found.extend(told.filter(|told| *told >= LEAKED).map(|told| (column.name.clone(), told)));
     }
     found
+}
+
+/// Numbers as words, equal ones the same.
+fn codes_of(numbers: &[f64]) -> Vec<u32> {
+    let mut codes = std::collections::HashMap::new();
+    let mut code = |x: &f64| {
+        let next = codes.len() as u32;
+        if x.is_finite() { *codes.entry(x.to_bits()).or_insert(next) } else { NONE }
+    };
+    numbers.iter().map(&mut code).collect()
 }
 
 /// Share of the rows whose class is the most frequent one of their word, where words repeat.

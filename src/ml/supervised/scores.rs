@@ -20,6 +20,12 @@ pub struct RowScores {
     pub auc: Option<f64>,
     /// Mean negative logarithm of the probability of what came true.
     pub log_loss: Option<f64>,
+    /// Mean reciprocal place of what came next, of sequences.
+    pub mrr: Option<f64>,
+    /// Share of what came next among the first ten that were told.
+    pub hit_rate: Option<f64>,
+    /// Normalised discounted cumulative gain of what came next among the first ten.
+    pub ndcg: Option<f64>,
     /// Mean absolute error.
     pub mae: Option<f64>,
     /// Root of the mean squared error.

@@ -112,6 +112,17 @@ fn columns_that_hold_what_is_told_are_found() {
     }
     let found: Vec<String> = leaked(&table, &target, &task).into_iter().map(|(name, _)| name).collect();
     assert_eq!(found, ["copy", "answer"]);
+    // Of more than two classes a number may be the code of one.
+    let (mut table, target, task) = rows(400, 3, 0.0);
+    assert!(leaked(&table, &target, &task).is_empty());
+    let Target::Classes(classes) = &target else { panic!() };
+    let code = classes.iter().map(|class| [7.0, 1.0, 4.0][*class as usize]).collect();
+    table.columns.push(Column {
+        name: "code".to_owned(),
+        kind: ColumnKind::Number,
+        values: Values::Numbers(code),
+    });
+    assert_eq!(leaked(&table, &target, &task), [("code".to_owned(), 1.0)]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub(super) fn mixup(rng: &mut Rng, series: &[Vec<f64>]) -> Vec<f64> {
     let weights: Vec<f64> = series.iter().map(|_| rng.gamma(1.5, 1.0)).collect();
     let total = weights.iter().sum::<f64>().max(1e-12);
     for (series, weight) in series.iter().zip(weights) {
-        let size = series.iter().map(|x| x.abs()).sum::<f64>() / len.max(1) as f64;
+        let size = series[..len].iter().map(|x| x.abs()).sum::<f64>() / len.max(1) as f64;
         let share = weight / total / size.max(1e-12);
         mixed.iter_mut().zip(series).for_each(|(m, x)| *m += share * x);
     }
@@ -97,5 +97,89 @@ pub fn warp_row(rng: &mut Rng, row: &mut GroupRow) {
         let warped = warp(rng, &all);
         let steps = row.history.iter_mut().chain(&mut row.future);
         steps.zip(warped).for_each(|(x, y)| *x = y as f32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(history: Vec<f32>, future: Vec<f32>) -> GroupRow {
+        GroupRow { history, future, known: false, leads: false }
+    }
+
+    #[test]
+    fn mixtures_lie_between_their_parts() {
+        let mixed = mixup(&mut Rng::new(1), &[vec![2.0; 9], vec![80.0; 12]]);
+        assert!(mixed.len() == 9 && mixed.iter().all(|x| (x - 1.0).abs() < 1e-9), "{mixed:?}");
+        let mut one = row(vec![1.0, 3.0, 1.0, 3.0, 1.0, 3.0], vec![1.0, 3.0]);
+        mix_rows(&mut Rng::new(2), &mut one, &row(vec![30.0, 10.0, 30.0, 10.0], vec![30.0, 10.0]));
+        assert_eq!((one.history.len(), one.future.len()), (4, 2));
+        let all: Vec<f32> = one.history.iter().chain(&one.future).copied().collect();
+        assert!(all.iter().all(|x| (0.5..=1.5).contains(x)), "{all:?}");
+        assert!(all.chunks_exact(2).all(|pair| (pair[0] + pair[1] - 2.0).abs() < 1e-5), "{all:?}");
+    }
+
+    #[test]
+    fn warped_series_keep_their_order_and_their_range() {
+        let rising: Vec<f64> = (0..200).map(f64::from).collect();
+        let mut changed = 0;
+        for seed in 0..50 {
+            let warped = warp(&mut Rng::new(seed), &rising);
+            assert!(
+                warped.windows(2).all(|pair| pair[0] <= pair[1]) && warped[0] >= 0.0 && warped[199] <= 199.0
+            );
+            changed += usize::from(warped.iter().zip(&rising).any(|(a, b)| (a - b).abs() > 1.0));
+        }
+        assert!(changed > 30, "{changed}");
+        let mut gaps = row(vec![1.0, f32::NAN, 2.0, 5.0], vec![3.0]);
+        warp_row(&mut Rng::new(3), &mut gaps);
+        assert_eq!((gaps.history[0], gaps.history[3], gaps.future[0]), (1.0, 5.0, 3.0));
+        let mut curve =
+            row((0..90).map(|t| (t * t) as f32).collect(), (90..100).map(|t| (t * t) as f32).collect());
+        let before = curve.clone();
+        (0..5).for_each(|seed| warp_row(&mut Rng::new(seed), &mut curve));
+        assert!(curve.history != before.history && curve.history.len() == 90 && curve.future.len() == 10);
+    }
+
+    #[test]
+    fn noise_is_small_beside_what_it_is_added_to_and_scales_are_one_factor() {
+        let wave: Vec<f64> = (0..400).map(|t| (f64::from(t) / 9.0).sin()).collect();
+        let (mut noisy, mut flat) = (wave.clone(), vec![5.0; 40]);
+        jitter(&mut Rng::new(4), &mut noisy);
+        jitter(&mut Rng::new(4), &mut flat);
+        let moved = noisy.iter().zip(&wave).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(moved > 0.0 && moved < 0.4 && flat == vec![5.0; 40], "{moved}");
+        let mut line = row(vec![5.0; 40], vec![5.0]);
+        jitter_row(&mut Rng::new(5), &mut line);
+        assert_eq!(line.history, vec![5.0; 40]);
+        let mut steps = row((0..40).map(|t| (t % 2) as f32).collect(), vec![1.0]);
+        jitter_row(&mut Rng::new(5), &mut steps);
+        assert!(steps.history.iter().enumerate().all(|(t, x)| (x - (t % 2) as f32).abs() < 1.0));
+        assert!(steps.history.iter().any(|x| x.fract() != 0.0) && steps.future == [1.0]);
+        let mut scaled = wave.clone();
+        rescale(&mut Rng::new(6), &mut scaled);
+        let factor = scaled[9] / wave[9];
+        assert!(factor > 0.0 && (factor - 1.0).abs() > 1e-3);
+        assert!(scaled.iter().zip(&wave).all(|(a, b)| (a - factor * b).abs() <= 1e-9 * factor));
+    }
+
+    #[test]
+    fn what_is_masked_is_a_part_of_the_history_before_its_last_value() {
+        for seed in 0..100 {
+            let mut masked = row((0..40).map(|t| t as f32).collect(), vec![40.0; 4]);
+            mask(&mut Rng::new(seed), &mut masked);
+            let gone = masked.history.iter().filter(|x| x.is_nan()).count();
+            assert!(gone <= 25 && masked.history[39] == 39.0 && masked.future == [40.0; 4], "{gone}");
+        }
+        let gone = |seed| {
+            let mut masked = row(vec![1.0; 40], vec![]);
+            mask(&mut Rng::new(seed), &mut masked);
+            masked.history.iter().filter(|x| x.is_nan()).count()
+        };
+        assert!((0..100).map(gone).sum::<usize>() > 400);
+        let mut short = row(vec![1.0; 3], vec![]);
+        mask(&mut Rng::new(1), &mut short);
+        assert_eq!(short.history, [1.0; 3]);
     }
 }

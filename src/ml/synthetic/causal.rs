@@ -107,3 +107,52 @@ pub(super) fn rows(grid: &Grid, rows: Vec<(Vec<f64>, bool)>) -> Vec<GroupRow> {
     };
     rows.into_iter().map(split).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::matrix::correlation;
+    use crate::ml::synthetic::grid::tests::months;
+    use crate::ml::synthetic::paths::walk;
+
+    /// Over many seeds: the mean of the closest correlation of the first row with another one, and the share of rows that are known.
+    fn told(rows: impl Fn(&mut Rng) -> Vec<(Vec<f64>, bool)>) -> (f64, f64) {
+        let (mut closest, mut known, mut count) = (0.0, 0.0, 0.0);
+        for seed in 0..200 {
+            let rows = rows(&mut Rng::new(seed));
+            assert!(rows.iter().flat_map(|(row, _)| row).all(|x| x.is_finite()) && !rows[0].1);
+            let of = |(row, _): &(Vec<f64>, bool)| {
+                correlation(rows[0].0.iter().copied().zip(row.iter().copied())).abs()
+            };
+            closest += rows[1..].iter().map(of).fold(0.0, f64::max) / 200.0;
+            known += rows[1..].iter().filter(|(_, known)| *known).count() as f64;
+            count += (rows.len() - 1) as f64;
+        }
+        (closest, known / count)
+    }
+
+    #[test]
+    fn rows_that_move_a_target_or_move_with_it_tell_of_it() {
+        let months = months();
+        let white = |rng: &mut Rng| (0..144).map(|_| rng.normal()).collect::<Vec<f64>>();
+        let strangers = told(|rng| (0..4).map(|_| (white(rng), false)).collect()).0;
+        assert!(strangers < 0.25, "{strangers}");
+        let (closest, known) = told(|rng| {
+            let base = white(rng);
+            causal(rng, &months, base, 3)
+        });
+        assert!(closest > strangers + 0.15 && known > 0.3 && known < 0.95, "{closest} {known}");
+        let paths = |rng: &mut Rng| (0..4).map(|_| walk(rng, 144)).collect::<Vec<_>>();
+        let (moves, none) = told(|rng| {
+            let paths = paths(rng);
+            related(rng, paths)
+        });
+        let (follows, no) = told(|rng| {
+            let paths = paths(rng);
+            peers(rng, &months, paths)
+        });
+        let by_chance = told(|rng| paths(rng).into_iter().map(|path| (path, false)).collect()).0;
+        assert!(moves > by_chance + 0.1 && follows > by_chance + 0.05, "{moves} {follows} {by_chance}");
+        assert_eq!(none + no, 0.0);
+    }
+}

@@ -69,3 +69,16 @@ fn draw(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
     }
     standardised(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::synthetic::grid::tests::{autocorrelation, mean_of, months};
+
+    #[test]
+    fn draws_are_smooth_or_seasonal() {
+        let of = |lag| mean_of(|rng| gaussian_process(rng, &months()), |path| autocorrelation(path, lag));
+        let (next, season, half) = (of(1), of(12), of(6));
+        assert!(next > 0.5 && season > half + 0.15, "{next} {season} {half}");
+    }
+}

@@ -94,3 +94,40 @@ pub fn pick(rng: &mut Rng, weights: &[f64]) -> usize {
     }
     weights.iter().rposition(|w| *w > 0.0).unwrap_or(0)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Months, ten years before the origin and two after it.
+    pub fn months() -> Grid {
+        Grid { frequency: 3, seasons: vec![12.0], season: 12, history: 120, len: 144 }
+    }
+
+    /// The correlation of a path with itself so many steps earlier.
+    pub fn autocorrelation(path: &[f64], lag: usize) -> f64 {
+        let mean = path.iter().sum::<f64>() / path.len() as f64;
+        let product =
+            |lag: usize| -> f64 { path[lag..].iter().zip(path).map(|(a, b)| (a - mean) * (b - mean)).sum() };
+        product(lag) / product(0).max(1e-12)
+    }
+
+    /// The mean over many seeds of what is told of a path.
+    pub fn mean_of(path: impl Fn(&mut Rng) -> Vec<f64>, told: impl Fn(&[f64]) -> f64) -> f64 {
+        let of = |seed| told(&path(&mut Rng::new(seed)));
+        (0..300).map(of).sum::<f64>() / 300.0
+    }
+
+    #[test]
+    fn grids_have_their_lengths_and_weights_are_drawn_in_proportion() {
+        let mut rng = Rng::new(1);
+        for context in [8, 64, 160, 512] {
+            let grid = Grid::draw(&mut rng, context, 16);
+            assert!(
+                grid.history <= context && grid.len == grid.history + 16 && grid.frequency <= FREQUENCIES
+            );
+        }
+        let drawn = (0..4_000).filter(|_| pick(&mut rng, &[1.0, 0.0, 3.0]) == 2).count();
+        assert!((2_850..3_150).contains(&drawn), "{drawn}");
+    }
+}

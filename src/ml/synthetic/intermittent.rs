@@ -45,3 +45,22 @@ pub(super) fn demand(rng: &mut Rng, grid: &Grid, shape: &[f64]) -> Vec<f64> {
     }
     path
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::synthetic::grid::tests::{mean_of, months};
+
+    #[test]
+    fn demand_is_counted_and_comes_now_and_then() {
+        let zeros = |path: &[f64]| {
+            assert!(path.iter().all(|x| *x >= 0.0 && x.fract() == 0.0), "{path:?}");
+            path.iter().filter(|x| **x == 0.0).count() as f64 / path.len() as f64
+        };
+        let share = mean_of(|rng| intermittent(rng, &months()), zeros);
+        assert!((0.5..0.9).contains(&share), "{share}");
+        let sells =
+            mean_of(|rng| intermittent(rng, &months()), |path| f64::from(path.iter().any(|x| *x > 0.0)));
+        assert!(sells > 0.9, "{sells}");
+    }
+}

@@ -101,3 +101,32 @@ fn teeth(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
     };
     (0..grid.len).map(|t| 2.0 * height(t) - 1.0).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::synthetic::grid::tests::{autocorrelation, mean_of, months};
+
+    /// How often a path stays exactly where it is.
+    fn still(path: &[f64]) -> f64 {
+        path.windows(2).filter(|pair| pair[0] == pair[1]).count() as f64 / path.len() as f64
+    }
+
+    #[test]
+    fn levels_last_regimes_return_spikes_stand_out_and_teeth_repeat() {
+        let months = months();
+        let levels = mean_of(|rng| steps(rng, 144), still);
+        assert!((0.9..0.999).contains(&levels), "{levels}");
+        let returns = mean_of(|rng| switching(rng, 144), |path| autocorrelation(path, 1));
+        assert!((0.5..0.97).contains(&returns), "{returns}");
+        let height = |path: &[f64]| {
+            let mean = path.iter().sum::<f64>() / path.len() as f64;
+            path.iter().copied().fold(f64::MIN, f64::max) / mean.max(1e-12)
+        };
+        assert!(mean_of(|rng| spikes(rng, &months), height) > 4.0);
+        let (season, half) =
+            [12, 6].map(|lag| mean_of(|rng| teeth(rng, &months), |path| autocorrelation(path, lag))).into();
+        assert!(season > half + 0.5, "{season} {half}");
+        assert!(mean_of(|rng| regimes(rng, &months), still) < 0.05);
+    }
+}

@@ -132,4 +132,24 @@ mod tests {
             assert_eq!(bits(&group), bits(&again));
         }
     }
+
+    #[test]
+    fn every_kind_of_process_and_of_company_is_drawn() {
+        let groups: Vec<Group> = (0..1_500).map(|seed| sample(&mut Rng::new(seed), 4, 192, 32)).collect();
+        let share = |is: &dyn Fn(&Group) -> bool| {
+            groups.iter().filter(|group| is(group)).count() as f64 / groups.len() as f64
+        };
+        let zeros = |group: &Group| group.rows[0].history.iter().filter(|x| **x == 0.0).count();
+        let seldom = share(&|group| 2 * zeros(group) > group.rows[0].history.len());
+        assert!((0.05..0.35).contains(&seldom), "{seldom}");
+        let gaps = share(&|group| group.rows[0].history.iter().any(|x| x.is_nan()));
+        assert!((0.03..0.12).contains(&gaps), "{gaps}");
+        let alone = share(&|group| group.rows.len() == 1);
+        let together = share(&|group| group.rows.len() > 1);
+        assert!(together > 0.5 && alone + together == 1.0, "{alone} {together}");
+        let mut frequencies: Vec<usize> = groups.iter().map(|group| group.frequency).collect();
+        frequencies.sort_unstable();
+        frequencies.dedup();
+        assert!(frequencies.len() > 6, "{frequencies:?}");
+    }
 }

@@ -75,3 +75,21 @@ pub(super) fn arima(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
     }
     inner.split_off(warm_up)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::synthetic::grid::tests::{autocorrelation, mean_of, months};
+
+    #[test]
+    fn what_was_a_step_and_a_season_ago_is_remembered() {
+        for process in [exponential_smoothing, arima] {
+            let of = |lag| mean_of(|rng| process(rng, &months()), |path| autocorrelation(path, lag));
+            let (next, season, half) = (of(1), of(12), of(6));
+            assert!(next > 0.25 && season > half + 0.1, "{next} {season} {half}");
+        }
+        let none = Grid { seasons: vec![], ..months() };
+        let of = |lag| mean_of(|rng| arima(rng, &none), |path| autocorrelation(path, lag));
+        assert!(of(12) < of(6));
+    }
+}

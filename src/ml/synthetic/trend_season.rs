@@ -30,3 +30,17 @@ pub(super) fn trend_season(rng: &mut Rng, grid: &Grid) -> Vec<f64> {
     }
     path
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::synthetic::grid::tests::{autocorrelation, mean_of, months};
+
+    #[test]
+    fn seasons_repeat_and_paths_without_any_do_not() {
+        let of = |grid: &Grid, lag| mean_of(|rng| trend_season(rng, grid), |path| autocorrelation(path, lag));
+        let none = Grid { seasons: vec![], ..months() };
+        assert!(of(&months(), 12) > of(&months(), 6) + 0.2);
+        assert!(of(&none, 12) < of(&none, 6));
+    }
+}

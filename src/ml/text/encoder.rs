@@ -293,3 +293,24 @@ pub(super) fn packed(mut weights: BTreeMap<String, Tensor>) -> Result<BTreeMap<S
     }
     Ok(weights)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_kept_as_long_as_they_are_asked_for() {
+        let mut kept = Kept::default();
+        let vector: Arc<[f32]> = vec![0.0; (KEPT_BYTES - 200) / 4].into();
+        kept.insert("large".into(), Arc::clone(&vector));
+        assert!(Arc::ptr_eq(&kept.get("large").unwrap(), &vector));
+        // It no longer fits: what was used lately moves back, and comes forward when it is asked for.
+        kept.insert("small".into(), vec![1.0; 100].into());
+        assert!(kept.recent.is_empty() && kept.get("large").is_some() && kept.recent.contains_key("large"));
+        // What nobody asked for between two changes is gone.
+        kept.insert("other".into(), vec![1.0; 100].into());
+        kept.insert("more".into(), vector);
+        kept.insert("most".into(), vec![1.0; 100].into());
+        assert!(kept.get("small").is_none() && kept.bytes <= KEPT_BYTES);
+    }
+}

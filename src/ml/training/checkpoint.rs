@@ -6,6 +6,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject};
+use crate::ml::forecaster::EpochLog;
 
 /// Everything a training needs to go on as if it had never stopped.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Checkpoint {
     pub average: Vec<Vec<f32>>,
     /// Values of the best epoch, when there is one.
     pub best: Option<Vec<Vec<f32>>>,
+    /// A line for every epoch.
+    pub log: Vec<EpochLog>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,6 +39,7 @@ struct Counters {
     step: usize,
     best_loss: Option<f64>,
     best_epoch: usize,
+    log: Vec<EpochLog>,
 }
 
 const COUNTERS: &str = "counters";
@@ -67,6 +71,7 @@ impl Checkpoint {
             step: self.step,
             best_loss: self.best_loss.is_finite().then_some(self.best_loss),
             best_epoch: self.best_epoch,
+            log: self.log.clone(),
         };
         let text =
             serde_json::to_string(&counters).map_err(|e| Error::internal(format!("checkpoint: {e}")))?;
@@ -109,6 +114,7 @@ impl Checkpoint {
             second,
             average: need("average")?,
             best,
+            log: counters.log,
         })
     }
 }
@@ -130,6 +136,15 @@ mod tests {
             second: tensors.clone(),
             average: tensors.clone(),
             best: Some(tensors),
+            log: vec![EpochLog {
+                epoch: 1,
+                step: 35,
+                train_loss: 0.1 + 0.2,
+                valid_loss: 0.7,
+                learning_rate: 1e-3,
+                rows_per_second: 12.5,
+                seconds: 0.3,
+            }],
         };
         let bytes = checkpoint.to_bytes().unwrap();
         assert_eq!(Checkpoint::from_bytes(&bytes).unwrap(), checkpoint);

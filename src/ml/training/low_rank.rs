@@ -26,9 +26,9 @@ impl LowRank {
     /// Adapters of all matrices that may learn and have more rows and columns than `rank`; they say nothing yet.
     pub(super) fn new(rank: usize, parameters: &Parameters, values: &[Vec<f32>]) -> Self {
         let (mut adapters, mut factors) = (vec![], vec![]);
-        for (parameter, (name, var, decays)) in parameters.iter().enumerate() {
+        for (parameter, (name, var, _)) in parameters.iter().enumerate() {
             let &[outputs, inputs] = var.dims() else { continue };
-            if !decays || rank >= outputs.min(inputs) {
+            if parameters.is_frozen(name) || rank >= outputs.min(inputs) {
                 continue;
             }
             let mut rng = Rng::new(parameter as u64).fork(name);
@@ -83,13 +83,16 @@ mod tests {
     fn gradients_are_those_of_the_product_and_what_has_the_rank_is_learnt() {
         let mut parameters = Parameters::seeded(Rng::new(1));
         parameters.register("a.bias", &[3], Initializer::Zeros).unwrap();
-        parameters.register("a.weight", &[4, 3], Initializer::Glorot).unwrap();
+        parameters.register("a.weight", &[4, 3], Initializer::Normal(0.5)).unwrap();
+        parameters.register("b.weight", &[4, 3], Initializer::Glorot).unwrap();
+        parameters.freeze(|name| name == "b.weight");
         let mut values = parameters.values().unwrap();
         let start = values.clone();
         let (left, right) = ([1.0, -2.0, 0.5, 1.5], [0.3f32, -0.7, 1.1]);
         let goal: Vec<f32> =
             start[1].iter().enumerate().map(|(n, w)| w + left[n / 3] * right[n % 3]).collect();
         let mut low = LowRank::new(1, &parameters, &values);
+        assert_eq!(low.factors.len(), 2);
         let loss = |low: &LowRank| {
             let mut values = start.clone();
             low.apply(&mut values);
@@ -99,7 +102,7 @@ mod tests {
         for step in 0..4_000 {
             low.apply(&mut values);
             let whole: Vec<f32> = values[1].iter().zip(&goal).map(|(w, g)| w - g).collect();
-            let gradients = low.gradients(&[vec![9.0; 3], whole]);
+            let gradients = low.gradients(&[vec![9.0; 3], whole, vec![9.0; 12]]);
             if step == 0 {
                 for (factor, at) in [(0, 1), (1, 2)] {
                     let mut moved = low.clone();
@@ -113,6 +116,6 @@ mod tests {
             }
         }
         low.apply(&mut values);
-        assert!(loss(&low) < 1e-6 && values[0] == start[0], "{}", loss(&low));
+        assert!(loss(&low) < 1e-6 && values[0] == start[0] && values[2] == start[2], "{}", loss(&low));
     }
 }

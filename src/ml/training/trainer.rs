@@ -117,6 +117,8 @@ pub struct Trainer<'a, N, D> {
     epoch: usize,
     log: Vec<EpochLog>,
     started: Instant,
+    /// Seconds of the runs before this one.
+    before: f64,
 }
 
 /// What one shard contributes to a step, or all of them.
@@ -146,6 +148,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             epoch: 0,
             log: Vec::new(),
             started: Instant::now(),
+            before: 0.0,
         })
     }
 
@@ -156,12 +159,13 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
         if groups.iter().any(|group| sizes(group) != sizes(&self.values)) {
             return Err(Error::internal("the checkpoint belongs to a network of another shape"));
         }
-        let Checkpoint { epoch, step, best_loss, best_epoch, values, first, second, average, best } =
+        let Checkpoint { epoch, step, best_loss, best_epoch, values, first, second, average, best, log } =
             checkpoint;
         self.optimizer = self.optimizer.restored(step, first, second)?;
         self.stopping = EarlyStopping::restored(self.config.patience, best_loss, best_epoch, best);
         self.network.parameters().set_values(&values)?;
-        (self.epoch, self.values, self.average) = (epoch, values, average);
+        (self.epoch, self.values, self.average, self.log) = (epoch, values, average, log);
+        self.before = self.log.last().map_or(0.0, |line| line.seconds);
         Ok(self)
     }
 
@@ -178,6 +182,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             second: second.to_vec(),
             average: self.average.clone(),
             best: self.stopping.best_values().map(<[_]>::to_vec),
+            log: self.log.clone(),
         }
     }
 
@@ -284,7 +289,7 @@ impl<'a, B: Default + Send, N: Network<Batch = B>, D: Dataset<Batch = B>> Traine
             valid_loss,
             learning_rate: rate,
             rows_per_second: speed,
-            seconds: self.started.elapsed().as_secs_f64(),
+            seconds: self.before + self.started.elapsed().as_secs_f64(),
         });
         Ok(())
     }
@@ -547,15 +552,21 @@ mod tests {
         let (train, valid) = (Examples(100, 1.0), Examples(9, 1.0));
         let control = Control::default();
         let whole = Toy::new(false);
-        Trainer::new(&whole, &train, &valid, config(6)).unwrap().run(&control).unwrap();
+        let mut at_once = Trainer::new(&whole, &train, &valid, config(6)).unwrap();
+        at_once.run(&control).unwrap();
         let half = Toy::new(false);
         let mut trainer = Trainer::new(&half, &train, &valid, config(6)).unwrap();
         (0..3).for_each(|_| trainer.run_epoch(&control).unwrap());
         let bytes = trainer.checkpoint().to_bytes().unwrap();
         let other = Toy::new(false);
         let trainer = Trainer::new(&other, &train, &valid, config(6)).unwrap();
-        trainer.resume(Checkpoint::from_bytes(&bytes).unwrap()).unwrap().run(&control).unwrap();
+        let mut trainer = trainer.resume(Checkpoint::from_bytes(&bytes).unwrap()).unwrap();
+        trainer.run(&control).unwrap();
         assert_eq!(other.parameters.values().unwrap(), whole.parameters.values().unwrap());
+        let told =
+            |log: &[EpochLog]| log.iter().map(|l| (l.step, l.train_loss, l.valid_loss)).collect::<Vec<_>>();
+        assert_eq!(told(trainer.log()), told(at_once.log()));
+        assert!(trainer.log().windows(2).all(|lines| lines[0].seconds <= lines[1].seconds));
     }
 
     #[test]

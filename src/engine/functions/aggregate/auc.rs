@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::functions::aggregate::metric::refuse_distinct;
 use crate::error::{Error, Subject};
 use crate::ml::metrics::area_under_curve;
 
@@ -89,7 +90,8 @@ impl AggregateUDFImpl for Auc {
         Ok(vec![field("actual", DataType::Boolean), field("score", DataType::Float64)])
     }
 
-    fn accumulator(&self, _: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
+        refuse_distinct("auc", &args)?;
         Ok(Box::new(AucAccumulator { rows: vec![] }))
     }
 

@@ -11,6 +11,7 @@ pub const BIAS: Metric = Metric {
                   when too much was forecast, NULL when all actuals are 0.",
     sql_example: "SELECT bias(actual, forecast) FROM (VALUES (3, 2), (5, 8)) AS t(actual, forecast);",
     term: |row| Ok(Some(Term { numerator: row[1] - row[0], denominator: row[0].abs() })),
+    null: Term::NOTHING,
     finish: |share| share,
 };
 

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::functions::aggregate::metric::refuse_distinct;
 use crate::error::{Error, Subject};
 
 /// How often each class was told of each class.
@@ -105,7 +106,8 @@ impl AggregateUDFImpl for ClassUdaf {
         ])
     }
 
-    fn accumulator(&self, _: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
+        refuse_distinct(self.metric.name, &args)?;
         Ok(Box::new(ClassAccumulator { metric: Arc::clone(&self.metric), counts: Counts::new() }))
     }
 

@@ -11,6 +11,7 @@ pub const COVERAGE: Metric = Metric {
                   should cover 0.9.",
     sql_example: "SELECT coverage(actual, lo, hi) FROM (VALUES (3, 1, 3), (9, 1, 8)) AS t(actual, lo, hi);",
     term: |row| Ok(Some(Term::mean(f64::from(row[1] <= row[0] && row[0] <= row[2])))),
+    null: Term::NOTHING,
     finish: |share| share,
 };
 

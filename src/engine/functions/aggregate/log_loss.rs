@@ -27,5 +27,6 @@ pub const LOG_LOSS: Metric = Metric {
         let p = if actual == 1.0 { p } else { 1.0 - p };
         Ok(Some(Term::mean(-p.clamp(EDGE, 1.0).ln())))
     },
+    null: Term::NOTHING,
     finish: |mean| mean,
 };

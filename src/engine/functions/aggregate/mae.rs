@@ -10,6 +10,7 @@ pub const MAE: Metric = Metric {
     description: "Mean absolute error: the mean of |actual - forecast| over all rows.",
     sql_example: "SELECT mae(actual, forecast) FROM (VALUES (3, 2), (5, 8)) AS t(actual, forecast);",
     term: |row| Ok(Some(Term::mean((row[0] - row[1]).abs()))),
+    null: Term::NOTHING,
     finish: |mean| mean,
 };
 

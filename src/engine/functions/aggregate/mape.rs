@@ -14,6 +14,7 @@ pub const MAPE: Metric = Metric {
         let share = (row[0] - row[1]).abs() / row[0].abs();
         Ok((row[0] != 0.0).then(|| Term::mean(100.0 * share)))
     },
+    null: Term::NOTHING,
     finish: |mean| mean,
 };
 

@@ -12,6 +12,7 @@ pub const MASE: Metric = Metric {
                   equally many rows per series it is the mean of the series' own MASE.",
     sql_example: "SELECT mase(actual, forecast, 2.0) FROM (VALUES (3, 2), (5, 8)) AS t(actual, forecast);",
     term: |row| Ok((row[2] > 0.0).then(|| Term::mean((row[0] - row[1]).abs() / row[2]))),
+    null: Term::NOTHING,
     finish: |mean| mean,
 };
 

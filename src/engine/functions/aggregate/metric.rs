@@ -43,6 +43,11 @@ pub struct Term {
 }
 
 impl Term {
+    /// A row that does not count.
+    pub const NOTHING: Self = Self { numerator: 0.0, denominator: 0.0 };
+    /// A row that counts, and adds nothing.
+    pub const MISS: Self = Self { numerator: 0.0, denominator: 1.0 };
+
     /// One row of a mean.
     pub fn mean(value: f64) -> Self {
         Self { numerator: value, denominator: 1.0 }
@@ -54,7 +59,7 @@ impl Term {
     }
 }
 
-/// An aggregate that is `finish(sum of numerators / sum of denominators)` over the rows without NULL.
+/// An aggregate that is `finish(sum of numerators / sum of denominators)` over the rows.
 ///
 /// A group without rows, or whose denominators sum to zero, gives NULL. NaN and infinity in an
 /// argument are errors, so that no result is ever NaN.
@@ -72,6 +77,8 @@ pub struct Metric {
     pub sql_example: &'static str,
     /// The term of one row of finite arguments; `None` leaves the row out.
     pub term: fn(&[f64]) -> Result<Option<Term>>,
+    /// What a row adds whose first argument is NULL; a NULL in another one leaves the row out.
+    pub null: Term,
     /// Applied to the quotient.
     pub finish: fn(f64) -> f64,
 }
@@ -101,7 +108,7 @@ impl Metric {
                 "argument {} of {} is {}; metrics take finite numbers only",
                 self.parameters[i].0, self.name, row[i]
             ))
-            .with_hint("leave such rows out with FILTER (WHERE ...), or make them NULL")),
+            .with_hint("leave such rows out with FILTER (WHERE ...)")),
         }
     }
 
@@ -114,11 +121,15 @@ impl Metric {
     ) -> DataFusionResult<()> {
         let columns = values.iter().map(|v| as_float64_array(v)).collect::<DataFusionResult<Vec<_>>>()?;
         let Some(first) = columns.first() else { return Ok(()) };
-        let nulls = columns.iter().fold(None, |all, c| NullBuffer::union(all.as_ref(), c.nulls()));
+        let nulls = columns[1..].iter().fold(None, |all, c| NullBuffer::union(all.as_ref(), c.nulls()));
         let mut row = [0.0; ARGUMENTS_MAX];
         for i in 0..first.len() {
             let wanted = filter.is_none_or(|f| f.is_valid(i) && f.value(i));
             if !wanted || nulls.as_ref().is_some_and(|n| n.is_null(i)) {
+                continue;
+            }
+            if first.is_null(i) {
+                add(i, self.null);
                 continue;
             }
             for (slot, column) in row.iter_mut().zip(&columns) {
@@ -184,15 +195,15 @@ impl MetricUdaf {
         let aliases = metric.aliases.iter().map(|a| (*a).to_owned()).collect();
         Self { aliases, signature, documentation: metric.documentation(), metric }
     }
+}
 
-    fn refuse_distinct(&self, args: &AccumulatorArgs<'_>) -> DataFusionResult<()> {
-        if !args.is_distinct {
-            return Ok(());
-        }
-        let message =
-            format!("{} does not take DISTINCT: equal rows count as often as they occur", args.name);
-        Err(Error::input(Subject::Function, message).into())
+/// Metrics take all rows: forecasts that are equal are as many.
+pub fn refuse_distinct(name: &str, args: &AccumulatorArgs<'_>) -> DataFusionResult<()> {
+    if !args.is_distinct {
+        return Ok(());
     }
+    let message = format!("{name} does not take DISTINCT: equal rows count as often as they occur");
+    Err(Error::input(Subject::Function, message).into())
 }
 
 impl AggregateUDFImpl for MetricUdaf {
@@ -220,7 +231,7 @@ impl AggregateUDFImpl for MetricUdaf {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
-        self.refuse_distinct(&args)?;
+        refuse_distinct(self.metric.name, &args)?;
         Ok(Box::new(MetricAccumulator { metric: Arc::clone(&self.metric), sums: Term::default() }))
     }
 

@@ -4,7 +4,10 @@ use crate::engine::functions::aggregate::metric::{Metric, Parameter, Term};
 use crate::error::{Error, Result, Subject};
 
 /// Where what came true stood.
-pub const RANK: Parameter = ("rank", "the place of what came true among all that was ranked, from 1");
+pub const RANK: Parameter = (
+    "rank",
+    "the place of what came true among all that was ranked, from 1; NULL where it is not among them",
+);
 /// How many are looked at.
 pub const TOP: Parameter = ("k", "how many of the first places count");
 
@@ -21,8 +24,9 @@ pub const MRR: Metric = Metric {
     name: "mrr",
     aliases: &[],
     parameters: &[RANK],
-    description: "Mean reciprocal rank: the mean of 1 / rank.",
+    description: "Mean reciprocal rank: the mean of 1 / rank; a rank of NULL, nothing found, is 0.",
     sql_example: "SELECT mrr(rank) FROM (VALUES (1), (2), (4)) AS t(rank);",
     term: |row| Ok(Some(Term::mean(1.0 / place(row[0])?))),
+    null: Term::MISS,
     finish: |mean| mean,
 };

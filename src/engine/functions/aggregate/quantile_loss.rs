@@ -16,6 +16,7 @@ pub const QUANTILE_LOSS: Metric = Metric {
                   (actual - forecast)); at level 0.5 it is half the mae.",
     sql_example: "SELECT quantile_loss(actual, q90, 0.9) FROM (VALUES (10, 8), (3, 5)) AS t(actual, q90);",
     term: |row| Ok(Some(Term::mean(quantile_loss_term(row[0], row[1], quantile_level(row[2])?)))),
+    null: Term::NOTHING,
     finish: |mean| mean,
 };
 

@@ -11,6 +11,7 @@ pub const RMSE: Metric = Metric {
                   group by series and average for the mean over series.",
     sql_example: "SELECT rmse(actual, forecast) FROM (VALUES (3, 2), (5, 12)) AS t(actual, forecast);",
     term: |row| Ok(Some(Term::mean((row[0] - row[1]) * (row[0] - row[1])))),
+    null: Term::NOTHING,
     finish: f64::sqrt,
 };
 

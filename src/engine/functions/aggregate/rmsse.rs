@@ -15,6 +15,7 @@ pub const RMSSE: Metric = Metric {
         let error = (row[0] - row[1]) / row[2];
         Ok((row[2] > 0.0).then(|| Term::mean(error * error)))
     },
+    null: Term::NOTHING,
     finish: f64::sqrt,
 };
 

@@ -12,6 +12,7 @@ pub const SMAPE: Metric = Metric {
                   200 |actual - forecast| / (|actual| + |forecast|); a row of two zeros counts as 0.",
     sql_example: "SELECT smape(actual, forecast) FROM (VALUES (1, 3), (0, 0)) AS t(actual, forecast);",
     term: |row| Ok(Some(Term::mean(smape_term(row[0], row[1])))),
+    null: Term::NOTHING,
     finish: |mean| mean,
 };
 

@@ -11,6 +11,7 @@ pub const WAPE: Metric = Metric {
                   |actual - forecast| over the sum of |actual|; NULL when all actuals are 0.",
     sql_example: "SELECT wape(actual, forecast) FROM (VALUES (3, 2), (5, 8)) AS t(actual, forecast);",
     term: |row| Ok(Some(Term { numerator: (row[0] - row[1]).abs(), denominator: row[0].abs() })),
+    null: Term::NOTHING,
     finish: |share| share,
 };
 

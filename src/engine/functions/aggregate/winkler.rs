@@ -12,6 +12,7 @@ pub const WINKLER: Metric = Metric {
                   distance of an actual outside it; divided by the seasonal_scale it is the MSIS of M4.",
     sql_example: "SELECT winkler(actual, lo, hi, 80) FROM (VALUES (3, 1, 4), (9, 1, 8)) AS t(actual, lo, hi);",
     term: |row| Ok(Some(Term::mean(winkler_term(row[0], row[1], row[2], interval_level(row[3])?)))),
+    null: Term::NOTHING,
     finish: |mean| mean,
 };
 

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::access::Actor;
 use crate::engine::pg_catalog::Surroundings;
-use crate::engine::plan::kept::Checkpoints;
+use crate::engine::plan::kept::{Checkpoints, Fingerprint};
 use crate::engine::plan::pretrain_function::PretrainRequest;
 use crate::engine::plan::training::{Job, Prepared, prepare};
 use crate::engine::query::QueryContext;
@@ -113,7 +113,8 @@ async fn run(
     let request = Arc::clone(&pretraining.request);
     let memory = MemoryConsumer::new(format!("PRETRAIN {}", request.model.name)).register(pool);
     let base = pretraining.base()?;
-    let mut inputs = inputs.into_iter();
+    let fingerprint = Fingerprint::default();
+    let mut inputs = inputs.into_iter().map(|rows| fingerprint.watch(rows));
     let (mut panels, mut report, mut held_out) = (vec![], PanelReport::default(), usize::MAX);
     let mut lineage = vec![];
     for (job, count) in &pretraining.sources {
@@ -140,7 +141,13 @@ async fn run(
     memory.try_grow(config.parameters() * BYTES_PER_PARAMETER + activations)?;
     let began =
         base.as_deref().map_or_else(|| format!("{config:?}"), |base| format!("{:?}", Sha256::digest(base)));
-    let checkpoints = Arc::new(Checkpoints::new(&pretraining.engine, &request.text, &lineage, &began));
+    let checkpoints = Arc::new(Checkpoints::new(&pretraining.engine, &request.text, &fingerprint, &began));
+    let began_with = match request.base.as_deref().filter(|base| *base != BASE_NAME) {
+        None => None,
+        Some(base) => {
+            Some((base.to_owned(), pretraining.engine.registry.get(base, None)?.manifest().version))
+        }
+    };
     let (engine, options) = (Arc::clone(&pretraining.engine), request.settings.options.clone());
     let resume = checkpoints.last(query)?;
     let keeper = Arc::clone(&checkpoints);
@@ -151,6 +158,10 @@ async fn run(
     };
     let Pretrained { file, parameters, log } = engine.runtimes.train(&query.control, work).await?;
     let context = foundation::read(&file)?.config().clone();
+    let (steps, wanted) = (log.last().map_or(0, |line| line.step), request.settings.options.steps);
+    if request.settings.options.max_seconds.is_some() && steps < wanted {
+        query.notice(format!("max_seconds ended it after {steps} of {wanted} steps"));
+    }
     let manifest = Manifest {
         kind: ModelKind::Pretrained,
         family: family_name(Family::Foundation).to_owned(),
@@ -159,6 +170,7 @@ async fn run(
         quantile_levels: context.quantiles,
         seed: request.settings.options.seed,
         context_length: Some(context.context_length),
+        base: began_with,
         table_versions: lineage,
         panel: report,
         report: FitReport { epochs: log.len(), parameters, log, ..FitReport::default() },

@@ -15,7 +15,7 @@ use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Manifest};
 use crate::error::{Error, Result};
 use crate::ml::Control;
-use crate::ml::compression::{compress, restored};
+use crate::ml::compression::{compress, ensure_smaller, restored};
 use crate::ml::device::Placement;
 use crate::ml::forecaster::{Family, FitOptions, FitReport, FittedForecaster, Scores};
 use crate::ml::models::{self, Refreshed, WINDOWS_MAX};
@@ -216,7 +216,7 @@ pub(super) fn learn(
         let change = Changed { scores: before, bytes: [file.len(), weights.len()], seconds: [0.0; 2] };
         return Ok(Learnt { model, report, options, weights, change: Some(change), compared: None });
     };
-    let weights = compress(&file, how)?;
+    let weights = compress(&refresh.model.manifest().name, &file, how)?;
     let model = models::load(&restored(&weights)?)?;
     let score = |model: &dyn FittedForecaster| {
         let started = Instant::now();
@@ -230,6 +230,7 @@ pub(super) fn learn(
     let report = FitReport { scores, ..manifest.report.clone() };
     let bytes = manifest.files.iter().find(|file| file.name.starts_with("weights"));
     let bytes = [bytes.map_or(file.len(), |file| file.bytes as usize), weights.len()];
+    ensure_smaller(&manifest.name, bytes)?;
     let change = Changed { scores: before, bytes, seconds: [old, new] };
     Ok(Learnt { model, report, options, weights, change: Some(change), compared: None })
 }

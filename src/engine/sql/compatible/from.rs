@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::sql::compatible::build::{call, plain_arguments};
 use crate::engine::sql::parameters::cast;
-use crate::engine::sql::train::{select_from, table};
+use crate::engine::sql::select::{select_from, table};
 use crate::engine::sql::words::fold;
 
 /// Functions that give one column, which has their name or their alias.

@@ -219,7 +219,7 @@ impl Learner for NetworkLearner {
         head.fit(&network, &featurizer, [&windows, &valid], control)?;
         let config = NetworkConfig { shape, featurizer, head };
         let model = Arc::new(FittedNetwork { config, network, best_epoch });
-        Ok(Learnt { model, log, windows: epoch_length })
+        Ok(Learnt { model, log, windows: epoch_length, before: None })
     }
 
     fn can_stop(&self) -> bool {
