@@ -13,6 +13,7 @@ use futures::StreamExt;
 use crate::engine::query::QueryContext;
 use crate::engine::shared::Engine;
 use crate::error::Result;
+use crate::ml::forecaster::EpochLog;
 use crate::ml::training::Checkpoint;
 
 /// Tells the rows of some streams from others, whatever the order in which the rows of each come.
@@ -48,6 +49,14 @@ fn sum_of_hashes(batch: &RecordBatch, stream: u64) -> DfResult<u64> {
     }
     // A step further on, so that no sum of zeros hides a row.
     Ok(rows.into_iter().fold(0, |sum: u64, row| sum.wrapping_add(row | 1)))
+}
+
+/// A notice where the seconds of a pretraining were over before all its steps were made.
+pub fn tell_cut(log: &[EpochLog], (wanted, max_seconds): (usize, Option<f64>), query: &QueryContext) {
+    let steps = log.last().map_or(0, |line| line.step);
+    if max_seconds.is_some() && steps < wanted {
+        query.notice(format!("max_seconds ended it after {steps} of {wanted} steps"));
+    }
 }
 
 /// The checkpoints of one pretraining.

@@ -19,7 +19,7 @@ use futures::StreamExt;
 use crate::engine::access::Guard;
 use crate::engine::options::{TEXT_OPTIONS, TextSettings, text_objective};
 use crate::engine::plan::arguments::{Arguments, model_argument};
-use crate::engine::plan::kept::{Checkpoints, Fingerprint};
+use crate::engine::plan::kept::{Checkpoints, Fingerprint, tell_cut};
 use crate::engine::plan::new_model::NewModel;
 use crate::engine::plan::pretrain_function::options_of;
 use crate::engine::plan::scope::Scope;
@@ -32,7 +32,7 @@ use crate::engine::storage::Privilege;
 use crate::error::{Error, Result, identifier};
 use crate::ml::forecaster::FitReport;
 use crate::ml::series::PanelReport;
-use crate::ml::text::{self, Parts, PretrainedText, TextCourse};
+use crate::ml::text::{self, Parts, PretrainedText, TextCourse, TextPretraining};
 use crate::ml::training::{Checkpoint, Course};
 
 /// Bytes that a parameter takes while it is learnt: value, mean, two moments, and a gradient for each thread.
@@ -146,10 +146,8 @@ impl PretrainText {
             text::pretrain(texts, &sizes, course, control)
         };
         let done = call.engine.runtimes.train(&call.query.control, work).await?;
-        let (steps, wanted) = (done.log.last().map_or(0, |line| line.step), self.settings.options.steps);
-        if self.settings.options.max_seconds.is_some() && steps < wanted {
-            call.query.notice(format!("max_seconds ended it after {steps} of {wanted} steps"));
-        }
+        let TextPretraining { steps, max_seconds, .. } = self.settings.options;
+        tell_cut(&done.log, (steps, max_seconds), &call.query);
         let (file, manifest) = self.manifest(done, rows, started);
         call.query.control.check()?;
         let contents = Contents { weights: file, ..Contents::default() };

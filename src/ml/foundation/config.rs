@@ -82,6 +82,20 @@ impl Default for FoundationConfig {
 }
 
 impl FoundationConfig {
+    /// Sizes for tests.
+    #[cfg(test)]
+    pub fn small() -> Self {
+        Self {
+            d_model: 16,
+            d_kv: 8,
+            d_ff: 24,
+            num_layers: 1,
+            num_heads: 2,
+            context_length: 96,
+            ..Self::default()
+        }
+    }
+
     /// False for a frequency that none of the series had which the network has seen; counted times have none.
     pub fn has_seen(&self, frequency: Frequency) -> bool {
         let place = frequency.common();

@@ -113,15 +113,7 @@ mod tests {
     use crate::ml::rng::Rng;
 
     fn base() -> Base {
-        let config = FoundationConfig {
-            d_model: 16,
-            d_kv: 8,
-            d_ff: 24,
-            num_layers: 1,
-            num_heads: 2,
-            context_length: 96,
-            ..FoundationConfig::default()
-        };
+        let config = FoundationConfig::small();
         let network = Chronos2::new(Parameters::seeded(Rng::new(1)), &config).unwrap();
         Base::read(&write((network.parameters(), &config), Precision::Half).unwrap()).unwrap()
     }

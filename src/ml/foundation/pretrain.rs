@@ -146,15 +146,7 @@ mod tests {
 
     fn options(steps: usize) -> PretrainOptions {
         PretrainOptions {
-            config: FoundationConfig {
-                d_model: 16,
-                d_kv: 8,
-                d_ff: 24,
-                num_layers: 1,
-                num_heads: 2,
-                context_length: 96,
-                ..FoundationConfig::default()
-            },
+            config: FoundationConfig::small(),
             hidden: Hidden::NextPatch,
             steps,
             batch_tokens: 4_096,

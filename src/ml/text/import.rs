@@ -12,7 +12,7 @@ use crate::ml::text::tokens::TextTokenizer;
 const HEADS: [&str; 3] = ["cls.", "pooler.", "embeddings.position_ids"];
 
 /// The files of a directory as sentence-transformers lays them out; all but the first three may be missing.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Files {
     /// `config.json`.
     pub config: Vec<u8>,
@@ -139,17 +139,17 @@ mod tests {
         let plain = import(&files).unwrap();
         assert_eq!((vector(&plain), plain.longest()), (vector(&encoder), 24));
         let first = br#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#;
-        let cls = import(&Files { pooling: Some(first.to_vec()), ..directory().1 }).unwrap();
+        let cls = import(&Files { pooling: Some(first.to_vec()), ..files.clone() }).unwrap();
         assert_eq!(cls.pooling(), Pooling::Cls);
         assert!(vector(&cls) != vector(&plain) && (length(&vector(&cls)) - 1.0).abs() < 1e-5);
         let modules = |kinds: &str| Some(format!("[{kinds}]").into_bytes());
         let kind = |name: &str| format!(r#"{{"idx": 0, "type": "sentence_transformers.models.{name}"}}"#);
-        let bare = Files { modules: modules(&kind("Pooling")), ..directory().1 };
+        let bare = Files { modules: modules(&kind("Pooling")), ..files.clone() };
         assert!((length(&vector(&import(&bare).unwrap())) - 1.0).abs() > 1e-3);
         let normal = [kind("Pooling"), kind("Normalize")].join(",");
-        let normal = Files { modules: modules(&normal), ..directory().1 };
+        let normal = Files { modules: modules(&normal), ..files.clone() };
         assert!((length(&vector(&import(&normal).unwrap())) - 1.0).abs() < 1e-5);
-        let short = Files { sentence: Some(br#"{"max_seq_length": 4}"#.to_vec()), ..directory().1 };
+        let short = Files { sentence: Some(br#"{"max_seq_length": 4}"#.to_vec()), ..files.clone() };
         assert_eq!(import(&short).unwrap().longest(), 4);
     }
 
@@ -159,7 +159,7 @@ mod tests {
         let config: Value = serde_json::from_slice(&files.config).unwrap();
         let tokenizer: Value = serde_json::from_slice(&files.tokenizer).unwrap();
         let refused = |change: &dyn Fn(&mut Files)| {
-            let mut files = directory().1;
+            let mut files = files.clone();
             change(&mut files);
             import(&files).unwrap_err().message().to_owned()
         };

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::access::Actor;
 use crate::engine::pg_catalog::Surroundings;
-use crate::engine::plan::kept::{Checkpoints, Fingerprint};
+use crate::engine::plan::kept::{Checkpoints, Fingerprint, tell_cut};
 use crate::engine::plan::pretrain_function::PretrainRequest;
 use crate::engine::plan::training::{Job, Prepared, prepare};
 use crate::engine::query::QueryContext;
@@ -22,7 +22,7 @@ use crate::engine::storage::Acl;
 use crate::error::{Error, Result, Subject};
 use crate::ml::Control;
 use crate::ml::forecaster::{Family, FitReport};
-use crate::ml::foundation::{self, Corpus, Pretrained};
+use crate::ml::foundation::{self, Corpus, PretrainOptions, Pretrained};
 use crate::ml::models::{BASE_NAME, base_network, family_name};
 use crate::ml::series::PanelReport;
 use crate::ml::training::{Checkpoint, Course};
@@ -63,24 +63,33 @@ impl Pretraining {
         }
     }
 
-    /// The network that it begins with.
-    fn base(&self) -> Result<Option<Vec<u8>>> {
-        let Some(base) = &self.request.base else { return Ok(None) };
+    /// What it begins with.
+    fn base(&self) -> Result<Beginning> {
+        let Some(base) = &self.request.base else { return Ok(Beginning::default()) };
         if let Some(size) = self.request.settings.sizes.first() {
             let message = format!("{size} is a size of the network, which FROM {base} brings along");
             return Err(Error::input(Subject::Option, message));
         }
         if base == BASE_NAME {
-            return Ok(Some(base_network().to_vec()));
+            return Ok(Beginning { network: Some(base_network().to_vec()), model: None });
         }
         let model = self.engine.registry.get(base, None)?;
         if model.manifest().kind == ModelKind::Pretrained {
-            return model.network().map(Some);
+            let version = model.manifest().version;
+            return Ok(Beginning { network: Some(model.network()?), model: Some((base.clone(), version)) });
         }
         let message = format!("model {base} is not pretrained: PRETRAIN begins FROM a model of PRETRAIN");
         Err(Error::input(Subject::Model, message)
             .with_hint(format!("or FROM {BASE_NAME}, which ships with the engine")))
     }
+}
+
+/// What a pretraining begins with; nothing where it begins anew.
+#[derive(Default)]
+struct Beginning {
+    network: Option<Vec<u8>>,
+    /// The model that has it, with its version; `None` for the one that ships.
+    model: Option<(String, u64)>,
 }
 
 /// Pretrains and publishes; the row tells of it.
@@ -112,7 +121,7 @@ async fn run(
     let started = Instant::now();
     let request = Arc::clone(&pretraining.request);
     let memory = MemoryConsumer::new(format!("PRETRAIN {}", request.model.name)).register(pool);
-    let base = pretraining.base()?;
+    let Beginning { network: base, model: began_with } = pretraining.base()?;
     let fingerprint = Fingerprint::default();
     let mut inputs = inputs.into_iter().map(|rows| fingerprint.watch(rows));
     let (mut panels, mut report, mut held_out) = (vec![], PanelReport::default(), usize::MAX);
@@ -142,12 +151,6 @@ async fn run(
     let began =
         base.as_deref().map_or_else(|| format!("{config:?}"), |base| format!("{:?}", Sha256::digest(base)));
     let checkpoints = Arc::new(Checkpoints::new(&pretraining.engine, &request.text, &fingerprint, &began));
-    let began_with = match request.base.as_deref().filter(|base| *base != BASE_NAME) {
-        None => None,
-        Some(base) => {
-            Some((base.to_owned(), pretraining.engine.registry.get(base, None)?.manifest().version))
-        }
-    };
     let (engine, options) = (Arc::clone(&pretraining.engine), request.settings.options.clone());
     let resume = checkpoints.last(query)?;
     let keeper = Arc::clone(&checkpoints);
@@ -158,10 +161,8 @@ async fn run(
     };
     let Pretrained { file, parameters, log } = engine.runtimes.train(&query.control, work).await?;
     let context = foundation::read(&file)?.config().clone();
-    let (steps, wanted) = (log.last().map_or(0, |line| line.step), request.settings.options.steps);
-    if request.settings.options.max_seconds.is_some() && steps < wanted {
-        query.notice(format!("max_seconds ended it after {steps} of {wanted} steps"));
-    }
+    let PretrainOptions { steps, max_seconds, .. } = request.settings.options;
+    tell_cut(&log, (steps, max_seconds), query);
     let manifest = Manifest {
         kind: ModelKind::Pretrained,
         family: family_name(Family::Foundation).to_owned(),
