@@ -8,6 +8,11 @@ use crate::ml::foundation::groups::LAGS;
 use crate::ml::foundation::rows::CovariateRows;
 use crate::ml::series::Frequency;
 
+/// Bytes that a parameter takes while it is learnt: value, mean, two moments, and a gradient for each thread.
+const BYTES_PER_PARAMETER: usize = 40;
+/// Bytes of the activations of a token, over the width and the number of blocks.
+const BYTES_PER_ACTIVATION: usize = 120;
+
 /// What the tensors of a [`Chronos2`](super::Chronos2) are shaped by; the names are those of its `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FoundationConfig {
@@ -123,6 +128,12 @@ impl FoundationConfig {
         let block = 8 * width * inner + 2 * width * self.d_ff;
         let ends = (self.channels() + self.quantiles.len()) * self.input_patch_size + 2 * width;
         self.num_layers * block + ends * (self.d_ff + width)
+    }
+
+    /// Bytes that it takes to learn from so many tokens at a time, about.
+    pub fn learning_bytes(&self, tokens: usize) -> usize {
+        self.parameters() * BYTES_PER_PARAMETER
+            + tokens * self.d_model * self.num_layers * BYTES_PER_ACTIVATION
     }
 
     /// What stored sizes must keep to, so that foreign ones are an error and nothing worse.

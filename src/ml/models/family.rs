@@ -183,8 +183,10 @@ pub fn estimate(
     control: &Control,
 ) -> Result<FitEstimate> {
     let mut total = FitEstimate::default();
-    for learner in auto::candidates(families, panel).into_iter().filter_map(learner) {
-        let own = learner.estimate(panel, options, control)?;
+    let candidates = auto::candidates(families, panel);
+    let lesson = Lesson { shared: candidates.len() > 1, ..Lesson::new(panel, 0, options, control) };
+    for learner in candidates.into_iter().filter_map(learner) {
+        let own = learner.estimate(&lesson)?;
         total.parameters += own.parameters;
         total.windows = total.windows.max(own.windows);
         total.memory_bytes = total.memory_bytes.max(own.memory_bytes);

@@ -156,11 +156,12 @@ fn with_fitting<T>(
     let holdouts = holdouts(panel, learnt, plan);
     let known = learnt.cut_lines(plan.steps());
     let panel = known.as_ref().unwrap_or(learnt);
-    let shared = if families.len() > 1 { SHARED_EFFORT } else { 1.0 };
+    let shared = families.len() > 1;
+    let share = if shared { SHARED_EFFORT } else { 1.0 };
     let groups = groups(panel, usize::MAX);
-    let (plain, effort) = (&FitOptions { objective: None, ..options.clone() }, effort * shared);
+    let (plain, effort) = (&FitOptions { objective: None, ..options.clone() }, effort * share);
     let goes_on = false;
-    run(Fitting { panel, options, plain, control, plan, holdouts, groups, effort, started, goes_on })
+    run(Fitting { panel, options, plain, control, plan, holdouts, groups, effort, shared, started, goes_on })
 }
 
 /// The windows, with what came true in `panel` and the history of `learnt`, whose outliers are treated.
@@ -180,6 +181,8 @@ struct Fitting<'a> {
     /// Group of every series.
     groups: Vec<usize>,
     effort: f64,
+    /// There are several families.
+    shared: bool,
     started: Instant,
     /// Models go on from where they stand.
     goes_on: bool,
@@ -201,7 +204,7 @@ impl Fitting<'_> {
         let knows = self.options.objective.is_some_and(|kind| objectives(family).contains(&kind));
         let options = if knows { self.options } else { self.plain };
         let lesson = Lesson::new(self.panel, held_out, options, self.control);
-        Lesson { effort: self.effort, deadline, span, ..lesson }
+        Lesson { effort: self.effort, shared: self.shared, deadline, span, ..lesson }
     }
 
     /// Why there is no time for this family, where there is none.
@@ -210,7 +213,7 @@ impl Fitting<'_> {
             return Ok(None);
         };
         let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
-        let estimate = learner.estimate(self.panel, self.options, self.control)?;
+        let estimate = learner.estimate(&self.lesson(family, self.plan.steps(), None, (0.0, 1.0)))?;
         // A network or a booster that is cut short is still of use from a tenth of its way on.
         let needed = if learner.can_stop() { 0.1 * self.effort * estimate.seconds } else { estimate.seconds };
         Ok((needed > left).then(|| {
@@ -452,8 +455,9 @@ impl Fitting<'_> {
             });
         }
         candidates.sort_by(|a, b| a.scores.rank().total_cmp(&b.scores.rank()));
-        let log =
-            entrants.iter().map(|e| &e.learnt.log).find(|log| !log.is_empty()).cloned().unwrap_or_default();
+        // Of several networks the one that took most epochs is told of; the first of equal ones.
+        let logs = entrants.iter().rev().map(|e| &e.learnt.log);
+        let log = logs.max_by_key(|log| log.len()).cloned().unwrap_or_default();
         FitReport {
             epochs: log.len(),
             windows: entrants.iter().map(|e| e.learnt.windows).max().unwrap_or(0),

@@ -81,6 +81,10 @@ fn base_of(options: &FitOptions) -> Result<Base> {
 const EPOCHS: usize = 12;
 const STEPS: usize = 16;
 const TOKENS: usize = 2_048;
+/// Looks where other families learn beside it: most of what there is to gain comes with the first ones.
+const EPOCHS_SHARED: usize = 4;
+/// Fewest series to which a network adapts where it was not asked to.
+const SERIES_MIN: usize = 50;
 /// Looks without improvement before fine-tuning stops.
 const PATIENCE: usize = 4;
 /// Peak learning rates of a whole network, and of few numbers: its last layers, or thin matrices.
@@ -112,10 +116,29 @@ impl Foundation {
         self
     }
 
+    /// Epochs for which a network adapts at most; none where it does not.
+    fn epochs(lesson: &Lesson<'_>) -> usize {
+        let named = lesson.options.epochs;
+        match lesson.options.fine_tune {
+            true => named.unwrap_or(EPOCHS),
+            false if lesson.shared && lesson.panel.len() >= SERIES_MIN => {
+                named.map_or(EPOCHS_SHARED, |epochs| epochs.min(EPOCHS_SHARED))
+            }
+            false => 0,
+        }
+    }
+
+    /// Steps between looks.
+    fn steps(lesson: &Lesson<'_>) -> usize {
+        ((STEPS as f64 * lesson.effort.sqrt()) as usize).max(4)
+    }
+
     /// Lets the network adapt, for so many epochs at most.
     fn adapted(self, lesson: &Lesson<'_>, epochs: usize) -> Result<(Self, Vec<EpochLog>)> {
-        let options = lesson.options;
-        let corpus = Corpus::of_panel(lesson.panel, &lesson.train, options.replay.unwrap_or(REPLAY));
+        let (options, unasked) = (lesson.options, FitOptions::default());
+        // What is told of other networks is not for one that nobody asked to adapt.
+        let how = if options.fine_tune { options } else { &unasked };
+        let corpus = Corpus::of_panel(lesson.panel, &lesson.train, how.replay.unwrap_or(REPLAY));
         let corpus = corpus.with_covariate_rows(self.network().config().rows());
         if corpus.windows() == 0 {
             return Ok((self, Vec::new()));
@@ -123,18 +146,18 @@ impl Foundation {
         let longest = lesson.train.iter().copied().max().unwrap_or(0);
         let tuning = FineTuning {
             epochs,
-            steps: ((STEPS as f64 * lesson.effort.sqrt()) as usize).max(4),
-            tokens: options.batch_size.map_or(TOKENS, |series| series * 16),
-            context: options.context_length.unwrap_or(self.context_length()).min(longest.max(1)),
+            steps: Self::steps(lesson),
+            tokens: how.batch_size.map_or(TOKENS, |series| series * 16),
+            context: how.context_length.unwrap_or(self.context_length()).min(longest.max(1)),
             horizon: options.horizon,
-            learning_rate: options.learning_rate.unwrap_or(
-                LEARNING_RATES[usize::from(options.freeze_encoder || options.lora_rank.is_some())],
-            ),
-            patience: options.early_stop.unwrap_or(PATIENCE),
-            freezes_encoder: options.freeze_encoder,
-            rank: options.lora_rank,
+            learning_rate: how
+                .learning_rate
+                .unwrap_or(LEARNING_RATES[usize::from(how.freeze_encoder || how.lora_rank.is_some())]),
+            patience: how.early_stop.unwrap_or(PATIENCE),
+            freezes_encoder: how.freeze_encoder,
+            rank: how.lora_rank,
             device: options.device,
-            seconds_max: lesson.seconds_left(),
+            seconds_max: lesson.seconds_left().map(|left| if options.fine_tune { left } else { left / 2.0 }),
             progress: lesson.span,
             seed: options.seed,
         };
@@ -148,12 +171,13 @@ impl Learner for FoundationLearner {
     fn fit(&self, lesson: &Lesson<'_>) -> Result<Learnt> {
         let plain = Foundation::plain(lesson)?;
         let of = |model: Foundation| -> Arc<dyn Model> { Arc::new(model) };
-        if !lesson.options.fine_tune {
+        let epochs = Foundation::epochs(lesson);
+        if epochs == 0 {
             return Ok(Learnt::from(of(plain)));
         }
         let (config, base) =
             (FoundationModelConfig { tuned: Some(0), ..plain.config.clone() }, plain.base.clone());
-        let (model, log) = plain.adapted(lesson, lesson.options.epochs.unwrap_or(EPOCHS))?;
+        let (model, log) = plain.adapted(lesson, epochs)?;
         let before =
             model.config.tuned.is_some_and(|epochs| epochs > 0).then(|| of(Foundation { config, base }));
         Ok(Learnt { log, before, ..Learnt::from(of(model)) })
@@ -163,21 +187,23 @@ impl Learner for FoundationLearner {
         true
     }
 
-    fn estimate(&self, panel: &Panel, options: &FitOptions, _: &Control) -> Result<FitEstimate> {
+    fn estimate(&self, lesson: &Lesson<'_>) -> Result<FitEstimate> {
+        let (panel, options) = (lesson.panel, lesson.options);
         let base = base_of(options)?;
         let (network, config) = (base.network(), base.network().config());
         let patch = config.input_patch_size;
         let tokens = |n: &usize| (n.min(&config.context_length) + options.horizon).div_ceil(patch) + 2;
         let tokens: usize = panel.history.iter().map(tokens).sum();
         // Two operations a parameter and token, six where it learns, and what is learnt at the end as long as before.
-        let (parameters, epochs) = (network.parameters().count(), options.epochs.unwrap_or(EPOCHS));
-        let learnt = if options.fine_tune { 2 * epochs * STEPS * TOKENS } else { 0 };
+        let parameters = network.parameters().count();
+        let learnt = 2 * Foundation::epochs(lesson) * Foundation::steps(lesson) * TOKENS;
+        let learning = if learnt > 0 { config.learning_bytes(TOKENS) } else { 0 };
         let of = |tokens: usize, each: usize| (tokens * each * parameters) as f64;
         let seconds = of(tokens, 2) / FORECASTS_A_SECOND + of(learnt, 6) / LEARNS_A_SECOND;
         Ok(FitEstimate {
             parameters,
             windows: 0,
-            memory_bytes: panel.bytes() + base.file().len() * 3,
+            memory_bytes: panel.bytes() + base.file().len() * 3 + learning,
             seconds: seconds / rayon::current_num_threads().max(1) as f64,
         })
     }
@@ -214,7 +240,7 @@ impl Model for Foundation {
         // Without windows that tell when to stop it learns for as long as helped when there were some.
         let epochs = match self.config.tuned {
             None => 0,
-            Some(_) if lesson.holds_out() => lesson.options.epochs.unwrap_or(EPOCHS),
+            Some(_) if lesson.holds_out() => Self::epochs(lesson),
             Some(epochs) => epochs,
         };
         let model = Arc::unwrap_or_clone(self).with_peers(lesson);
@@ -409,9 +435,13 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::ml::features::test_panel as panel;
-    use crate::ml::forecaster::{Family, PredictOptions};
+    use crate::ml::forecaster::{Family, FitReport, PredictOptions};
+    use crate::ml::foundation::{Chronos2, FoundationConfig, write};
+    use crate::ml::layers::Parameters;
     use crate::ml::models::{fit, load};
     use crate::ml::rng::Rng;
+    use crate::ml::tensor_file::Precision;
+    use crate::ml::training::Network;
 
     fn options(horizon: usize) -> PredictOptions {
         PredictOptions { horizon, quantile_levels: vec![0.1, 0.5, 0.9], ..PredictOptions::default() }
@@ -467,6 +497,33 @@ mod tests {
             assert_eq!(tuned.point, of(true, freezes).0.point);
             assert!(report.scores.rank() <= zero_shot.scores.rank());
         }
+    }
+
+    #[test]
+    fn it_adapts_to_many_series_where_others_learn_beside_it() {
+        let config = FoundationConfig::small();
+        let network = Chronos2::new(Parameters::seeded(Rng::new(1)), &config).unwrap();
+        let base = Base::read(&write((network.parameters(), &config), Precision::Half).unwrap()).unwrap();
+        let fitted = |families: &[Family], series: usize| {
+            let fitting = FitOptions {
+                horizon: 7,
+                quantile_levels: vec![0.5],
+                learning_rate: Some(9.0),
+                base: Some(base.clone()),
+                ..FitOptions::default()
+            };
+            fit(families, &panel(series, 60), &fitting, &Control::default()).unwrap().1
+        };
+        let score = |report: &FitReport| {
+            let candidate = report.candidates.iter().find(|c| c.family == Family::Foundation).unwrap();
+            candidate.scores.rank()
+        };
+        let (alone, few) = ([Family::Foundation], [Family::SeasonalNaive, Family::Foundation]);
+        let (zero_shot, adapted) = (fitted(&alone, SERIES_MIN), fitted(&few, SERIES_MIN));
+        assert!(zero_shot.log.is_empty() && fitted(&few, SERIES_MIN - 1).log.is_empty());
+        // The rate that was named is for networks of the data, and would have broken it.
+        assert_eq!(adapted.log.len(), EPOCHS_SHARED);
+        assert!(score(&adapted) < score(&zero_shot), "{adapted:?}");
     }
 
     #[test]

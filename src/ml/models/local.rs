@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::ml::control::Control;
 use crate::ml::evaluation::{LEVELS, PointForecast, Residuals, WIDTH, is_intermittent};
-use crate::ml::forecaster::{FitEstimate, FitOptions, Forecast, Status};
+use crate::ml::forecaster::{FitEstimate, Forecast, Status};
 use crate::ml::models::container::{self, Data, Stored};
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model, Saved};
 use crate::ml::models::seasonal_naive;
@@ -87,7 +87,8 @@ impl<R: Rule> Learner for LocalLearner<R> {
         Ok(Learnt::from(model))
     }
 
-    fn estimate(&self, panel: &Panel, _: &FitOptions, _: &Control) -> Result<FitEstimate> {
+    fn estimate(&self, lesson: &Lesson<'_>) -> Result<FitEstimate> {
+        let panel = lesson.panel;
         let threads = rayon::current_num_threads().max(1) as f64;
         let context = context_length(panel.season_length) as f64;
         let lengths: f64 = panel.history.iter().map(|n| (*n as f64 / context).min(1.0)).sum();

@@ -21,6 +21,8 @@ pub(super) struct Lesson<'a> {
     pub(super) control: &'a Control,
     /// Share of the usual work that a fit may do: less where several families take part.
     pub(super) effort: f64,
+    /// Other families learn beside this one, and all are combined.
+    pub(super) shared: bool,
     /// When a fit is to come to an end with what it has.
     pub(super) deadline: Option<Instant>,
     /// Shares of the whole work that are done when the fit begins and when it is over.
@@ -36,7 +38,7 @@ impl<'a> Lesson<'a> {
         control: &'a Control,
     ) -> Self {
         let train = panel.history.iter().map(|n| n.saturating_sub(held_out)).collect();
-        Self { panel, train, options, control, effort: 1.0, deadline: None, span: (0.0, 1.0) }
+        Self { panel, train, options, control, effort: 1.0, shared: false, deadline: None, span: (0.0, 1.0) }
     }
 
     /// Seconds until the deadline.
@@ -82,7 +84,7 @@ pub(super) trait Learner: Sync {
     }
 
     /// What [`Learner::fit`] will need.
-    fn estimate(&self, panel: &Panel, options: &FitOptions, control: &Control) -> Result<FitEstimate>;
+    fn estimate(&self, lesson: &Lesson<'_>) -> Result<FitEstimate>;
 
     /// The columns of the rows that [`Learner::fit`] learns from; none for a family that learns from whole series.
     fn row_columns(&self, _: &Lesson<'_>) -> Result<Option<Vec<RowColumn>>> {

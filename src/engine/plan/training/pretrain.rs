@@ -29,10 +29,8 @@ use crate::ml::training::{Checkpoint, Course};
 
 /// Share of made-up series beside those of relations, where the user names none.
 const SYNTHETIC: f64 = 0.5;
-/// Bytes that a parameter takes while it is learnt: value, mean, two moments, and a gradient for each thread.
-const BYTES_PER_PARAMETER: usize = 40;
-/// Bytes of the activations of a token, over the width and the number of blocks.
-const BYTES_PER_ACTIVATION: usize = 120;
+/// Tokens that are learnt from at a time, at most.
+const TOKENS: usize = 4_096;
 
 /// One PRETRAIN, ready to read its rows.
 #[derive(Debug)]
@@ -146,8 +144,7 @@ async fn run(
     }
     let corpus = Corpus::new(panels, if held_out == usize::MAX { 0 } else { held_out }, synthetic);
     let config = &request.settings.options.config;
-    let activations = 4_096 * config.d_model * config.num_layers * BYTES_PER_ACTIVATION;
-    memory.try_grow(config.parameters() * BYTES_PER_PARAMETER + activations)?;
+    memory.try_grow(config.learning_bytes(TOKENS))?;
     let began =
         base.as_deref().map_or_else(|| format!("{config:?}"), |base| format!("{:?}", Sha256::digest(base)));
     let checkpoints = Arc::new(Checkpoints::new(&pretraining.engine, &request.text, &fingerprint, &began));

@@ -165,6 +165,8 @@ mod tests {
             ),
             ("SELECT c.tableoid FROM pg_class c", "SELECT regclass('pg_class') AS tableoid FROM pg_class c"),
             ("SELECT (SELECT a + 1) FROM t", "SELECT (a + 1) FROM t"),
+            ("SELECT (SELECT a + 1 AS b) FROM t", "SELECT (a + 1) FROM t"),
+            ("SELECT * FROM f((SELECT 1 AS b))", "SELECT * FROM f((SELECT 1 AS b))"),
             ("SELECT a = ANY (ARRAY (SELECT b FROM c))", "SELECT a IN (SELECT b FROM c)"),
             ("SELECT (t.k).x FROM t", "SELECT get_field((t.k), 'x') FROM t"),
             ("SELECT substring(a from 'b(.)')", "SELECT regexp_substring(a, 'b(.)')"),

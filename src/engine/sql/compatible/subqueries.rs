@@ -48,7 +48,7 @@ pub(super) fn take_array_query(array: &mut Expr) {
     }
 }
 
-/// What `(SELECT x)` gives, without any relation.
+/// What `(SELECT x)` gives, without any relation. `(SELECT 1 AS x)` may be a relation of one row, as an argument is.
 pub(super) fn only_expression(query: &Query) -> Option<Expr> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let plain = query.with.is_none()
@@ -58,14 +58,22 @@ pub(super) fn only_expression(query: &Query) -> Option<Expr> {
         && select.selection.is_none()
         && select.having.is_none()
         && select.group_by_is_empty();
-    match select.projection.as_slice() {
-        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }]
-            if plain && !is_aggregate(expr) && !calls(expr, "unnest") =>
-        {
-            Some(expr.clone())
-        }
-        _ => None,
-    }
+    let expr = match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr)] => expr,
+        [SelectItem::ExprWithAlias { expr, .. }] if names_column(expr) => expr,
+        _ => return None,
+    };
+    (plain && !is_aggregate(expr) && !calls(expr, "unnest")).then(|| expr.clone())
+}
+
+/// True when an expression has a column in it.
+fn names_column(expr: &Expr) -> bool {
+    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    let found = ast::visit_expressions(expr, |expr| match is_column(expr) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// True when a function is called in an expression.

@@ -226,8 +226,8 @@ impl Learner for NetworkLearner {
         true
     }
 
-    fn estimate(&self, panel: &Panel, options: &FitOptions, control: &Control) -> Result<FitEstimate> {
-        estimate(self.0, panel, options, control)
+    fn estimate(&self, lesson: &Lesson<'_>) -> Result<FitEstimate> {
+        estimate(self.0, lesson)
     }
 
     fn load(&self, stored: &Stored<'_>) -> Result<Arc<dyn Model>> {
@@ -257,12 +257,8 @@ fn load(architecture: Architecture, stored: &Stored<'_>) -> Result<Arc<dyn Model
 }
 
 /// What a fit will need on this machine.
-fn estimate(
-    architecture: Architecture,
-    panel: &Panel,
-    options: &FitOptions,
-    control: &Control,
-) -> Result<FitEstimate> {
+fn estimate(architecture: Architecture, lesson: &Lesson<'_>) -> Result<FitEstimate> {
+    let (panel, options, control) = (lesson.panel, lesson.options, lesson.control);
     let held_out = options.validation_length.unwrap_or(options.horizon);
     let train = Lesson::new(panel, held_out, options, control).train;
     let featurizer = Featurizer::fit(panel, &train, options.horizon, options.context_length, control)?;

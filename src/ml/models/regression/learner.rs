@@ -4,9 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::ml::control::Control;
 use crate::ml::features::{EncodedPanel, RowColumn, RowWriter};
-use crate::ml::forecaster::{FitEstimate, FitOptions};
+use crate::ml::forecaster::FitEstimate;
 use crate::ml::models::container::{self, Stored};
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model};
 use crate::ml::models::regression::course::{Course, rows_of};
@@ -14,7 +13,6 @@ use crate::ml::models::regression::model::{Regression, RegressionConfig};
 use crate::ml::models::regression::regressor::{Predicted, Regressor};
 use crate::ml::models::regression::table::Table;
 use crate::ml::models::spread::Spread;
-use crate::ml::series::Panel;
 
 /// Rows that held-out windows must give to tell the quantiles; those that were learnt from tell them else.
 const JUDGED_ROWS_MIN: usize = 200;
@@ -71,8 +69,9 @@ impl<R: Regressor> Learner for RegressionLearner<R> {
         R::CAN_STOP
     }
 
-    fn estimate(&self, panel: &Panel, options: &FitOptions, _: &Control) -> Result<FitEstimate> {
-        let steps: usize = panel.history.iter().map(|n| n * options.horizon.min(*n)).sum();
+    fn estimate(&self, lesson: &Lesson<'_>) -> Result<FitEstimate> {
+        let (panel, horizon) = (lesson.panel, lesson.options.horizon);
+        let steps: usize = panel.history.iter().map(|n| n * horizon.min(*n)).sum();
         let rows = steps.min(rows_of(panel.history.iter().sum(), R::ROWS_MAX));
         let cost = R::cost(rows, COLUMNS);
         let threads = rayon::current_num_threads().max(1) as f64;
