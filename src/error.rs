@@ -52,6 +52,8 @@ pub enum Subject {
     Constraint,
     /// A file or directory.
     File,
+    /// A disk that is full.
+    Disk,
     /// Memory.
     Memory,
     /// The database directory or its lock.
@@ -153,9 +155,19 @@ impl Error {
             Io::NotFound => ErrorKind::NotFound,
             Io::AlreadyExists => ErrorKind::Exists,
             Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::Denied,
-            _ => ErrorKind::Unavailable,
+            _ => return Self::disk(format!("{}: {error}", path.display()), error),
         };
         Self::new(kind, Subject::File, format!("{}: {error}", path.display()))
+    }
+
+    /// A file that could not be written or read, for the reason that the error, or one below it, tells: the disk is full,
+    /// or does not work.
+    pub fn disk(message: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
+        match is_full(error) {
+            false => Self::new(ErrorKind::Unavailable, Subject::File, message),
+            true => Self::new(ErrorKind::Unavailable, Subject::Disk, message)
+                .with_hint("DROP a table or a model, or VACUUM a table, to have room again"),
+        }
     }
 
     /// Adds the way out.
@@ -241,6 +253,17 @@ impl Error {
     pub fn span(&self) -> Option<Span> {
         self.0.span
     }
+}
+
+/// True where an error, or one below it, says that a disk or a quota is full.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::{Error as IoError, ErrorKind as Io};
+    let full = |e: &IoError| matches!(e.kind(), Io::StorageFull | Io::QuotaExceeded);
+    let below = std::iter::successors(Some(error), |error| match error.downcast_ref::<IoError>() {
+        Some(io) => io.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static)),
+        None => error.source(),
+    });
+    below.filter_map(|error| error.downcast_ref()).any(full)
 }
 
 impl fmt::Display for Error {

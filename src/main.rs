@@ -1,10 +1,8 @@
 //! The command `foretell`: reads its arguments and opens one of the doors.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -202,14 +200,7 @@ fn tell_owner((user, password, file): &(String, String, PathBuf)) {
 
 /// Makes the owner when there is none yet: name, password, and the file that keeps it.
 fn first_owner(database: &Database) -> Result<Option<(String, String, PathBuf)>> {
-    let user = whoami::username().unwrap_or_else(|_| "foretell".to_owned());
-    let Some((user, password)) = database.create_owner(&user)? else { return Ok(None) };
-    let file = database.path().join("owner-password");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(&file).and_then(|mut f| writeln!(f, "{password}"));
-    written.map_err(|e| Error::io(&file, &e))?;
-    Ok(Some((user, password, file)))
+    database.create_owner(&whoami::username().unwrap_or_else(|_| "foretell".to_owned()))
 }
 
 fn greeting(directory: Option<&PathBuf>) -> String {

@@ -18,7 +18,7 @@ use crate::engine::runtime::Runtimes;
 use crate::engine::session::{self, Session};
 use crate::engine::shared::Engine;
 use crate::engine::states::States;
-use crate::engine::storage::{Access, Catalog, Role};
+use crate::engine::storage::{Access, Catalog, Publish, Role};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// How a database is opened.
@@ -136,16 +136,19 @@ impl Database {
         Ok(self.engine.catalog.contents()?.roles.values().any(|role| role.login && role.verifier.is_some()))
     }
 
-    /// Makes the first role, which may do everything, when there is none; its name and generated password.
-    pub fn create_owner(&self, name: &str) -> Result<Option<(String, String)>> {
+    /// Makes the first role, which may do everything, when there is none; its name, its generated password, and the file that
+    /// keeps it: the file is there before the role.
+    pub fn create_owner(&self, name: &str) -> Result<Option<(String, String, PathBuf)>> {
         if !self.engine.catalog.contents()?.roles.is_empty() {
             return Ok(None);
         }
         let password = access::generated()?;
+        let file = self.path().join("owner-password");
+        self.engine.catalog.fs().save(&file, format!("{password}\n").as_bytes(), Publish::Replace)?;
         let verifier = Verifier::of_password(&password)?.text();
         let role = Role { login: true, superuser: true, verifier: Some(verifier), ..Role::default() };
         self.block_on(self.engine.catalog.create_role(name, role))?;
-        Ok(Some((name.to_owned(), password)))
+        Ok(Some((name.to_owned(), password, file)))
     }
 
     /// The role that owns the database: the first that may do everything.

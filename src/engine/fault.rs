@@ -4,6 +4,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, Diagnostic, SchemaError, Span as DfSpan};
 use datafusion::error::DataFusionError;
+use datafusion::object_store;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan};
 
@@ -80,8 +81,8 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::Configuration(m) => Error::input(Subject::Option, plain(m)),
         DataFusionError::SQL(e, _) => Error::input(Subject::Syntax, e.to_string()),
         DataFusionError::ResourcesExhausted(m) => out_of_memory(m),
-        DataFusionError::IoError(e) => Error::new(ErrorKind::Unavailable, Subject::File, e.to_string()),
-        DataFusionError::ObjectStore(e) => from_store(e.to_string()),
+        DataFusionError::IoError(e) => Error::disk(e.to_string(), e),
+        DataFusionError::ObjectStore(e) => from_store(e),
         DataFusionError::ParquetError(e) => match e.as_ref() {
             ParquetError::External(inner) => from_external(inner.as_ref()),
             other => Error::corrupt(Subject::File, unprefixed(&other.to_string())),
@@ -282,9 +283,12 @@ fn short_name(table: &str) -> &str {
     table.strip_prefix("public.").unwrap_or(table)
 }
 
-fn from_store(message: String) -> Error {
-    let kind = if message.contains("not found") { ErrorKind::NotFound } else { ErrorKind::Unavailable };
-    Error::new(kind, Subject::File, unprefixed(&message))
+fn from_store(error: &object_store::Error) -> Error {
+    let message = unprefixed(&error.to_string());
+    match error {
+        object_store::Error::NotFound { .. } => Error::not_found(Subject::File, message),
+        _ => Error::disk(message, error),
+    }
 }
 
 fn out_of_memory(message: &str) -> Error {
@@ -326,10 +330,14 @@ fn sql_types(text: &str) -> String {
     named + rest
 }
 
+/// Longest name of a type of arrow's in a message.
+const TYPE_BYTES_MAX: usize = 200;
+
 /// The type that a text begins with, and its length; else the length of the word. Words that SQL has too, such as
 /// Null and Boolean, stay.
 fn arrow_type(text: &str, word: usize) -> (Option<DataType>, usize) {
-    let arguments = text[word..].starts_with('(').then(|| text[word..].find(')')).flatten();
+    let near = &text.as_bytes()[word..text.len().min(word + TYPE_BYTES_MAX)];
+    let arguments = near.starts_with(b"(").then(|| near.iter().position(|byte| *byte == b')')).flatten();
     let whole = arguments.map(|end| word + end + 1).and_then(|end| Some((text[..end].parse().ok()?, end)));
     let plain = || text[..word].parse().ok().filter(|t| !matches!(t, DataType::Null | DataType::Boolean));
     match whole {

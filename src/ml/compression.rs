@@ -10,9 +10,12 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result, Subject};
+use crate::ml::tensor_file::header;
 
 /// Matrices of fewer numbers stay as they are.
 const NUMBERS_MIN: usize = 1_024;
+/// Files in files: a network in a model, and a network in a combination's member.
+const DEPTH_MAX: usize = 4;
 /// Numbers that share a scale in Q8_0.
 const BLOCK: usize = 32;
 /// What the names of compressed tensors are told from their own by.
@@ -96,13 +99,19 @@ fn compressed(file: &[u8], how: Compression) -> Result<Option<Vec<u8>>> {
 
 /// The file as it was before [`compress`], its weights in single precision.
 pub fn restored(file: &[u8]) -> Result<Cow<'_, [u8]>> {
+    restored_within(file, DEPTH_MAX)
+}
+
+/// As [`restored`], with so many levels of files in files at most.
+fn restored_within(file: &[u8], depth: usize) -> Result<Cow<'_, [u8]>> {
     // Most files are as they were: nothing of them is copied.
-    let (_, header) = SafeTensors::read_metadata(file).map_err(|e| damaged(&e.to_string()))?;
+    let header = header(file).map_err(|why| damaged(&why))?;
     if !header.tensors().keys().any(|name| name.contains(MARK)) {
         return Ok(Cow::Borrowed(file));
     }
     let (metadata, tensors) = read(file)?;
-    write(metadata, tensors.into_iter().map(larger).collect::<Result<_>>()?).map(Cow::Owned)
+    let tensors = tensors.into_iter().map(|raw| larger(raw, depth)).collect::<Result<_>>()?;
+    write(metadata, tensors).map(Cow::Owned)
 }
 
 fn is_matrix(raw: &Raw) -> bool {
@@ -157,11 +166,12 @@ fn from_halves(data: &[u8]) -> Vec<f32> {
 }
 
 /// What [`smaller`] was made of, as near as it can be told.
-fn larger(raw: Raw) -> Result<Raw> {
+fn larger(raw: Raw, depth: usize) -> Result<Raw> {
     let mut parts = raw.name.split(MARK);
     let (Some(name), Some(mark)) = (parts.next(), parts.next()) else { return Ok(raw) };
     if mark == FILE {
-        let data = restored(&raw.data)?.into_owned();
+        let depth = depth.checked_sub(1).ok_or_else(|| damaged("files in files without end"))?;
+        let data = restored_within(&raw.data, depth)?.into_owned();
         return Ok(Raw { name: name.to_owned(), shape: vec![data.len()], data, ..raw });
     }
     let shape: Option<Vec<usize>> = parts.next().and_then(|d| d.split('x').map(|n| n.parse().ok()).collect());
@@ -169,7 +179,10 @@ fn larger(raw: Raw) -> Result<Raw> {
     let count = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).unwrap_or(usize::MAX);
     let data = &raw.data;
     let fits = match mark {
-        Q8 => count.is_multiple_of(BLOCK) && data.len() == count / BLOCK * GgmlDType::Q8_0.type_size(),
+        Q8 => {
+            count.is_multiple_of(BLOCK)
+                && Some(data.len()) == (count / BLOCK).checked_mul(GgmlDType::Q8_0.type_size())
+        }
         HALF => Some(data.len()) == count.checked_mul(2),
         SPARSE => data.len() >= count.div_ceil(8),
         _ => false,
@@ -220,9 +233,8 @@ fn cut_trees(tensors: &mut [Raw], share: f64) -> bool {
 
 /// The metadata of a safetensors file, and its tensors.
 fn read(file: &[u8]) -> Result<(Value, Vec<Raw>)> {
-    let unreadable = |e: safetensors::SafeTensorError| damaged(&e.to_string());
-    let (_, header) = SafeTensors::read_metadata(file).map_err(unreadable)?;
-    let tensors = SafeTensors::deserialize(file).map_err(unreadable)?;
+    let header = header(file).map_err(|why| damaged(&why))?;
+    let tensors = SafeTensors::deserialize(file).map_err(|e| damaged(&e.to_string()))?;
     let raw = |(name, view): (String, safetensors::tensor::TensorView<'_>)| Raw {
         name,
         dtype: view.dtype(),
@@ -344,5 +356,28 @@ mod tests {
             let file = write(Value::Null, vec![raw(name)]).unwrap();
             assert!(restored(&file).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn files_in_files_without_end_and_sizes_beyond_all_are_errors() {
+        let mut inner = write(Value::Null, vec![]).unwrap();
+        for _ in 0..40 {
+            let raw = Raw { name: "a#file".into(), dtype: Dtype::U8, shape: vec![inner.len()], data: inner };
+            inner = write(Value::Null, vec![raw]).unwrap();
+        }
+        assert!(restored(&inner).unwrap_err().message().ends_with("files in files without end"));
+        // So many numbers, of 34 bytes for every 32 of them, come to 16 bytes as far as 64 bits tell.
+        let raw = Raw {
+            name: "w#q8_0#17361641481138401536".into(),
+            dtype: Dtype::U8,
+            shape: vec![16],
+            data: vec![0; 16],
+        };
+        let file = write(Value::Null, vec![raw]).unwrap();
+        assert!(restored(&file).unwrap_err().message().contains("does not have the size of its shape"));
+        // A header of 90 MB is refused by its length.
+        let mut long = (90u64 << 20).to_le_bytes().to_vec();
+        long.extend(b"{}");
+        assert!(restored(&long).unwrap_err().message().contains("its header claims 94371840 bytes"));
     }
 }

@@ -3,12 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor};
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
 
 use crate::error::{Error, Result, Subject};
 use crate::ml::layers::Parameters;
 
 /// Bytes a header may have; larger ones are refused before they are parsed.
-const HEADER_MAX: u64 = 1 << 20;
+pub const HEADER_MAX: u64 = 1 << 20;
+/// Most tensors of a file.
+pub const TENSORS_MAX: usize = 4_096;
+/// Most dimensions of a tensor.
+const DIMENSIONS_MAX: usize = 8;
 /// Where the metadata keeps the configuration.
 const CONFIG: &str = "config";
 
@@ -46,7 +52,9 @@ impl TensorFile {
     /// Reads a file; `what` names it in errors. Tensors of whole numbers are left out.
     pub fn read(bytes: &[u8], what: &str) -> Result<Self> {
         let unreadable = |why: String| unreadable(what, why);
-        let mut file = Self { config: metadata(bytes, what)?.remove(CONFIG), ..Self::default() };
+        let header = header(bytes).map_err(unreadable)?;
+        let config = header.metadata().as_ref().and_then(|words| words.get(CONFIG)).cloned();
+        let mut file = Self { config, ..Self::default() };
         let loaded = candle_core::safetensors::load_buffer(bytes, &Device::Cpu);
         for (name, tensor) in loaded.map_err(|e| unreadable(e.to_string()))? {
             match tensor.dtype() {
@@ -96,19 +104,25 @@ impl TensorFile {
     }
 }
 
-/// The metadata of a file whose header is of a reasonable size.
-fn metadata(bytes: &[u8], what: &str) -> Result<HashMap<String, String>> {
-    let why = match bytes.first_chunk().map(|length| u64::from_le_bytes(*length)) {
-        None => "it is too short".to_owned(),
+/// The header of a safetensors file of reasonable size; its lengths are looked at before anything is made room for.
+pub fn header(bytes: &[u8]) -> std::result::Result<Metadata, String> {
+    match bytes.first_chunk().map(|length| u64::from_le_bytes(*length)) {
+        None => return Err("it is too short".to_owned()),
         Some(length) if length > HEADER_MAX => {
-            format!("its header claims {length} bytes, more than {HEADER_MAX}")
+            return Err(format!("its header claims {length} bytes, more than {HEADER_MAX}"));
         }
-        Some(_) => match safetensors::SafeTensors::read_metadata(bytes) {
-            Ok((_, metadata)) => return Ok(metadata.metadata().clone().unwrap_or_default()),
-            Err(e) => e.to_string(),
-        },
-    };
-    Err(unreadable(what, why))
+        Some(_) => {}
+    }
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+    let tensors = header.tensors();
+    let most = tensors.values().map(|tensor| tensor.shape.len()).max().unwrap_or(0);
+    match (tensors.len(), most) {
+        (n, _) if n > TENSORS_MAX => Err(format!("it holds {n} tensors, more than {TENSORS_MAX}")),
+        (_, n) if n > DIMENSIONS_MAX => {
+            Err(format!("a tensor has {n} dimensions, more than {DIMENSIONS_MAX}"))
+        }
+        _ => Ok(header),
+    }
 }
 
 /// Puts the tensors that end in `parts` side by side, under the name that ends in `packed`.

@@ -1,5 +1,8 @@
 //! The text form of arrays, taken apart.
 
+/// Most dimensions of an array, as in PostgreSQL.
+pub const DIMENSIONS_MAX: usize = 6;
+
 /// One element of the text of an array.
 #[derive(Debug, PartialEq)]
 pub enum ArrayItem {
@@ -13,7 +16,7 @@ pub enum ArrayItem {
 
 /// The elements of a text such as `{a,"b,c",NULL}`.
 pub fn array_items(text: &str) -> Option<Vec<ArrayItem>> {
-    let (items, rest) = items(text.trim())?;
+    let (items, rest) = items(text.trim(), 1)?;
     rest.is_empty().then_some(items)
 }
 
@@ -26,15 +29,18 @@ pub fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
     Some(array_items(text)?.into_iter().map(element).collect())
 }
 
-/// The elements of `{…}`, and what follows it.
-fn items(text: &str) -> Option<(Vec<ArrayItem>, &str)> {
+/// The elements of `{…}`, and what follows it; `dimension` tells how many braces are open.
+fn items(text: &str, dimension: usize) -> Option<(Vec<ArrayItem>, &str)> {
+    if dimension > DIMENSIONS_MAX {
+        return None;
+    }
     let mut rest = text.strip_prefix('{')?.trim_start();
     let mut found = vec![];
     if let Some(after) = rest.strip_prefix('}') {
         return Some((found, after));
     }
     loop {
-        let (item, after) = item(rest)?;
+        let (item, after) = item(rest, dimension)?;
         found.push(item);
         let after = after.trim_start();
         match after.as_bytes().first()? {
@@ -45,9 +51,9 @@ fn items(text: &str) -> Option<(Vec<ArrayItem>, &str)> {
     }
 }
 
-fn item(text: &str) -> Option<(ArrayItem, &str)> {
+fn item(text: &str, dimension: usize) -> Option<(ArrayItem, &str)> {
     if text.starts_with('{') {
-        let (_, after) = items(text)?;
+        let (_, after) = items(text, dimension + 1)?;
         return Some((ArrayItem::List(text[..text.len() - after.len()].to_owned()), after));
     }
     let (mut value, mut quoted, mut escaped) = (String::new(), false, false);
@@ -72,4 +78,17 @@ fn item(text: &str) -> Option<(ArrayItem, &str)> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_have_six_dimensions_at_most() {
+        let nested = |depth: usize| format!("{}1{}", "{".repeat(depth), "}".repeat(depth));
+        assert!(array_items(&nested(6)).is_some());
+        assert_eq!(array_items(&nested(7)), None);
+        assert_eq!(array_items(&"{".repeat(1 << 20)), None);
+    }
 }

@@ -7,7 +7,7 @@ mod read;
 mod time;
 mod types;
 
-pub use array::{ArrayItem, array_elements, array_items};
+pub use array::{ArrayItem, DIMENSIONS_MAX, array_elements, array_items};
 pub use encode::{
     ColumnWriter, EPOCH_DAYS, EPOCH_MICROS, Format, Style, Zone, bytea, column, date, double, interval,
     message, quote_array_element, single, time, timestamp, timestamptz,

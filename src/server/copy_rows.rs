@@ -27,7 +27,8 @@ pub struct RowReader {
     format: CopyFormat,
     /// Data not taken apart yet.
     input: BytesMut,
-    /// Bytes at the beginning of `input` that hold no end of a row.
+    /// Bytes at the beginning of `input` that hold no end of a row. A row that is not whole is looked at again when twice
+    /// as much of it is there, so that long ones take no longer than their bytes.
     searched: usize,
     columns: Vec<StringBuilder>,
     rows: usize,
@@ -130,6 +131,11 @@ impl RowReader {
         Ok(None)
     }
 
+    /// True while a row that was not whole has not grown enough to be looked at again.
+    fn waits(&self, last: bool) -> bool {
+        !last && self.input.len() < 2 * self.searched
+    }
+
     fn check_row_size(&self) -> Result<()> {
         if self.input.len() <= ROW_BYTES_MAX {
             return Ok(());
@@ -177,7 +183,11 @@ impl RowReader {
     }
 
     fn csv_row(&mut self, last: bool) -> Result<bool> {
+        if self.waits(last) {
+            return Ok(false);
+        }
         let Some((fields, next)) = csv_fields(&self.input, &self.format, last) else {
+            self.searched = self.input.len();
             self.check_row_size()?;
             if last && !self.input.is_empty() {
                 self.lines += 1;
@@ -185,7 +195,7 @@ impl RowReader {
             }
             return Ok(false);
         };
-        self.lines += 1;
+        (self.lines, self.searched) = (self.lines + 1, 0);
         let line = self.input.split_to(next).freeze();
         if line.starts_with(b"\\.") && matches!(&line[2..], b"" | b"\n" | b"\r\n") {
             self.ended = true;
@@ -211,6 +221,7 @@ impl RowReader {
     fn binary_row(&mut self, last: bool) -> Result<bool> {
         if !self.begun {
             let Some(length) = binary_header(&self.input).map_err(|m| self.fail(m.to_owned()))? else {
+                self.check_row_size()?;
                 return if last {
                     Err(self.fail("COPY file signature not recognized".to_owned()))
                 } else {
@@ -220,7 +231,11 @@ impl RowReader {
             self.input.advance(length);
             self.begun = true;
         }
+        if self.waits(last) {
+            return Ok(false);
+        }
         let Some((values, next)) = binary_fields(&self.input) else {
+            self.searched = self.input.len();
             self.check_row_size()?;
             // Data that end between rows need no trailer.
             if last && !self.input.is_empty() {
@@ -229,7 +244,7 @@ impl RowReader {
             self.ended = last;
             return Ok(false);
         };
-        self.lines += 1;
+        (self.lines, self.searched) = (self.lines + 1, 0);
         let row = self.input.split_to(next).freeze();
         let Some(values) = values else {
             self.ended = true;
@@ -493,6 +508,22 @@ mod tests {
 
     fn row(item: Option<&str>, quantity: Option<i32>) -> (Option<String>, Option<i32>) {
         (item.map(str::to_owned), quantity)
+    }
+
+    /// Looked at from its beginning with every piece, this row would take an hour.
+    #[test]
+    fn a_long_row_in_small_pieces_takes_no_longer_than_its_bytes() {
+        let value = "x\n".repeat(4 << 20);
+        let csv = format!("\"{value}\",1\nb,2\n");
+        let expected = vec![row(Some(&value), Some(1)), row(Some("b"), Some(2))];
+        assert!(rows(CopyKind::Csv, csv.as_bytes(), 32).unwrap() == expected);
+        let mut binary = SIGNATURE.to_vec();
+        binary.extend_from_slice(&[0; 8]);
+        binary.extend_from_slice(&[0, 2]);
+        binary.extend_from_slice(&(value.len() as i32).to_be_bytes());
+        binary.extend_from_slice(value.as_bytes());
+        binary.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 1]);
+        assert!(rows(CopyKind::Binary, &binary, 32).unwrap() == expected[..1]);
     }
 
     #[test]

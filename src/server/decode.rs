@@ -117,25 +117,30 @@ fn numeric(mut value: Bytes) -> Result<String> {
     Ok(if scale == 0 { format!("{minus}{whole}") } else { format!("{minus}{whole}.{fraction}") })
 }
 
-/// Most dimensions of an array, as in PostgreSQL.
-const DIMENSIONS_MAX: i32 = 6;
-
 fn array(mut value: Bytes, element: u32) -> Result<String> {
     let mut next = || value.try_get_i32().map_err(|_| invalid());
     let (dimensions, _flags, told) = (next()?, next()?, next()? as u32);
-    if !(0..=DIMENSIONS_MAX).contains(&dimensions) {
+    let element = if told == 0 { element } else { told };
+    // Dimensions are told: arrays of arrays have no type of their own.
+    if !(0..=postgres::DIMENSIONS_MAX as i32).contains(&dimensions) || postgres::element_of(element).is_some()
+    {
         return Err(invalid());
     }
-    let element = if told == 0 { element } else { told };
     let mut lengths = vec![];
     for _ in 0..dimensions {
         lengths.push(usize::try_from(next()?).map_err(|_| invalid())?);
         next()?;
     }
-    let mut out = BytesMut::new();
-    if lengths.is_empty() {
+    let count = lengths.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
+    let count = if lengths.is_empty() { 0 } else { count.ok_or_else(invalid)? };
+    if count == 0 {
         return Ok("{}".to_owned());
     }
+    // Every element has at least its length.
+    if count > value.len() / 4 {
+        return Err(invalid());
+    }
+    let mut out = BytesMut::new();
     braces(&mut value, &lengths, element, &mut out)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
@@ -184,6 +189,8 @@ mod tests {
             (1082, "ffffffff", "1999-12-31"),
             (1186, "00000000001b774000000003fffffff2", "-1 years -2 mons +3 days 00:00:01.8"),
             (1016, "0000000100000001000000140000000200000001000000080000000000000001ffffffff", "{1,NULL}"),
+            // As many empty rows as there can be are an empty array.
+            (1007, "0000000200000000000000177fffffff000000010000000000000001", "{}"),
             (2950, "a0eebc999c0b4ef8bb6d6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
             (16, "01", "t"),
             (17, "00ff", "\\x00ff"),
@@ -200,6 +207,15 @@ mod tests {
             (1700, "000100000000000027ff"),
             (1016, "7fffffff0000000000000014"),
             (1016, "0000000100000000000000147fffffff00000001"),
+            // More elements than bytes, and an array of arrays.
+            (
+                1007,
+                "0000000200000000000000177fffffff00000001000000010000000100000004000000010000000400000001",
+            ),
+            (
+                1007,
+                "0000000100000000000003ef0000000100000001000000140000000100000000000003ef0000000000000001",
+            ),
             (2950, "00"),
             (600, "00"),
         ] {

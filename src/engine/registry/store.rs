@@ -247,9 +247,7 @@ impl ModelRegistry {
             return Err(exists(to));
         }
         let target = self.path(to)?;
-        let moved =
-            self.fs.fs().rename(&self.path(from)?, &target).and_then(|()| self.fs.fs().sync_dir(&self.root));
-        moved.map_err(|e| Error::io(&target, &e))
+        self.fs.rename(&self.path(from)?, &target).map_err(|e| Error::io(&target, &e))
     }
 
     /// Makes the version before the active one active again; returns it.

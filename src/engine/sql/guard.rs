@@ -7,9 +7,11 @@ use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// Longest SQL text in bytes.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Longest text of several statements in bytes; a file of more is COPY's.
+const TEXTS_BYTES_MAX: usize = 8 << 20;
 /// Deepest nesting of parentheses, brackets, angle brackets and CASE.
 const NESTING_MAX: usize = 64;
-/// Most operators of one statement outside any list, and most casts in a row.
+/// Most operators of one statement outside any list, most casts in a row, and most relations of one FROM.
 const CHAIN_MAX: usize = 2_000;
 /// Most statements of one text.
 pub const STATEMENTS_MAX: usize = 10_000;
@@ -27,13 +29,40 @@ pub fn check_length(sql: &str) -> Result<()> {
     Err(too_complex(format!("statement has {} bytes; the limit is {TEXT_BYTES_MAX}", sql.len())))
 }
 
+/// Fails when a text of several statements is too long to be taken apart.
+pub fn check_texts_length(sql: &str) -> Result<()> {
+    if sql.len() <= TEXTS_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("statements have {} bytes together; the limit is {TEXTS_BYTES_MAX}", sql.len());
+    Err(Error::new(ErrorKind::Input, Subject::Statement, message)
+        .with_hint("send them one after the other; COPY reads rows of any number"))
+}
+
 /// Fails when one statement nests or chains deeper than parsing and planning can take.
 pub fn check_shape(tokens: &[TokenWithSpan], source: &Source) -> Result<()> {
-    let mut shape = Shape { chains: vec![0], angles: 0 };
+    match broken_at(tokens.iter().map(|t| &t.token)) {
+        Some((at, error)) => Err(error.at(source.span(tokens[at].span))),
+        None => Ok(()),
+    }
+}
+
+/// As [`check_length`] and [`check_shape`], of a text in a text: an argument that is read as SQL.
+pub fn check_inner(sql: &str, tokens: &[Token]) -> Result<()> {
+    check_length(sql)?;
+    broken_at(tokens).map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// The first token that is too deep, by its place, and why.
+fn broken_at<'a>(tokens: impl IntoIterator<Item = &'a Token>) -> Option<(usize, Error)> {
+    let mut shape = Shape { chains: vec![Chain::default()], angles: 0 };
     let mut previous = &Token::EOF;
-    for token in tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))) {
-        shape.step(previous, &token.token);
-        previous = &token.token;
+    for (at, token) in tokens.into_iter().enumerate() {
+        if matches!(token, Token::Whitespace(_)) {
+            continue;
+        }
+        shape.step(previous, token);
+        previous = token;
         let broken = if shape.depth() > NESTING_MAX {
             format!("statement nests deeper than {NESTING_MAX} levels")
         } else if shape.chain() > CHAIN_MAX {
@@ -41,16 +70,22 @@ pub fn check_shape(tokens: &[TokenWithSpan], source: &Source) -> Result<()> {
         } else {
             continue;
         };
-        let error = too_complex(broken);
-        return Err(error.at(source.span(token.span)));
+        return Some((at, too_complex(broken)));
     }
-    Ok(())
+    None
 }
 
-/// Operators seen so far in the current item of every open bracket, and open angle brackets of types.
+/// What has been seen so far inside every open bracket, and open angle brackets of types.
 struct Shape {
-    chains: Vec<usize>,
+    chains: Vec<Chain>,
     angles: usize,
+}
+
+/// Operators of the current item of a list, or relations of FROM: these are joined, one after the other.
+#[derive(Clone, Copy, Default)]
+struct Chain {
+    links: usize,
+    in_from: bool,
 }
 
 impl Shape {
@@ -59,20 +94,30 @@ impl Shape {
     }
 
     fn chain(&self) -> usize {
-        self.chains.last().copied().unwrap_or(0)
+        self.chains.last().map_or(0, |chain| chain.links)
     }
 
     fn step(&mut self, previous: &Token, token: &Token) {
         match token {
-            Token::LParen | Token::LBracket | Token::LBrace => self.chains.push(0),
+            Token::LParen | Token::LBracket | Token::LBrace => self.chains.push(Chain::default()),
             Token::RParen | Token::RBracket | Token::RBrace => self.close(),
             Token::Lt if opens_type(previous) => self.angles += 1,
             Token::Gt if self.angles > 0 => self.angles -= 1,
             Token::ShiftRight if self.angles > 1 => self.angles -= 2,
-            Token::Comma => self.set_chain(0),
-            Token::Word(w) if is_word(w, &["case"]) => self.chains.push(0),
+            Token::Comma => self.comma(),
+            Token::Word(w) if is_word(w, &["case"]) => self.chains.push(Chain::default()),
             Token::Word(w) if is_word(w, &["end"]) => self.close(),
-            other if is_link(other) => self.set_chain(self.chain() + 1),
+            // IS DISTINCT FROM is an operator.
+            Token::Word(w) if is_word(w, &["from"]) => {
+                let operator = matches!(previous, Token::Word(w) if is_word(w, &["distinct"]));
+                self.set_in_from(!operator);
+            }
+            Token::Word(w)
+                if is_word(w, &["select", "where", "group", "order", "having", "limit", "set"]) =>
+            {
+                self.set_in_from(false);
+            }
+            other if is_link(other) => self.link(),
             _ => {}
         }
     }
@@ -83,9 +128,21 @@ impl Shape {
         }
     }
 
-    fn set_chain(&mut self, links: usize) {
+    fn link(&mut self) {
         if let Some(last) = self.chains.last_mut() {
-            *last = links;
+            last.links += 1;
+        }
+    }
+
+    fn comma(&mut self) {
+        if let Some(last) = self.chains.last_mut() {
+            last.links = if last.in_from { last.links + 1 } else { 0 };
+        }
+    }
+
+    fn set_in_from(&mut self, in_from: bool) {
+        if let Some(last) = self.chains.last_mut() {
+            last.in_from = in_from;
         }
     }
 }
@@ -98,44 +155,62 @@ fn opens_type(previous: &Token) -> bool {
     matches!(previous, Token::Word(w) if is_word(w, &["array", "struct", "map", "nested", "nullable", "tuple"]))
 }
 
+/// Words that are operators, or stand before or after what they apply to.
+const LINK_WORDS: &[&str] = &[
+    "and",
+    "at",
+    "between",
+    "collate",
+    "except",
+    "explain",
+    "ilike",
+    "in",
+    "intersect",
+    "is",
+    "isnull",
+    "join",
+    "like",
+    "not",
+    "notnull",
+    "operator",
+    "or",
+    "overlaps",
+    "regexp",
+    "rlike",
+    "similar",
+    "union",
+    "when",
+    "with",
+];
+
+/// True for what may make an expression or a query one level deeper: all that is no value, no name and no bracket.
 fn is_link(token: &Token) -> bool {
     match token {
-        Token::Plus
-        | Token::Minus
-        | Token::Mul
-        | Token::Div
-        | Token::Mod
-        | Token::StringConcat
-        | Token::DoubleColon
-        | Token::Eq
-        | Token::Neq
-        | Token::Lt
-        | Token::Gt
-        | Token::LtEq
-        | Token::GtEq
-        | Token::ExclamationMark
-        | Token::Tilde
-        | Token::Caret
-        | Token::Ampersand
-        | Token::Pipe => true,
-        Token::Word(w) => is_word(
-            w,
-            &[
-                "and",
-                "or",
-                "not",
-                "union",
-                "intersect",
-                "except",
-                "between",
-                "join",
-                "is",
-                "when",
-                "with",
-                "explain",
-            ],
-        ),
-        _ => false,
+        Token::Word(w) => is_word(w, LINK_WORDS),
+        Token::EOF
+        | Token::Number(..)
+        | Token::Char(_)
+        | Token::SingleQuotedString(_)
+        | Token::DoubleQuotedString(_)
+        | Token::DollarQuotedString(_)
+        | Token::NationalStringLiteral(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::UnicodeStringLiteral(_)
+        | Token::HexStringLiteral(_)
+        | Token::Placeholder(_)
+        | Token::Period
+        | Token::RArrow
+        | Token::Assignment
+        | Token::SemiColon
+        | Token::Comma
+        | Token::LParen
+        | Token::RParen
+        | Token::LBracket
+        | Token::RBracket
+        | Token::LBrace
+        | Token::RBrace
+        | Token::Whitespace(_) => false,
+        _ => true,
     }
 }
 
@@ -157,6 +232,12 @@ mod tests {
         assert!(check(&format!("select cast(a as {}int)", "array<".repeat(70))).is_err());
         assert!(check(&format!("select * from t where a in ({}-1)", "-1, ".repeat(100_000))).is_ok());
         assert!(check(&format!("insert into t values (1, -1){}", ", (2, -2)".repeat(50_000))).is_ok());
+        for operator in ["#", "<<", ">>", " like ", " at time zone ", "->", "^@", " collate ", "&&", " in "] {
+            assert!(check(&format!("select {}1", format!("1{operator}").repeat(CHAIN_MAX + 1))).is_err());
+        }
+        assert!(check(&format!("select * from t{}", ", t".repeat(CHAIN_MAX + 1))).is_err());
+        assert!(check(&format!("select a is distinct from b{} from t", ", 1".repeat(10_000))).is_ok());
+        assert!(check(&format!("select (select 1 from t){} from t, t", ", 1".repeat(10_000))).is_ok());
         assert!(check("select a < b, b < c, c < d from t where x < 1 and y < 2").is_ok());
     }
 }

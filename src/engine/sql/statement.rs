@@ -73,8 +73,9 @@ pub struct Piece {
     pub offset: usize,
 }
 
-/// Takes a text apart at its semicolons, without parsing it.
+/// Takes a text of at most 8 MiB apart at its semicolons, without parsing it.
 pub fn split(sql: &str) -> Result<Vec<Piece>> {
+    guard::check_texts_length(sql)?;
     let source = Arc::new(Source::new(sql));
     let tokens = tokenize(&source)?;
     let mut pieces = vec![];

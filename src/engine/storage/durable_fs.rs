@@ -1,12 +1,16 @@
 //! The one way bytes become durable: write aside, fsync the file, publish atomically, fsync the directory.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 
@@ -68,7 +72,9 @@ impl FsFile for std::fs::File {
 
 impl Fs for OsFs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(std::fs::File::create_new(path)?))
+        // Rows, models and passwords are the owner's, whatever the umask.
+        let mut options = std::fs::OpenOptions::new();
+        Ok(Box::new(options.write(true).create_new(true).mode(0o600).open(path)?))
     }
 
     fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
@@ -119,7 +125,7 @@ impl Fs for OsFs {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)
+        std::fs::DirBuilder::new().mode(0o700).create(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
@@ -145,9 +151,46 @@ pub enum Publish {
 }
 
 /// Durable files on some [`Fs`]; cheap to clone.
+///
+/// After a sync that failed nobody knows what of the written is on the disk, and a second one may say that all is well
+/// without having written anything (Rebello et al. 2020, "Can Applications Recover from fsync Failures?"): from then on
+/// nothing is written until the database is opened again.
 #[derive(Debug, Clone)]
 pub struct DurableFs {
     fs: Arc<dyn Fs>,
+    state: Arc<State>,
+}
+
+/// What all clones know together.
+#[derive(Debug, Default)]
+struct State {
+    /// A sync has failed.
+    failed: AtomicBool,
+    /// Directories whose entries above them have been synced.
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl State {
+    fn check(&self) -> io::Result<()> {
+        match self.failed.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(io::Error::other(
+                "the disk failed to keep what was written before; close the database and open it again",
+            )),
+        }
+    }
+
+    /// What a sync gave. A directory that could not even be opened lost nothing: a later sync has its entries, too.
+    fn synced(&self, result: io::Result<()>) -> io::Result<()> {
+        use io::ErrorKind as Io;
+        if let Err(error) = &result
+            && !matches!(error.kind(), Io::NotFound | Io::PermissionDenied | Io::NotADirectory)
+            && !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+        {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
 }
 
 impl Default for DurableFs {
@@ -159,7 +202,17 @@ impl Default for DurableFs {
 impl DurableFs {
     /// Durable files on this file system.
     pub fn new(fs: Arc<dyn Fs>) -> Self {
-        Self { fs }
+        Self { fs, state: Arc::default() }
+    }
+
+    /// A sync failed: what was written last may be there or not.
+    pub fn has_failed(&self) -> bool {
+        self.state.check().is_err()
+    }
+
+    /// Waits until the entries of a directory are on the disk.
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.state.synced(self.fs.sync_dir(path))
     }
 
     /// The file system underneath, for reads.
@@ -170,13 +223,14 @@ impl DurableFs {
     /// Opens a staging file beside `target`; nothing is visible until it is published.
     pub fn stage(&self, target: &Path) -> io::Result<StagedFile> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        self.state.check()?;
         let directory = parent(target)?.to_path_buf();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name =
             format!("{STAGING_PREFIX}{}-{number}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
         let staging = directory.join(name);
         let file = self.fs.create(&staging)?;
-        Ok(StagedFile { fs: Arc::clone(&self.fs), file, staging, target: target.to_path_buf(), written: 0 })
+        Ok(StagedFile { fs: self.clone(), file, staging, target: target.to_path_buf(), written: 0 })
     }
 
     /// Writes the whole file `target` durably.
@@ -194,32 +248,51 @@ impl DurableFs {
 
     /// Creates `path` and its missing parents, each one durable in its own parent.
     pub fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.state.check()?;
+        // One that is there may be another's who has not synced it yet, or did not live to.
+        let known = |path: &Path| self.state.durable.lock().contains(path);
         match self.fs.info(path) {
-            Ok(found) if found.is_dir => return Ok(()),
+            Ok(found) if found.is_dir && known(path) => return Ok(()),
+            Ok(found) if found.is_dir => {}
             Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "a file has this name")),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.create_dir_all(parent(path)?)?;
+                match self.fs.create_dir(path) {
+                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                    _ => {}
+                }
+            }
             Err(e) => return Err(e),
         }
-        let above = parent(path)?;
-        self.create_dir_all(above)?;
-        match self.fs.create_dir(path) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        match path.parent().map(|_| self.sync_dir(parent(path)?)) {
+            // Where the directory above may not be read, it is not ours to keep.
+            Some(Err(e)) if e.kind() != io::ErrorKind::PermissionDenied => return Err(e),
             _ => {}
         }
-        self.fs.sync_dir(above)
+        self.state.durable.lock().insert(path.to_path_buf());
+        Ok(())
+    }
+
+    /// Moves `from` over `to` durably.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.state.check()?;
+        self.fs.rename(from, to)?;
+        self.sync_dir(parent(to)?)
     }
 
     /// Removes the file `path` durably; a missing file is not an error.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
+        self.state.check()?;
         match self.fs.unlink(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
-            Ok(()) => self.fs.sync_dir(parent(path)?),
+            Ok(()) => self.sync_dir(parent(path)?),
         }
     }
 
     /// Removes the directory `path` with everything in it; a missing one is not an error.
     pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.state.check()?;
         let entries = match self.fs.list(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             found => found?,
@@ -229,7 +302,8 @@ impl DurableFs {
             if entry.is_dir { self.remove_dir_all(&inner)? } else { self.fs.unlink(&inner)? }
         }
         self.fs.remove_dir(path)?;
-        self.fs.sync_dir(parent(path)?)
+        self.state.durable.lock().remove(path);
+        self.sync_dir(parent(path)?)
     }
 
     /// Bytes of all files in the directory `path` and below; 0 without one.
@@ -243,22 +317,6 @@ impl DurableFs {
             false => Ok(entry.len),
         };
         entries.into_iter().map(bytes).sum()
-    }
-
-    /// Publishes the finished directory `from` as `to`: every file and directory in it is synced first.
-    pub fn publish_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.sync_tree(from)?;
-        self.fs.rename(from, to)?;
-        self.fs.sync_dir(parent(to)?)
-    }
-
-    fn sync_tree(&self, directory: &Path) -> io::Result<()> {
-        for entry in self.fs.list(directory)? {
-            if entry.is_dir {
-                self.sync_tree(&directory.join(entry.name))?;
-            }
-        }
-        self.fs.sync_dir(directory)
     }
 
     /// Removes what interrupted writers left behind in `directory` and below; returns how many files.
@@ -288,12 +346,16 @@ pub fn is_staging(name: &str) -> bool {
 }
 
 fn parent(path: &Path) -> io::Result<&Path> {
-    path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no directory"))
+    match path.parent() {
+        Some(above) if above.as_os_str().is_empty() => Ok(Path::new(".")),
+        Some(above) => Ok(above),
+        None => Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no directory")),
+    }
 }
 
 /// A file being written under a private name; dropping it unpublished removes it.
 pub struct StagedFile {
-    fs: Arc<dyn Fs>,
+    fs: DurableFs,
     file: Box<dyn FsFile>,
     staging: PathBuf,
     target: PathBuf,
@@ -315,10 +377,11 @@ impl StagedFile {
     /// Syncs the file, gives it its name and syncs the directory; after `Ok` it survives a power loss.
     pub fn publish(mut self, publish: Publish) -> io::Result<()> {
         self.file.flush()?;
-        self.file.sync()?;
+        self.fs.state.check()?;
+        self.fs.state.synced(self.file.sync())?;
         match publish {
-            Publish::Create => self.fs.link(&self.staging, &self.target)?,
-            Publish::Replace => self.fs.rename(&self.staging, &self.target)?,
+            Publish::Create => self.fs.fs.link(&self.staging, &self.target)?,
+            Publish::Replace => self.fs.fs.rename(&self.staging, &self.target)?,
         }
         self.fs.sync_dir(parent(&self.target)?)
     }
@@ -339,7 +402,7 @@ impl Write for StagedFile {
 impl Drop for StagedFile {
     fn drop(&mut self) {
         // After a rename the name is gone already; after a link this drops the second name.
-        let _ = self.fs.unlink(&self.staging);
+        let _ = self.fs.fs.unlink(&self.staging);
     }
 }
 
@@ -462,5 +525,84 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         let fs = DurableFs::new(Arc::new(FailingSync { file: false }));
         fs.write(&dir.path().join("a"), b"x", Publish::Create).unwrap_err();
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_written_and_all_is_read_until_it_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kept, late) = (dir.path().join("kept"), dir.path().join("late"));
+        DurableFs::default().write(&kept, b"k", Publish::Create).unwrap();
+        for file in [true, false] {
+            let fs = DurableFs::new(Arc::new(FailingSync { file }));
+            fs.write(&dir.path().join(format!("first{file}")), b"x", Publish::Create).unwrap_err();
+            let clone = fs.clone();
+            let refused = [
+                clone.write(&late, b"x", Publish::Create),
+                clone.rename(&kept, &late),
+                clone.remove(&kept),
+                clone.create_dir_all(&dir.path().join("d")),
+                clone.remove_dir_all(dir.path()),
+            ];
+            for refused in refused {
+                assert!(refused.unwrap_err().to_string().starts_with("the disk failed to keep"));
+            }
+            assert_eq!(clone.read(&kept).unwrap(), b"k");
+        }
+        DurableFs::default().write(&late, b"x", Publish::Create).unwrap();
+    }
+
+    /// Counts how often each directory is synced.
+    #[derive(Debug, Default)]
+    struct Counting(Mutex<std::collections::BTreeMap<PathBuf, usize>>);
+
+    impl Fs for Counting {
+        fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+            OsFs.create(path)
+        }
+        fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
+            OsFs.read(path, range)
+        }
+        fn info(&self, path: &Path) -> io::Result<FileInfo> {
+            OsFs.info(path)
+        }
+        fn list(&self, path: &Path) -> io::Result<Vec<FileInfo>> {
+            OsFs.list(path)
+        }
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            OsFs.rename(from, to)
+        }
+        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+            OsFs.link(from, to)
+        }
+        fn unlink(&self, path: &Path) -> io::Result<()> {
+            OsFs.unlink(path)
+        }
+        fn create_dir(&self, path: &Path) -> io::Result<()> {
+            OsFs.create_dir(path)
+        }
+        fn remove_dir(&self, path: &Path) -> io::Result<()> {
+            OsFs.remove_dir(path)
+        }
+        fn sync_dir(&self, path: &Path) -> io::Result<()> {
+            *self.0.lock().entry(path.to_path_buf()).or_default() += 1;
+            OsFs.sync_dir(path)
+        }
+    }
+
+    #[test]
+    fn a_directory_that_was_there_is_synced_once_and_what_is_written_is_the_owners() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let room = dir.path().join("room");
+        std::fs::create_dir(&room).unwrap();
+        let counting = Arc::new(Counting::default());
+        let fs = DurableFs::new(Arc::<Counting>::clone(&counting));
+        fs.create_dir_all(&room).unwrap();
+        fs.create_dir_all(&room).unwrap();
+        assert_eq!(counting.0.lock().get(dir.path()), Some(&1));
+        fs.create_dir_all(&room.join("inner")).unwrap();
+        fs.write(&room.join("file"), b"x", Publish::Create).unwrap();
+        let mode = |name: &str| std::fs::metadata(room.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("inner"), mode("file")), (0o700, 0o600));
     }
 }

@@ -29,7 +29,8 @@ impl DatabaseLock {
             Err(TryLockError::WouldBlock) => return Err(held(directory, &mut file)),
             Err(TryLockError::Error(e)) => return Err(Error::io(&path, &e)),
         }
-        record_holder(&mut file).map_err(|e| Error::io(&path, &e))?;
+        // Who it is only helps the next one's message; a full disk has no room for it.
+        let _ = record_holder(&mut file);
         Ok(Self { _file: file })
     }
 }

@@ -4,11 +4,8 @@ use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result, Subject};
+use crate::ml::tensor_file::{HEADER_MAX, TENSORS_MAX, header};
 
-/// Bytes a header may have; larger ones are refused before they are parsed.
-const HEADER_MAX: u64 = 1 << 20;
-/// Tensors a file may have.
-const TENSORS_MAX: usize = 4096;
 const ALIGNMENT: usize = 8;
 
 /// Values of one tensor.
@@ -122,19 +119,9 @@ pub(super) fn texts<T: AsRef<str>>(texts: &[T]) -> Result<(Vec<u8>, Vec<u32>)> {
 
 /// Reads a file; its sizes are checked before anything is allocated for them.
 pub(super) fn read(bytes: &[u8]) -> Result<File<'_>> {
-    let header = bytes.first_chunk::<8>().map(|size| u64::from_le_bytes(*size));
-    match header {
-        Some(size) if size <= HEADER_MAX => {}
-        Some(size) => return Err(corrupt(format!("its header claims {size} bytes"))),
-        None => return Err(corrupt("it has no header".into())),
-    }
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
-    let (family, config) = words(&metadata)?;
+    let (family, config) = words(&header(bytes).map_err(corrupt)?)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
-    match tensors.len() {
-        n if n > TENSORS_MAX => Err(corrupt(format!("it holds {n} tensors"))),
-        _ => Ok(File { family, config, tensors }),
-    }
+    Ok(File { family, config, tensors })
 }
 
 fn words(metadata: &Metadata) -> Result<(String, String)> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Subject};
 use crate::ml::forecaster::EpochLog;
+use crate::ml::tensor_file::header;
 
 /// Everything a training needs to go on as if it had never stopped.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,8 +84,8 @@ impl Checkpoint {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let corrupt =
             |why: String| Error::corrupt(Subject::Model, format!("the checkpoint cannot be read: {why}"));
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
-        let counters = metadata
+        let header = header(bytes).map_err(corrupt)?;
+        let counters = header
             .metadata()
             .as_ref()
             .and_then(|m| m.get(COUNTERS))

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+use crate::engine::sql::guard;
 use crate::engine::sql::source::Source;
 use crate::engine::sql::train::clauses::Clauses;
 use crate::engine::sql::train::error::{ParseError, Parsed};
@@ -41,11 +42,17 @@ pub fn parse_text(sql: &str) -> Result<TrainStatement> {
     })
 }
 
-/// Reads a text that is not the user's own; errors have no places.
-pub fn parse_written(sql: &str) -> Result<TrainStatement> {
+/// A parser of a text in a text, which may be no deeper than a statement.
+fn inner_parser(sql: &str) -> Result<Parser<'static>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize();
     let tokens = tokens.map_err(|e| Error::input(Subject::Syntax, format!("{e} in {sql}")))?;
-    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens(tokens);
+    guard::check_inner(sql, &tokens)?;
+    Ok(Parser::new(&PostgreSqlDialect {}).with_tokens(tokens))
+}
+
+/// Reads a text that is not the user's own; errors have no places.
+pub fn parse_written(sql: &str) -> Result<TrainStatement> {
+    let mut parser = inner_parser(sql)?;
     parse(&mut parser, &Source::default()).map_err(|e| match e {
         ParseError::Parser(ParserError::ParserError(m) | ParserError::TokenizerError(m)) => {
             Error::input(Subject::Syntax, format!("{m} in {sql}"))
@@ -58,8 +65,7 @@ pub fn parse_written(sql: &str) -> Result<TrainStatement> {
 /// Reads expressions with commas between them that are not the user's own text; errors have no places.
 pub fn items_written(text: &str) -> Result<Vec<Item>> {
     let broken = |e: String| Error::input(Subject::Syntax, format!("{e} in {text}"));
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().map_err(|e| broken(e.to_string()))?;
-    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens(tokens);
+    let mut parser = inner_parser(text)?;
     let source = Source::default();
     let items = parser.parse_comma_separated(|parser| item(parser, &source));
     let items = items.map_err(|e| match e {
@@ -88,5 +94,24 @@ fn model_name(parser: &mut Parser<'_>, source: &Source) -> Parsed<Ident> {
     match name.0.as_slice() {
         [ast::ObjectNamePart::Identifier(ident)] => Ok(ident.clone()),
         _ => Err(Error::input(Subject::Model, format!("model names have no schema: {name}")).at(span).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_in_texts_are_as_shallow_as_statements() {
+        assert_eq!(items_written("a + 1, b").unwrap().len(), 2);
+        let chain = format!("{}1", "1+".repeat(200_000));
+        let error = items_written(&chain).unwrap_err();
+        assert_eq!(error.message(), "statement chains more than 2000 operators");
+        let nested =
+            format!("TRAIN FORECAST MODEL m ON t TARGET {}y{}", "(".repeat(90_000), ")".repeat(90_000));
+        let error = parse_written(&nested).unwrap_err();
+        assert_eq!(error.message(), "statement nests deeper than 64 levels");
+        let long = format!("'{}'", "x".repeat(1 << 20));
+        assert!(items_written(&long).unwrap_err().message().starts_with("statement has 1048578 bytes"));
     }
 }

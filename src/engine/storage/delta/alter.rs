@@ -41,7 +41,9 @@ pub async fn create(
     });
     let files = written.await?;
     let count = files.rows();
-    table.create(stored, files.into_adds(), count).await?;
+    // They go with the directory where this fails.
+    files.keep();
+    table.create(stored, files.adds().to_vec(), count).await?;
     Ok(count)
 }
 
@@ -111,5 +113,8 @@ async fn set_schema(
 ) -> Result<()> {
     let action = table.schema_action(&base, schema)?;
     let delta = DeltaOperation::AddColumn { fields: Vec::new() };
-    table.commit(base, Commit { operation, actions: vec![action], delta, rows: 0 }).await.map(|_| ())
+    table
+        .commit(base, Commit { operation, actions: vec![action], delta, rows: 0, files: None })
+        .await
+        .map(|_| ())
 }

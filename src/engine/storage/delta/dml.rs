@@ -20,11 +20,12 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::engine::storage::delta::constraints::Constraints;
+use crate::engine::storage::delta::directory::NewFiles;
 use crate::engine::storage::delta::exec::Change;
 use crate::engine::storage::delta::scan::{Scan, ScanColumns};
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::table::{Commit, StoredTable};
-use crate::engine::storage::delta::writer::{NewFiles, WriteTarget, write_rows};
+use crate::engine::storage::delta::writer::{WriteTarget, write_rows};
 use crate::error::Result;
 
 /// What happens to the rows that match.
@@ -241,16 +242,18 @@ impl RowsChange {
         if changed.removed.is_empty() {
             return Ok(0);
         }
-        let adds = changed.written.map(NewFiles::into_adds).unwrap_or_default();
+        let files = changed.written.map(Arc::new);
+        let adds = files.iter().flat_map(|files| files.adds().iter().cloned().map(Action::Add));
         let removes = changed.removed.iter().map(|file| Action::Remove(file.remove_action(true)));
         let commit = Commit {
             operation: self.operation(),
-            actions: removes.chain(adds.into_iter().map(Action::Add)).collect(),
+            actions: removes.chain(adds).collect(),
             delta: match self.change {
                 RowChange::Delete => DeltaOperation::Delete { predicate: None },
                 RowChange::Update(_) => DeltaOperation::Update { predicate: None },
             },
             rows: changed.rows,
+            files,
         };
         self.table.commit(base, commit).await?;
         Ok(changed.rows)

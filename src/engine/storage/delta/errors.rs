@@ -13,13 +13,9 @@ pub fn from_delta(table: &str, error: DeltaTableError) -> Error {
             Error::new(ErrorKind::Unavailable, Subject::Table, message).with_hint("run the statement again")
         }
         DeltaTableError::ObjectStore { source } => {
-            let message = format!("files of table {table}: {source}");
-            Error::new(ErrorKind::Unavailable, Subject::File, message)
+            Error::disk(format!("files of table {table}: {source}"), &source)
         }
-        DeltaTableError::Io { source } => {
-            let message = format!("files of table {table}: {source}");
-            Error::new(ErrorKind::Unavailable, Subject::File, message)
-        }
+        DeltaTableError::Io { source } => Error::disk(format!("files of table {table}: {source}"), &source),
         DeltaTableError::KernelError(_)
         | DeltaTableError::NotATable(_)
         | DeltaTableError::InvalidJsonLog { .. }

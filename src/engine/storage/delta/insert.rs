@@ -11,14 +11,15 @@ use datafusion::common::Result;
 use datafusion::datasource::sink::DataSink;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType};
-use deltalake::kernel::{Action, Add};
+use deltalake::kernel::Action;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 
 use crate::engine::storage::delta::constraints::Constraints;
+use crate::engine::storage::delta::directory::NewFiles;
 use crate::engine::storage::delta::scan::ScanColumns;
 use crate::engine::storage::delta::snapshot::Snapshot;
 use crate::engine::storage::delta::table::{Commit, StoredTable};
-use crate::engine::storage::delta::writer::{NewFiles, WriteTarget, write_rows};
+use crate::engine::storage::delta::writer::{WriteTarget, write_rows};
 use crate::error::{Error, ErrorKind, Result as OurResult};
 
 /// How often an append starts over on a newer version after another program changed the table.
@@ -68,10 +69,10 @@ impl InsertSink {
         if self.table.layout_changes() != self.layout_changes {
             return Err(self.table.altered());
         }
-        let adds = files.into_adds();
+        let files = Arc::new(files);
         for attempt in 1.. {
             let base = self.table.latest().await?;
-            let commit = self.commit_on(&base, &adds, rows);
+            let commit = self.commit_on(&base, &files);
             match self.table.commit(base, commit).await {
                 Err(e) if conflicts(&e) && attempt < APPEND_ATTEMPTS => {}
                 done => return done.map(|_| rows),
@@ -80,18 +81,19 @@ impl InsertSink {
         Ok(rows)
     }
 
-    fn commit_on(&self, base: &Snapshot, adds: &[Add], rows: u64) -> Commit {
+    fn commit_on(&self, base: &Snapshot, files: &Arc<NewFiles>) -> Commit {
         let replaced = base.files.iter().filter(|_| self.overwrite);
         let removes = replaced.map(|f| Action::Remove(f.remove_action(true)));
         Commit {
             operation: if self.overwrite { "INSERT OVERWRITE" } else { "INSERT" },
-            actions: removes.chain(adds.iter().cloned().map(Action::Add)).collect(),
+            actions: removes.chain(files.adds().iter().cloned().map(Action::Add)).collect(),
             delta: DeltaOperation::Write {
                 mode: if self.overwrite { SaveMode::Overwrite } else { SaveMode::Append },
                 partition_by: None,
                 predicate: None,
             },
-            rows,
+            rows: files.rows(),
+            files: Some(Arc::clone(files)),
         }
     }
 }

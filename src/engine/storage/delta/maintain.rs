@@ -11,14 +11,15 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use deltalake::kernel::Action;
+use deltalake::kernel::{Action, Add};
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::DeltaOperation;
 
+use crate::engine::storage::delta::directory::NewFiles;
 use crate::engine::storage::delta::scan::{Scan, ScanColumns};
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::table::{Commit, StoredTable};
-use crate::engine::storage::delta::writer::{NewFiles, SORT_OPTIONS, WriteTarget, write_rows};
+use crate::engine::storage::delta::writer::{SORT_OPTIONS, WriteTarget, write_rows};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// A file below this size is worth merging with others.
@@ -130,19 +131,16 @@ async fn commit(table: &Arc<StoredTable>, merged: &[Arc<DataFile>], files: NewFi
             Error::new(ErrorKind::Unavailable, Subject::Table, message).with_hint("run OPTIMIZE again")
         );
     }
-    let rows = files.rows();
-    let adds = files.into_adds();
-    let count = adds.len() as u64;
+    let files = Arc::new(files);
+    let count = files.adds().len() as u64;
     let removes = merged.iter().map(|file| Action::Remove(file.remove_action(false)));
-    let adds = adds.into_iter().map(|mut add| {
-        add.data_change = false;
-        Action::Add(add)
-    });
+    let adds = files.adds().iter().map(|add| Action::Add(Add { data_change: false, ..add.clone() }));
     let commit = Commit {
         operation: "OPTIMIZE",
         actions: removes.chain(adds).collect(),
         delta: DeltaOperation::Optimize { predicate: None, target_size: SMALL_FILE as i64 },
-        rows,
+        rows: files.rows(),
+        files: Some(Arc::clone(&files)),
     };
     table.commit(base, commit).await?;
     Ok(count)

@@ -2,6 +2,7 @@
 
 mod alter;
 mod constraints;
+mod directory;
 mod dml;
 mod errors;
 mod exec;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::{Field, Schema};
 use chrono::{DateTime, Utc};
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use crate::engine::storage::delta::directory::{NewFiles, TableDirectory};
 use crate::engine::storage::delta::errors::{from_delta, no_such_version};
 use crate::engine::storage::delta::snapshot::Snapshot;
 use crate::engine::storage::durable_fs::DurableFs;
@@ -69,40 +70,8 @@ pub struct Commit {
     pub delta: DeltaOperation,
     /// Rows written, changed or deleted.
     pub rows: u64,
-}
-
-/// The files of a table; whoever reads or writes them holds it, and a doomed one goes with the last holder.
-#[derive(Debug)]
-pub struct TableDirectory {
-    path: PathBuf,
-    fs: DurableFs,
-    doomed: AtomicBool,
-}
-
-impl TableDirectory {
-    /// The files of the table in the directory `path`.
-    pub fn new(path: PathBuf, fs: DurableFs) -> Self {
-        Self { path, fs, doomed: AtomicBool::new(false) }
-    }
-
-    /// Where they are.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// How they are written.
-    pub fn fs(&self) -> &DurableFs {
-        &self.fs
-    }
-}
-
-impl Drop for TableDirectory {
-    fn drop(&mut self) {
-        if self.doomed.load(Ordering::Acquire) {
-            // What cannot be removed now is collected by the next writable open.
-            let _ = self.fs.remove_dir_all(&self.path);
-        }
-    }
+    /// The files that it adds; they are kept where the commit stands, or may stand.
+    pub files: Option<Arc<NewFiles>>,
 }
 
 /// A stored table; opened without reading anything, loaded on first use.
@@ -220,7 +189,7 @@ impl StoredTable {
 
     fn doom(&self, doomed: bool) {
         if let Some(directory) = self.directory.lock().as_ref() {
-            directory.doomed.store(doomed, Ordering::Release);
+            directory.doom(doomed);
         }
     }
 
@@ -373,7 +342,9 @@ impl StoredTable {
             .with_actions(commit.actions)
             .build(Some(&base.state as &dyn TableReference), Arc::clone(&self.log_store), commit.delta);
         let prepared = prepared.into_prepared_commit_future().await.map_err(|e| self.error(e))?;
-        let committed = prepared.await.map_err(|e| self.error(e))?;
+        let committed = prepared.await;
+        commit.files.iter().for_each(|files| files.settle(committed.is_ok()));
+        let committed = committed.map_err(|e| self.error(e))?;
         // The commit is durable. A checkpoint that fails now only makes the next opening slower.
         let mut newest = self.newest.lock().await;
         match committed.await {

@@ -19,9 +19,9 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::engine::storage::delta::directory::{NewFiles, TableDirectory};
 use crate::engine::storage::delta::snapshot::SORTED_TAG;
 use crate::engine::storage::delta::stats::{self, FloatBounds};
-use crate::engine::storage::delta::table::TableDirectory;
 use crate::engine::storage::durable_fs::{Publish, StagedFile};
 use crate::error::{Error, Result};
 
@@ -34,42 +34,6 @@ const BATCHES_IN_FLIGHT: usize = 2;
 
 /// Ascending with NULLs last: the order of `ORDER BY`, of declared scans and of the sorted tag.
 pub const SORT_OPTIONS: SortOptions = SortOptions { descending: false, nulls_first: false };
-
-/// Data files that are on the disk but in no version yet; dropping it removes them.
-#[derive(Debug)]
-pub struct NewFiles {
-    directory: Arc<TableDirectory>,
-    adds: Vec<Add>,
-    rows: u64,
-}
-
-impl NewFiles {
-    /// Number of rows in them.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// The log actions that add them; from here on they stay on the disk.
-    pub fn into_adds(mut self) -> Vec<Add> {
-        std::mem::take(&mut self.adds)
-    }
-
-    /// Takes over the files of `other`.
-    pub fn extend(&mut self, mut other: NewFiles) {
-        self.rows += other.rows;
-        self.adds.append(&mut other.adds);
-    }
-}
-
-impl Drop for NewFiles {
-    fn drop(&mut self) {
-        for add in &self.adds {
-            let path = self.directory.path().join(&add.path);
-            // What cannot be removed now belongs to no version and goes with the next vacuum.
-            let _ = self.directory.fs().fs().unlink(&path);
-        }
-    }
-}
 
 /// Where and how the rows of one statement are written.
 #[derive(Debug, Clone)]
@@ -145,7 +109,7 @@ pub async fn write_rows(
 impl DataWriter {
     /// A writer that has written nothing yet.
     fn new(target: WriteTarget) -> Self {
-        let done = NewFiles { directory: Arc::clone(&target.directory), adds: Vec::new(), rows: 0 };
+        let done = NewFiles::new(Arc::clone(&target.directory));
         Self { target: Arc::new(target), open: None, done }
     }
 
@@ -209,8 +173,7 @@ impl DataWriter {
         let _ = open.batches.send(Message::Finish).await;
         let add =
             open.encoder.await.map_err(|e| Error::internal(format!("Parquet encoder stopped: {e}")))??;
-        self.done.adds.push(add);
-        self.done.rows += rows;
+        self.done.push(add, rows);
         Ok(())
     }
 
@@ -260,7 +223,7 @@ impl Encoder {
         let options =
             ArrowWriterOptions::new().with_properties(properties(&target)).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(staged, Arc::clone(&target.schema), options)
-            .map_err(|e| Error::internal(format!("Parquet: {e}")))?;
+            .map_err(|e| write_failed(&path, e))?;
         let order = OrderCheck::new(target.sort_columns.clone());
         let floats = FloatBounds::of(&target.schema);
         Ok(Self { target, name, writer, order, floats })
@@ -280,7 +243,8 @@ impl Encoder {
     fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         self.order.check(batch)?;
         self.floats.iter_mut().for_each(|bounds| bounds.see(batch));
-        self.writer.write(batch).map_err(|e| Error::data(format!("Parquet: {e}")))
+        let path = || self.target.directory.path().join(&self.name);
+        self.writer.write(batch).map_err(|e| write_failed(&path(), e))
     }
 
     fn publish(mut self) -> Result<Add> {
@@ -305,11 +269,7 @@ impl Encoder {
 }
 
 fn write_failed(path: &std::path::Path, error: datafusion::parquet::errors::ParquetError) -> Error {
-    Error::new(
-        crate::error::ErrorKind::Unavailable,
-        crate::error::Subject::File,
-        format!("{}: {error}", path.display()),
-    )
+    Error::disk(format!("{}: {error}", path.display()), &error)
 }
 
 fn sorted_tag(target: &WriteTarget) -> HashMap<String, Option<String>> {
@@ -434,7 +394,7 @@ mod tests {
             let mut writer = DataWriter::new(target.clone());
             writer.write(&rows(&target, &keys, &times)).await.unwrap();
             writer.write(&rows(&target, &["b"], &[9])).await.unwrap();
-            let adds = writer.finish().await.unwrap().into_adds();
+            let adds = writer.finish().await.unwrap().adds().to_vec();
             assert_eq!(adds[0].tags.is_some(), sorted, "{keys:?} {times:?}");
         }
     }
@@ -449,7 +409,7 @@ mod tests {
         writer.write(&rows(&target, &["c"], &[1])).await.unwrap();
         let files = writer.finish().await.unwrap();
         assert_eq!(files.rows(), 6);
-        let adds = files.into_adds();
+        let adds = files.adds();
         let stats: Vec<serde_json::Value> =
             adds.iter().map(|a| serde_json::from_str(a.stats.as_ref().unwrap()).unwrap()).collect();
         let keys: Vec<_> = stats.iter().map(|s| s["minValues"]["k"].as_str().unwrap()).collect();
@@ -482,7 +442,7 @@ mod tests {
         batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
         let mut writer = DataWriter::new(target.clone());
         writer.write(&batch).await.unwrap();
-        let adds = writer.finish().await.unwrap().into_adds();
+        let adds = writer.finish().await.unwrap().adds().to_vec();
         let stats: serde_json::Value = serde_json::from_str(adds[0].stats.as_ref().unwrap()).unwrap();
         assert_eq!(stats["maxValues"].get("y"), None);
         assert_eq!(stats["maxValues"]["t"], 2);
