@@ -375,7 +375,7 @@ impl StagedFile {
     }
 
     /// Syncs the file, gives it its name and syncs the directory; after `Ok` it survives a power loss.
-    pub fn publish(mut self, publish: Publish) -> io::Result<()> {
+    pub fn publish(&mut self, publish: Publish) -> io::Result<()> {
         self.file.flush()?;
         self.fs.state.check()?;
         self.fs.state.synced(self.file.sync())?;

@@ -306,7 +306,7 @@ impl MultipartUpload for Upload {
         let (state, location, parts) = (Arc::clone(&self.state), self.location.clone(), self.parts);
         blocking(move || {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            let staged = match state.staged.take() {
+            let mut staged = match state.staged.take() {
                 Some(staged) if state.next == parts => staged,
                 _ => return Err(failure(&location, io::Error::other("a part of the upload is missing"))),
             };

@@ -252,7 +252,8 @@ impl Encoder {
         self.writer.flush().map_err(|e| write_failed(&path, e))?;
         let groups = self.writer.flushed_row_groups();
         let stats = stats::from_parquet(groups, &self.target.schema, &self.floats);
-        let staged = self.writer.into_inner().map_err(|e| write_failed(&path, e))?;
+        self.writer.finish().map_err(|e| write_failed(&path, e))?;
+        let staged = self.writer.inner_mut();
         let size = staged.written();
         staged.publish(Publish::Create).map_err(|e| Error::io(&path, &e))?;
         let tags = self.order.is_sorted().then(|| sorted_tag(&self.target));

@@ -6,6 +6,8 @@ mod changes;
 mod durability;
 mod kill;
 mod layout;
+mod power;
+mod simulated;
 mod versions;
 
 use std::sync::Arc;
