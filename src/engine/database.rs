@@ -18,7 +18,7 @@ use crate::engine::runtime::Runtimes;
 use crate::engine::session::{self, Session};
 use crate::engine::shared::Engine;
 use crate::engine::states::States;
-use crate::engine::storage::{Access, Catalog, Publish, Role};
+use crate::engine::storage::{Access, Catalog, DurableFs, Publish, Role};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// How a database is opened.
@@ -46,7 +46,13 @@ impl Database {
 
     /// Opens the database in a directory with these settings.
     pub fn open_with(path: impl AsRef<Path>, settings: Settings) -> Result<Self> {
-        Self::open_in(path.as_ref(), settings, None)
+        Self::open_in(path.as_ref(), settings, DurableFs::default(), None)
+    }
+
+    /// As [`Database::open_with`], on this file system.
+    #[cfg(test)]
+    pub(crate) fn open_on(path: &Path, settings: Settings, fs: DurableFs) -> Result<Self> {
+        Self::open_in(path, settings, fs, None)
     }
 
     /// A database in a temporary directory that is removed with the last session.
@@ -61,10 +67,15 @@ impl Database {
             .tempdir()
             .map_err(|e| Error::io(&std::env::temp_dir(), &e))?;
         let path = directory.path().to_owned();
-        Self::open_in(&path, settings, Some(directory))
+        Self::open_in(&path, settings, DurableFs::default(), Some(directory))
     }
 
-    fn open_in(path: &Path, settings: Settings, temporary: Option<tempfile::TempDir>) -> Result<Self> {
+    fn open_in(
+        path: &Path,
+        settings: Settings,
+        fs: DurableFs,
+        temporary: Option<tempfile::TempDir>,
+    ) -> Result<Self> {
         let threads = settings.threads.unwrap_or_else(cores).max(1);
         let environment = environment(settings.memory_limit.unwrap_or_else(default_memory))?;
         let plain = SessionStateBuilder::new()
@@ -73,7 +84,8 @@ impl Database {
             .with_default_features()
             .build();
         let access = if settings.read_only { Access::ReadOnly } else { Access::ReadWrite };
-        let catalog = Catalog::open(path, access, Arc::new(plain)).map_err(|e| cannot_open(path, e))?;
+        let catalog =
+            Catalog::open_on(path, access, Arc::new(plain), fs).map_err(|e| cannot_open(path, e))?;
         let registry = ModelRegistry::open(path, catalog.fs().clone(), !settings.read_only)?;
         let engine = Engine {
             catalog,

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -19,6 +20,8 @@ use crate::ml::models::BASE_NAME;
 const ENTRY_BYTES_MAX: u64 = 16 << 20;
 const RECENT_MAX: usize = 16;
 const CHECKPOINT_BYTES_MAX: u64 = 8 << 30;
+/// A training that nobody went on with for so long begins anew.
+const CHECKPOINT_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What publishing does about a name that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,7 +238,11 @@ impl ModelRegistry {
 
     fn checkpoint_path(&self, key: &str) -> PathBuf {
         let name: String = Sha256::digest(key).iter().take(16).map(|b| format!("{b:02x}")).collect();
-        self.root.with_file_name("pretraining").join(name)
+        self.checkpoints().join(name)
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.root.with_file_name("pretraining")
     }
 
     /// Gives a model another name.
@@ -415,9 +422,25 @@ impl ModelRegistry {
         }
     }
 
+    /// Removes what stands of trainings that nobody went on with.
+    fn sweep_checkpoints(&self) -> io::Result<()> {
+        let directory = self.checkpoints();
+        self.fs.sweep(&directory)?;
+        for file in self.fs.fs().list(&directory)? {
+            if file.modified.elapsed().is_ok_and(|age| age > CHECKPOINT_AGE_MAX) {
+                self.fs.fs().unlink(&directory.join(file.name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes staging files and artifacts that no entry names.
     fn sweep(&self) -> Result<()> {
         self.fs.sweep(&self.root).map_err(|e| Error::io(&self.root, &e))?;
+        match self.sweep_checkpoints() {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&self.checkpoints(), &e)),
+            _ => {}
+        }
         let mut entries = Vec::new();
         for name in self.names()? {
             match self.read(&name) {
@@ -578,6 +601,21 @@ mod tests {
         let registry = open(dir.path());
         assert_eq!(files(dir.path()), 3);
         assert_eq!(publish(&registry, "m", b"w"), 2);
+    }
+
+    #[test]
+    fn trainings_that_nobody_went_on_with_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = open(dir.path());
+        registry.keep_checkpoint("kept", b"k").unwrap();
+        registry.keep_checkpoint("old", b"o").unwrap();
+        let old = std::fs::File::options().write(true).open(registry.checkpoint_path("old")).unwrap();
+        old.set_modified(std::time::SystemTime::now() - 2 * CHECKPOINT_AGE_MAX).unwrap();
+        std::fs::write(dir.path().join("pretraining/.staging-1-2-x"), b"half").unwrap();
+        drop(registry);
+        let registry = open(dir.path());
+        assert_eq!(std::fs::read_dir(dir.path().join("pretraining")).unwrap().count(), 1);
+        assert_eq!(registry.checkpoint("kept").unwrap().unwrap(), b"k");
     }
 
     #[test]

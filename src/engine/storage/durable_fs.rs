@@ -210,8 +210,23 @@ impl DurableFs {
         self.state.check().is_err()
     }
 
+    /// Fails after a sync that failed.
+    pub fn ensure_works(&self) -> io::Result<()> {
+        self.state.check()
+    }
+
+    /// As [`DurableFs::sync_dir`], of a directory whose new entry others may have seen: whatever fails now, nobody knows
+    /// whether it stays.
+    fn sync_entry(&self, path: &Path) -> io::Result<()> {
+        let synced = self.fs.sync_dir(path);
+        if synced.is_err() {
+            self.state.failed.store(true, Ordering::Release);
+        }
+        synced
+    }
+
     /// Waits until the entries of a directory are on the disk.
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+    pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.state.synced(self.fs.sync_dir(path))
     }
 
@@ -264,9 +279,11 @@ impl DurableFs {
             }
             Err(e) => return Err(e),
         }
-        match path.parent().map(|_| self.sync_dir(parent(path)?)) {
-            // Where the directory above may not be read, it is not ours to keep.
-            Some(Err(e)) if e.kind() != io::ErrorKind::PermissionDenied => return Err(e),
+        match parent(path).and_then(|above| self.sync_dir(above)) {
+            // Where the directory above may not be read, it is not ours to keep; "/" has none.
+            Err(e) if !matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => {
+                return Err(e);
+            }
             _ => {}
         }
         self.state.durable.lock().insert(path.to_path_buf());
@@ -277,7 +294,7 @@ impl DurableFs {
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.state.check()?;
         self.fs.rename(from, to)?;
-        self.sync_dir(parent(to)?)
+        self.sync_entry(parent(to)?)
     }
 
     /// Removes the file `path` durably; a missing file is not an error.
@@ -319,19 +336,20 @@ impl DurableFs {
         entries.into_iter().map(bytes).sum()
     }
 
-    /// Removes what interrupted writers left behind in `directory` and below; returns how many files.
-    pub fn sweep(&self, directory: &Path) -> io::Result<usize> {
-        let mut removed = 0;
-        for entry in self.fs.list(directory)? {
-            let path = directory.join(&entry.name);
-            if entry.is_dir {
-                removed += self.sweep(&path)?;
-            } else if is_staging(&entry.name) {
-                self.fs.unlink(&path)?;
-                removed += 1;
-            }
+    /// Removes what interrupted writers left behind in `directory` and below.
+    pub fn sweep(&self, directory: &Path) -> io::Result<()> {
+        self.sweep_flat(directory)?.iter().try_for_each(|inner| self.sweep(inner))
+    }
+
+    /// Removes what interrupted writers left behind in `directory`; returns the directories there.
+    pub fn sweep_flat(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let (directories, files): (Vec<_>, Vec<_>) =
+            self.fs.list(directory)?.into_iter().partition(|entry| entry.is_dir);
+        let path = |entry: FileInfo| directory.join(entry.name);
+        for file in files.into_iter().filter(|file| is_staging(&file.name)) {
+            self.fs.unlink(&path(file))?;
         }
-        Ok(removed)
+        Ok(directories.into_iter().map(path).collect())
     }
 
     /// As [`DurableFs::write`], with the product's error.
@@ -383,7 +401,7 @@ impl StagedFile {
             Publish::Create => self.fs.fs.link(&self.staging, &self.target)?,
             Publish::Replace => self.fs.fs.rename(&self.staging, &self.target)?,
         }
-        self.fs.sync_dir(parent(&self.target)?)
+        self.fs.sync_entry(parent(&self.target)?)
     }
 }
 
@@ -409,6 +427,7 @@ impl Drop for StagedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::storage::tests::hooked::{Hooked, Operation};
 
     #[test]
     fn published_file_is_whole_and_an_abandoned_one_leaves_nothing() {
@@ -457,73 +476,25 @@ mod tests {
         fs.create_dir_all(&inner).unwrap();
         fs.write(&inner.join("kept"), b"k", Publish::Create).unwrap();
         std::fs::write(inner.join(format!("{STAGING_PREFIX}1-2-3")), b"torn").unwrap();
-        assert_eq!(fs.sweep(dir.path()).unwrap(), 1);
+        fs.sweep(dir.path()).unwrap();
         assert_eq!(fs.fs().list(&inner).unwrap().len(), 1);
     }
 
-    #[derive(Debug)]
-    struct FailingSync {
-        file: bool,
-    }
-
-    struct FailingFile(Box<dyn FsFile>);
-
-    impl Write for FailingFile {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            self.0.flush()
-        }
-    }
-
-    impl FsFile for FailingFile {
-        fn sync(&mut self) -> io::Result<()> {
-            Err(io::Error::other("no fsync today"))
-        }
-    }
-
-    impl Fs for FailingSync {
-        fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-            let file = OsFs.create(path)?;
-            Ok(if self.file { Box::new(FailingFile(file)) } else { file })
-        }
-        fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
-            OsFs.read(path, range)
-        }
-        fn info(&self, path: &Path) -> io::Result<FileInfo> {
-            OsFs.info(path)
-        }
-        fn list(&self, path: &Path) -> io::Result<Vec<FileInfo>> {
-            OsFs.list(path)
-        }
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            OsFs.rename(from, to)
-        }
-        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-            OsFs.link(from, to)
-        }
-        fn unlink(&self, path: &Path) -> io::Result<()> {
-            OsFs.unlink(path)
-        }
-        fn create_dir(&self, path: &Path) -> io::Result<()> {
-            OsFs.create_dir(path)
-        }
-        fn remove_dir(&self, path: &Path) -> io::Result<()> {
-            OsFs.remove_dir(path)
-        }
-        fn sync_dir(&self, _: &Path) -> io::Result<()> {
-            if self.file { Ok(()) } else { Err(io::Error::other("no directory fsync today")) }
-        }
+    /// Syncs of files, or of directories, fail.
+    fn failing(operation: Operation) -> DurableFs {
+        DurableFs::new(Arc::new(Hooked::before(move |this, _| match this == operation {
+            true => Err(io::Error::other("no fsync today")),
+            false => Ok(()),
+        })))
     }
 
     #[test]
     fn failed_sync_is_an_error_and_a_file_not_synced_is_not_visible() {
         let dir = tempfile::tempdir().unwrap();
-        let fs = DurableFs::new(Arc::new(FailingSync { file: true }));
+        let fs = failing(Operation::SyncFile);
         fs.write(&dir.path().join("a"), b"x", Publish::Create).unwrap_err();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        let fs = DurableFs::new(Arc::new(FailingSync { file: false }));
+        let fs = failing(Operation::SyncDirectory);
         fs.write(&dir.path().join("a"), b"x", Publish::Create).unwrap_err();
     }
 
@@ -532,9 +503,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (kept, late) = (dir.path().join("kept"), dir.path().join("late"));
         DurableFs::default().write(&kept, b"k", Publish::Create).unwrap();
-        for file in [true, false] {
-            let fs = DurableFs::new(Arc::new(FailingSync { file }));
-            fs.write(&dir.path().join(format!("first{file}")), b"x", Publish::Create).unwrap_err();
+        for operation in [Operation::SyncFile, Operation::SyncDirectory] {
+            let fs = failing(operation);
+            fs.write(&dir.path().join(format!("{operation:?}")), b"x", Publish::Create).unwrap_err();
             let clone = fs.clone();
             let refused = [
                 clone.write(&late, b"x", Publish::Create),
@@ -551,55 +522,23 @@ mod tests {
         DurableFs::default().write(&late, b"x", Publish::Create).unwrap();
     }
 
-    /// Counts how often each directory is synced.
-    #[derive(Debug, Default)]
-    struct Counting(Mutex<std::collections::BTreeMap<PathBuf, usize>>);
-
-    impl Fs for Counting {
-        fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-            OsFs.create(path)
-        }
-        fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
-            OsFs.read(path, range)
-        }
-        fn info(&self, path: &Path) -> io::Result<FileInfo> {
-            OsFs.info(path)
-        }
-        fn list(&self, path: &Path) -> io::Result<Vec<FileInfo>> {
-            OsFs.list(path)
-        }
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            OsFs.rename(from, to)
-        }
-        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-            OsFs.link(from, to)
-        }
-        fn unlink(&self, path: &Path) -> io::Result<()> {
-            OsFs.unlink(path)
-        }
-        fn create_dir(&self, path: &Path) -> io::Result<()> {
-            OsFs.create_dir(path)
-        }
-        fn remove_dir(&self, path: &Path) -> io::Result<()> {
-            OsFs.remove_dir(path)
-        }
-        fn sync_dir(&self, path: &Path) -> io::Result<()> {
-            *self.0.lock().entry(path.to_path_buf()).or_default() += 1;
-            OsFs.sync_dir(path)
-        }
-    }
-
     #[test]
     fn a_directory_that_was_there_is_synced_once_and_what_is_written_is_the_owners() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let room = dir.path().join("room");
         std::fs::create_dir(&room).unwrap();
-        let counting = Arc::new(Counting::default());
-        let fs = DurableFs::new(Arc::<Counting>::clone(&counting));
+        let synced: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
+        let seen = Arc::clone(&synced);
+        let fs = DurableFs::new(Arc::new(Hooked::before(move |operation, path| {
+            if operation == Operation::SyncDirectory {
+                seen.lock().push(path.to_path_buf());
+            }
+            Ok(())
+        })));
         fs.create_dir_all(&room).unwrap();
         fs.create_dir_all(&room).unwrap();
-        assert_eq!(counting.0.lock().get(dir.path()), Some(&1));
+        assert_eq!(*synced.lock(), [dir.path()]);
         fs.create_dir_all(&room.join("inner")).unwrap();
         fs.write(&room.join("file"), b"x", Publish::Create).unwrap();
         let mode = |name: &str| std::fs::metadata(room.join(name)).unwrap().permissions().mode() & 0o777;

@@ -83,7 +83,6 @@ impl Catalog {
     ) -> Result<bool> {
         self.ensure_writable()?;
         let table = self.stored_table(name)?;
-        let _writing = table.writing().await;
         let _lock = table.write_lock().await;
         let entry = self.table(name)?;
         match entry.ensure_column_is_free(name, &column.name) {
@@ -131,7 +130,6 @@ impl Catalog {
     pub async fn drop_column(&self, name: &TableName, column: &str, if_exists: bool) -> Result<bool> {
         self.ensure_writable()?;
         let table = self.stored_table(name)?;
-        let _writing = table.writing().await;
         let _lock = table.write_lock().await;
         let entry = self.table(name)?;
         let index = match entry.column_index(name, column) {

@@ -76,7 +76,7 @@ impl Catalog {
         if_exists: IfExists,
     ) -> Result<bool> {
         let (catalog, name) = (self.clone(), name.clone());
-        let put = name.clone();
+        let (put, id, unpublished) = (name.clone(), entry.id.clone(), Arc::clone(&table));
         let published = self.update(move |contents| {
             if is_taken(contents, &put, if_exists)? {
                 return Ok(None);
@@ -101,9 +101,17 @@ impl Catalog {
             catalog.adopt(&table);
             Ok(Some(replaced))
         });
-        match published.await? {
-            None => Ok(false),
-            Some(replaced) => {
+        match published.await {
+            Err(error) => {
+                // After a failed sync the catalog may have it.
+                if !self.inner.fs.has_failed() {
+                    self.forget(&id);
+                    unpublished.mark_unpublished();
+                }
+                Err(error)
+            }
+            Ok(None) => Ok(false),
+            Ok(Some(replaced)) => {
                 replaced.iter().try_for_each(|old| self.discard(&name, old))?;
                 Ok(true)
             }

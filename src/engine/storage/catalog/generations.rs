@@ -1,6 +1,6 @@
 //! The catalog on disk: one checksummed file a generation, the highest number is the catalog.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorKind, Result, Subject};
 
 const HEADER: &str = "foretell-catalog 1 ";
 const READ_ATTEMPTS: usize = 20;
+/// A file that takes room until a full disk needs it for a generation without something big.
+const RESERVE: &str = "reserve";
+const RESERVE_BYTES_MIN: u64 = 64 << 10;
 
 /// The directory of generation files.
 #[derive(Debug, Clone)]
@@ -52,11 +55,17 @@ impl Generations {
         Err(Error::new(ErrorKind::Unavailable, Subject::Database, message).with_hint("try again"))
     }
 
-    /// Makes `contents` the generation `number`, durably; the generation before stays for slow readers.
-    pub fn publish(&self, number: u64, contents: &Contents) -> Result<()> {
+    /// Makes `contents` the generation `number`, durably; the generation before stays for slow readers. One that `frees`
+    /// room has some on a full disk.
+    pub fn publish(&self, number: u64, contents: &Contents, frees: bool) -> Result<()> {
         let path = self.path(number);
         let bytes = encode(contents)?;
-        self.fs.write(&path, &bytes, Publish::Create).map_err(|e| match e.kind() {
+        let write = || self.fs.write(&path, &bytes, Publish::Create);
+        let written = match write() {
+            Err(e) if frees && is_full(&e) && self.fs.fs().unlink(&self.reserve()).is_ok() => write(),
+            written => written,
+        };
+        written.map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => Error::new(
                 ErrorKind::Unavailable,
                 Subject::Database,
@@ -66,7 +75,27 @@ impl Generations {
             _ => Error::io(&path, &e),
         })?;
         self.remove_older_than(number.saturating_sub(1));
+        self.keep_reserve(bytes.len() as u64);
         Ok(())
+    }
+
+    /// Sees to it that there is room for a generation of twice this size, where the disk has it.
+    pub fn keep_reserve(&self, bytes: u64) {
+        let (path, wanted) = (self.reserve(), (2 * bytes).max(RESERVE_BYTES_MIN));
+        if self.fs.fs().info(&path).is_ok_and(|found| found.len >= wanted) {
+            return;
+        }
+        let _ = self.fs.fs().unlink(&path);
+        let zeros = vec![0; usize::try_from(2 * wanted).unwrap_or_default()];
+        // Nothing depends on it but the room that it takes.
+        let kept = self.fs.fs().create(&path).and_then(|mut file| file.write_all(&zeros));
+        if kept.is_err() {
+            let _ = self.fs.fs().unlink(&path);
+        }
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.directory.join(RESERVE)
     }
 
     fn remove_older_than(&self, number_kept: u64) {
@@ -81,6 +110,10 @@ impl Generations {
     fn path(&self, number: u64) -> PathBuf {
         self.directory.join(format!("{number:020}.json"))
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -127,11 +160,12 @@ mod tests {
         let mut contents = Contents::default();
         for number in 1..=5 {
             contents.schemas.insert(format!("s{number}"), SchemaEntry::default());
-            generations.publish(number, &contents).unwrap();
+            generations.publish(number, &contents, false).unwrap();
         }
         assert_eq!(generations.load().unwrap(), (5, contents.clone()));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
-        assert_eq!(generations.publish(5, &contents).unwrap_err().kind(), ErrorKind::Unavailable);
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name());
+        assert_eq!(names.filter(|name| name != RESERVE).count(), 2);
+        assert_eq!(generations.publish(5, &contents, false).unwrap_err().kind(), ErrorKind::Unavailable);
 
         let path = generations.path(5);
         let mut bytes = std::fs::read(&path).unwrap();

@@ -81,7 +81,7 @@ impl Catalog {
         let directory = std::path::absolute(directory).map_err(|e| Error::io(directory, &e))?;
         let [catalog, tables, sequences] =
             ["catalog", "tables", "sequences"].map(|room| directory.join(room));
-        let lock = match access {
+        let mut lock = match access {
             Access::ReadWrite => Some(prepare(&directory, [&catalog, &tables, &sequences], &fs)?),
             Access::ReadOnly => {
                 ensure_exists(&directory, &catalog, &fs)?;
@@ -91,9 +91,11 @@ impl Catalog {
         let generations = Generations::new(catalog, fs.clone());
         let (number, contents) = generations.load()?;
         let counters = Counters::new(sequences, fs.clone());
-        if lock.is_some() {
+        if let Some(lock) = &mut lock {
             remove_orphans(&tables, &contents, &fs)?;
             counters.sweep(&contents)?;
+            generations.keep_reserve(0);
+            remove_uncommitted(lock, &tables, &contents, &fs);
         }
         let (functions, place) = with_next_value(&functions)?;
         let inner = Inner {
@@ -305,7 +307,7 @@ impl Catalog {
     /// Drops the schema `name` with, if `cascade`, everything in it; false when there was none.
     pub async fn drop_schema(&self, name: &str, if_exists: bool, cascade: bool) -> Result<bool> {
         let name = name.to_string();
-        let dropped = self.update(move |contents| {
+        let dropped = self.update_to_free(move |contents| {
             if if_exists && !contents.schemas.contains_key(&name) {
                 return Ok(None);
             }
@@ -323,6 +325,7 @@ impl Catalog {
         for (table, entry) in schema.entries {
             self.discard(&TableName::public(table), &entry)?;
         }
+        self.inner.generations.keep_reserve(0);
         Ok(true)
     }
 
@@ -333,7 +336,7 @@ impl Catalog {
         entries: Vec<(TableName, &'static str)>,
         if_exists: bool,
     ) -> Result<Vec<TableName>> {
-        let dropped = self.update(move |contents| {
+        let dropped = self.update_to_free(move |contents| {
             let (mut taken, mut missing) = (vec![], vec![]);
             for (name, kind) in &entries {
                 if if_exists && contents.find(name).is_none() {
@@ -354,6 +357,7 @@ impl Catalog {
         let (taken, missing) = dropped.await?;
         let discarded: Vec<Result<()>> =
             taken.iter().map(|(name, entry)| self.discard(name, entry)).collect();
+        self.inner.generations.keep_reserve(0);
         discarded.into_iter().collect::<Result<()>>().map(|()| missing)
     }
 
@@ -410,9 +414,14 @@ impl Catalog {
         if let Entry::Table(entry) = entry {
             let table = self.open_table(name, &entry.id)?;
             table.mark_dropped();
-            self.inner.open_tables.lock().remove(&entry.id);
+            self.forget(&entry.id);
         }
         Ok(())
+    }
+
+    /// Statements do not find the table of this id any more.
+    pub(super) fn forget(&self, id: &str) {
+        self.inner.open_tables.lock().remove(id);
     }
 
     /// Makes one change of the catalog durable. It runs to its end even when the caller is dropped, so memory
@@ -420,6 +429,22 @@ impl Catalog {
     pub(super) async fn update<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Contents) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.change(change, false).await
+    }
+
+    /// As [`Catalog::update`], on a full disk too, as it leads to more room.
+    async fn update_to_free<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Contents) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.change(change, true).await
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Contents) -> Result<T> + Send + 'static,
+        frees: bool,
     ) -> Result<T> {
         self.ensure_writable()?;
         let inner = Arc::clone(&self.inner);
@@ -431,7 +456,7 @@ impl Catalog {
             let result = change(&mut contents)?;
             if contents != *current {
                 contents.assign_oids();
-                inner.generations.publish(number + 1, &contents)?;
+                inner.generations.publish(number + 1, &contents, frees)?;
                 *inner.current.write() = (number + 1, Arc::new(contents));
             }
             Ok(result)
@@ -447,6 +472,7 @@ fn prepare(directory: &Path, rooms: [&PathBuf; 3], fs: &DurableFs) -> Result<Dat
         fs.create_dir_all(room).map_err(|e| Error::io(room, &e))?;
         fs.sweep(room).map_err(|e| Error::io(room, &e))?;
     }
+    fs.sweep_flat(directory).map_err(|e| Error::io(directory, &e))?;
     Ok(lock)
 }
 
@@ -458,6 +484,16 @@ fn ensure_exists(directory: &Path, catalog: &Path, fs: &DurableFs) -> Result<()>
             let message = format!("{} is not a database", directory.display());
             Err(Error::not_found(Subject::Database, message).with_hint("open it for writing to create one"))
         }
+    }
+}
+
+/// Removes the data files of statements whose process died before it committed them. What cannot be looked at is told
+/// by who reads it, and looked at again.
+fn remove_uncommitted(lock: &mut DatabaseLock, tables: &Path, contents: &Contents, fs: &DurableFs) {
+    let Some(since) = lock.unfinished_since() else { return };
+    let removed = contents.table_ids().map(|id| delta::remove_uncommitted(&tables.join(id), since, fs));
+    if removed.collect::<Vec<_>>().into_iter().all(|removed| removed.is_ok()) {
+        lock.settle();
     }
 }
 

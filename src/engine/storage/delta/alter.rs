@@ -113,8 +113,5 @@ async fn set_schema(
 ) -> Result<()> {
     let action = table.schema_action(&base, schema)?;
     let delta = DeltaOperation::AddColumn { fields: Vec::new() };
-    table
-        .commit(base, Commit { operation, actions: vec![action], delta, rows: 0, files: None })
-        .await
-        .map(|_| ())
+    table.commit(base, Commit { operation, actions: vec![action], delta, rows: 0, files: None }).await
 }

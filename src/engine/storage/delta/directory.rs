@@ -1,12 +1,15 @@
 //! The files of a table, and those of them that no version has yet.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use deltalake::kernel::Add;
+use parking_lot::Mutex;
 
 use crate::engine::storage::durable_fs::DurableFs;
+use crate::error::{Error, Result};
 
 /// The files of a table; whoever reads or writes them holds it, and a doomed one goes with the last holder.
 #[derive(Debug)]
@@ -14,12 +17,13 @@ pub struct TableDirectory {
     path: PathBuf,
     fs: DurableFs,
     doomed: AtomicBool,
+    uncommitted: Mutex<HashSet<String>>,
 }
 
 impl TableDirectory {
     /// The files of the table in the directory `path`.
     pub fn new(path: PathBuf, fs: DurableFs) -> Self {
-        Self { path, fs, doomed: AtomicBool::new(false) }
+        Self { path, fs, doomed: AtomicBool::new(false), uncommitted: Mutex::default() }
     }
 
     /// Where they are.
@@ -36,6 +40,25 @@ impl TableDirectory {
     pub fn fs(&self) -> &DurableFs {
         &self.fs
     }
+
+    /// Removes these of its files, durably; where one is missing already, that is all.
+    pub fn remove(&self, names: &[String]) -> Result<()> {
+        let failed = |e: std::io::Error| Error::io(&self.path, &e);
+        // What the disk kept of the newest version is not known then.
+        self.fs.ensure_works().map_err(failed)?;
+        for name in names {
+            match self.fs.fs().unlink(&self.path.join(name)) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+                _ => {}
+            }
+        }
+        self.fs.sync_dir(&self.path).map_err(failed)
+    }
+
+    /// Names of the data files that statements are writing, or have written and not committed.
+    pub fn uncommitted(&self) -> HashSet<String> {
+        self.uncommitted.lock().clone()
+    }
 }
 
 impl Drop for TableDirectory {
@@ -47,23 +70,60 @@ impl Drop for TableDirectory {
     }
 }
 
-/// Data files that are on the disk but in no version yet; dropping it removes them, unless they are kept.
+/// The place of a data file that no version has yet; dropping it removes the file, unless it is kept.
+#[derive(Debug)]
+pub struct NewFile {
+    directory: Arc<TableDirectory>,
+    name: String,
+    kept: AtomicBool,
+}
+
+impl NewFile {
+    /// The place of this name; vacuum leaves it alone from now on.
+    pub fn new(directory: Arc<TableDirectory>, name: String) -> Self {
+        directory.uncommitted.lock().insert(name.clone());
+        Self { directory, name, kept: AtomicBool::new(false) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join(&self.name)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !*self.kept.get_mut() {
+            // What cannot be removed now belongs to no version and goes with the next vacuum.
+            let _ = self.directory.fs().fs().unlink(&self.path());
+        }
+        self.directory.uncommitted.lock().remove(&self.name);
+    }
+}
+
+/// Data files that are on the disk but in no version yet; dropping them removes them, unless they are kept.
 #[derive(Debug)]
 pub struct NewFiles {
     directory: Arc<TableDirectory>,
+    files: Vec<NewFile>,
     adds: Vec<Add>,
     rows: u64,
-    kept: AtomicBool,
 }
 
 impl NewFiles {
     /// No files yet, in this directory.
     pub fn new(directory: Arc<TableDirectory>) -> Self {
-        Self { directory, adds: Vec::new(), rows: 0, kept: AtomicBool::new(false) }
+        Self { directory, files: Vec::new(), adds: Vec::new(), rows: 0 }
     }
 
     /// One more, with so many rows.
-    pub fn push(&mut self, add: Add, rows: u64) {
+    pub fn push(&mut self, file: NewFile, add: Add, rows: u64) {
+        self.files.push(file);
         self.adds.push(add);
         self.rows += rows;
     }
@@ -78,34 +138,24 @@ impl NewFiles {
         &self.adds
     }
 
-    /// A version has them: from here on they stay on the disk.
+    /// A version has them, or may get them: from here on they stay on the disk.
     pub fn keep(&self) {
-        self.kept.store(true, Ordering::Release);
+        self.set_kept(true);
     }
 
     /// Keeps them after a commit that succeeded, and after one of which nobody knows, as a sync failed.
     pub fn settle(&self, committed: bool) {
-        if committed || self.directory.fs().has_failed() {
-            self.keep();
-        }
+        self.set_kept(committed || self.directory.fs().has_failed());
+    }
+
+    fn set_kept(&self, kept: bool) {
+        self.files.iter().for_each(|file| file.kept.store(kept, Ordering::Release));
     }
 
     /// Takes over the files of `other`.
     pub fn extend(&mut self, mut other: NewFiles) {
         self.rows += other.rows;
+        self.files.append(&mut other.files);
         self.adds.append(&mut other.adds);
-    }
-}
-
-impl Drop for NewFiles {
-    fn drop(&mut self) {
-        if *self.kept.get_mut() {
-            return;
-        }
-        for add in &self.adds {
-            let path = self.directory.path().join(&add.path);
-            // What cannot be removed now belongs to no version and goes with the next vacuum.
-            let _ = self.directory.fs().fs().unlink(&path);
-        }
     }
 }

@@ -8,6 +8,7 @@ use arrow::compute::kernels::zip::zip;
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, not, prep_null_mask_filter};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
@@ -26,6 +27,7 @@ use crate::engine::storage::delta::scan::{Scan, ScanColumns};
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::table::{Commit, StoredTable};
 use crate::engine::storage::delta::writer::{WriteTarget, write_rows};
+use crate::engine::storage::row_memory::RowMemory;
 use crate::error::Result;
 
 /// What happens to the rows that match.
@@ -38,16 +40,24 @@ pub enum RowChange {
 }
 
 /// The rows that a change is about, for who asks for them by putting this into its session.
-#[derive(Debug, Default)]
-pub struct ReturnedRows(Mutex<Vec<RecordBatch>>);
+#[derive(Debug)]
+pub struct ReturnedRows(Mutex<(Vec<RecordBatch>, RowMemory)>);
 
 impl ReturnedRows {
+    /// None yet; they take memory of this pool for as long as this lives, and as much again for what is made of them.
+    pub fn new(pool: &Arc<dyn MemoryPool>) -> Self {
+        Self(Mutex::new((vec![], RowMemory::new("rows of RETURNING", pool))))
+    }
+
     fn of(context: &TaskContext) -> Option<Arc<Self>> {
         context.session_config().get_extension::<Self>()
     }
 
-    fn push(&self, rows: RecordBatch) {
-        self.0.lock().push(rows);
+    fn push(&self, rows: RecordBatch) -> DfResult<()> {
+        let (kept, memory) = &mut *self.0.lock();
+        memory.hold_twice(&rows)?;
+        kept.push(rows);
+        Ok(())
     }
 
     /// The rows with the columns that SQL knows.
@@ -56,7 +66,7 @@ impl ReturnedRows {
             let columns = rows.columns()[..schema.fields().len()].to_vec();
             RecordBatch::try_new(Arc::clone(schema), columns).map_err(|e| DataFusionError::from(e).into())
         };
-        std::mem::take(&mut *self.0.lock()).into_iter().map(known).collect()
+        std::mem::take(&mut self.0.lock().0).into_iter().map(known).collect()
     }
 }
 
@@ -107,7 +117,6 @@ impl RowsChange {
     }
 
     async fn run(&self, context: &Arc<TaskContext>) -> Result<u64> {
-        let _writing = self.table.writing().await;
         let _lock = self.table.write_lock().await;
         if self.table.layout_changes() != self.layout_changes {
             return Err(self.table.altered());
@@ -115,7 +124,7 @@ impl RowsChange {
         self.run_locked(context).await
     }
 
-    /// Makes the change for a caller that holds the write lock and keeps vacuum away.
+    /// Makes the change for a caller that holds the write lock.
     pub async fn run_locked(&self, context: &Arc<TaskContext>) -> Result<u64> {
         let base = self.table.latest().await?;
         let columns = all_columns(&self.columns, &base);
@@ -153,7 +162,7 @@ impl RowsChange {
             if let Some(returned) = ReturnedRows::of(context) {
                 let mut batches = read(scan, file, None, context)?;
                 while let Some(batch) = batches.next().await {
-                    returned.push(batch?);
+                    returned.push(batch?)?;
                 }
             }
         } else {
@@ -222,7 +231,7 @@ impl RowsChange {
         match &self.change {
             RowChange::Delete => {
                 if let Some(returned) = returned {
-                    returned.push(filter_record_batch(batch, matching)?);
+                    returned.push(filter_record_batch(batch, matching)?)?;
                 }
                 Ok(filter_record_batch(batch, &not(matching)?)?)
             }
@@ -231,7 +240,7 @@ impl RowsChange {
                 let changed = filter_record_batch(&updated, matching)?;
                 self.constraints.verify(&changed)?;
                 if let Some(returned) = returned {
-                    returned.push(changed);
+                    returned.push(changed)?;
                 }
                 Ok(updated)
             }

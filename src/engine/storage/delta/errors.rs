@@ -20,7 +20,9 @@ pub fn from_delta(table: &str, error: DeltaTableError) -> Error {
         | DeltaTableError::NotATable(_)
         | DeltaTableError::InvalidJsonLog { .. }
         | DeltaTableError::InvalidStatsJson { .. } => {
-            Error::corrupt(Subject::File, format!("log of table {table} cannot be read: {error}"))
+            // What follows is where in Delta's code it was found.
+            let why = error.to_string().lines().next().unwrap_or_default().to_owned();
+            Error::corrupt(Subject::File, format!("log of table {table} cannot be read: {why}"))
         }
         other => Error::new(ErrorKind::Unavailable, Subject::Table, format!("table {table}: {other}")),
     }

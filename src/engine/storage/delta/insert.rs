@@ -1,6 +1,7 @@
-//! INSERT: rows stream to data files, then one commit makes them visible together.
+//! INSERT: rows stream to data files, then one commit makes them visible together; few rows share both with others.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -11,19 +12,18 @@ use datafusion::common::Result;
 use datafusion::datasource::sink::DataSink;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType};
-use deltalake::kernel::Action;
-use deltalake::protocol::{DeltaOperation, SaveMode};
+use futures::{Stream, StreamExt, stream};
 
+use crate::engine::storage::delta::append::{self, Append};
 use crate::engine::storage::delta::constraints::Constraints;
-use crate::engine::storage::delta::directory::NewFiles;
+use crate::engine::storage::delta::maintain;
 use crate::engine::storage::delta::scan::ScanColumns;
-use crate::engine::storage::delta::snapshot::Snapshot;
-use crate::engine::storage::delta::table::{Commit, StoredTable};
+use crate::engine::storage::delta::table::StoredTable;
 use crate::engine::storage::delta::writer::{WriteTarget, write_rows};
-use crate::error::{Error, ErrorKind, Result as OurResult};
+use crate::engine::storage::row_memory::RowMemory;
 
-/// How often an append starts over on a newer version after another program changed the table.
-const APPEND_ATTEMPTS: usize = 10;
+/// A statement with more rows writes files of its own.
+const APPENDED_ROWS_MAX: usize = 1024;
 
 /// Takes the rows of one INSERT.
 #[derive(Debug)]
@@ -49,57 +49,52 @@ impl InsertSink {
         Self { table, columns, cluster_by, constraints, layout_changes, overwrite }
     }
 
-    async fn write(&self, rows: SendableRecordBatchStream) -> Result<NewFiles> {
-        let directory = self.table.directory()?;
-        let target = WriteTarget::new(directory, self.columns.in_files(), &self.cluster_by);
-        write_rows(target, rows, |batch| {
-            let batch = cast_to(&batch, &self.columns.visible)?;
+    /// The rows as they are stored, checked.
+    fn prepared(&self, rows: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> + Send {
+        rows.map(|batch| {
+            let batch = cast_to(&batch?, &self.columns.visible)?;
             self.constraints.verify(&batch)?;
-            Ok(batch)
+            Ok(RecordBatch::try_new(self.columns.in_files(), batch.columns().to_vec())?)
         })
-        .await
     }
 
-    async fn commit(&self, files: NewFiles) -> OurResult<u64> {
-        let rows = files.rows();
-        if rows == 0 && !self.overwrite {
+    /// Adds few rows with those of other statements.
+    async fn append(&self, rows: Vec<RecordBatch>, memory: RowMemory, context: &TaskContext) -> Result<u64> {
+        let count = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        if count > 0 {
+            let append = Append {
+                rows,
+                schema: self.columns.in_files(),
+                cluster_by: self.cluster_by.clone(),
+                layout_changes: self.layout_changes,
+                runtime: context.runtime_env(),
+                _memory: memory,
+            };
+            append::append(&self.table, append).await?;
+        }
+        Ok(count)
+    }
+
+    /// Writes rows to files of their own while they come.
+    async fn stream(
+        &self,
+        rows: impl Stream<Item = Result<RecordBatch>> + Send,
+        context: &TaskContext,
+    ) -> Result<u64> {
+        let target = WriteTarget::new(self.table.directory()?, self.columns.in_files(), &self.cluster_by);
+        let files = write_rows(target, rows, Ok).await?;
+        let count = files.rows();
+        if count == 0 && !self.overwrite {
             return Ok(0);
         }
         let _lock = self.table.write_lock().await;
         if self.table.layout_changes() != self.layout_changes {
-            return Err(self.table.altered());
+            return Err(self.table.altered().into());
         }
-        let files = Arc::new(files);
-        for attempt in 1.. {
-            let base = self.table.latest().await?;
-            let commit = self.commit_on(&base, &files);
-            match self.table.commit(base, commit).await {
-                Err(e) if conflicts(&e) && attempt < APPEND_ATTEMPTS => {}
-                done => return done.map(|_| rows),
-            }
-        }
-        Ok(rows)
+        append::commit_files(&self.table, files, self.overwrite).await?;
+        maintain::compact_in_background(&self.table, self.cluster_by.clone(), context.runtime_env());
+        Ok(count)
     }
-
-    fn commit_on(&self, base: &Snapshot, files: &Arc<NewFiles>) -> Commit {
-        let replaced = base.files.iter().filter(|_| self.overwrite);
-        let removes = replaced.map(|f| Action::Remove(f.remove_action(true)));
-        Commit {
-            operation: if self.overwrite { "INSERT OVERWRITE" } else { "INSERT" },
-            actions: removes.chain(files.adds().iter().cloned().map(Action::Add)).collect(),
-            delta: DeltaOperation::Write {
-                mode: if self.overwrite { SaveMode::Overwrite } else { SaveMode::Append },
-                partition_by: None,
-                predicate: None,
-            },
-            rows: files.rows(),
-            files: Some(Arc::clone(files)),
-        }
-    }
-}
-
-fn conflicts(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unavailable && error.message().contains("was changed by another writer")
 }
 
 /// The rows of `batch` in the types of `schema`, by position; a value that does not fit is an error.
@@ -127,9 +122,19 @@ impl DataSink for InsertSink {
         &self.columns.visible
     }
 
-    async fn write_all(&self, rows: SendableRecordBatchStream, _: &Arc<TaskContext>) -> Result<u64> {
-        let _writing = self.table.writing().await;
-        let files = self.write(rows).await?;
-        self.commit(files).await.map_err(Into::into)
+    async fn write_all(&self, rows: SendableRecordBatchStream, context: &Arc<TaskContext>) -> Result<u64> {
+        let mut rows = pin!(self.prepared(rows));
+        let (mut first, mut count) = (Vec::new(), 0);
+        let mut memory = RowMemory::new("rows of an INSERT", context.memory_pool());
+        while !self.overwrite && count <= APPENDED_ROWS_MAX {
+            let Some(batch) = rows.next().await.transpose()? else {
+                return self.append(first, memory, context).await;
+            };
+            memory.hold(&batch)?;
+            count += batch.num_rows();
+            first.push(batch);
+        }
+        drop(memory);
+        self.stream(stream::iter(first.into_iter().map(Ok)).chain(rows), context).await
     }
 }

@@ -1,10 +1,12 @@
 //! OPTIMIZE and VACUUM: few sorted files instead of many, and no files that no version needs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use chrono::TimeDelta;
 use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -19,7 +21,9 @@ use crate::engine::storage::delta::directory::NewFiles;
 use crate::engine::storage::delta::scan::{Scan, ScanColumns};
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::table::{Commit, StoredTable};
-use crate::engine::storage::delta::writer::{SORT_OPTIONS, WriteTarget, write_rows};
+use crate::engine::storage::delta::writer::{
+    ROWS_PER_FILE, SORT_OPTIONS, WriteTarget, write_rows, written_at,
+};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// A file below this size is worth merging with others.
@@ -28,6 +32,12 @@ const SMALL_FILE: u64 = 32 << 20;
 const SORTED_FILES: u64 = 8;
 /// No sorted file needs to be smaller than this.
 const SORTED_ROWS_MIN: u64 = 1 << 18;
+/// So many files of about one size are merged without being asked.
+const CROWD: usize = 32;
+/// Smaller files are of about one size, in bytes.
+const SMALLEST_TIER: u64 = 8 << 10;
+/// Files that differ by less are of about one size.
+const TIER_FACTOR: u64 = 8;
 
 /// What OPTIMIZE did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,7 +63,7 @@ pub async fn optimize(
     cluster_by: &[String],
     context: &Arc<TaskContext>,
 ) -> Result<OptimizeSummary> {
-    let _writing = table.writing().await;
+    let _turn = table.wait_for_compaction().await;
     let base = table.latest().await?;
     let columns = ScanColumns::stored(&base);
     let scan = Scan {
@@ -67,13 +77,60 @@ pub async fn optimize(
             context.session_config().target_partitions()
         },
     };
-    let merged = worth_merging(&scan);
+    replace(&scan, &worth_merging(&scan), context).await
+}
+
+/// Merges files of about one size into one wherever there are many, beside the statements that go on.
+pub fn compact_in_background(table: &Arc<StoredTable>, cluster_by: Vec<String>, runtime: Arc<RuntimeEnv>) {
+    let Some(turn) = table.begin_compaction() else { return };
+    let table = Arc::clone(table);
+    tokio::spawn(async move {
+        let _turn = turn;
+        let context = Arc::new(TaskContext::default().with_runtime(runtime));
+        // A statement that changed the rows meanwhile goes before; the next commit tries again.
+        while compact(&table, &cluster_by, &context)
+            .await
+            .is_ok_and(|done| done.files_removed > 2 * done.files_added)
+        {}
+    });
+}
+
+async fn compact(
+    table: &Arc<StoredTable>,
+    cluster_by: &[String],
+    context: &Arc<TaskContext>,
+) -> Result<OptimizeSummary> {
+    let base = table.latest().await?;
+    let columns = ScanColumns::stored(&base);
+    let scan = Scan { table, snapshot: &base, columns: &columns, cluster_by, target_partitions: 1 };
+    replace(&scan, &crowded(&base.files), context).await
+}
+
+/// Files of about one size, where there are many of them: the smallest first.
+fn crowded(files: &[Arc<DataFile>]) -> Vec<Arc<DataFile>> {
+    let mut tiers: BTreeMap<u32, Vec<Arc<DataFile>>> = BTreeMap::new();
+    // Many narrow rows take few bytes, and files are cut by rows, too.
+    let is_small = |file: &DataFile| {
+        file.size < SMALL_FILE && file.rows.is_none_or(|rows| rows < ROWS_PER_FILE / CROWD as u64)
+    };
+    for file in files.iter().filter(|file| is_small(file)) {
+        tiers.entry((file.size / SMALLEST_TIER).max(1).ilog(TIER_FACTOR)).or_default().push(Arc::clone(file));
+    }
+    tiers.into_values().find(|files| files.len() >= CROWD).unwrap_or_default()
+}
+
+/// Puts one file, or sorted ones, in the place of these.
+async fn replace(
+    scan: &Scan<'_>,
+    merged: &[Arc<DataFile>],
+    context: &Arc<TaskContext>,
+) -> Result<OptimizeSummary> {
     if merged.is_empty() {
         return Ok(OptimizeSummary::default());
     }
-    let files = merge(&scan, &merged, context).await?;
+    let files = merge(scan, merged, context).await?;
     let rows = files.rows();
-    let files_added = commit(table, &merged, files).await?;
+    let files_added = commit(scan.table, merged, files).await?;
     Ok(OptimizeSummary { files_removed: merged.len() as u64, files_added, rows })
 }
 
@@ -89,7 +146,9 @@ fn worth_merging(scan: &Scan<'_>) -> Vec<Arc<DataFile>> {
 
 async fn merge(scan: &Scan<'_>, files: &[Arc<DataFile>], context: &Arc<TaskContext>) -> Result<NewFiles> {
     let plan = merge_plan(scan, files, context)?;
-    let mut target = WriteTarget::new(scan.table.directory()?, scan.columns.in_files(), scan.cluster_by);
+    let first = files.iter().filter_map(|file| written_at(&file.path)).min();
+    let target = WriteTarget::new(scan.table.directory()?, scan.columns.in_files(), scan.cluster_by);
+    let mut target = target.in_place_of(first);
     if !scan.cluster_by.is_empty() {
         let rows = files.iter().filter_map(|f| f.rows).sum::<u64>();
         target = target.sorted_files((rows / SORTED_FILES).max(SORTED_ROWS_MIN));
@@ -155,13 +214,21 @@ pub async fn vacuum(table: &Arc<StoredTable>, retention: TimeDelta) -> Result<Va
     if retention < TimeDelta::zero() {
         return Err(Error::input(Subject::Option, "the retention of VACUUM must not be negative"));
     }
-    let _alone = table.alone().await;
     let _lock = table.write_lock().await;
+    let directory = table.directory()?;
     let vacuum = table.delta_table().await?.vacuum();
     let vacuum = vacuum
         .with_mode(VacuumMode::Full)
         .with_retention_period(retention)
-        .with_enforce_retention_duration(false);
-    let (_, metrics) = vacuum.await.map_err(|e| table.error(e))?;
-    Ok(VacuumSummary { files_deleted: metrics.files_deleted.len() as u64 })
+        .with_enforce_retention_duration(false)
+        .with_dry_run(true);
+    let (_, found) = vacuum.await.map_err(|e| table.error(e))?;
+    // Nothing is written, the log neither, so that a full disk gets room.
+    let mut kept = table.files_in_use();
+    kept.extend(directory.uncommitted());
+    let old: Vec<String> = found.files_deleted.into_iter().filter(|name| !kept.contains(name)).collect();
+    let files_deleted = old.len() as u64;
+    let removal = tokio::task::spawn_blocking(move || directory.remove(&old));
+    removal.await.map_err(|e| Error::internal(format!("VACUUM stopped: {e}")))??;
+    Ok(VacuumSummary { files_deleted })
 }

@@ -66,7 +66,7 @@ pub struct Scan<'a> {
     /// The table.
     pub table: &'a Arc<StoredTable>,
     /// The version.
-    pub snapshot: &'a Snapshot,
+    pub snapshot: &'a Arc<Snapshot>,
     /// What to read.
     pub columns: &'a ScanColumns,
     /// Stored names of the columns the files may be sorted by.
@@ -113,15 +113,15 @@ impl Scan<'_> {
     }
 
     fn groups(&self, files: &[Arc<DataFile>], one_file_each: bool) -> Result<Vec<FileGroup>> {
-        let directory = self.table.directory()?;
+        // These ride along: the files of a dropped table wait for their readers, and so do those of an old version.
+        let held = Arc::new((self.table.directory()?, Arc::clone(self.snapshot)));
         let entries = files.iter().map(|file| {
             let path = format!("{}/{}", self.table.id(), file.path);
             let mut entry = PartitionedFile::new(path, file.size);
             entry.object_meta.last_modified =
                 chrono::DateTime::from_timestamp_millis(file.modified).unwrap_or_default();
             let statistics = Arc::new(self.statistics(std::slice::from_ref(file)));
-            // The directory rides along, so that the files of a dropped table wait for their readers.
-            entry.with_statistics(statistics).with_extension(Arc::clone(&directory))
+            entry.with_statistics(statistics).with_extension(Arc::clone(&held))
         });
         Ok(if one_file_each {
             entries.map(|entry| FileGroup::new(vec![entry])).collect()

@@ -1,9 +1,9 @@
 //! A stored table: its Delta log, the newest version in memory, and the only way to commit to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arrow::datatypes::{Field, Schema};
 use chrono::{DateTime, Utc};
@@ -20,8 +20,10 @@ use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
 use url::Url;
 
+use crate::engine::storage::delta::append::Waiting;
 use crate::engine::storage::delta::directory::{NewFiles, TableDirectory};
 use crate::engine::storage::delta::errors::{from_delta, no_such_version};
 use crate::engine::storage::delta::snapshot::Snapshot;
@@ -84,9 +86,11 @@ pub struct StoredTable {
     object_store_url: ObjectStoreUrl,
     label: RwLock<String>,
     newest: tokio::sync::Mutex<Option<Arc<Snapshot>>>,
-    writer: tokio::sync::Mutex<()>,
-    /// Statements that write files hold it shared; vacuum, which deletes unknown files, alone.
-    activity: Arc<tokio::sync::RwLock<()>>,
+    writer: Arc<tokio::sync::Mutex<()>>,
+    waiting: Waiting,
+    compaction: Arc<tokio::sync::Mutex<()>>,
+    /// Versions that somebody may read.
+    read: Mutex<Vec<Weak<Snapshot>>>,
     layout_changes: AtomicU64,
 }
 
@@ -104,8 +108,10 @@ impl StoredTable {
             log_store,
             label: RwLock::new(label),
             newest: tokio::sync::Mutex::new(None),
-            writer: tokio::sync::Mutex::new(()),
-            activity: Arc::default(),
+            writer: Arc::default(),
+            waiting: Waiting::default(),
+            compaction: Arc::default(),
+            read: Mutex::default(),
             layout_changes: AtomicU64::new(0),
         })
     }
@@ -198,23 +204,51 @@ impl StoredTable {
         self.writer.lock().await
     }
 
-    /// Keeps vacuum away while files of a statement are not committed yet.
-    pub async fn writing(&self) -> tokio::sync::OwnedRwLockReadGuard<()> {
-        Arc::clone(&self.activity).read_owned().await
+    /// As [`StoredTable::write_lock`], for work that outlives its statement.
+    pub async fn write_lock_owned(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.writer).lock_owned().await
     }
 
-    /// Waits until no statement has uncommitted files, and keeps new ones away.
-    pub async fn alone(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
-        self.activity.write().await
+    /// Rows that wait for the next commit.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// The right to merge files in the background, unless somebody has it.
+    pub fn begin_compaction(&self) -> Option<OwnedMutexGuard<()>> {
+        Arc::clone(&self.compaction).try_lock_owned().ok()
+    }
+
+    /// As [`StoredTable::begin_compaction`], after whoever has it.
+    pub async fn wait_for_compaction(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.compaction).lock_owned().await
+    }
+
+    /// Names of the files of all versions that somebody may read now, the newest included.
+    pub fn files_in_use(&self) -> HashSet<String> {
+        let mut read = self.read.lock();
+        read.retain(|snapshot| snapshot.strong_count() > 0);
+        let in_use = read.iter().filter_map(Weak::upgrade);
+        in_use
+            .flat_map(|snapshot| snapshot.files.iter().map(|f| f.path.clone()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// The version that `state` is; files that `before` knows already are taken from there.
+    fn version_of(&self, state: DeltaTableState, before: Option<&Snapshot>) -> Result<Arc<Snapshot>> {
+        let snapshot = Arc::new(Snapshot::from_state(&self.label(), state, before)?);
+        let mut read = self.read.lock();
+        read.retain(|snapshot| snapshot.strong_count() > 0);
+        read.push(Arc::downgrade(&snapshot));
+        Ok(snapshot)
     }
 
     /// The newest version; only log entries newer than the one in memory are read.
     pub async fn latest(&self) -> Result<Arc<Snapshot>> {
         let mut newest = self.newest.lock().await;
-        let label = self.label();
         let Some(known) = newest.as_ref() else {
             let state = DeltaTableState::try_new(&self.log_store, None).await.map_err(|e| self.error(e))?;
-            let snapshot = Arc::new(Snapshot::from_state(&label, state, None)?);
+            let snapshot = self.version_of(state, None)?;
             *newest = Some(Arc::clone(&snapshot));
             return Ok(snapshot);
         };
@@ -226,7 +260,7 @@ impl StoredTable {
         if state.version() == known.version {
             return Ok(Arc::clone(known));
         }
-        let snapshot = Arc::new(Snapshot::from_state(&label, state, Some(known))?);
+        let snapshot = self.version_of(state, Some(known))?;
         *newest = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }
@@ -258,13 +292,12 @@ impl StoredTable {
         if number == latest.version {
             return Ok(latest);
         }
-        let label = self.label();
         if number > latest.version || self.read_log_entry(number).await?.is_none() {
-            return Err(no_such_version(&label, number));
+            return Err(no_such_version(&self.label(), number));
         }
         let state =
             DeltaTableState::try_new(&self.log_store, Some(number)).await.map_err(|e| self.error(e))?;
-        Ok(Arc::new(Snapshot::from_state(&label, state, Some(&latest))?))
+        self.version_of(state, Some(&latest))
     }
 
     async fn version_at(&self, instant: DateTime<Utc>) -> Result<u64> {
@@ -327,7 +360,7 @@ impl StoredTable {
 
     /// Commits on top of `base`, the newest version; call it with the write lock held. It runs to its end
     /// even when the caller is dropped, so a commit is never half acknowledged.
-    pub async fn commit(self: &Arc<Self>, base: Arc<Snapshot>, commit: Commit) -> Result<Arc<Snapshot>> {
+    pub async fn commit(self: &Arc<Self>, base: Arc<Snapshot>, commit: Commit) -> Result<()> {
         let directory = self.directory()?;
         let table = Arc::clone(self);
         let task = tokio::spawn(async move {
@@ -337,25 +370,22 @@ impl StoredTable {
         task.await.map_err(|e| Error::internal(format!("commit to table {} stopped: {e}", self.label())))?
     }
 
-    async fn commit_uninterrupted(&self, base: Arc<Snapshot>, commit: Commit) -> Result<Arc<Snapshot>> {
+    async fn commit_uninterrupted(&self, base: Arc<Snapshot>, commit: Commit) -> Result<()> {
         let prepared = CommitBuilder::from(properties(commit.operation, commit.rows))
             .with_actions(commit.actions)
             .build(Some(&base.state as &dyn TableReference), Arc::clone(&self.log_store), commit.delta);
         let prepared = prepared.into_prepared_commit_future().await.map_err(|e| self.error(e))?;
+        // Where the process ends now, the entry may be written still.
+        commit.files.iter().for_each(|files| files.keep());
         let committed = prepared.await;
         commit.files.iter().for_each(|files| files.settle(committed.is_ok()));
         let committed = committed.map_err(|e| self.error(e))?;
         // The commit is durable. A checkpoint that fails now only makes the next opening slower.
         let mut newest = self.newest.lock().await;
-        match committed.await {
-            Ok(done) => {
-                let snapshot = Snapshot::from_state(&self.label(), done.snapshot(), Some(&base))?;
-                *newest = Some(Arc::new(snapshot));
-            }
-            Err(_) => *newest = None,
-        }
-        drop(newest);
-        self.latest().await
+        let done = committed.await.ok();
+        // What cannot be read is told to who reads it.
+        *newest = done.and_then(|done| self.version_of(done.snapshot(), Some(&base)).ok());
+        Ok(())
     }
 
     /// The action that gives the table the columns `schema`, all of types it has already.

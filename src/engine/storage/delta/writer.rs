@@ -1,13 +1,13 @@
 //! Rows to durable Parquet files: streamed, checked for sort order, with the statistics of Delta's log.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, make_comparator};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::Result as DfResult;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -15,11 +15,11 @@ use datafusion::parquet::file::metadata::SortingColumn;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use datafusion::parquet::schema::types::ColumnPath;
 use deltalake::kernel::Add;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::engine::storage::delta::directory::{NewFiles, TableDirectory};
+use crate::engine::storage::delta::directory::{NewFile, NewFiles, TableDirectory};
 use crate::engine::storage::delta::snapshot::SORTED_TAG;
 use crate::engine::storage::delta::stats::{self, FloatBounds};
 use crate::engine::storage::durable_fs::{Publish, StagedFile};
@@ -27,10 +27,20 @@ use crate::error::{Error, Result};
 
 const ROWS_PER_GROUP: usize = 1 << 20;
 const BYTES_PER_GROUP: usize = 128 << 20;
-const ROWS_PER_FILE: u64 = 4 << 20;
+/// Most rows of a file.
+pub const ROWS_PER_FILE: u64 = 4 << 20;
 const BYTES_PER_FILE: u64 = 1 << 30;
 /// Batches between the query and the encoder thread.
 const BATCHES_IN_FLIGHT: usize = 2;
+
+/// Names of data files begin with this and the time, in hexadecimal microseconds since 1970, at which their rows came.
+const PREFIX: &str = "part-";
+
+/// When the rows of a data file came, where its name is one of ours.
+pub fn written_at(name: &str) -> Option<i64> {
+    let (time, id) = name.strip_prefix(PREFIX)?.strip_suffix(".parquet")?.split_once('-')?;
+    (time.len() == 16 && id.len() == 32).then(|| i64::from_str_radix(time, 16).ok())?
+}
 
 /// Ascending with NULLs last: the order of `ORDER BY`, of declared scans and of the sorted tag.
 pub const SORT_OPTIONS: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -43,6 +53,7 @@ pub struct WriteTarget {
     sort_columns: Vec<usize>,
     rows_per_file: u64,
     sorted: bool,
+    written: Option<i64>,
 }
 
 impl WriteTarget {
@@ -51,7 +62,13 @@ impl WriteTarget {
     pub fn new(directory: Arc<TableDirectory>, schema: SchemaRef, cluster_by: &[String]) -> Self {
         let columns: Option<Vec<usize>> = cluster_by.iter().map(|c| schema.index_of(c).ok()).collect();
         let sort_columns = columns.unwrap_or_default();
-        Self { directory, schema, sort_columns, rows_per_file: ROWS_PER_FILE, sorted: false }
+        Self { directory, schema, sort_columns, rows_per_file: ROWS_PER_FILE, sorted: false, written: None }
+    }
+
+    /// The files take the place of one that was written at this time, in microseconds since 1970.
+    pub fn in_place_of(mut self, written: Option<i64>) -> Self {
+        self.written = written;
+        self
     }
 
     /// The rows will come sorted; a file ends, after `rows_per_file` rows, where the first sort column
@@ -74,7 +91,7 @@ struct DataWriter {
 #[derive(Debug)]
 struct OpenFile {
     batches: mpsc::Sender<Message>,
-    encoder: JoinHandle<Result<Add>>,
+    encoder: JoinHandle<Result<(NewFile, Add)>>,
     rows: u64,
     bytes: u64,
     last_key: Option<ArrayRef>,
@@ -89,10 +106,11 @@ enum Message {
 /// Writes what `prepare` makes of each batch of `rows`; after an error nothing of it is left.
 pub async fn write_rows(
     target: WriteTarget,
-    mut rows: SendableRecordBatchStream,
+    rows: impl Stream<Item = DfResult<RecordBatch>> + Send,
     mut prepare: impl FnMut(RecordBatch) -> DfResult<RecordBatch>,
 ) -> DfResult<NewFiles> {
     let mut writer = DataWriter::new(target);
+    let mut rows = pin!(rows);
     while let Some(batch) = rows.next().await {
         let written = match batch.and_then(&mut prepare) {
             Ok(batch) => writer.write(&batch).await.map_err(Into::into),
@@ -171,9 +189,9 @@ impl DataWriter {
         let rows = open.rows;
         // A closed channel means that the encoder failed; its result below tells.
         let _ = open.batches.send(Message::Finish).await;
-        let add =
+        let (file, add) =
             open.encoder.await.map_err(|e| Error::internal(format!("Parquet encoder stopped: {e}")))??;
-        self.done.push(add, rows);
+        self.done.push(file, add, rows);
         Ok(())
     }
 
@@ -207,7 +225,7 @@ impl OpenFile {
 /// Encodes one file on a thread of its own.
 struct Encoder {
     target: Arc<WriteTarget>,
-    name: String,
+    file: NewFile,
     writer: ArrowWriter<StagedFile>,
     order: OrderCheck,
     floats: Vec<FloatBounds>,
@@ -216,9 +234,10 @@ struct Encoder {
 impl Encoder {
     fn open(target: Arc<WriteTarget>) -> Result<Self> {
         // Names sort by time, so that rows without an order come back in the order they came.
-        let now = chrono::Utc::now().timestamp_micros();
-        let name = format!("part-{now:016x}-{}.parquet", uuid::Uuid::new_v4().simple());
-        let path = target.directory.path().join(&name);
+        let written = target.written.unwrap_or_else(|| chrono::Utc::now().timestamp_micros());
+        let name = format!("{PREFIX}{written:016x}-{}.parquet", uuid::Uuid::new_v4().simple());
+        let file = NewFile::new(Arc::clone(&target.directory), name);
+        let path = file.path();
         let staged = target.directory.fs().stage(&path).map_err(|e| Error::io(&path, &e))?;
         let options =
             ArrowWriterOptions::new().with_properties(properties(&target)).with_skip_arrow_metadata(true);
@@ -226,11 +245,11 @@ impl Encoder {
             .map_err(|e| write_failed(&path, e))?;
         let order = OrderCheck::new(target.sort_columns.clone());
         let floats = FloatBounds::of(&target.schema);
-        Ok(Self { target, name, writer, order, floats })
+        Ok(Self { target, file, writer, order, floats })
     }
 
     /// Encodes until told to finish; when the statement goes away instead, the staged file goes too.
-    fn run(mut self, mut batches: mpsc::Receiver<Message>) -> Result<Add> {
+    fn run(mut self, mut batches: mpsc::Receiver<Message>) -> Result<(NewFile, Add)> {
         while let Some(message) = batches.blocking_recv() {
             match message {
                 Message::Rows(batch) => self.encode(&batch)?,
@@ -243,12 +262,11 @@ impl Encoder {
     fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         self.order.check(batch)?;
         self.floats.iter_mut().for_each(|bounds| bounds.see(batch));
-        let path = || self.target.directory.path().join(&self.name);
-        self.writer.write(batch).map_err(|e| write_failed(&path(), e))
+        self.writer.write(batch).map_err(|e| write_failed(&self.file.path(), e))
     }
 
-    fn publish(mut self) -> Result<Add> {
-        let path = self.target.directory.path().join(&self.name);
+    fn publish(mut self) -> Result<(NewFile, Add)> {
+        let path = self.file.path();
         self.writer.flush().map_err(|e| write_failed(&path, e))?;
         let groups = self.writer.flushed_row_groups();
         let stats = stats::from_parquet(groups, &self.target.schema, &self.floats);
@@ -257,15 +275,16 @@ impl Encoder {
         let size = staged.written();
         staged.publish(Publish::Create).map_err(|e| Error::io(&path, &e))?;
         let tags = self.order.is_sorted().then(|| sorted_tag(&self.target));
-        Ok(Add {
-            path: self.name,
+        let add = Add {
+            path: self.file.name().to_owned(),
             size: i64::try_from(size).map_err(|e| Error::internal(e.to_string()))?,
             modification_time: chrono::Utc::now().timestamp_millis(),
             data_change: true,
             stats: Some(stats),
             tags,
             ..Add::default()
-        })
+        };
+        Ok((self.file, add))
     }
 }
 

@@ -103,17 +103,22 @@ async fn concurrent_inserts_and_deletes_lose_nothing() {
     }
     let counts = database.rows("SELECT count(*), count(*) FILTER (WHERE k = 'u') FROM sales").await;
     assert_eq!(counts, ["80|40"]);
-    assert_eq!(database.version("sales").await, 42);
+    // Those that waited for another share a commit.
+    let version = database.version("sales").await;
+    assert!((7..=42).contains(&version), "{version}");
+    for i in 0..20 {
+        database.run(&format!("INSERT INTO sales VALUES ('after', {i}, 'x')")).await.unwrap();
+    }
     let log = std::fs::read_dir(database.table_directory("sales").join("_delta_log")).unwrap();
     let names = log.map(|f| f.unwrap().file_name().into_string().unwrap());
-    assert!(names.filter(|n| n.contains("checkpoint")).count() >= 2, "no checkpoint was written");
+    assert!(names.filter(|n| n.contains("checkpoint")).count() >= 1, "no checkpoint was written");
     let again = super::super::Catalog::open(
         database.directory.path(),
         super::super::Access::ReadOnly,
         super::functions(),
     );
     let counted = super::run(&again.unwrap(), "SELECT count(*) FROM sales").await.unwrap();
-    assert_eq!(super::lines(&counted), ["80"]);
+    assert_eq!(super::lines(&counted), ["100"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

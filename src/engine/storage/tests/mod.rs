@@ -4,7 +4,7 @@ mod alter;
 mod catalog;
 mod changes;
 mod durability;
-mod kill;
+pub(crate) mod hooked;
 mod layout;
 mod power;
 mod simulated;
@@ -143,19 +143,23 @@ impl Database {
 }
 
 pub(super) async fn session(catalog: &Catalog) -> SessionContext {
+    try_session(catalog).await.unwrap()
+}
+
+async fn try_session(catalog: &Catalog) -> Result<SessionContext> {
     let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
     for (table, entry) in catalog.entries("public").unwrap() {
         if let Entry::Table(_) = entry {
-            let provider = catalog.provider(&name(&table), TableVersion::Latest).await.unwrap();
+            let provider = catalog.provider(&name(&table), TableVersion::Latest).await?;
             let reference = datafusion::common::TableReference::bare(table);
             session.register_table(reference, provider).unwrap();
         }
     }
-    session
+    Ok(session)
 }
 
 pub(super) async fn run(catalog: &Catalog, sql: &str) -> Result<Vec<RecordBatch>> {
-    let frame = session(catalog).await.sql(sql).await?;
+    let frame = try_session(catalog).await?.sql(sql).await?;
     Ok(frame.collect().await?)
 }
 

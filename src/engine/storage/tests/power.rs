@@ -177,15 +177,28 @@ async fn prepared(directory: &Path, steps: &[Step]) -> (SimFs, Rows) {
     (fs, rows.into_iter().next().unwrap())
 }
 
-/// Operations of the steps, the opening included.
-async fn operations(directory: &Path, fs: &SimFs, steps: &[Step]) -> usize {
-    let fs = fs.copy();
-    let catalog = open(directory, &fs).await.unwrap();
+/// A scenario, made ready to fail.
+struct Prepared {
+    directory: tempfile::TempDir,
+    disk: SimFs,
+    rows: Rows,
+    steps: &'static [Step],
+    /// How many the steps take, the opening included.
+    operations: usize,
+}
+
+/// The scenario with what is done beforehand, and run once to count its operations.
+async fn scenario(number: usize) -> Prepared {
+    let (before, steps) = SCENARIOS[number];
+    let directory = tempfile::tempdir().unwrap();
+    let (disk, rows) = prepared(directory.path(), before).await;
+    let fs = disk.copy();
+    let catalog = open(directory.path(), &fs).await.unwrap();
     for step in steps {
         step.run(&catalog).await.unwrap();
     }
     drop(catalog);
-    fs.operations()
+    Prepared { operations: fs.operations(), directory, disk, rows, steps }
 }
 
 /// A database that was opened again goes on.
@@ -197,13 +210,10 @@ async fn ensure_it_goes_on(catalog: &Catalog) {
 
 /// Power losses at every operation of a scenario; what was lost, where something was. With `lies`, syncs do nothing.
 async fn power_losses(number: usize, lies: bool) -> std::result::Result<usize, String> {
-    let (before, steps) = SCENARIOS[number];
-    let directory = tempfile::tempdir().unwrap();
+    let Prepared { directory, disk, rows, steps, operations } = scenario(number).await;
     let directory = directory.path();
-    let (base, rows) = prepared(directory, before).await;
-    let total = operations(directory, &base, steps).await;
-    for at in 0..=total {
-        let fs = base.copy();
+    for at in 0..=operations {
+        let fs = disk.copy();
         fs.fail_at(at, Failure::PowerLoss);
         if lies {
             fs.lie();
@@ -226,18 +236,15 @@ async fn power_losses(number: usize, lies: bool) -> std::result::Result<usize, S
             }
         }
     }
-    Ok((total + 1) * DAMAGES as usize)
+    Ok((operations + 1) * DAMAGES as usize)
 }
 
 async fn failures(number: usize, failure: Failure) -> usize {
-    let (before, steps) = SCENARIOS[number];
-    let directory = tempfile::tempdir().unwrap();
+    let Prepared { directory, disk, rows, steps, operations } = scenario(number).await;
     let directory = directory.path();
-    let (base, rows) = prepared(directory, before).await;
-    let total = operations(directory, &base, steps).await;
-    for at in 0..=total {
+    for at in 0..=operations {
         let told = format!("scenario {number}, {failure:?} at operation {at}");
-        let fs = base.copy();
+        let fs = disk.copy();
         fs.fail_at(at, failure);
         let mut possible = BTreeSet::from([rows.clone()]);
         let mut first = true;
@@ -276,7 +283,7 @@ async fn failures(number: usize, failure: Failure) -> usize {
         assert!(possible.contains(&found), "{told}: {found:?}, and not one of {possible:?}");
         ensure_it_goes_on(&catalog).await;
     }
-    total + 1
+    operations + 1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -307,4 +314,31 @@ async fn on_a_full_disk_statements_fail_and_all_is_read_and_goes_on_with_room() 
     for number in 0..SCENARIOS.len() {
         assert!(failures(number, Failure::Full).await > 5);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_vacuum_and_drop_make_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let full = |fs: &SimFs| fs.fail_at(fs.operations(), Failure::Full);
+    let (fs, _) = prepared(directory, &[CreateAs("a", 1, 5_000), Update("a"), Update("a")]).await;
+    let catalog = open(directory, &fs).await.unwrap();
+    full(&fs);
+    let error = Insert("a", 6, 6).run(&catalog).await.unwrap_err();
+    assert_eq!((error.kind(), error.subject()), (ErrorKind::Unavailable, Subject::Disk), "{error}");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    Vacuum("a").run(&catalog).await.unwrap();
+    Insert("a", 5_001, 5_001).run(&catalog).await.unwrap();
+    assert_eq!(rows_of(&catalog).await.unwrap()["a"].len(), 5_001);
+    full(&fs);
+    for table in ["b", "c"] {
+        Insert("a", 1, 4).run(&catalog).await.unwrap_err();
+        let there = if table == "b" { "a" } else { "b" };
+        Drop(there).run(&catalog).await.unwrap();
+        CreateAs(table, 1, 3).run(&catalog).await.unwrap();
+    }
+    drop(catalog);
+    fs.mend();
+    let rows = rows_of(&open(directory, &fs).await.unwrap()).await.unwrap();
+    assert_eq!(rows, Rows::from([("c".into(), vec![(1, 10), (2, 20), (3, 30)])]));
 }

@@ -23,7 +23,7 @@ pub(super) enum Failure {
     PowerLoss,
     /// The disk does not work, once.
     Broken,
-    /// The disk is full, from now on.
+    /// The disk is full: from now on there is as much room as is freed.
     Full,
 }
 
@@ -42,7 +42,12 @@ struct Disk {
     failure: Option<(usize, Failure)>,
     /// Syncs say that they did, and do nothing.
     lies: bool,
+    /// Bytes that were taken when the disk was full.
+    room: Option<usize>,
 }
+
+/// Bytes that a file or directory takes besides what it holds.
+const NODE_BYTES: usize = 256;
 
 #[derive(Debug, Clone)]
 enum Node {
@@ -101,7 +106,7 @@ impl SimFs {
 
     /// The same disk once more, from now on on its own.
     pub(super) fn copy(&self) -> Self {
-        let disk = Disk { failure: None, operations: 0, ..self.disk.lock().clone() };
+        let disk = Disk { failure: None, room: None, operations: 0, ..self.disk.lock().clone() };
         Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
@@ -112,7 +117,8 @@ impl SimFs {
 
     /// Lets the operation of this number fail.
     pub(super) fn fail_at(&self, operation: usize, failure: Failure) {
-        self.disk.lock().failure = Some((operation, failure));
+        let mut disk = self.disk.lock();
+        (disk.failure, disk.room) = (Some((operation, failure)), None);
     }
 
     /// From now on syncs do nothing, and say that all is well.
@@ -122,7 +128,8 @@ impl SimFs {
 
     /// All works again.
     pub(super) fn mend(&self) {
-        self.disk.lock().failure = None;
+        let mut disk = self.disk.lock();
+        (disk.failure, disk.room) = (None, None);
     }
 
     /// What the disk may hold after the power was gone: of what was not synced any part, chosen by `rng`.
@@ -178,13 +185,26 @@ impl Disk {
         }
     }
 
-    /// As [`Disk::change`], of an operation that needs room.
-    fn grow(&mut self) -> io::Result<()> {
+    /// As [`Disk::change`], of an operation that needs so much room.
+    fn grow(&mut self, bytes: usize) -> io::Result<()> {
         self.change()?;
         match self.failure {
-            Some((at, Failure::Full)) if self.operations > at => Err(io::ErrorKind::StorageFull.into()),
+            Some((at, Failure::Full)) if self.operations > at => {
+                let taken = self.taken(0);
+                let room = *self.room.get_or_insert(taken);
+                if taken + bytes > room { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Bytes of a file, or of a directory and all in it.
+    fn taken(&self, node: usize) -> usize {
+        NODE_BYTES
+            + match &self.nodes[node] {
+                Node::File { bytes, .. } => bytes.len(),
+                Node::Directory { live, .. } => live.values().map(|inner| self.taken(*inner)).sum(),
+            }
     }
 
     fn find(&self, path: &Path) -> io::Result<usize> {
@@ -240,13 +260,14 @@ struct SimFile {
 impl Write for SimFile {
     fn write(&mut self, new: &[u8]) -> io::Result<usize> {
         let mut disk = self.disk.lock();
-        let grown = disk.grow();
+        let grown = disk.grow(new.len());
+        let left = disk.room.map(|room| room.saturating_sub(disk.taken(0)));
         let Node::File { bytes, modified, .. } = &mut disk.nodes[self.node] else {
             return Err(io::ErrorKind::IsADirectory.into());
         };
         if let Err(error) = grown {
             // Some of it may have been written.
-            bytes.extend_from_slice(&new[..new.len() / 2]);
+            bytes.extend_from_slice(&new[..left.unwrap_or(new.len() / 2).min(new.len())]);
             return Err(error);
         }
         bytes.extend_from_slice(new);
@@ -276,7 +297,7 @@ impl FsFile for SimFile {
 impl Fs for SimFs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         let mut disk = self.disk.lock();
-        disk.grow()?;
+        disk.grow(NODE_BYTES)?;
         let file = Node::File { bytes: Vec::new(), synced: 0, modified: SystemTime::now() };
         let node = disk.add(path, file)?;
         Ok(Box::new(SimFile { disk: Arc::clone(&self.disk), node }))
@@ -322,7 +343,7 @@ impl Fs for SimFs {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        disk.grow()?;
+        disk.grow(0)?;
         let (node, (directory, name)) = (disk.find(from)?, split(to)?);
         if disk.entries(directory)?.0.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -340,7 +361,7 @@ impl Fs for SimFs {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        disk.grow()?;
+        disk.grow(NODE_BYTES)?;
         disk.add(path, Disk::directory(Entries::new()))?;
         // Delta's kernel asks the operating system whether the directory of a table is there.
         std::fs::create_dir_all(path)
