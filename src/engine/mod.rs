@@ -8,6 +8,8 @@ mod ddl;
 mod external;
 mod fault;
 mod functions;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod histories;
 mod options;
 mod pg_catalog;
@@ -25,6 +27,9 @@ mod states;
 mod system;
 mod temporary;
 mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub mod storage;
 

@@ -1,0 +1,4 @@
+//! The whole engine under blows from outside.
+
+mod kill;
+mod workload;
