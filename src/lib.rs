@@ -52,6 +52,8 @@
 
 pub mod engine;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod ml;
 mod postgres;
 pub mod repl;

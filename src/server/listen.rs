@@ -98,6 +98,27 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What the connections to this database share, of a server that listens on this port.
+    pub fn new(database: Database, options: &ServeOptions, tls: Option<Tls>, port: u16) -> Result<Self> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|e| unavailable(format!("no random numbers: {e}")))?;
+        Ok(Self {
+            database_name: name_of(database.path()),
+            files: database.file_access(&options.allow_directories)?,
+            database,
+            trust: options.trust,
+            tls,
+            secret,
+            cancels: Cancels::default(),
+            stopping: CancellationToken::new(),
+            cancel_turns: Semaphore::new(CANCELS_PER_SECOND),
+            sockets: AtomicUsize::new(0),
+            clients: AtomicUsize::new(0),
+            max_connections: options.max_connections,
+            port,
+        })
+    }
+
     /// Stops what a connection runs; a request with a wrong secret waits, and takes the place of the next guess.
     pub async fn cancel(&self, pid: i32, secret: &[u8]) {
         if !self.cancels.cancel(pid, secret)
@@ -116,7 +137,8 @@ pub struct Guest {
 }
 
 impl Guest {
-    fn new(shared: &Arc<Shared>) -> Self {
+    /// One more.
+    pub fn new(shared: &Arc<Shared>) -> Self {
         shared.sockets.fetch_add(1, Ordering::SeqCst);
         Self { shared: Arc::clone(shared), logged_in: AtomicBool::new(false) }
     }
@@ -172,23 +194,7 @@ impl Server {
         let tcp = listen_tcp(SocketAddr::new(options.host, options.port))?;
         let port = tcp.local_addr().map_or(options.port, |address| address.port());
         let unix = options.socket_directory.as_deref().map(|folder| listen_unix(folder, port)).transpose()?;
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|e| unavailable(format!("no random numbers: {e}")))?;
-        let shared = Shared {
-            database_name: name_of(database.path()),
-            files: database.file_access(&options.allow_directories)?,
-            database,
-            trust: options.trust,
-            tls,
-            secret,
-            cancels: Cancels::default(),
-            stopping: CancellationToken::new(),
-            cancel_turns: Semaphore::new(CANCELS_PER_SECOND),
-            sockets: AtomicUsize::new(0),
-            clients: AtomicUsize::new(0),
-            max_connections: options.max_connections,
-            port,
-        };
+        let shared = Shared::new(database, options, tls, port)?;
         drop(guard);
         Ok(Self { runtime, shared: Arc::new(shared), tcp, unix })
     }

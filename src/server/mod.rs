@@ -12,6 +12,8 @@ mod copy_out;
 mod copy_rows;
 mod decode;
 mod errors;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod listen;
 mod message;
 mod portal;
