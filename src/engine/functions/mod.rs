@@ -1,8 +1,10 @@
 //! Functions of the SQL engine: scalar, aggregate and table functions, one file each.
 
 mod aggregate;
+mod growing;
 mod register;
 mod scalar;
+mod sizes;
 mod table;
 
 /// The sections of the documentation that functions of ours are in, those of PostgreSQL apart.
@@ -11,6 +13,6 @@ pub const SECTIONS: [&str; 4] = ["Calendar", "Demand statistics", "Forecast metr
 pub use register::register_all;
 pub use scalar::{
     Operation, Scaling, WHOLE_DIGITS, arithmetic, from_text, instant_text, interval_length, is_long_product,
-    is_read_otherwise, is_written_otherwise, scaled_interval, text, timezone,
+    is_read_otherwise, is_written_otherwise, rint, scaled_interval, text, timezone,
 };
 pub use table::{SyntheticSales, SyntheticSalesTable, holidays};

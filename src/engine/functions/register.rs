@@ -9,9 +9,10 @@ use datafusion::functions::math::signum;
 use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 
+use crate::engine::functions::growing::watch_growing;
 use crate::engine::functions::{aggregate, scalar};
 
-/// Makes every function of ours known to a session, and PostgreSQL's names of DataFusion's.
+/// Makes every function of ours known to a session, and PostgreSQL's names of DataFusion's; those that grow are watched.
 pub fn register_all(state: &mut SessionState) -> Result<()> {
     for function in aggregate::all() {
         state.register_udaf(Arc::new(function))?;
@@ -25,5 +26,5 @@ pub fn register_all(state: &mut SessionState) -> Result<()> {
     state.register_udaf(Arc::new(variance))?;
     let every = bool_and_udaf().as_ref().clone().with_aliases(["every"]);
     state.register_udaf(Arc::new(every))?;
-    Ok(())
+    watch_growing(state)
 }

@@ -1,9 +1,8 @@
 //! Refuses the shapes of UPDATE and DELETE that DataFusion would apply to the wrong rows.
 
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::{
     DmlStatement, EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp, lit,
 };
@@ -65,79 +64,6 @@ pub fn has_subquery(expr: &Expr) -> Result<bool> {
             Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)
         ))
     })
-}
-
-/// The uncorrelated subqueries of a DML's conditions and values, to be run before the statement.
-pub fn subqueries(dml: &DmlStatement) -> Result<Vec<LogicalPlan>> {
-    let mut found = vec![];
-    if matches!(dml.op, WriteOp::Delete | WriteOp::Update) {
-        visit(&dml.input, &mut |expr| {
-            if let Some(plan) = subquery_of(expr) {
-                found.push(plan);
-            }
-        })?;
-    }
-    Ok(found)
-}
-
-fn visit(plan: &LogicalPlan, f: &mut impl FnMut(&Expr)) -> Result<()> {
-    for expr in plan.expressions() {
-        expr.apply(|e| {
-            f(e);
-            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
-        })?;
-    }
-    plan.inputs().into_iter().try_for_each(|input| visit(input, f))
-}
-
-/// The plan of an uncorrelated `IN (SELECT …)` or scalar subquery.
-fn subquery_of(expr: &Expr) -> Option<LogicalPlan> {
-    match expr {
-        Expr::InSubquery(InSubquery { subquery, .. }) | Expr::ScalarSubquery(subquery)
-            if subquery.outer_ref_columns.is_empty() =>
-        {
-            Some(subquery.subquery.as_ref().clone())
-        }
-        _ => None,
-    }
-}
-
-/// The statement with the values of its subqueries, in the order of [`subqueries`], in their places.
-pub fn with_values(dml: DmlStatement, values: Vec<Vec<ScalarValue>>) -> Result<LogicalPlan> {
-    let mut values = values.into_iter();
-    let input = replace(dml.input.as_ref().clone(), &mut values)?;
-    Ok(LogicalPlan::Dml(DmlStatement { input: input.into(), ..dml }))
-}
-
-fn replace(plan: LogicalPlan, values: &mut impl Iterator<Item = Vec<ScalarValue>>) -> Result<LogicalPlan> {
-    let mut exprs = vec![];
-    for expr in plan.expressions() {
-        exprs.push(expr.transform_down(|e| replace_expr(e, values))?.data);
-    }
-    let mut inputs = vec![];
-    for input in plan.inputs() {
-        inputs.push(replace(input.clone(), values)?);
-    }
-    plan.with_new_exprs(exprs, inputs)
-}
-
-fn replace_expr(
-    expr: Expr,
-    values: &mut impl Iterator<Item = Vec<ScalarValue>>,
-) -> Result<Transformed<Expr>> {
-    if subquery_of(&expr).is_none() {
-        return Ok(Transformed::no(expr));
-    }
-    let found = values.next().unwrap_or_default();
-    Ok(Transformed::yes(match expr {
-        Expr::InSubquery(InSubquery { expr, negated, .. }) => {
-            expr.in_list(found.into_iter().map(lit).collect(), negated)
-        }
-        _ if found.len() > 1 => {
-            return Err(Error::data("more than one row returned by a subquery used as an expression").into());
-        }
-        _ => lit(found.into_iter().next().unwrap_or(ScalarValue::Null)),
-    }))
 }
 
 /// The plan that changes nothing: a count of 0.

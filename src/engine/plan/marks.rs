@@ -17,19 +17,16 @@ use crate::postgres::PG_TYPE;
 type Mark = Option<String>;
 
 /// Functions whose values are those of their first argument.
-const FIRST_ARGUMENT: [&str; 16] = [
+const FIRST_ARGUMENT: [&str; 13] = [
     "any_value",
     "coalesce",
     "first_value",
     "greatest",
     "ifnull",
-    "lag",
     "last_value",
-    "lead",
     "least",
     "max",
     "min",
-    "nth_value",
     "nullif",
     "nvl",
     "single_value",
@@ -138,7 +135,10 @@ impl Scope<'_> {
             Expr::AggregateFunction(AggregateFunction { func, params }) => {
                 self.call(func.name(), &params.args).or_else(|| self.told(expr))
             }
-            Expr::WindowFunction(window) => self.window(window).or_else(|| self.told(expr)),
+            Expr::WindowFunction(window) => {
+                let WindowFunction { fun, params } = window.as_ref();
+                self.call(fun.name(), &params.args).or_else(|| self.told(expr))
+            }
             Expr::ScalarFunction(call) => self.call(call.func.name(), &call.args).or_else(|| self.told(expr)),
             Expr::BinaryExpr(_) if small(expr).is_some() => Some("int4".to_owned()),
             _ => self.told(expr),
@@ -154,16 +154,17 @@ impl Scope<'_> {
     fn call(&self, name: &str, args: &[Expr]) -> Mark {
         match name {
             "array_agg" | "make_array" => array_of(self.kinds(args)),
+            "lag" | "lead" | "nth_value" => self.of_row(args),
             name if FIRST_ARGUMENT.contains(&name) => chosen(self.kinds(args)),
             _ => None,
         }
     }
 
-    fn window(&self, window: &WindowFunction) -> Mark {
-        let name = window.fun.name();
-        match name {
-            "row_number" | "rank" | "dense_rank" => Some("int8".to_owned()),
-            _ => self.call(name, &window.params.args),
+    /// The value of another row, or the one in its place; between them is a number of rows.
+    fn of_row(&self, args: &[Expr]) -> Mark {
+        match args {
+            [Expr::Literal(text, _), ..] if text.data_type().is_string() => None,
+            _ => chosen(args.iter().step_by(2).map(|expr| self.kind(expr)).collect()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Our relations and statements as plan nodes, logical and physical side by side.
 
+mod above_totals;
 mod apply;
 mod arguments;
 mod authorize;
@@ -10,15 +11,18 @@ mod columns;
 mod command;
 mod compared;
 mod compress;
+mod counted_sets;
 mod features;
 mod forecast;
 mod forecasting;
 mod generic;
 mod hierarchy;
 mod import;
+mod inner_subqueries;
 mod input;
 mod kept;
 mod marks;
+mod member_of;
 mod new_model;
 mod new_series;
 mod node;
@@ -28,6 +32,7 @@ mod origins;
 mod outer_keys;
 mod panels;
 mod past;
+mod physical;
 mod planner;
 mod predict;
 mod predict_sequence;
@@ -55,18 +60,22 @@ mod zero_shot;
 
 pub mod dml_guard;
 
+pub use above_totals::AboveTotals;
 pub use apply::{has_subqueries, with_applied_subqueries};
 pub use authorize::{authorized, stored_table};
 pub use cancel::cancellable;
 pub use columns::columns;
 pub use command::CommandNode;
+pub use counted_sets::with_counted_sets;
 pub use forecast::Shape;
 pub use generic::generic;
+pub use inner_subqueries::{inner_subqueries, with_values};
 pub use not_in::with_not_exists;
 pub use numbers::{CheckedNumbers, FloatsInUnions};
 pub use origins::{Origin, origins, with_origins};
 pub use outer_keys::with_distinct_outer_keys;
 pub use past::Kept;
+pub use physical::physical_rules;
 pub use planner::ForetellPlanner;
 pub use pretrain::PretrainNode;
 pub use relation::{Relations, TABLE_FUNCTIONS, TableFunction};

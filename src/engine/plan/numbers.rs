@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType};
+use datafusion::arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, IntervalUnit,
+};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr, Case, Cast, WindowFunction};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, BinaryExpr, Case, Cast, ScalarFunction, WindowFunction,
+};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::RawBinaryExpr;
 use datafusion::logical_expr::{
@@ -105,7 +109,14 @@ pub fn rewrite_number(expr: &mut Expr, schema: &DFSchema) -> bool {
         }
         Expr::ScalarFunction(call) => match call.func.name() {
             name if CHOICES.contains(&name) => float_beside(call.args.iter_mut().collect(), schema),
-            "date_part" => part_with_fraction(expr, schema) || spans_of_years(expr, schema),
+            "date_part" => {
+                with_length(&mut call.args, schema)
+                    || part_with_fraction(expr, schema)
+                    || spans_of_years(expr, schema)
+            }
+            "round" => {
+                rounds_to_even(call, schema) || small_literal(&mut call.args) || whole_digits(expr, schema)
+            }
             _ => whole_digits(expr, schema),
         },
         _ => false,
@@ -142,6 +153,43 @@ fn float_beside(mut numbers: Vec<&mut Expr>, schema: &DFSchema) -> bool {
         }
     }
     changed
+}
+
+/// The seconds of a difference of times have a fraction, which those of a duration lack.
+fn with_length(args: &mut [Expr], schema: &DFSchema) -> bool {
+    let [Expr::Literal(part, _), time] = args else { return false };
+    let of_length = ["epoch", "second", "seconds", "millisecond", "milliseconds"];
+    let part = part.try_as_str().flatten().map(str::to_lowercase);
+    let measures = part.is_some_and(|part| of_length.contains(&part.as_str()))
+        && matches!(time.get_type(schema), Ok(DataType::Duration(_)));
+    if measures {
+        *time = cast(std::mem::take(time), DataType::Interval(IntervalUnit::MonthDayNano));
+    }
+    measures
+}
+
+/// Halves of floats are rounded to the even number.
+fn rounds_to_even(call: &mut ScalarFunction, schema: &DFSchema) -> bool {
+    let is_float =
+        call.args.len() == 1 && call.args[0].get_type(schema).is_ok_and(|given| given.is_floating());
+    if is_float {
+        call.func = Arc::new(functions::rint());
+    }
+    is_float
+}
+
+/// A number of digits that is written out has the type that `round` takes: a cast of it, folded later, would change the
+/// type of what is rounded.
+fn small_literal(args: &mut [Expr]) -> bool {
+    let [_, digits] = args else { return false };
+    let (literal, sign) = match &*digits {
+        Expr::Negative(inner) => (inner.as_ref(), -1),
+        literal => (literal, 1),
+    };
+    let Expr::Literal(ScalarValue::Int64(Some(number)), _) = literal else { return false };
+    let Ok(number) = i32::try_from(*number) else { return false };
+    *digits = lit(sign * number);
+    true
 }
 
 /// Seconds and milliseconds have fractions.

@@ -1,4 +1,4 @@
-//! What PostgreSQL does and DataFusion does not: numbers times intervals, casts that round.
+//! What PostgreSQL does and DataFusion does not: numbers times intervals, casts that round, ranks with a sign.
 
 use std::sync::Arc;
 
@@ -9,10 +9,14 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::functions::{math, unicode};
 use datafusion::functions_nested::expr_fn::make_array;
-use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, Cast, Placeholder, ScalarFunction, TryCast, WindowFunction, WindowFunctionParams,
+};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
-use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr, TypePlanner,
+};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, SortExpr, binary_expr, cast, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     self, ArrayElemTypeDef, BinaryOperator, CharacterLength, ExactNumberInfo, TimezoneInfo,
@@ -29,7 +33,7 @@ use crate::postgres::{PG_TYPE, array_elements, parse_date, plain_time};
 #[derive(Debug)]
 pub struct Semantics;
 
-/// `interval * number`, `number * interval` and `interval / number`; operators of numbers.
+/// `interval * number`, `number * interval` and `interval / number`; operators of numbers; what counts rows.
 impl ExprPlanner for Semantics {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let expr = typed_literals(expr, schema);
@@ -47,10 +51,66 @@ impl ExprPlanner for Semantics {
             BinaryOperator::Divide if is_interval(left, schema) && is_number(right, schema) => {
                 scaled(Scaling::Over, left, right)
             }
+            // DataFusion gives a date, and forgets the hours.
+            BinaryOperator::Plus | BinaryOperator::Minus
+                if is_date(left, schema) && is_interval(right, schema) && !keeps_days(right, schema) =>
+            {
+                binary_expr(cast(left.clone(), micros(None)), operator_of(op), right.clone())
+            }
+            BinaryOperator::Plus
+                if is_interval(left, schema) && is_date(right, schema) && !keeps_days(left, schema) =>
+            {
+                binary_expr(left.clone(), Operator::Plus, cast(right.clone(), micros(None)))
+            }
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(planned))
     }
+
+    fn plan_aggregate(&self, mut expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        expr.order_by = first_of_each(expr.order_by);
+        let Some(counted) = counted_type(expr.func.name()) else { return Ok(PlannerResult::Original(expr)) };
+        let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = expr;
+        let aggregate = AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
+        Ok(PlannerResult::Planned(cast(Expr::AggregateFunction(aggregate), counted)))
+    }
+
+    fn plan_window(&self, expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        let Some(counted) = counted_type(expr.func_def.name()) else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        let params = WindowFunctionParams {
+            args: expr.args,
+            partition_by: expr.partition_by,
+            order_by: expr.order_by,
+            window_frame: expr.window_frame,
+            filter: expr.filter,
+            null_treatment: expr.null_treatment,
+            distinct: expr.distinct,
+        };
+        let window = Expr::from(WindowFunction { fun: expr.func_def, params });
+        Ok(PlannerResult::Planned(cast(window, counted)))
+    }
+}
+
+/// The type of what counts rows, where DataFusion has a number without a sign; a cast keeps the name of what is cast.
+fn counted_type(function: &str) -> Option<DataType> {
+    match function {
+        "row_number" | "rank" | "dense_rank" | "regr_count" => Some(DataType::Int64),
+        "ntile" => Some(DataType::Int32),
+        _ => None,
+    }
+}
+
+/// The keys of an order without those that came before: they decide nothing, and DataFusion takes no key twice.
+fn first_of_each(order: Vec<SortExpr>) -> Vec<SortExpr> {
+    let mut kept: Vec<SortExpr> = Vec::with_capacity(order.len());
+    for key in order {
+        if kept.iter().all(|earlier| earlier.expr != key.expr) {
+            kept.push(key);
+        }
+    }
+    kept
 }
 
 /// Types that are stored as text, and that clients are told.
@@ -143,6 +203,37 @@ fn array_of(text: &str, list: &DataType) -> Option<Expr> {
 fn is_number(expr: &Expr, schema: &DFSchema) -> bool {
     matches!(expr, Expr::Placeholder(p) if p.field.is_none())
         || expr.get_type(schema).is_ok_and(|t| t.is_numeric())
+}
+
+fn is_date(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Date32 | DataType::Date64))
+}
+
+fn operator_of(op: &BinaryOperator) -> Operator {
+    if *op == BinaryOperator::Minus { Operator::Minus } else { Operator::Plus }
+}
+
+/// True for an interval that is written out, of whole days, and whole multiples of it: a date and so many days are a date.
+fn keeps_days(interval: &Expr, schema: &DFSchema) -> bool {
+    match interval {
+        Expr::Negative(inner) => keeps_days(inner, schema),
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _) => value.nanoseconds == 0,
+        Expr::Literal(ScalarValue::IntervalDayTime(Some(value)), _) => value.milliseconds == 0,
+        Expr::Literal(ScalarValue::IntervalYearMonth(_), _) => true,
+        Expr::ScalarFunction(call) if call.func.name() == "interval_times" => {
+            call.args.iter().all(|arg| keeps_days(arg, schema) || is_whole(arg, schema))
+        }
+        Expr::Cast(Cast { expr, .. }) => keeps_days(expr, schema),
+        _ => false,
+    }
+}
+
+/// A whole number, or a cast of one.
+fn is_whole(number: &Expr, schema: &DFSchema) -> bool {
+    match number {
+        Expr::Cast(Cast { expr, .. }) => is_whole(expr, schema),
+        number => number.get_type(schema).is_ok_and(|given| given.is_integer()),
+    }
 }
 
 fn scaled(scaling: Scaling, interval: &Expr, number: &Expr) -> Expr {
@@ -335,19 +426,19 @@ fn type_arrays(args: &mut [Expr], schema: &DFSchema) -> Result<bool> {
     Ok(changed)
 }
 
-/// Rounds a fraction that is cast to a whole number, half away from zero as PostgreSQL's numeric does.
+/// Rounds a fraction that is cast to a whole number: half away from zero of numeric, half to even of floats.
 fn round(value: &mut Expr, schema: &DFSchema) -> bool {
-    let rounds = !is_rounded(value) && value.get_type(schema).is_ok_and(fractional);
-    if rounds {
-        *value = math::round().call(vec![std::mem::take(value)]);
-    }
-    rounds
-}
-
-fn fractional(data_type: DataType) -> bool {
-    data_type.is_floating() || data_type.is_decimal()
+    let function = match value.get_type(schema) {
+        _ if is_rounded(value) => return false,
+        Ok(given) if given.is_floating() => Arc::new(functions::rint()),
+        Ok(given) if given.is_decimal() => math::round(),
+        _ => return false,
+    };
+    *value = function.call(vec![std::mem::take(value)]);
+    true
 }
 
 fn is_rounded(value: &Expr) -> bool {
-    matches!(value, Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "round" && args.len() == 1)
+    let is_one = |args: &[Expr]| args.len() == 1;
+    matches!(value, Expr::ScalarFunction(ScalarFunction { func, args }) if ["round", "rint"].contains(&func.name()) && is_one(args))
 }

@@ -128,24 +128,17 @@ impl Dialect for ForetellDialect {
         *word != Keyword::FOR && self.postgres.is_column_alias(word, parser)
     }
 
-    // The parser takes all that follows for the right side, `a IS DISTINCT FROM b AND c` for a and (b AND c).
     fn parse_infix(
         &self,
         parser: &mut Parser<'_>,
         left: &ast::Expr,
         precedence: u8,
     ) -> Option<Result<ast::Expr, ParserError>> {
-        let negated = starts_with(parser, &["is", "not", "distinct", "from"]);
-        let words: &[&str] =
-            if negated { &["is", "not", "distinct", "from"] } else { &["is", "distinct", "from"] };
-        if !accept(parser, words) {
-            return None;
+        let negated = accept(parser, &["not", "between", "symmetric"]);
+        if negated || accept(parser, &["between", "symmetric"]) {
+            return Some(between_either(parser, left, self.prec_value(Precedence::Between), negated));
         }
-        let pair = |right| (Box::new(left.clone()), Box::new(right));
-        Some(parser.parse_subexpr(precedence).map(|right| match pair(right) {
-            (left, right) if negated => ast::Expr::IsNotDistinctFrom(left, right),
-            (left, right) => ast::Expr::IsDistinctFrom(left, right),
-        }))
+        parse_distinction(parser, left, precedence)
     }
 
     fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Parsed> {
@@ -157,6 +150,45 @@ impl Dialect for ForetellDialect {
         }
         sugar::parse(parser)
     }
+}
+
+/// The parser takes all that follows for the right side, `a IS DISTINCT FROM b AND c` for a and (b AND c).
+fn parse_distinction(
+    parser: &mut Parser<'_>,
+    left: &ast::Expr,
+    precedence: u8,
+) -> Option<Result<ast::Expr, ParserError>> {
+    let negated = starts_with(parser, &["is", "not", "distinct", "from"]);
+    let words: &[&str] =
+        if negated { &["is", "not", "distinct", "from"] } else { &["is", "distinct", "from"] };
+    if !accept(parser, words) {
+        return None;
+    }
+    let pair = |right| (Box::new(left.clone()), Box::new(right));
+    Some(parser.parse_subexpr(precedence).map(|right| match pair(right) {
+        (left, right) if negated => ast::Expr::IsNotDistinctFrom(left, right),
+        (left, right) => ast::Expr::IsDistinctFrom(left, right),
+    }))
+}
+
+/// The bounds behind BETWEEN SYMMETRIC, either of which may be the lower one.
+fn between_either(
+    parser: &mut Parser<'_>,
+    value: &ast::Expr,
+    precedence: u8,
+    negated: bool,
+) -> Result<ast::Expr, ParserError> {
+    let first = parser.parse_subexpr(precedence)?;
+    parser.expect_keyword(Keyword::AND)?;
+    let second = parser.parse_subexpr(precedence)?;
+    let between = |low: &ast::Expr, high: &ast::Expr| {
+        let (expr, low, high) = (Box::new(value.clone()), Box::new(low.clone()), Box::new(high.clone()));
+        Box::new(ast::Expr::Between { expr, negated, low, high })
+    };
+    // Outside of both is outside of what they span.
+    let op = if negated { ast::BinaryOperator::And } else { ast::BinaryOperator::Or };
+    let (left, right) = (between(&first, &second), between(&second, &first));
+    Ok(ast::Expr::Nested(Box::new(ast::Expr::BinaryOp { left, op, right })))
 }
 
 #[cfg(test)]

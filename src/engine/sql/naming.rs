@@ -236,7 +236,8 @@ fn narrow(body: &mut SetExpr) {
     }
 }
 
-fn narrow_expr(expr: &mut Expr) {
+/// Makes a whole number that is written out, and fits, four bytes wide.
+pub fn narrow_expr(expr: &mut Expr) {
     if is_narrow(expr) {
         let literal = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
         *expr = cast(literal, DataType::Int(None));

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, Expr, FromTable, Ident, Join, JoinConstraint, JoinOperator, Query, Select, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut,
+    TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
 use crate::engine::sql::compatible::make_compatible;
@@ -41,6 +41,7 @@ impl VisitorMut for Repairs {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         self.depth += 1;
+        limit_by_fetch(query);
         separate_order(query);
         ControlFlow::Continue(())
     }
@@ -56,6 +57,21 @@ impl VisitorMut for Repairs {
         write_out_rows(select);
         separate_unnest(select);
         ControlFlow::Continue(())
+    }
+}
+
+/// FETCH FIRST n ROWS ONLY is LIMIT n; DataFusion has neither WITH TIES nor PERCENT.
+fn limit_by_fetch(query: &mut Query) {
+    if !query.fetch.as_ref().is_some_and(|fetch| !fetch.with_ties && !fetch.percent) {
+        return;
+    }
+    let nothing = ast::LimitClause::LimitOffset { limit: None, offset: None, limit_by: vec![] };
+    if let ast::LimitClause::LimitOffset { limit: limit @ None, .. } =
+        query.limit_clause.get_or_insert(nothing)
+        && let Some(fetch) = query.fetch.take()
+    {
+        let one = || Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
+        *limit = Some(fetch.quantity.unwrap_or_else(one));
     }
 }
 
@@ -188,6 +204,16 @@ mod tests {
         ] {
             let text = repaired(sql);
             assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn fetch_is_a_limit() {
+        for (sql, expected) in [
+            ("SELECT a FROM t FETCH FIRST ROW ONLY", "SELECT a FROM t LIMIT 1"),
+            ("SELECT a FROM t OFFSET 2 ROWS FETCH NEXT 3 ROWS ONLY", "SELECT a FROM t LIMIT 3 OFFSET 2 ROWS"),
+        ] {
+            assert_eq!(repaired(sql), expected);
         }
     }
 

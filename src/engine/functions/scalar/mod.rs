@@ -23,8 +23,12 @@ mod is_weekend;
 mod iso_week;
 mod pg_sleep;
 mod pg_typeof;
+mod regexp_replace;
+mod rint;
+mod similar_to_escape;
 mod text;
 mod timezone;
+mod to_hex;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
@@ -48,6 +52,11 @@ pub fn arithmetic(operation: Operation) -> ScalarUDF {
 /// An instant as the clocks of a zone show it, and back.
 pub fn timezone() -> ScalarUDF {
     ScalarUDF::new_from_impl(timezone::Timezone::new())
+}
+
+/// The function behind `round(x)` of a float.
+pub fn rint() -> ScalarUDF {
+    ScalarUDF::new_from_impl(rint::Rint::default())
 }
 
 /// The length by which intervals are compared.
@@ -84,7 +93,10 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
         pg_sleep::udf(),
         ScalarUDF::new_from_impl(pg_typeof::PgTypeof::default()),
+        ScalarUDF::new_from_impl(regexp_replace::RegexpReplace::default()),
+        ScalarUDF::new_from_impl(similar_to_escape::SimilarToEscape::default()),
         ScalarUDF::new_from_impl(timezone::Timezone::new()),
+        ScalarUDF::new_from_impl(to_hex::ToHex::default()),
         scaled_interval(Scaling::Times),
         scaled_interval(Scaling::Over),
         arithmetic(Operation::Plus),

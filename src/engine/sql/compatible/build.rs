@@ -1,8 +1,8 @@
 //! Expressions made and taken apart: what the rewrites share.
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Value,
+    self, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
 };
 
 use crate::engine::sql::words::fold;
@@ -35,6 +35,17 @@ pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
         over: None,
         within_group: vec![],
     })
+}
+
+/// Conditions joined by AND or OR, in a tree that is as low as it can be; no conditions are true for AND, and false for OR.
+pub(super) fn balanced(mut conditions: Vec<Expr>, op: &BinaryOperator) -> Expr {
+    if conditions.len() > 1 {
+        let right = Box::new(balanced(conditions.split_off(conditions.len() / 2), op));
+        let left = Box::new(balanced(conditions, op));
+        return Expr::Nested(Box::new(Expr::BinaryOp { left, op: op.clone(), right }));
+    }
+    let empty = || Expr::Value(Value::Boolean(*op == BinaryOperator::And).with_empty_span());
+    conditions.pop().unwrap_or_else(empty)
 }
 
 pub(super) fn case(conditions: Vec<ast::CaseWhen>) -> Expr {

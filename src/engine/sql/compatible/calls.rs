@@ -6,11 +6,16 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::sql::compatible::build::{call, is_text, plain_arguments, strip_schema, taken};
+use crate::engine::sql::compatible::rows::rows_as_structs;
+use crate::engine::sql::naming::narrow_expr;
 use crate::engine::sql::parameters::cast;
 use crate::engine::sql::words::{fold, last_word};
 
 pub(super) fn rewrite_function(function: &mut Function) {
     strip_schema(&mut function.name);
+    if let FunctionArguments::List(list) = &mut function.args {
+        drop_constant_keys(list);
+    }
     let Some(ObjectNamePart::Identifier(word)) = function.name.0.last_mut() else { return };
     // Special words are functions without parentheses.
     let special = ["current_user", "session_user", "user", "current_catalog"];
@@ -20,6 +25,28 @@ pub(super) fn rewrite_function(function: &mut Function) {
         word.value = word.value.to_lowercase();
         let args = FunctionArgumentList { duplicate_treatment: None, args: vec![], clauses: vec![] };
         function.args = FunctionArguments::List(args);
+    }
+}
+
+/// A value that is written in the order of an aggregate is not the place of a column, and orders nothing.
+fn drop_constant_keys(list: &mut FunctionArgumentList) {
+    list.clauses.retain_mut(|clause| {
+        let ast::FunctionArgumentClause::OrderBy(order) = clause else { return true };
+        order.retain(|key| !is_written(&key.expr));
+        for key in order.iter_mut().filter(|key| matches!(key.expr, Expr::Value(_))) {
+            // A parameter, whose number would be a place once it stands there alone.
+            key.expr = Expr::Nested(Box::new(taken(&mut key.expr)));
+        }
+        !order.is_empty()
+    });
+}
+
+/// True for a value, but not for a parameter.
+fn is_written(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_written(inner),
+        Expr::Value(value) => !matches!(value.value, Value::Placeholder(_)),
+        _ => false,
     }
 }
 
@@ -44,6 +71,9 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
         *expr = call("coalesce", vec![Expr::Subquery(query.clone()), empty]);
         return;
     }
+    if name == "count" {
+        return rows_as_structs(function);
+    }
     let mut arguments = match &function.args {
         FunctionArguments::List(list) if function.over.is_none() => plain_arguments(list),
         _ => return,
@@ -65,6 +95,10 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
             arguments.truncate(2);
             let length = cast(call("array_length", arguments), DataType::BigInt(None));
             *expr = call("unnest", vec![call("generate_series", vec![one(), length])]);
+        }
+        ("to_hex", 1) => {
+            arguments.iter_mut().for_each(narrow_expr);
+            *expr = call("to_hex", arguments);
         }
         ("generate_series", _) => *expr = call("unnest", vec![call("generate_series", arguments)]),
         ("substring" | "substr", 2) if is_text(&arguments[1]) => *expr = call("regexp_substring", arguments),
@@ -116,9 +150,18 @@ fn names_of_roles(query: &Query) -> Option<Expr> {
     (roles && contained).then(|| plain_arguments(list).into_iter().next()).flatten()
 }
 
+/// Writes the only column of a query where its order has the column's place.
+pub(super) fn place_keys(order: &mut [ast::OrderByExpr], column: &Expr) {
+    for key in order {
+        if matches!(&key.expr, Expr::Value(value) if matches!(value.value, Value::Number(..))) {
+            key.expr = column.clone();
+        }
+    }
+}
+
 /// `(SELECT x … ORDER BY y)` as `(SELECT array_agg(x ORDER BY y) …)`.
 fn collect_rows(query: &mut Query) {
-    let order = match query.order_by.take().map(|order| order.kind) {
+    let mut order = match query.order_by.take().map(|order| order.kind) {
         Some(ast::OrderByKind::Expressions(exprs)) => exprs,
         _ => vec![],
     };
@@ -126,6 +169,7 @@ fn collect_rows(query: &mut Query) {
         && let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
             select.projection.as_mut_slice()
     {
+        place_keys(&mut order, expr);
         *expr = call("array_agg", vec![taken(expr)]);
         if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
             && !order.is_empty()

@@ -1,10 +1,13 @@
-//! Comparisons: ANY and ALL of an array, operators with a schema, the escape of LIKE, NOT and CASE of a text.
+//! Comparisons: ANY and ALL of an array, operators with a schema, LIKE and SIMILAR TO, NOT and CASE of a text.
 
-use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, BinaryOperator, DataType, Expr, Value};
+use datafusion::sql::sqlparser::ast::{
+    self, ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArguments, Value,
+};
 
-use crate::engine::sql::compatible::build::{call, is_text, taken};
+use crate::engine::sql::compatible::build::{balanced, call, is_text, plain_arguments, taken};
 use crate::engine::sql::literal::literal;
 use crate::engine::sql::parameters::cast;
+use crate::engine::sql::words::last_word;
 
 /// `x = ANY (array)` and `x <> ALL (array)`, which are about being an element.
 pub(super) fn rewrite_quantified(expr: &mut Expr) {
@@ -17,6 +20,18 @@ pub(super) fn rewrite_quantified(expr: &mut Expr) {
     let contained = match (any, &*op) {
         (true, BinaryOperator::Eq) => true,
         (false, BinaryOperator::NotEq) => false,
+        (_, op) if is_match(op) => {
+            if let Some(patterns) = written_elements(right.as_ref().clone()) {
+                let left = taken(left);
+                let matched = |pattern| Expr::BinaryOp {
+                    left: Box::new(left.clone()),
+                    op: op.clone(),
+                    right: Box::new(pattern),
+                };
+                *expr = any_or_all(patterns.into_iter().map(matched).collect(), any);
+            }
+            return;
+        }
         _ => return,
     };
     let mut array = taken(right);
@@ -31,17 +46,15 @@ pub(super) fn rewrite_quantified(expr: &mut Expr) {
     // A literal of an array has the type of what it is compared with; elements are compared as text where it is not told.
     if let Expr::Value(value) = &array
         && let Value::SingleQuotedString(text) = &value.value
+        && let Ok(list) = literal(Some(text), &array_of_texts())
     {
-        let texts = DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None));
-        if let Ok(list) = literal(Some(text), &texts) {
-            *expr = match elements(list) {
-                Ok(list) if !list.is_empty() => {
-                    Expr::InList { expr: Box::new(taken(left)), list, negated: !contained }
-                }
-                _ => Expr::Value(Value::Boolean(!contained).with_empty_span()),
-            };
-            return;
-        }
+        *expr = match elements(list) {
+            Ok(list) if !list.is_empty() => {
+                Expr::InList { expr: Box::new(taken(left)), list, negated: !contained }
+            }
+            _ => Expr::Value(Value::Boolean(!contained).with_empty_span()),
+        };
+        return;
     }
     let (array, left) = match elements(array) {
         Ok(list) if !list.is_empty() => {
@@ -59,6 +72,47 @@ pub(super) fn rewrite_quantified(expr: &mut Expr) {
         true => found,
         false => Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(found) },
     };
+}
+
+/// True for an operator with a pattern behind it.
+fn is_match(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{
+        PGILikeMatch, PGLikeMatch, PGNotILikeMatch, PGNotLikeMatch, PGRegexIMatch, PGRegexMatch,
+        PGRegexNotIMatch, PGRegexNotMatch,
+    };
+    matches!(
+        op,
+        PGLikeMatch
+            | PGILikeMatch
+            | PGNotLikeMatch
+            | PGNotILikeMatch
+            | PGRegexMatch
+            | PGRegexIMatch
+            | PGRegexNotMatch
+            | PGRegexNotIMatch
+    )
+}
+
+fn any_or_all(conditions: Vec<Expr>, any: bool) -> Expr {
+    let op = if any { BinaryOperator::Or } else { BinaryOperator::And };
+    balanced(conditions, &op)
+}
+
+/// The elements of an array that is written out, or is a literal of texts.
+fn written_elements(mut array: Expr) -> Option<Vec<Expr>> {
+    while let Expr::Nested(inner) = array {
+        array = *inner;
+    }
+    if let Expr::Value(value) = &array
+        && let Value::SingleQuotedString(text) = &value.value
+    {
+        array = literal(Some(text), &array_of_texts()).ok()?;
+    }
+    elements(array).ok()
+}
+
+fn array_of_texts() -> DataType {
+    DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None))
 }
 
 /// The elements of an array that is written out, cast to the array's element type where it is cast.
@@ -106,8 +160,53 @@ pub(super) fn rewrite_operator(op: &mut BinaryOperator) {
     *op = plain;
 }
 
+/// `x LIKE ANY (array)` and `x LIKE ALL (array)` as one LIKE for each element of an array that is written out.
+pub(super) fn rewrite_like(expr: &mut Expr) {
+    if let Some((patterns, is_any)) = quantified_patterns(expr) {
+        let mut like = expr.clone();
+        let each = patterns.into_iter().map(|element| {
+            if let Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. } = &mut like {
+                *any = false;
+                **pattern = element;
+            }
+            let mut like = like.clone();
+            rewrite_like(&mut like);
+            like
+        });
+        *expr = any_or_all(each.collect(), is_any);
+    } else if let Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } = expr {
+        escape_by_backslash(pattern, escape_char);
+    }
+}
+
+/// The patterns of a LIKE with ANY, or with ALL, which the parser takes for a function.
+fn quantified_patterns(like: &Expr) -> Option<(Vec<Expr>, bool)> {
+    let (Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. }) = like else { return None };
+    if *any {
+        return Some((written_elements(pattern.as_ref().clone())?, true));
+    }
+    let Expr::Function(function) = pattern.as_ref() else { return None };
+    let is_any = match last_word(&function.name).as_deref() {
+        Some("all") => false,
+        Some("some") => true,
+        _ => return None,
+    };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    Some((written_elements(plain_arguments(list).pop()?)?, is_any))
+}
+
+/// SIMILAR TO is a match with the regular expression that its pattern is.
+pub(super) fn match_similar(expr: &mut Expr) {
+    let Expr::SimilarTo { negated, expr: text, pattern, escape_char } = expr else { return };
+    let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+    let mut arguments = vec![taken(pattern)];
+    arguments.extend(escape_char.take().map(Expr::Value));
+    let (left, right) = (Box::new(taken(text)), Box::new(call("similar_to_escape", arguments)));
+    *expr = Expr::BinaryOp { left, op, right };
+}
+
 /// LIKE with another escape than a backslash: the pattern with backslashes.
-pub(super) fn escape_by_backslash(pattern: &mut Box<Expr>, escape: &mut Option<ast::ValueWithSpan>) {
+fn escape_by_backslash(pattern: &mut Box<Expr>, escape: &mut Option<ast::ValueWithSpan>) {
     let text = |text: &str| Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span());
     let Some(Value::SingleQuotedString(character)) = escape.as_ref().map(|value| value.value.clone()) else {
         return;

@@ -5,7 +5,9 @@ mod calls;
 mod casts;
 mod comparisons;
 mod from;
+mod groups;
 mod hidden;
+mod rows;
 mod subqueries;
 
 use std::ops::ControlFlow;
@@ -18,12 +20,14 @@ use crate::engine::sql::compatible::build::{call, case, is_text, strip_schema, t
 use crate::engine::sql::compatible::calls::{function_of, part, rewrite_call, rewrite_function};
 use crate::engine::sql::compatible::casts::{rewrite_cast, rewrite_interval, wide_number};
 use crate::engine::sql::compatible::comparisons::{
-    escape_by_backslash, make_boolean, rewrite_operator, rewrite_quantified, search_cases,
+    make_boolean, match_similar, rewrite_like, rewrite_operator, rewrite_quantified, search_cases,
 };
 use crate::engine::sql::compatible::from::{
     label_schemas, rewrite_lateral, rewrite_table_function, rewrite_unnest, select_from_scalar,
 };
+use crate::engine::sql::compatible::groups::drop_empty_groups;
 use crate::engine::sql::compatible::hidden::replace_hidden;
+use crate::engine::sql::compatible::rows::rewrite_rows;
 use crate::engine::sql::compatible::subqueries::{
     make_scalar, only_expression, take_array_query, unwrap_array_query,
 };
@@ -42,6 +46,7 @@ impl VisitorMut for Rewrites {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         replace_hidden(select);
         label_schemas(select);
+        drop_empty_groups(select);
         ControlFlow::Continue(())
     }
 
@@ -66,6 +71,7 @@ impl VisitorMut for Rewrites {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         rewrite(expr);
+        rewrite_rows(expr);
         ControlFlow::Continue(())
     }
 }
@@ -81,9 +87,8 @@ fn rewrite(expr: &mut Expr) {
             *expr = call("array_has_any", vec![taken(left), taken(right)]);
         }
         Expr::BinaryOp { op, .. } => rewrite_operator(op),
-        Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
-            escape_by_backslash(pattern, escape_char);
-        }
+        Expr::Like { .. } | Expr::ILike { .. } => rewrite_like(expr),
+        Expr::SimilarTo { .. } => match_similar(expr),
         Expr::Cast { .. } => rewrite_cast(expr),
         Expr::Interval(interval) => rewrite_interval(interval),
         Expr::Value(value) => {
@@ -174,6 +179,24 @@ mod tests {
             ("SELECT * FROM unnest(f(1))", "SELECT * FROM UNNEST(f(1)) AS unnest (unnest)"),
             ("SELECT xmin FROM t", "SELECT xid(1) AS xmin FROM t"),
             ("SELECT t AT TIME ZONE 'UTC'", "SELECT timezone('UTC', t)"),
+            ("SELECT (a, b) = (1, c + 2)", "SELECT (a = 1 AND b = c + 2)"),
+            ("SELECT ROW(a, b) <= (1, 2)", "SELECT (a < 1 OR (a = 1 AND b <= 2))"),
+            (
+                "SELECT (a, b) NOT IN ((1, 2), (3, 4))",
+                "SELECT (NOT (((a = 1 AND b = 2) OR (a = 3 AND b = 4))))",
+            ),
+            ("SELECT (a + 1, b) IS NULL", "SELECT (a + 1 IS NULL AND b IS NULL)"),
+            ("SELECT count(DISTINCT (a + 1, b))", "SELECT count(DISTINCT struct(a + 1, b))"),
+            ("SELECT a SIMILAR TO 'b%' ESCAPE '#'", "SELECT a ~ similar_to_escape('b%', '#')"),
+            ("SELECT a NOT SIMILAR TO b", "SELECT a !~ similar_to_escape(b)"),
+            ("SELECT a LIKE ANY (ARRAY['x%', b])", "SELECT (a LIKE 'x%' OR a LIKE b)"),
+            ("SELECT a NOT ILIKE ALL (ARRAY['x%', b])", "SELECT (a NOT ILIKE 'x%' AND a NOT ILIKE b)"),
+            ("SELECT a ~ ANY (ARRAY['x', 'y'])", "SELECT (a ~ 'x' OR a ~ 'y')"),
+            ("SELECT array_agg(a ORDER BY 1 DESC, b)", "SELECT array_agg(a ORDER BY b)"),
+            ("SELECT string_agg(a, ',' ORDER BY 1)", "SELECT string_agg(a, ',')"),
+            ("SELECT sum(a) FROM t GROUP BY ()", "SELECT sum(a) FROM t HAVING count(1) >= 0"),
+            ("SELECT a FROM t GROUP BY (), a", "SELECT a FROM t GROUP BY a"),
+            ("SELECT to_hex(-1), to_hex(a)", "SELECT to_hex(CAST(-1 AS INT)), to_hex(a)"),
             ("SELECT current_user, current_schema", "SELECT current_user(), current_schema()"),
         ] {
             let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::sql::compatible::build::{call, plain_arguments, taken};
+use crate::engine::sql::compatible::calls::place_keys;
 use crate::engine::sql::words::{fold, last_word};
 
 /// `(SELECT ARRAY (SELECT …))` is `ARRAY (SELECT …)`, which reaches the tables around it; so is
@@ -97,7 +98,7 @@ pub(super) fn make_scalar(query: &mut Query) -> Option<Expr> {
         (Some(limit), _, None) if is_one(limit) => true,
         _ => return None,
     };
-    let order = match query.order_by.as_ref().map(|order| &order.kind) {
+    let mut order = match query.order_by.as_ref().map(|order| &order.kind) {
         Some(ast::OrderByKind::Expressions(exprs)) => exprs.clone(),
         Some(ast::OrderByKind::All(_)) => return None,
         None => vec![],
@@ -123,6 +124,7 @@ pub(super) fn make_scalar(query: &mut Query) -> Option<Expr> {
     else {
         return None;
     };
+    place_keys(&mut order, expr);
     *expr = call(if first { "first_value" } else { "single_value" }, vec![taken(expr)]);
     if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
         && !order.is_empty()

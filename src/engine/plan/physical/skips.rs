@@ -1,0 +1,196 @@
+//! Sorts that are moved below OFFSET, or taken away there, change which rows it skips: DataFusion sees a limit in
+//! what has a LIMIT alone, forgets the OFFSET beside it, and no order that a projection hides. While sorts are placed,
+//! such a limit stands directly above the order of its rows and holds it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::Statistics;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, OrderingRequirements, PhysicalExpr};
+use datafusion::physical_optimizer::output_requirements::OutputRequirementExec;
+use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizerRule};
+use datafusion::physical_plan::execution_plan::Boundedness;
+use datafusion::physical_plan::limit::GlobalLimitExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{
+    ChildStats, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
+    InputDistributionRequirements, Partitioning, PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
+    replace_children_if_necessary,
+};
+
+/// A rule that places sorts, kept from those that OFFSET needs.
+#[derive(Debug)]
+pub struct HeldSkips(pub Arc<dyn PhysicalOptimizerRule + Send + Sync>);
+
+impl PhysicalOptimizerRule for HeldSkips {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        released(self.0.optimize(held(plan)?, config)?)
+    }
+
+    fn optimize_with_context(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        context: &dyn PhysicalOptimizerContext,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        released(self.0.optimize_with_context(held(plan)?, context)?)
+    }
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.0.schema_check()
+    }
+}
+
+/// The plan with our nodes for limits that skip rows.
+fn held(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        let limit = node.downcast_ref::<GlobalLimitExec>().filter(|limit| limit.skip() > 0);
+        let skip = limit.map(skip_below_projections).transpose()?.flatten();
+        Ok(match skip {
+            Some(skip) => Transformed::yes(skip),
+            None => Transformed::no(node),
+        })
+    })
+    .data()
+}
+
+/// The plan with DataFusion's limits again.
+fn released(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        let limit = node.downcast_ref::<SkipExec>().map(|skip| Arc::new(skip.limit.clone()));
+        Ok(match limit {
+            Some(limit) => Transformed::yes(limit as _),
+            None => Transformed::no(node),
+        })
+    })
+    .data()
+}
+
+/// The limit and the projections below it, changed about; `None` where the order is the statement's own and held so.
+fn skip_below_projections(limit: &GlobalLimitExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let mut projections = vec![];
+    let mut input = limit.input();
+    while let Some(projection) = input.downcast_ref::<ProjectionExec>() {
+        projections.push(Arc::clone(input));
+        input = projection.input();
+    }
+    if input.is::<OutputRequirementExec>() {
+        return Ok(None);
+    }
+    let order = match input.downcast_ref::<SortExec>() {
+        Some(sort) => Some(sort.expr().clone()),
+        None => input.output_ordering().cloned(),
+    };
+    let limit = GlobalLimitExec::new(Arc::clone(input), limit.skip(), limit.fetch());
+    let mut plan: Arc<dyn ExecutionPlan> =
+        Arc::new(SkipExec::new(limit, order.map(OrderingRequirements::from)));
+    for projection in projections.into_iter().rev() {
+        plan = replace_children_if_necessary(projection, vec![plan])?;
+    }
+    Ok(Some(plan))
+}
+
+/// A limit whose rows must come in an order, and which promises none, so that nobody asks it for another one.
+#[derive(Debug)]
+struct SkipExec {
+    limit: GlobalLimitExec,
+    order: Option<OrderingRequirements>,
+    properties: Arc<PlanProperties>,
+}
+
+impl SkipExec {
+    fn new(limit: GlobalLimitExec, order: Option<OrderingRequirements>) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(limit.input().schema()),
+            Partitioning::UnknownPartitioning(1),
+            limit.input().pipeline_behavior(),
+            Boundedness::Bounded,
+        );
+        Self { limit, order, properties: Arc::new(properties) }
+    }
+
+    /// The same over other rows.
+    fn over(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Self {
+        let input = children.pop().unwrap_or_else(|| Arc::clone(self.limit.input()));
+        let limit = GlobalLimitExec::new(input, self.limit.skip(), self.limit.fetch());
+        Self::new(limit, self.order.clone())
+    }
+}
+
+impl DisplayAs for SkipExec {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.limit.fmt_as(t, f)
+    }
+}
+
+impl ExecutionPlan for SkipExec {
+    fn name(&self) -> &str {
+        "SkipExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![self.limit.input()]
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![self.order.clone()]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(self.over(children)))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(self.over(children)))
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        self.limit.child_stats_requests(partition)
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        input_stats: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        self.limit.statistics_from_inputs(input_stats, args)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.limit.execute(partition, context)
+    }
+}
