@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use crate::engine::constants::Constant;
 use crate::engine::session::Transaction;
 use crate::engine::settings::carried;
+use crate::engine::storage::RowMemory;
 use crate::error::{Error, Result};
 use crate::ml::{Control, Progress};
 
@@ -249,6 +250,8 @@ pub struct Query {
     /// The command, when it changes tables or models.
     change: Option<&'static str>,
     copy: Option<ClientCopy>,
+    /// What its rows take that are there already.
+    memory: Option<RowMemory>,
 }
 
 impl Query {
@@ -259,8 +262,20 @@ impl Query {
         tag: Tag,
     ) -> Self {
         let schema = if tag.has_rows() { schema } else { Arc::new(Schema::empty()) };
-        let (abort, transaction, change, copy) = <_>::default();
-        Self { schema, receiver, context, abort, tag, count: 0, done: false, transaction, change, copy }
+        let (abort, transaction, change, copy, memory) = <_>::default();
+        Self {
+            schema,
+            receiver,
+            context,
+            abort,
+            tag,
+            count: 0,
+            done: false,
+            transaction,
+            change,
+            copy,
+            memory,
+        }
     }
 
     /// A statement whose rows are there already.
@@ -276,6 +291,12 @@ impl Query {
         }
         let _ = sender.try_send(Ok(None));
         Self::new(schema, receiver, context, tag)
+    }
+
+    /// The statement, whose rows take this memory until they are read.
+    pub(super) fn holding(mut self, memory: RowMemory) -> Self {
+        self.memory = Some(memory);
+        self
     }
 
     /// The statement with these columns, which tell other types of PostgreSQL for the same values.
@@ -370,7 +391,10 @@ impl Query {
                     return Ok(Some(batch));
                 }
                 Some(Ok(Some(batch))) => self.count += counted(&batch),
-                Some(Ok(None)) => self.done = true,
+                Some(Ok(None)) => {
+                    self.done = true;
+                    self.memory = None;
+                }
                 Some(Err(error)) => {
                     self.stop();
                     return Err(error);

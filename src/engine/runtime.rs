@@ -10,8 +10,12 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::ml::Control;
 
-/// Stack of every thread that plans: nested expressions recurse.
-const STACK_BYTES: usize = 16 << 20;
+/// Stack of every thread that plans: nested expressions recurse. It takes memory only as far as it is used.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Stack that is left, at least, where DataFusion recurses with care: what it calls there, such as the names of columns,
+/// recurses without.
+const STACK_BYTES_LEFT: usize = 32 << 20;
 
 /// Threads beyond one per core: an operator that never yields must not keep the next statement waiting.
 const SPARE_THREADS: usize = 4;
@@ -23,6 +27,8 @@ const FEW_SERIES: usize = 4;
 #[derive(Debug)]
 pub struct Runtimes {
     queries: Option<Runtime>,
+    /// Looks at the clock, which threads that compute may not do for seconds.
+    clock: Option<Runtime>,
     trainers: Arc<Semaphore>,
     forecasters: Arc<Semaphore>,
 }
@@ -30,17 +36,23 @@ pub struct Runtimes {
 impl Runtimes {
     /// A runtime of `threads` threads for queries, one trainer, and as many forecasters as threads.
     pub fn new(threads: usize) -> Result<Self> {
+        recursive::set_minimum_stack_size(STACK_BYTES_LEFT);
+        recursive::set_stack_allocation_size(STACK_BYTES);
+        let failed = |e: std::io::Error| {
+            Error::new(ErrorKind::Unavailable, Subject::Database, format!("cannot start threads: {e}"))
+        };
         let queries = Builder::new_multi_thread()
             .worker_threads(threads + SPARE_THREADS)
             .thread_name("foretell-query")
             .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
-            .map_err(|e| {
-                Error::new(ErrorKind::Unavailable, Subject::Database, format!("cannot start threads: {e}"))
-            })?;
+            .map_err(failed)?;
+        let clock =
+            Builder::new_multi_thread().worker_threads(1).thread_name("foretell-clock").enable_time().build();
         Ok(Self {
             queries: Some(queries),
+            clock: Some(clock.map_err(failed)?),
             trainers: Arc::new(Semaphore::new(1)),
             forecasters: Arc::new(Semaphore::new(threads.max(1))),
         })
@@ -49,6 +61,11 @@ impl Runtimes {
     /// The runtime that queries run on.
     pub fn handle(&self) -> &Handle {
         self.queries.as_ref().expect("the runtime lives until drop").handle()
+    }
+
+    /// The runtime that sleeps until deadlines.
+    pub fn clock(&self) -> &Handle {
+        self.clock.as_ref().expect("the runtime lives until drop").handle()
     }
 
     /// True while a fit runs, for whose end another one waits.
@@ -85,7 +102,7 @@ impl Runtimes {
 
 impl Drop for Runtimes {
     fn drop(&mut self) {
-        if let Some(runtime) = self.queries.take() {
+        for runtime in [self.queries.take(), self.clock.take()].into_iter().flatten() {
             runtime.shutdown_background();
         }
     }

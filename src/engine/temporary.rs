@@ -1,17 +1,28 @@
 //! Tables of one session, in memory, gone with it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
-use datafusion::datasource::MemTable;
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, Session, TableProvider};
+use datafusion::common::Constraints;
+use datafusion::datasource::memory::PartitionData;
+use datafusion::datasource::sink::{DataSink, DataSinkExec};
+use datafusion::datasource::{MemTable, TableType};
+use datafusion::error::Result as DfResult;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{ColumnarValue, Expr, TypeSignature};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
+use parking_lot::Mutex;
 
-use crate::engine::storage::NextValue;
+use crate::engine::storage::{NextValue, RowMemory};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// The schema that temporary tables may be written with.
@@ -69,12 +80,18 @@ impl TemporaryTables {
         self.0.table_exist(name)
     }
 
-    /// Creates a table; false when there is one already.
+    /// Memory of this pool for the rows of a table.
+    pub fn memory(pool: &Arc<dyn MemoryPool>) -> RowMemory {
+        RowMemory::new("rows of a temporary table", pool)
+    }
+
+    /// Creates a table, whose rows `memory` holds; false when there is one already.
     pub fn create(
         &self,
         name: &str,
         schema: SchemaRef,
         rows: Vec<RecordBatch>,
+        memory: RowMemory,
         rest: TemporaryDefinition,
     ) -> Result<bool> {
         if self.has(name) {
@@ -84,7 +101,8 @@ impl TemporaryTables {
             let message = format!("table {name} already exists");
             return Err(Error::new(ErrorKind::Exists, Subject::Table, message));
         }
-        let table = MemTable::try_new(schema, vec![rows])?.with_column_defaults(rest.defaults);
+        let rows = MemTable::try_new(schema, vec![rows])?.with_column_defaults(rest.defaults);
+        let table = TemporaryTable { rows, memory: Arc::new(Mutex::new(memory)) };
         self.0.register_table(name.to_owned(), Arc::new(table))?;
         Ok(true)
     }
@@ -100,5 +118,113 @@ impl TemporaryTables {
         for name in self.0.table_names() {
             let _ = self.0.deregister_table(&name);
         }
+    }
+}
+
+/// The rows of a temporary table, and the memory that holds them.
+#[derive(Debug)]
+struct TemporaryTable {
+    /// One partition.
+    rows: MemTable,
+    memory: Arc<Mutex<RowMemory>>,
+}
+
+#[async_trait]
+impl TableProvider for TemporaryTable {
+    fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        self.rows.constraints()
+    }
+
+    fn table_type(&self) -> TableType {
+        self.rows.table_type()
+    }
+
+    fn get_column_default(&self, column: &str) -> Option<&Expr> {
+        self.rows.get_column_default(column)
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        self.rows.scan(state, projection, filters, limit).await
+    }
+
+    async fn insert_into(
+        &self,
+        state: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        operation: InsertOp,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        // Its checks are needed, its plan would keep rows that no pool knows of.
+        self.rows.insert_into(state, Arc::clone(&input), operation).await?;
+        let sink = TemporarySink {
+            schema: self.rows.schema(),
+            rows: Arc::clone(&self.rows.batches[0]),
+            memory: Arc::clone(&self.memory),
+        };
+        Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
+    }
+
+    async fn delete_from(&self, state: &dyn Session, filters: Vec<Expr>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let deleted = self.rows.delete_from(state, filters).await?;
+        let rows = self.rows.batches[0].read().await;
+        self.memory.lock().keep_only(&rows);
+        Ok(deleted)
+    }
+
+    async fn update(
+        &self,
+        state: &dyn Session,
+        assignments: Vec<(String, Expr)>,
+        filters: Vec<Expr>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let before = self.rows.batches[0].read().await.clone();
+        let updated = self.rows.update(state, assignments, filters).await?;
+        let mut rows = self.rows.batches[0].write().await;
+        let kept = self.memory.lock().try_keep_only(&rows);
+        if kept.is_err() {
+            *rows = before;
+            self.memory.lock().keep_only(&rows);
+        }
+        kept.map(|()| updated)
+    }
+}
+
+/// Takes the rows of one INSERT into a temporary table: all of them, or none.
+#[derive(Debug)]
+struct TemporarySink {
+    schema: SchemaRef,
+    rows: PartitionData,
+    memory: Arc<Mutex<RowMemory>>,
+}
+
+impl DisplayAs for TemporarySink {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TemporaryTable")
+    }
+}
+
+#[async_trait]
+impl DataSink for TemporarySink {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    async fn write_all(&self, rows: SendableRecordBatchStream, context: &Arc<TaskContext>) -> DfResult<u64> {
+        let mut memory = TemporaryTables::memory(context.memory_pool());
+        let mut batches = memory.collect(rows).await?;
+        let count = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        let mut rows = self.rows.write().await;
+        self.memory.lock().take_over(memory, &batches);
+        rows.append(&mut batches);
+        Ok(count)
     }
 }

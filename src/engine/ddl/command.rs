@@ -195,7 +195,7 @@ pub async fn run(
             return table::create(engine, &name, definition, rows, if_exists, query).await;
         }
         Command::CreateTemporary { name, schema, tables, rest } => {
-            return table::create_temporary(&tables, &name, schema, rows, rest, query).await;
+            return table::create_temporary(&tables, &name, schema, rows, rest, query, context).await;
         }
         Command::CreateExternal { name, table, if_exists } => {
             table::create_external(engine, &name, table, if_exists, query).await?;

@@ -76,19 +76,22 @@ pub async fn create_temporary(
     rows: Option<SendableRecordBatchStream>,
     rest: TemporaryDefinition,
     query: &QueryContext,
+    context: &TaskContext,
 ) -> Result<u64> {
-    let mut batches = vec![];
+    let (mut batches, mut memory) = (vec![], TemporaryTables::memory(context.memory_pool()));
     if let Some(mut rows) = rows {
         while let Some(batch) = rows.next().await.transpose()? {
             let columns = batch.columns().iter().zip(schema.fields());
             let columns = columns.map(|(column, field)| cast(column, field.data_type()));
             let columns = columns.collect::<Result<Vec<_>, _>>().map_err(DataFusionError::from)?;
-            batches.push(RecordBatch::try_new(Arc::clone(&schema), columns).map_err(DataFusionError::from)?);
+            let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(DataFusionError::from)?;
+            memory.hold(&batch)?;
+            batches.push(batch);
         }
     }
     let count = batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
     let keys = rest.keys.join(", ");
-    let created = tables.create(name, schema, batches, rest)?;
+    let created = tables.create(name, schema, batches, memory, rest)?;
     if created && !keys.is_empty() {
         query.warn(format!("temporary tables have no keys, rows are not checked against them: {keys}"));
     }

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 
 use crate::engine::query::Query;
 use crate::engine::sql::Distance;
+use crate::engine::storage::RowMemory;
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// One cursor: its query, and rows that were read but not fetched.
@@ -30,23 +31,53 @@ pub struct Cursor {
 struct State {
     query: Query,
     rest: Option<RecordBatch>,
+    /// Why rows were lost that had been read: no more are to be had.
+    failed: Option<Error>,
 }
 
 impl Cursor {
     /// A cursor before the first row.
     pub fn new(query: Query, text: String, hold: bool, fresh: bool) -> Self {
         let (schema, fresh) = (query.schema(), AtomicBool::new(fresh));
-        Self { schema, text, hold, fresh, state: Mutex::new(State { query, rest: None }) }
+        Self { schema, text, hold, fresh, state: Mutex::new(State { query, rest: None, failed: None }) }
     }
 
-    /// The next rows, fewer than asked for at the end.
-    pub async fn fetch(&self, distance: Distance) -> Result<Vec<RecordBatch>> {
+    /// The next rows, fewer than asked for at the end, held by `memory`.
+    pub async fn fetch(&self, distance: Distance, memory: &mut RowMemory) -> Result<Vec<RecordBatch>> {
+        let mut found = vec![];
+        let keep = |batch: RecordBatch| -> Result<()> {
+            memory.hold(&batch)?;
+            found.push(batch);
+            Ok(())
+        };
+        self.advance(distance, keep).await?;
+        Ok(found)
+    }
+
+    /// Leaves the next rows out, and says how many there were.
+    pub async fn skip(&self, distance: Distance) -> Result<usize> {
+        let mut skipped = 0;
+        let count = |batch: RecordBatch| -> Result<()> {
+            skipped += batch.num_rows();
+            Ok(())
+        };
+        self.advance(distance, count).await?;
+        Ok(skipped)
+    }
+
+    async fn advance(
+        &self,
+        distance: Distance,
+        mut each: impl FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
         let mut state = self.state.lock().await;
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
         let mut wanted = match distance {
             Distance::Rows(rows) => usize::try_from(rows).unwrap_or(usize::MAX),
             Distance::All => usize::MAX,
         };
-        let mut found = vec![];
         while wanted > 0 {
             let batch = match state.rest.take() {
                 Some(batch) => batch,
@@ -60,9 +91,12 @@ impl Cursor {
                 state.rest = Some(batch.slice(taken, batch.num_rows() - taken));
             }
             wanted -= taken;
-            found.push(batch.slice(0, taken));
+            if let Err(error) = each(batch.slice(0, taken)) {
+                state.failed = Some(error.clone());
+                return Err(error);
+            }
         }
-        Ok(found)
+        Ok(())
     }
 }
 

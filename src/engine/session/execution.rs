@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datafusion::arrow::array::{Array, ArrayRef, new_empty_array};
+use datafusion::arrow::compute::concat;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::Result as DfResult;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Analyze, Explain, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
-use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::Inner;
@@ -18,7 +21,9 @@ use super::explained::Explained;
 use super::planning::{Planned, limit_passes, plan_schema, within};
 use crate::engine::constants::Constant;
 use crate::engine::fault;
-use crate::engine::plan::{cancellable, dml_guard, has_subqueries, with_applied_subqueries};
+use crate::engine::plan::{
+    cancellable, has_subqueries, inner_subqueries, with_applied_subqueries, with_values,
+};
 use crate::engine::query::{self, Message, Query, QueryContext, Started, Tag};
 use crate::engine::sql::{Source, Statement};
 use crate::error::Result;
@@ -75,27 +80,20 @@ impl Inner {
         changes: bool,
     ) -> Started {
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-        watch_deadline(query.control.deadline(), &query);
+        watch_deadline(self.engine.runtimes.clock(), query.control.deadline(), &query);
         let query = Query::new(schema, receiver, query, tag);
         let query = query.in_transaction(self.transaction.clone(), changes);
         Started { query, rows: Some(Box::pin(pump(rows, sender, source))), constant: None }
     }
 }
 
-/// The plan with the values of the subqueries of a change in their places.
+/// The plan with the values of the subqueries that are run before it in their places.
 pub(super) async fn run_subqueries(
     state: &SessionState,
     plan: LogicalPlan,
     control: &Arc<Control>,
 ) -> DfResult<LogicalPlan> {
     match plan {
-        LogicalPlan::Dml(dml) => {
-            let mut values = vec![];
-            for subquery in dml_guard::subqueries(&dml)? {
-                values.push(first_column(start(state, &subquery, control).await?).await?);
-            }
-            dml_guard::with_values(dml, values)
-        }
         LogicalPlan::Explain(explain) => {
             let plan = Box::pin(run_subqueries(state, explain.plan.as_ref().clone(), control)).await?;
             Ok(LogicalPlan::Explain(Explain { plan: Arc::new(plan), ..explain }))
@@ -104,7 +102,14 @@ pub(super) async fn run_subqueries(
             let input = Box::pin(run_subqueries(state, analyze.input.as_ref().clone(), control)).await?;
             Ok(LogicalPlan::Analyze(Analyze { input: Arc::new(input), ..analyze }))
         }
-        plan => Ok(plan),
+        plan => {
+            let (mut values, pool) = (vec![], &state.runtime_env().memory_pool);
+            for subquery in inner_subqueries(&plan)? {
+                let subquery = Box::pin(run_subqueries(state, subquery, control)).await?;
+                values.push(first_column(start(state, &subquery, control).await?, pool).await?);
+            }
+            if values.is_empty() { Ok(plan) } else { with_values(plan, values, pool) }
+        }
     }
 }
 
@@ -142,14 +147,20 @@ pub(super) fn task_context(state: &SessionState) -> TaskContext {
     )
 }
 
-pub(super) async fn first_column(mut rows: SendableRecordBatchStream) -> DfResult<Vec<ScalarValue>> {
-    let mut values = vec![];
+/// The values of the first column of all rows.
+pub(super) async fn first_column(
+    mut rows: SendableRecordBatchStream,
+    pool: &Arc<dyn MemoryPool>,
+) -> DfResult<ArrayRef> {
+    let memory = MemoryConsumer::new("rows of a subquery").register(pool);
+    let mut values = vec![new_empty_array(rows.schema().field(0).data_type())];
     while let Some(batch) = rows.next().await.transpose()? {
-        for row in 0..batch.num_rows() {
-            values.push(ScalarValue::try_from_array(batch.column(0), row)?);
-        }
+        // Once as they come, and once in one piece.
+        memory.try_grow(2 * batch.column(0).get_array_memory_size())?;
+        values.push(Arc::clone(batch.column(0)));
     }
-    Ok(values)
+    let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+    Ok(concat(&values)?)
 }
 
 /// Sends the rows of a statement to its reader.
@@ -176,10 +187,10 @@ pub(super) async fn pump(
     }
 }
 
-pub(super) fn watch_deadline(deadline: Option<Instant>, query: &Arc<QueryContext>) {
+pub(super) fn watch_deadline(clock: &Handle, deadline: Option<Instant>, query: &Arc<QueryContext>) {
     let Some(deadline) = deadline else { return };
     let query = Arc::downgrade(query);
-    tokio::spawn(async move {
+    clock.spawn(async move {
         tokio::time::sleep_until((deadline + Duration::from_millis(1)).into()).await;
         if let Some(query) = query.upgrade() {
             query.wake();

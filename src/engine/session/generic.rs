@@ -24,7 +24,7 @@ use super::prepared::Prepared;
 use super::returning::is_returning;
 use crate::engine::fault;
 use crate::engine::histories::{History, Holder};
-use crate::engine::plan::{Kept, Origin, cancellable, generic};
+use crate::engine::plan::{Kept, Origin, cancellable, generic, inner_subqueries};
 use crate::engine::query::{QueryContext, Started, Tag};
 use crate::engine::settings::Variables;
 use crate::engine::sql;
@@ -268,6 +268,10 @@ impl Inner {
             }
             planned => (planned, vec![]),
         };
+        // What inner subqueries say is of one execution.
+        if !inner_subqueries(&planned)?.is_empty() {
+            return Ok(None);
+        }
         let Some(histories) = generic(&planned)? else { return Ok(None) };
         basis.histories = histories;
         let optimized = optimized(&mut state, &planned)?;

@@ -9,6 +9,7 @@ mod planning;
 mod prepared;
 mod returning;
 mod statements;
+mod stoppable;
 mod template;
 mod transaction;
 
@@ -39,10 +40,12 @@ use crate::engine::storage::{Contents, TableName};
 use crate::engine::temporary::TemporaryTables;
 use crate::engine::words::{self, Words};
 use crate::error::{Error, Result, Subject, identifier};
+use crate::ml::Control;
 
 use cursors::Cursors;
 use generic::PlanCounts;
 use prepared::PreparedStatements;
+use stoppable::stoppable;
 use template::new_config;
 
 pub use prepared::Prepared;
@@ -255,19 +258,47 @@ impl Session {
         &self.inner.variables
     }
 
-    /// Runs work on the query runtime; dropping the future stops it.
+    /// Runs work on the query runtime; dropping the future, or the end of the statement's time, stops it.
     async fn on_query_thread<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let task = self.inner.engine.runtimes.handle().spawn(work);
-        let _guard = AbortOnDrop(Some(task.abort_handle()));
-        task.await.unwrap_or_else(|e| Err(Error::internal(format!("planning stopped: {e}"))))
+        let control = self.control();
+        let task = self.inner.engine.runtimes.handle().spawn(stoppable(Arc::clone(&control), work));
+        let _guard = StopOnDrop(Some((task.abort_handle(), Arc::clone(&control))));
+        let planned =
+            async { task.await.unwrap_or_else(|e| Err(Error::internal(format!("planning stopped: {e}")))) };
+        self.in_time(&control, planned).await
+    }
+
+    /// What stops the planning of a statement that begins now.
+    fn control(&self) -> Arc<Control> {
+        let control = Control::default();
+        control.set_deadline(self.inner.variables.read().deadline());
+        Arc::new(control)
+    }
+
+    /// What comes first: the end of the planning, or of the time that it has.
+    async fn in_time<T>(&self, control: &Control, planning: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(deadline) = control.deadline() else { return planning.await };
+        let clock = self.inner.engine.runtimes.clock();
+        let mut late = clock.spawn(async move { tokio::time::sleep_until(deadline.into()).await });
+        let _guard = StopOnDrop(Some((late.abort_handle(), Arc::default())));
+        tokio::select! {
+            biased;
+            planned = planning => planned,
+            _ = &mut late => {
+                control.check()?;
+                Err(Error::cancelled("canceling statement due to statement timeout"))
+            }
+        }
     }
 
     /// Plans a statement on the query runtime, and goes on there to make its rows.
     async fn start(&self, starting: impl Future<Output = Result<Started>> + Send + 'static) -> Result<Query> {
         let (sender, receiver) = oneshot::channel();
+        let control = self.control();
+        let starting = stoppable(Arc::clone(&control), starting);
         let task = self.inner.engine.runtimes.handle().spawn(async move {
             match starting.await {
                 Ok(Started { query, rows, .. }) => {
@@ -281,10 +312,9 @@ impl Session {
                 Err(error) => drop(sender.send(Err(error))),
             }
         });
-        let mut guard = AbortOnDrop(Some(task.abort_handle()));
-        let started: Result<Query> =
-            receiver.await.unwrap_or_else(|_| Err(Error::internal("planning stopped")));
-        let query = started?;
+        let mut guard = StopOnDrop(Some((task.abort_handle(), Arc::clone(&control))));
+        let started = async { receiver.await.unwrap_or_else(|_| Err(Error::internal("planning stopped"))) };
+        let query = self.in_time(&control, started).await?;
         guard.0 = None;
         Ok(query.made_by(task.abort_handle()))
     }
@@ -300,12 +330,13 @@ impl Session {
     }
 }
 
-/// Stops a task unless it came to its end.
-struct AbortOnDrop(Option<AbortHandle>);
+/// Stops a task, and the planning that it may be at, unless it came to its end.
+struct StopOnDrop(Option<(AbortHandle, Arc<Control>)>);
 
-impl Drop for AbortOnDrop {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
+        if let Some((task, control)) = &self.0 {
+            control.cancel();
             task.abort();
         }
     }

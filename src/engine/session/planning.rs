@@ -18,7 +18,7 @@ use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::plan::{
     CommandNode, Mode, Origin, PretrainNode, TaskNode, TrainNode, authorized, columns, has_subqueries,
-    origins, with_distinct_outer_keys, with_not_exists, with_origins,
+    origins, with_counted_sets, with_distinct_outer_keys, with_not_exists, with_origins,
 };
 use crate::engine::query::{ClientCopy, Tag};
 use crate::engine::sql::{Body, Source, Statement};
@@ -77,7 +77,7 @@ impl Inner {
         };
         with_defaults(&self.engine, &mut statement)?;
         let plan = state.statement_to_plan(statement).await?;
-        let plan = with_distinct_outer_keys(with_not_exists(plan)?)?;
+        let plan = with_counted_sets(with_distinct_outer_keys(with_not_exists(plan)?)?)?;
         match plan {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
             LogicalPlan::Dml(dml) if matches!(dml.op, WriteOp::Insert(_)) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::dml::DmlStatement;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
@@ -21,7 +22,7 @@ use crate::engine::fault;
 use crate::engine::plan::{authorized, stored_table};
 use crate::engine::query::{Query, QueryContext, Tag};
 use crate::engine::sql::{self, Body, Source, Statement};
-use crate::engine::storage::{Privilege, ReturnedRows};
+use crate::engine::storage::{Privilege, ReturnedRows, RowMemory};
 use crate::engine::temporary::{TemporaryDefinition, TemporaryTables};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::ml::Control;
@@ -121,36 +122,45 @@ impl Inner {
         let source = &statement.source;
         let mut state = self.scope(&query, vec![], source).state();
         let dml = self.dml_plan(&state, &parts).await?;
-        let (rows, plan) = match verb {
-            "INSERT" => self.insert(&state, &parts, dml, &query.control).await?,
+        let mut memory = RowMemory::new("rows of RETURNING", &state.runtime_env().memory_pool);
+        let Changed { rows, schema, answer } = match verb {
+            "INSERT" => self.insert(&state, &parts, dml, &query.control, &mut memory).await?,
             _ => self.change(&mut state, &parts, dml, &query.control).await?,
         };
-        let schema = plan_schema(&plan, plan.schema().inner());
-        let changed = rows.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
-        self.transaction.changed(verb);
-        let answer = collect(&state, plan, source, &query.control).await?;
+        memory.keep_only(&answer);
         let words = if verb == "INSERT" { "INSERT 0" } else { verb };
-        Ok(Query::ready(schema, answer, query, Tag::Told(words, changed, true)).after_change(verb))
+        let query = Query::ready(schema, answer, query, Tag::Told(words, rows, true));
+        Ok(query.holding(memory).after_change(verb))
     }
 
-    /// Makes the rows of an INSERT, then stores them.
+    /// Makes the rows of an INSERT and the answer, then stores the rows: an answer that fails must change nothing.
     async fn insert(
         &self,
         state: &SessionState,
         parts: &Returning,
         dml: DmlStatement,
         control: &Arc<Control>,
+        memory: &mut RowMemory,
     ) -> Result<Changed> {
         let source = &parts.statement.source;
         let schema = Arc::clone(dml.input.schema().inner());
-        let rows = collect(state, dml.input.as_ref().clone(), source, control).await?;
+        let input = dml.input.as_ref().clone();
+        let rows = collect(state, input, source, control, Some(&mut *memory)).await?;
+        // What may be NULL is told otherwise by rows than by their plan.
+        let told = |batch: RecordBatch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec());
+        let rows =
+            rows.into_iter().map(told).collect::<Result<Vec<_>, _>>().map_err(DataFusionError::from)?;
         let plan = self.select(state, parts, Arc::clone(&schema), rows.clone()).await?;
-        let table = MemTable::try_new(schema, vec![rows.clone()])?;
+        let answer_schema = plan_schema(&plan, plan.schema().inner());
+        let answer = collect(state, plan, source, control, Some(memory)).await?;
+        let count = row_count(&rows);
+        let table = MemTable::try_new(schema, vec![rows])?;
         let stored =
             LogicalPlanBuilder::scan("inserted", provider_as_source(Arc::new(table)), None)?.build()?;
         let dml = DmlStatement { input: Arc::new(stored), ..dml };
-        collect(state, LogicalPlan::Dml(dml), source, control).await?;
-        Ok((rows, plan))
+        collect(state, LogicalPlan::Dml(dml), source, control, None).await?;
+        self.transaction.changed(parts.verb);
+        Ok(Changed { rows: count, schema: answer_schema, answer })
     }
 
     /// Changes or deletes rows, which the table gives back: new values of an UPDATE, old ones of a DELETE.
@@ -168,12 +178,18 @@ impl Inner {
         let schema = dml.target.schema();
         // RETURNING is planned before anything changes: what is wrong in it must change nothing.
         self.select(state, parts, Arc::clone(&schema), vec![]).await?;
-        let returned = Arc::new(ReturnedRows::default());
+        let source = &parts.statement.source;
+        let returned = Arc::new(ReturnedRows::new(&state.runtime_env().memory_pool));
         state.config_mut().set_extension(Arc::clone(&returned));
-        collect(state, LogicalPlan::Dml(dml), &parts.statement.source, control).await?;
+        collect(state, LogicalPlan::Dml(dml), source, control, None).await?;
+        self.transaction.changed(parts.verb);
         let rows = returned.take(&schema)?;
-        let plan = self.select(state, parts, schema, rows.clone()).await?;
-        Ok((rows, plan))
+        let count = row_count(&rows);
+        let plan = self.select(state, parts, schema, rows).await?;
+        let schema = plan_schema(&plan, plan.schema().inner());
+        // The change has been made, and its rows hold the memory of the answer, too.
+        let answer = collect(state, plan, source, control, None).await?;
+        Ok(Changed { rows: count, schema, answer })
     }
 
     /// The columns that RETURNING gives.
@@ -201,7 +217,9 @@ impl Inner {
         let gone = || Error::internal("the session has no temporary tables");
         let tables = TemporaryTables::of(state).ok_or_else(gone)?;
         let name = format!("returning {}", uuid::Uuid::new_v4().simple());
-        tables.create(&name, schema, rows, TemporaryDefinition::default())?;
+        // Whoever has collected the rows holds them.
+        let memory = TemporaryTables::memory(&state.runtime_env().memory_pool);
+        tables.create(&name, schema, rows, memory, TemporaryDefinition::default())?;
         let ident = Ident::with_quote('"', &name);
         let mut factor = sql::table(ObjectName::from(vec![ident]));
         if let TableFactor::Table { alias, .. } = &mut factor {
@@ -237,17 +255,30 @@ impl Inner {
     }
 }
 
-/// The rows that were changed, and the plan of the answer.
-type Changed = (Vec<RecordBatch>, LogicalPlan);
+/// How many rows were changed, and the answer.
+struct Changed {
+    rows: u64,
+    schema: SchemaRef,
+    answer: Vec<RecordBatch>,
+}
 
+fn row_count(rows: &[RecordBatch]) -> u64 {
+    rows.iter().map(|batch| batch.num_rows() as u64).sum()
+}
+
+/// All rows of a plan, held by `memory` where it is given.
 async fn collect(
     state: &SessionState,
     plan: LogicalPlan,
     source: &Source,
     control: &Arc<Control>,
+    memory: Option<&mut RowMemory>,
 ) -> Result<Vec<RecordBatch>> {
     let located = |e: datafusion::error::DataFusionError| fault::located(&e, source);
     let plan = run_subqueries(state, plan, control).await.map_err(located)?;
     let rows = start(state, &plan, control).await.map_err(located)?;
-    rows.try_collect().await.map_err(located)
+    match memory {
+        Some(memory) => memory.collect(rows).await.map_err(located),
+        None => rows.try_collect().await.map_err(located),
+    }
 }

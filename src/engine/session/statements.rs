@@ -20,7 +20,7 @@ use crate::engine::sql::{
     self, Body, Discard, Distance, NewValue, Piece, SessionStatement, Statement, TransactionModes, fold,
 };
 use crate::engine::states::StatementState;
-use crate::engine::storage::sql_name;
+use crate::engine::storage::{RowMemory, sql_name};
 use crate::engine::temporary::TemporaryTables;
 use crate::error::{Error, Result, Subject};
 
@@ -220,10 +220,17 @@ impl Inner {
         query: Arc<QueryContext>,
     ) -> Result<Query> {
         let cursor = self.kept().cursors.get(name)?;
-        let rows = cursor.fetch(distance).await?;
+        let schema = Arc::clone(&cursor.schema);
+        if !show {
+            let count = cursor.skip(distance).await?;
+            return Ok(Query::ready(schema, vec![], query, Tag::Told("MOVE", count as u64, false)));
+        }
+        let pool = &self.engine.states.template().runtime_env().memory_pool;
+        let mut memory = RowMemory::new("rows of FETCH", pool);
+        let rows = cursor.fetch(distance, &mut memory).await?;
         let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-        let tag = Tag::Told(if show { "FETCH" } else { "MOVE" }, count as u64, show);
-        Ok(Query::ready(Arc::clone(&cursor.schema), if show { rows } else { vec![] }, query, tag))
+        let tag = Tag::Told("FETCH", count as u64, true);
+        Ok(Query::ready(schema, rows, query, tag).holding(memory))
     }
 
     fn discard(&self, what: Discard) -> Result<&'static str> {

@@ -9,11 +9,16 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::optimizer::analyzer::function_rewrite::ApplyFunctionRewrites;
 use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
+use super::stoppable::{asking_analyzer, asking_optimizer};
 use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
-use crate::engine::plan::{CheckedNumbers, FloatsInUnions, ForetellPlanner, Relations, Semantics, TextCasts};
+use crate::engine::plan::{
+    AboveTotals, CheckedNumbers, FloatsInUnions, ForetellPlanner, Relations, Semantics, TextCasts,
+    physical_rules,
+};
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
 use crate::engine::storage::DEFAULT_SCHEMA;
@@ -29,6 +34,8 @@ pub(super) fn new_config(engine: &Arc<Engine>, around: &Surroundings) -> Session
     let options = config.options_mut();
     read_as_postgresql(options);
     options.execution.parquet.pushdown_filters = true;
+    // Where one of several aggregates is of an expression, it leaves rows out that this one needs.
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     // It compares what tells types to clients, too.
     options.execution.skip_physical_aggregate_schema_check = true;
     config
@@ -55,6 +62,15 @@ pub(super) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules
 }
 
+/// DataFusion's rules, of which one is kept from what is wrong.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mended = |rule: Arc<dyn OptimizerRule + Send + Sync>| match rule.name() {
+        "push_down_filter" => Arc::new(AboveTotals(rule)) as _,
+        _ => rule,
+    };
+    Optimizer::new().rules.into_iter().map(mended).collect()
+}
+
 /// The functions and planners of every session; what is of one session they find in its settings.
 pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
     let mut config = SessionConfig::new();
@@ -63,7 +79,9 @@ pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
         .with_config(config)
         .with_runtime_env(Arc::clone(environment))
         .with_default_features()
-        .with_analyzer_rules(analyzer_rules())
+        .with_analyzer_rules(asking_analyzer(analyzer_rules()))
+        .with_optimizer_rules(asking_optimizer(optimizer_rules()))
+        .with_physical_optimizer_rules(physical_rules())
         .with_type_planner(Arc::new(Semantics))
         .with_query_planner(Arc::new(ForetellPlanner))
         .build();
