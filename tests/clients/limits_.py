@@ -2,66 +2,25 @@
 import concurrent.futures
 import contextlib
 import os
-import pathlib
-import re
-import shutil
 import signal
 import socket
 import statistics
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 
 import psycopg
 
 import raw
+from server import FORETELL, ROOM, USER, Server
 
-FORETELL = os.environ["FORETELL"]
-USER, PASSWORD, DATABASE = os.environ["PGUSER"], os.environ["PGPASSWORD"], os.environ["PGDATABASE"]
+PASSWORD, DATABASE = os.environ["PGPASSWORD"], os.environ["PGDATABASE"]
 HERE = (os.environ["PGHOST"], int(os.environ["PGPORT"]))
-ROOM = pathlib.Path(tempfile.mkdtemp())
 CROSS_JOIN = "SELECT count(*) FROM generate_series(1, 10000000) a(x), generate_series(1, 10000000) b(y)"
 owner = psycopg.connect("", autocommit=True)
 pool = concurrent.futures.ThreadPoolExecutor(16)
-
-
-class Server:
-    """A server with options of its own, on a database of its own."""
-
-    def __init__(self, name, *options, port=0):
-        self.folder = ROOM / name
-        self.process = subprocess.Popen([FORETELL, "serve", self.folder, "--port", str(port), *options], text=True, umask=0,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.said = ""
-        # The line that shows how to connect is the last one of the start.
-        while "\n  psql " not in self.said:
-            line = self.process.stdout.readline()
-            assert line, f"no start: {self.said}"
-            self.said += line
-        self.port = int(re.search(r" on [\d.]+:(\d+)$", self.said, re.MULTILINE)[1])
-        self.password = (self.folder / "owner-password").read_text().strip()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-    def connect(self, **others):
-        return psycopg.connect(**{"host": "127.0.0.1", "port": self.port, "dbname": self.folder.name, "user": USER,
-                                  "password": self.password, "autocommit": True} | others)
-
-    def stop(self, order=signal.SIGTERM, within=30):
-        """Its exit status and the seconds it took."""
-        started = time.monotonic()
-        self.process.send_signal(order)
-        status = self.process.wait(within)
-        self.said += self.process.stdout.read()
-        return status, time.monotonic() - started
 
 
 def no_start(name, *options):
@@ -372,11 +331,6 @@ def owner_gets_in(server):
         return False
 
 
-def processor_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def vanished_clients():
     """The work of clients that are gone stops, whatever it is and however they went."""
     work = {
@@ -389,13 +343,13 @@ def vanished_clients():
     }
     with Server("vanished") as server, server.connect() as steady:
         steady.execute("CREATE TABLE work (a bigint)")
-        idle = processor_seconds(server.process.pid)
+        idle = server.processor_seconds()
         clients = [server.connect() for _ in work]
         for client, begin in zip(clients, work.values()):
             begin(client.pgconn)
         others = "SELECT query FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
         until(lambda: len(steady.execute(others).fetchall()) == len(work), within=10)
-        until(lambda: processor_seconds(server.process.pid) - idle > 0.5, within=20)
+        until(lambda: server.processor_seconds() - idle > 0.5, within=20)
         for number, client in enumerate(clients):
             with socket.socket(fileno=os.dup(client.fileno())) as wire:
                 if number % 2 == 0:
@@ -405,9 +359,9 @@ def vanished_clients():
                 else:
                     wire.shutdown(socket.SHUT_RDWR)
         time.sleep(2)
-        before = processor_seconds(server.process.pid)
+        before = server.processor_seconds()
         time.sleep(1)
-        used = processor_seconds(server.process.pid) - before
+        used = server.processor_seconds() - before
         assert used < 0.1, (f"{used:.2f} s of a processor in 1 s", steady.execute(others).fetchall())
         assert steady.execute(others).fetchall() == []
         assert steady.execute("SELECT count(*) FROM work").fetchone() == (0,)
@@ -479,8 +433,51 @@ def long_statements():
                 assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+def little_memory():
+    """Rows that are kept, and results that grow, are refused when they are more than the memory; the session goes on."""
+    rows = "SELECT n, n * 7 AS a, n * 3 AS b FROM generate_series(1, {}) AS g(n)"
+    many, some = rows.format(2_000_000), rows.format(400_000)
+    with Server("little", "--memory-limit", "32MB", "--threads", "2") as server, server.connect() as connection:
+        connection.execute(f"CREATE TABLE stored AS {many}")
+        connection.execute("CREATE TEMP TABLE kept (n bigint, a bigint, b bigint)")
+        for statement in (
+            f"CREATE TEMP TABLE copied AS {many}",
+            f"INSERT INTO kept {many}",
+            f"INSERT INTO stored {many} RETURNING n",
+            "UPDATE stored SET a = 0 RETURNING n",
+            "DELETE FROM stored RETURNING n",
+            "SELECT sum(length(repeat('x', 10000 + (n % 2)::int))) FROM stored",
+            "SELECT sum(length(lpad(n::text, 10000))) FROM stored",
+            "SELECT sum(length(replace(repeat('a', 100) || n::text, 'a', repeat('b', 100)))) FROM stored",
+            "SELECT sum(cardinality(array_repeat(a, 10000))) FROM stored",
+            "SELECT sum(cardinality(range(1, 10000 + n % 2))) FROM stored",
+        ):
+            assert outcome(connection, statement) == "53200", statement
+            assert connection.execute("SELECT count(*), sum(a) FROM stored").fetchone() == (2_000_000, 14_000_007_000_000), statement
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,), statement
+        for ending in ("ROLLBACK", "COMMIT"):
+            connection.execute("BEGIN")
+            connection.execute("DECLARE c CURSOR FOR SELECT * FROM stored")
+            if ending == "COMMIT":
+                assert connection.execute("FETCH 400000 FROM c").rowcount == 400_000
+                connection.execute("MOVE 1599999 FROM c")
+                assert len(connection.execute("FETCH ALL FROM c").fetchall()) == 1
+            else:
+                assert outcome(connection, "FETCH ALL FROM c") == "53200"
+            connection.execute(ending)
+        # What was taken is given back: four times as much would not fit.
+        for _ in range(4):
+            connection.execute(f"INSERT INTO kept {some}")
+            assert connection.execute("DELETE FROM kept").rowcount == 400_000
+            assert connection.execute(f"INSERT INTO stored {some} RETURNING n").rowcount == 400_000
+            connection.execute(f"CREATE TEMP TABLE again AS {some}")
+            connection.execute("DROP TABLE again")
+        # A bound that is not reached refuses nothing.
+        assert connection.execute("SELECT sum(length(replace(n::text, ' ', repeat('b', 5000)))) = sum(length(n::text)) FROM stored").fetchone() == (True,)
+
+
 CHECKS = [idle_sessions, stop_gently, stop_others, notices, first_start, who_is_let_in, trusted, by_unix_socket, unknown_roles, too_many,
-          vanished_clients, broken_copies, long_statements]
+          vanished_clients, broken_copies, long_statements, little_memory]
 failures = 0
 
 
@@ -502,5 +499,4 @@ for check in chosen:
     passes(check, check)
 for check, future in waiting:
     passes(check, future.result)
-shutil.rmtree(ROOM)
 sys.exit(failures)
