@@ -90,6 +90,21 @@ fn the_first_error_stops_the_script_and_points_at_its_place() {
 }
 
 #[test]
+fn what_needs_more_memory_than_the_limit_is_refused() {
+    for statement in [
+        "CREATE TEMPORARY TABLE t AS SELECT n, n * 7 AS a, n * 3 AS b FROM generate_series(1, 1000000) g(n)",
+        "SELECT sum(length(repeat('x', 100000 + (n % 2)::int))) AS n FROM generate_series(1, 8000) g(n)",
+        "SELECT sum(length(lpad(n::text, 50000))) AS n FROM generate_series(1, 8000) g(n)",
+        "SELECT sum(cardinality(array_repeat(n, 20000))) AS n FROM generate_series(1, 8000) g(n)",
+    ] {
+        let output = run(&["run", "--memory-limit", "16MB", "-"], statement);
+        assert_eq!(output.status.code(), Some(1), "{statement}");
+        let error = text(&output.stderr);
+        assert!(error.contains("ERROR: out of memory: "), "{statement}: {error}");
+    }
+}
+
+#[test]
 fn a_missing_file_and_wrong_arguments_are_refused() {
     let missing = run(&["run", "no_such_file.sql"], "");
     assert_eq!(missing.status.code(), Some(1));
