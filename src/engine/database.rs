@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
@@ -17,6 +17,7 @@ use crate::engine::registry::ModelRegistry;
 use crate::engine::runtime::Runtimes;
 use crate::engine::session::{self, Session};
 use crate::engine::shared::Engine;
+use crate::engine::statement_pool::StatementPool;
 use crate::engine::states::States;
 use crate::engine::storage::{Access, Catalog, DurableFs, Publish, Role};
 use crate::error::{Error, ErrorKind, Result, Subject};
@@ -204,7 +205,7 @@ fn cores() -> usize {
 
 fn environment(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
     let consumers = std::num::NonZeroUsize::new(5).expect("5 is not 0");
-    let pool = TrackConsumersPool::new(FairSpillPool::new(memory_limit), consumers);
+    let pool = TrackConsumersPool::new(StatementPool::new(memory_limit), consumers);
     RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(|e| {
         Error::new(
             ErrorKind::Unavailable,

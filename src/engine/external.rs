@@ -13,8 +13,11 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
+use datafusion::object_store::ObjectMeta;
+use futures::TryStreamExt;
 
 use crate::engine::access::FileAccess;
+use crate::engine::parquet_claims;
 use crate::engine::storage::ExternalTable;
 use crate::error::{Error, Subject};
 
@@ -38,6 +41,7 @@ pub async fn listing(
     state: &SessionState,
 ) -> Result<ListingTable> {
     check_exists(path)?;
+    let claims = format.eq_ignore_ascii_case("PARQUET");
     let (format, extension) = file_format(format, options)?;
     let listing = ListingOptions::new(format).with_file_extension(if std::path::Path::new(path).is_dir() {
         extension
@@ -45,6 +49,9 @@ pub async fn listing(
         String::new()
     });
     let url = ListingTableUrl::parse(path)?;
+    if claims {
+        check_claims(&url, &listing.file_extension, state).await?;
+    }
     let schema = match schema {
         Some(schema) => schema,
         None => {
@@ -57,6 +64,17 @@ pub async fn listing(
     }
     let config = ListingTableConfig::new(url).with_listing_options(listing).with_schema(schema);
     ListingTable::try_new(config)
+}
+
+/// Fails where one of these Parquet files claims more than is read.
+async fn check_claims(url: &ListingTableUrl, extension: &str, state: &SessionState) -> Result<()> {
+    let store = state.runtime_env().object_store(url)?;
+    let files = url.list_all_files(state, store.as_ref(), extension).await?;
+    let files: Vec<ObjectMeta> = files.try_collect().await?;
+    for file in &files {
+        parquet_claims::check(&store, file).await?;
+    }
+    Ok(())
 }
 
 fn placed(path: &str, error: &Error) -> datafusion::error::DataFusionError {

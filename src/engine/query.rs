@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use crate::engine::constants::Constant;
+use crate::engine::controlled::current_control;
 use crate::engine::session::Transaction;
 use crate::engine::settings::carried;
 use crate::engine::storage::RowMemory;
@@ -49,6 +50,11 @@ impl std::fmt::Display for Notice {
 }
 
 impl QueryContext {
+    /// That of the statement that this task is at.
+    pub(super) fn of_current() -> Self {
+        Self { control: current_control(), ..Self::default() }
+    }
+
     /// Makes the reader look at cancel and deadline now.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
@@ -188,13 +194,19 @@ pub struct CancelHandle {
 }
 
 impl CancelHandle {
-    /// Asks the statement to stop; its reader gets an error of kind `Cancelled`.
+    /// Asks the statement to stop; its reader gets an error of kind `Cancelled`, unless it has begun a commit.
     pub fn cancel(&self) {
-        self.context.control.cancel();
-        if let Some(task) = &self.abort {
+        self.try_cancel();
+    }
+
+    /// As [`CancelHandle::cancel`]; false where it has begun a commit, and its reader gets what comes of that.
+    pub fn try_cancel(&self) -> bool {
+        let stops = self.context.control.cancel();
+        if let Some(task) = self.abort.as_ref().filter(|_| stops) {
             task.abort();
         }
         self.context.wake();
+        stops
     }
 }
 
@@ -379,12 +391,16 @@ impl Query {
             let received = tokio::select! {
                 biased;
                 () = self.context.wake.notified() => None,
-                received = self.receiver.recv() => received,
+                received = self.receiver.recv() => Some(received),
             };
-            if let Err(stopped) = self.context.control.check() {
+            // The commit may have begun a moment ago.
+            if let Err(stopped) = self.context.control.check()
+                && self.cancel_handle().try_cancel()
+            {
                 self.stop();
                 return Err(stopped);
             }
+            let Some(received) = received else { continue };
             match received {
                 Some(Ok(Some(batch))) if self.tag.has_rows() => {
                     self.count += batch.num_rows() as u64;

@@ -1,6 +1,6 @@
 //! What a long computation listens to and reports through: cancel, deadline, progress.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -29,10 +29,18 @@ pub struct Progress {
     pub rows_per_second: Option<f64>,
 }
 
+/// It runs, and stops when it is asked to.
+const RUNNING: u8 = 0;
+/// It was asked to stop.
+const CANCELLED: u8 = 1;
+/// Its commit has begun: nothing stops it.
+const COMMITTING: u8 = 2;
+
 /// Shared handle between who runs a computation and who watches or stops it.
 #[derive(Debug, Default)]
 pub struct Control {
-    cancelled: AtomicBool,
+    /// `RUNNING`, `CANCELLED` or `COMMITTING`; only the first is ever left.
+    stage: AtomicU8,
     deadline: Mutex<Option<Instant>>,
     progress: Mutex<Progress>,
     /// The work that this is a part of, and how large a share of it.
@@ -45,9 +53,25 @@ impl Control {
         Self { whole: Some((Arc::clone(whole), share)), ..Self::default() }
     }
 
-    /// Asks the computation to stop at its next check.
-    pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+    /// Asks the computation to stop at its next check; false where its commit has begun, so that it comes to its end.
+    pub fn cancel(&self) -> bool {
+        self.leave_running(CANCELLED) == CANCELLED
+    }
+
+    /// Says that what is done now cannot be taken back: cancels and the deadline are ignored from here on. Fails where
+    /// one of them came first.
+    pub fn commit_begins(&self) -> Result<()> {
+        self.check()?;
+        if self.leave_running(COMMITTING) == CANCELLED {
+            return self.check();
+        }
+        self.whole.as_ref().map_or(Ok(()), |(whole, _)| whole.commit_begins())
+    }
+
+    /// Enters a stage, unless another one was entered; tells which one it is at.
+    fn leave_running(&self, stage: u8) -> u8 {
+        let entered = self.stage.compare_exchange(RUNNING, stage, Ordering::AcqRel, Ordering::Acquire);
+        entered.map_or_else(|other| other, |_| stage)
     }
 
     /// When it is to stop by itself.
@@ -67,8 +91,10 @@ impl Control {
 
     /// Fails once the computation must stop; call it at least every 50 ms of work.
     pub fn check(&self) -> Result<()> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(Error::cancelled("canceling statement due to user request"));
+        match self.stage.load(Ordering::Acquire) {
+            COMMITTING => return Ok(()),
+            CANCELLED => return Err(Error::cancelled("canceling statement due to user request")),
+            _ => {}
         }
         if lock(&self.deadline).is_some_and(|d| Instant::now() >= d) {
             return Err(Error::cancelled("canceling statement due to statement timeout"));
@@ -124,5 +150,27 @@ mod tests {
         assert_eq!((whole.progress().fraction, parts[0].is_cancelled()), (1.0, false));
         whole.cancel();
         assert!(parts.iter().all(Control::is_cancelled));
+    }
+
+    #[test]
+    fn what_comes_first_counts_of_a_cancel_and_a_commit() {
+        let control = Control::default();
+        control.commit_begins().unwrap();
+        control.set_deadline(Some(Instant::now()));
+        assert!(!control.cancel());
+        control.check().unwrap();
+        // A commit that is tried again is the same one.
+        control.commit_begins().unwrap();
+
+        let control = Control::default();
+        assert!(control.cancel() && control.cancel());
+        let error = control.commit_begins().unwrap_err();
+        assert_eq!(error.message(), "canceling statement due to user request");
+
+        let control = Control::default();
+        control.set_deadline(Some(Instant::now()));
+        let error = control.commit_begins().unwrap_err();
+        assert_eq!(error.message(), "canceling statement due to statement timeout");
+        assert!(control.cancel());
     }
 }

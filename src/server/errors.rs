@@ -86,13 +86,24 @@ const DATES: [&str; 5] = [
     "invalid input syntax for type interval",
 ];
 
+/// How errors about times that are too early, too late or not there begin.
+const TIMES_OUT_OF_RANGE: [&str; 5] = [
+    "date/time field value out of range",
+    "date field value out of range",
+    "time field value out of range",
+    "interval out of range",
+    "timestamp out of range",
+];
+
 /// The code of this error; some need a look at more than kind and subject.
 fn code(error: &Error) -> &'static str {
     match (error.kind(), error.message()) {
         (ErrorKind::Data, "division by zero") => "22012",
         (ErrorKind::Input, message) if TOO_MUCH.iter().any(|begin| message.starts_with(begin)) => "54000",
         (_, message) if message.starts_with("invalid byte sequence for encoding") => "22021",
-        (_, message) if message.starts_with("date/time field value out of range") => "22008",
+        (_, message) if TIMES_OUT_OF_RANGE.iter().any(|begin| message.starts_with(begin)) => "22008",
+        (_, message) if message.starts_with("percentile value ") => "22003",
+        (_, message) if message.starts_with("null values cannot be formatted") => "22004",
         (ErrorKind::Data | ErrorKind::Input, message) if message.contains("out of range") => "22003",
         (ErrorKind::Input, message)
             if message.starts_with("invalid value \"") && message.contains("\" for \"") =>

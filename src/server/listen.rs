@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -324,6 +325,7 @@ async fn accept(tcp: &TcpListener, unix: Option<&UnixListener>, shared: &Arc<Sha
         let accepted = tokio::select! {
             accepted = tcp.accept() => accepted.and_then(|(socket, _)| {
                 socket.set_nodelay(true)?;
+                notice_death(&socket)?;
                 Ok(Stream::Tcp(socket))
             }),
             accepted = accept_unix(unix) => accepted,
@@ -334,6 +336,27 @@ async fn accept(tcp: &TcpListener, unix: Option<&UnixListener>, shared: &Arc<Sha
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
+}
+
+/// Lets the system ask after a client whose machine may have gone: one that is idle, and one that acknowledges nothing.
+fn notice_death(socket: &TcpStream) -> io::Result<()> {
+    let options = [
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 60),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 10),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 6),
+        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 60_000),
+    ];
+    for (level, name, value) in options {
+        let value: libc::c_int = value;
+        let (at, length) = ((&raw const value).cast(), size_of::<libc::c_int>() as libc::socklen_t);
+        // SAFETY: the socket is open, and the option is read from a number that lives until the call is done.
+        let failed = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, at, length) } != 0;
+        if failed {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 async fn accept_unix(unix: Option<&UnixListener>) -> io::Result<Stream> {

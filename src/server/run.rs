@@ -157,18 +157,29 @@ impl Connection {
         Ok(())
     }
 
-    /// Starts a statement; a cancel request or the client's end stops its planning.
+    /// Starts a statement; a cancel request or the client's end stops its planning, or the change that it makes meanwhile,
+    /// up to its commit.
     pub(super) async fn start(
         &mut self,
         text: &str,
         starting: impl Future<Output = Result<Query>>,
     ) -> Result<Running, Stop> {
         let token = self.begin(text);
-        let started = tokio::select! {
-            biased;
-            () = token.cancelled() => Err(cancelled()),
-            error = self.wire.gone() => return Err(Stop::Gone(error)),
-            started = starting => started,
+        let mut starting = std::pin::pin!(starting);
+        let mut listens = true;
+        let started = loop {
+            tokio::select! {
+                // The session has to know of a statement before it can stop it.
+                biased;
+                started = &mut starting => break started,
+                () = token.cancelled(), if listens => {
+                    if self.session.stop_started() {
+                        break Err(cancelled());
+                    }
+                    listens = false;
+                }
+                error = self.wire.gone() => return Err(Stop::Gone(error)),
+            }
         };
         if started.is_err() {
             self.activity.end_statement();
@@ -204,19 +215,26 @@ impl Connection {
         }
     }
 
-    /// Sends what has gathered; a cancel request or the statement's time ends the wait for a client that does not read.
+    /// Sends what has gathered; a cancel request or the statement's time ends the wait for a client that does not read,
+    /// unless what it has to read is the answer of a change that has been made.
     pub(super) async fn flush(&mut self, running: &Running) -> Result<(), Stop> {
-        tokio::select! {
-            biased;
-            () = running.token.cancelled() => {
-                running.query.cancel_handle().cancel();
-                Err(cancelled().into())
+        let handle = running.query.cancel_handle();
+        let mut listens = true;
+        loop {
+            let error = tokio::select! {
+                biased;
+                () = self.activity.end.cancelled() => {
+                    handle.cancel();
+                    return Err(cancelled().into());
+                }
+                () = running.token.cancelled(), if listens => cancelled(),
+                error = overdue(&running.query), if listens => error,
+                sent = self.wire.flush() => return Ok(sent?),
+            };
+            if handle.try_cancel() {
+                return Err(error.into());
             }
-            error = overdue(&running.query) => {
-                running.query.cancel_handle().cancel();
-                Err(error.into())
-            }
-            sent = self.wire.flush() => Ok(sent?),
+            listens = false;
         }
     }
 

@@ -4,12 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::FutureExt;
 use pgwire::messages::PgWireBackendMessage;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::message::{self, Message};
@@ -24,8 +26,11 @@ pub const FRAME_AFTER_LOGIN: usize = 64 << 20;
 /// Bytes of a client that are read ahead while its statement runs.
 const READ_AHEAD: usize = 64 << 10;
 
-/// How often a client that has sent more than that is looked after.
+/// How often a client that has sent more than that, or that does not read, is looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Time after which a client that has taken nothing of what is sent is given up.
+const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// A buffer that has grown larger than this is given back once it is empty.
 const KEPT_BUFFER: usize = 16 << 10;
@@ -56,17 +61,22 @@ impl Stream {
 
     /// Ends when the other side has closed the socket, however much of it was not read yet.
     async fn hung_up(&self) {
-        loop {
-            let readable = Interest::READABLE;
-            let ready = match self {
-                Self::Tcp(tcp) => tcp.ready(readable).await,
-                Self::Tls(tls) => tls.get_ref().0.ready(readable).await,
-                Self::Unix(unix) => unix.ready(readable).await,
-            };
-            if ready.is_ok_and(|ready| ready.is_read_closed()) {
-                return;
-            }
+        while !self.read_ready().await.is_ok_and(|ready| ready.is_read_closed()) {
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// True when the other side has closed the socket.
+    fn has_hung_up(&self) -> bool {
+        self.read_ready().now_or_never().is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+    }
+
+    /// Ends when there is something to read, or no more will come.
+    async fn read_ready(&self) -> io::Result<Ready> {
+        match self {
+            Self::Tcp(tcp) => tcp.ready(Interest::READABLE).await,
+            Self::Tls(tls) => tls.get_ref().0.ready(Interest::READABLE).await,
+            Self::Unix(unix) => unix.ready(Interest::READABLE).await,
         }
     }
 }
@@ -108,12 +118,14 @@ pub struct Wire {
     input: BytesMut,
     output: BytesMut,
     frame_max: usize,
+    stall_max: Duration,
 }
 
 impl Wire {
     /// Over a fresh socket, before login.
     pub fn new(stream: Stream) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new(), frame_max: FRAME_BEFORE_LOGIN }
+        let (input, output) = (BytesMut::new(), BytesMut::new());
+        Self { stream, input, output, frame_max: FRAME_BEFORE_LOGIN, stall_max: STALL_MAX }
     }
 
     /// The client has logged in: its messages may be large.
@@ -234,17 +246,38 @@ impl Wire {
         self.output.len() >= SEND_FROM
     }
 
-    /// Sends everything; may be dropped at any point and called again.
+    /// Sends everything; may be dropped at any point and called again. Fails when the client has gone, or takes nothing for
+    /// too long.
     pub async fn flush(&mut self) -> io::Result<()> {
+        let mut progress = Instant::now();
         while self.output.has_remaining() {
-            let sent = self.stream.write_buf(&mut self.output).await?;
-            if sent == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            let sent = timeout(LOOK_EVERY, self.stream.write_buf(&mut self.output)).await;
+            match sent {
+                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => progress = sent.map(|_| Instant::now())?,
+                Err(_) => self.ensure_takes(progress)?,
             }
         }
-        self.stream.flush().await?;
+        loop {
+            let flushed = timeout(LOOK_EVERY, self.stream.flush()).await;
+            match flushed {
+                Ok(flushed) => break flushed?,
+                Err(_) => self.ensure_takes(progress)?,
+            }
+        }
         if self.output.capacity() > 4 * SEND_FROM {
             self.output = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Fails when the client has gone, or has taken nothing for too long, since then.
+    fn ensure_takes(&self, since: Instant) -> io::Result<()> {
+        if self.stream.has_hung_up() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if since.elapsed() >= self.stall_max {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
     }
@@ -263,5 +296,57 @@ impl Wire {
     pub async fn send_byte(&mut self, byte: u8) -> io::Result<()> {
         self.output.put_u8(byte);
         self.flush().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wire with more to send than the other side, which reads nothing, has room for.
+    fn stalled(stall_max: Duration) -> (Wire, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut wire = Wire { stall_max, ..Wire::new(Stream::Unix(ours)) };
+        wire.output().put_bytes(b'x', 8 << 20);
+        (wire, theirs)
+    }
+
+    async fn flushed(mut wire: Wire) -> io::ErrorKind {
+        let flushed = timeout(Duration::from_secs(20), wire.flush()).await;
+        flushed.expect("the wait ends").unwrap_err().kind()
+    }
+
+    #[tokio::test]
+    async fn client_that_takes_nothing_is_given_up() {
+        let (wire, _theirs) = stalled(Duration::from_millis(300));
+        let started = Instant::now();
+        assert_eq!(flushed(wire).await, io::ErrorKind::TimedOut);
+        assert!(started.elapsed() >= Duration::from_millis(300));
+    }
+
+    #[tokio::test]
+    async fn client_that_hangs_up_without_reading_is_noticed() {
+        let (wire, theirs) = stalled(STALL_MAX);
+        let waiting = tokio::spawn(flushed(wire));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let theirs = theirs.into_std().unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(waiting.await.unwrap(), io::ErrorKind::ConnectionReset);
+        drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn client_that_reads_slowly_gets_everything() {
+        let (mut wire, mut theirs) = stalled(Duration::from_millis(500));
+        let reading = tokio::spawn(async move {
+            let (mut bytes, mut all) = (vec![0; 1 << 20], 0);
+            while all < 8 << 20 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                all += theirs.read(&mut bytes).await.unwrap();
+            }
+            all
+        });
+        wire.flush().await.unwrap();
+        assert_eq!(reading.await.unwrap(), 8 << 20);
     }
 }

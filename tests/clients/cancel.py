@@ -160,7 +160,7 @@ TRAININGS = [(f"TRAIN, {family}", f"TRAIN FORECAST MODEL made {PANEL} USING {fam
     ("ALTER MODEL PRUNE", "ALTER MODEL network PRUNE TO 0.5"),
 ]
 LIGHT_ONES = {"hash aggregate", "hash aggregate that spills", "sort that spills", "hash join", "nested loop join", "cross join", "window by partition",
-              "recursive CTE", "rows to the client", "COPY TO STDOUT", "INSERT SELECT", "UPDATE", "COPY FROM STDIN", "CREATE TABLE AS",
+              "recursive CTE", "unnest", "rows to the client", "COPY TO STDOUT", "INSERT SELECT", "UPDATE", "COPY FROM STDIN", "CREATE TABLE AS",
               "OPTIMIZE CLUSTER BY", "TRAIN, auto", "TRAIN, gbt", "TRAIN, tide", "TRAIN FROM foretell_base", "PRETRAIN FORECAST", "TRAIN of sequences",
               "forecast, foretell_base", "backtest with refits"}
 

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{Error, Result, Subject};
 
-/// Rounds of hashing of new passwords: PostgreSQL's own.
-pub const ITERATIONS: u32 = 4_096;
+/// Rounds of hashing of new passwords; PostgreSQL's own are 4,096, and verifiers of any number stay valid.
+pub const ITERATIONS: u32 = 10_000;
 
 const SALT_BYTES: usize = 16;
 const KEY_BYTES: usize = digest::SHA256_OUTPUT_LEN;
@@ -115,6 +115,16 @@ mod tests {
         assert_eq!(verifier.text(), kept);
         assert_eq!(Verifier::derive("secret", verifier.salt.clone(), verifier.iterations), verifier);
         assert_ne!(Verifier::derive("Secret", verifier.salt.clone(), verifier.iterations), verifier);
+    }
+
+    #[test]
+    fn new_verifiers_take_more_rounds_and_old_ones_stay_as_they_are() {
+        let text = |password: &str| Verifier::of_password(password).unwrap().text();
+        let made = text("secret");
+        assert!(made.starts_with("SCRAM-SHA-256$10000:"), "{made}");
+        let old = Verifier::derive("secret", vec![7; SALT_BYTES], 4_096).text();
+        assert_eq!((text(&old), text(&made)), (old.clone(), made.clone()));
+        assert_eq!(Verifier::of_nobody("a", b"key").iterations, ITERATIONS);
     }
 
     #[test]

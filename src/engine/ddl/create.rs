@@ -21,7 +21,7 @@ use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::ddl::sequence::take_serials;
 use crate::engine::ddl::stored::{analyzed, stored};
 use crate::engine::external;
-use crate::engine::sql::{fold, shown};
+use crate::engine::sql::{fold, select_from, shown};
 use crate::engine::storage::{
     Acl, Check, ColumnDefinition, ExternalTable, IfExists, TableDefinition, View, told_type,
 };
@@ -81,12 +81,9 @@ pub async fn create_view(state: &SessionState, view: ast::CreateView) -> Result<
             "views are neither MATERIALIZED nor TEMPORARY; CREATE TABLE AS stores rows",
         ));
     }
-    let columns: Vec<String> = view.columns.iter().map(|c| c.name.to_string()).collect();
-    let sql = match columns.len() {
-        0 => view.query.to_string(),
-        _ => format!("SELECT * FROM ({}) AS v({})", view.query, columns.join(", ")),
-    };
-    let query = state.sql_to_statement(&sql, &datafusion::config::Dialect::PostgreSQL)?;
+    let query = with_names(view.query, view.columns);
+    let sql = query.to_string();
+    let query = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
     let plan = state.statement_to_plan(query).await?;
     check_column_names(plan.schema().fields().iter().map(|f| f.name().as_str()))?;
     let name = object_name(&view.name)?;
@@ -95,6 +92,18 @@ pub async fn create_view(state: &SessionState, view: ast::CreateView) -> Result<
     let replace = view.or_replace;
     let acl = Acl::of_owner(Actor::of(state).role());
     Ok(Command::CreateView { name, view: View { sql, columns, comment: None, acl }, replace }.into())
+}
+
+/// The query with the columns named as the view says.
+fn with_names(query: Box<ast::Query>, columns: Vec<ast::ViewColumnDef>) -> ast::Query {
+    if columns.is_empty() {
+        return *query;
+    }
+    let named = |column: ast::ViewColumnDef| ast::TableAliasColumnDef { name: column.name, data_type: None };
+    let columns = columns.into_iter().map(named).collect();
+    let alias = ast::TableAlias { explicit: true, name: Ident::new("v"), columns, at: None };
+    let alias = Some(alias);
+    select_from(ast::TableFactor::Derived { lateral: false, subquery: query, alias, sample: None }, None)
 }
 
 fn check_column_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {

@@ -91,6 +91,7 @@ pub async fn create_temporary(
     }
     let count = batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
     let keys = rest.keys.join(", ");
+    query.control.commit_begins()?;
     let created = tables.create(name, schema, batches, memory, rest)?;
     if created && !keys.is_empty() {
         query.warn(format!("temporary tables have no keys, rows are not checked against them: {keys}"));

@@ -1,38 +1,81 @@
-//! Joins that stop when their statement is cancelled.
+//! Plans that stop within a batch when their statement is cancelled.
 //!
-//! A join over a few rows can work for hours without returning to the runtime, so that aborting its task has no
-//! effect (DataFusion issue 19358). Every join gives way after each batch of its output, and looks at the
-//! statement's control whenever its condition is evaluated.
+//! What makes many rows of few can work for hours without returning to the runtime, so that aborting its task has no
+//! effect (DataFusion issue 19358). The streams of leaves and of such operators look at the statement's control before
+//! each batch, and give way after some; joins look at it whenever their condition is evaluated, too.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{FieldRef, Schema};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::common::Statistics;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::coop::{CooperativeExec, make_cooperative};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, PiecewiseMergeJoinExec,
     SortMergeJoinExec, SymmetricHashJoinExec,
 };
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::{
+    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs,
+    replace_children_if_necessary,
+};
+use futures::{Stream, StreamExt};
 
 use crate::ml::Control;
 
-/// The plan with joins that stop once `control` says so.
+/// Lists that are made to be unnested are made of so many rows at a time: those of a whole batch may be very long.
+const UNNESTED_ROWS: usize = 256;
+
+/// The plan, whose work stops once `control` says so.
 pub fn cancellable(plan: Arc<dyn ExecutionPlan>, control: &Arc<Control>) -> Result<Arc<dyn ExecutionPlan>> {
+    let stoppable = |input| {
+        let node: Arc<dyn ExecutionPlan> = Arc::new(StoppableExec::new(input, control));
+        Transformed::yes(node)
+    };
     plan.transform_up(|node| {
-        Ok(match checked(&node, control)? {
-            Some(join) => Transformed::yes(Arc::new(CooperativeExec::new(join)) as _),
-            None => Transformed::no(node),
-        })
+        if let Some(join) = checked(&node, control)? {
+            return Ok(stoppable(join));
+        }
+        if node.is::<UnnestExec>() {
+            return Ok(stoppable(over_few_rows(node, control)?));
+        }
+        // What is stoppable gives way already.
+        if let Some(inner) = node.downcast_ref::<CooperativeExec>()
+            && inner.input().is::<StoppableExec>()
+        {
+            return Ok(Transformed::yes(Arc::clone(inner.input())));
+        }
+        let groups = node.downcast_ref::<AggregateExec>().is_some_and(|node| !node.group_expr().is_empty());
+        let makes_rows = groups || node.children().is_empty();
+        Ok(if makes_rows { stoppable(node) } else { Transformed::no(node) })
     })
     .data()
+}
+
+/// An UNNEST whose lists, where they are made for it, are made of few rows at a time.
+fn over_few_rows(unnest: Arc<dyn ExecutionPlan>, control: &Arc<Control>) -> Result<Arc<dyn ExecutionPlan>> {
+    let input = unnest.downcast_ref::<UnnestExec>().map(|unnest| Arc::clone(unnest.input()));
+    let Some(input) = input else { return Ok(unnest) };
+    let Some(lists) = input.downcast_ref::<ProjectionExec>() else { return Ok(unnest) };
+    if lists.expr().iter().all(|made| made.expr.downcast_ref::<Column>().is_some()) {
+        return Ok(unnest);
+    }
+    let few = StoppableExec { rows: UNNESTED_ROWS, ..StoppableExec::new(Arc::clone(lists.input()), control) };
+    let lists = replace_children_if_necessary(Arc::clone(&input), vec![Arc::new(few)])?;
+    replace_children_if_necessary(unnest, vec![lists])
 }
 
 /// A join with a condition that checks; `None` for other operators.
@@ -111,5 +154,177 @@ impl PhysicalExpr for Checked {
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.expression.fmt_sql(f)
+    }
+}
+
+/// Hands on the rows of its input until its statement is to stop.
+#[derive(Debug)]
+struct StoppableExec {
+    input: Arc<dyn ExecutionPlan>,
+    control: Arc<Control>,
+    /// Rows of a batch, at most.
+    rows: usize,
+}
+
+impl StoppableExec {
+    fn new(input: Arc<dyn ExecutionPlan>, control: &Arc<Control>) -> Self {
+        Self { input, control: Arc::clone(control), rows: usize::MAX }
+    }
+}
+
+impl DisplayAs for StoppableExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoppableExec")?;
+        if self.rows < usize::MAX { write!(f, ": rows={}", self.rows) } else { Ok(()) }
+    }
+}
+
+impl ExecutionPlan for StoppableExec {
+    fn name(&self) -> &str {
+        "StoppableExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.pop().unwrap_or_else(|| Arc::clone(&self.input));
+        Ok(Arc::new(Self { rows: self.rows, ..Self::new(input, &self.control) }))
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        Ok(inputs.first().map_or_else(|| Arc::new(Statistics::new_unknown(&self.schema())), Arc::clone))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (input, control) = (self.input.execute(partition, context)?, Arc::clone(&self.control));
+        let rows = Stoppable { input, control, rows: self.rows, rest: None, done: false };
+        Ok(make_cooperative(Box::pin(rows)))
+    }
+}
+
+/// Rows until their statement is to stop.
+struct Stoppable {
+    input: SendableRecordBatchStream,
+    control: Arc<Control>,
+    rows: usize,
+    /// What is left of a larger batch.
+    rest: Option<RecordBatch>,
+    done: bool,
+}
+
+impl Stream for Stoppable {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.done {
+            return Poll::Ready(None);
+        }
+        if let Err(stopped) = this.control.check() {
+            this.done = true;
+            return Poll::Ready(Some(Err(DataFusionError::from(stopped))));
+        }
+        let batch = match this.rest.take() {
+            Some(batch) => batch,
+            None => match ready!(this.input.poll_next_unpin(cx)) {
+                Some(Ok(batch)) => batch,
+                end => return Poll::Ready(end),
+            },
+        };
+        if batch.num_rows() <= this.rows {
+            return Poll::Ready(Some(Ok(batch)));
+        }
+        this.rest = Some(batch.slice(this.rows, batch.num_rows() - this.rows));
+        Poll::Ready(Some(Ok(batch.slice(0, this.rows))))
+    }
+}
+
+impl RecordBatchStream for Stoppable {
+    fn schema(&self) -> SchemaRef {
+        self.input.schema()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use datafusion::physical_plan::{displayable, execute_stream};
+    use datafusion::prelude::SessionContext;
+    use futures::TryStreamExt;
+
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+
+    async fn planned(sql: &str, control: &Arc<Control>) -> (SessionContext, Arc<dyn ExecutionPlan>) {
+        let session = SessionContext::new();
+        let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        (session, cancellable(plan, control).unwrap())
+    }
+
+    const ENDLESS: [&str; 3] = [
+        "SELECT count(*) FROM (SELECT unnest(array_repeat(value, 1000)) FROM generate_series(1, 1000000000)) AS t",
+        "SELECT count(*) FROM generate_series(1, 1000000000) AS s WHERE value % 7 = 9",
+        "SELECT count(*) FROM generate_series(1, 10000000) AS a(x), generate_series(1, 10000000) AS b(y)",
+    ];
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn work_ends_by_itself_within_a_batch() {
+        for (sql, by_deadline) in ENDLESS.into_iter().flat_map(|sql| [(sql, false), (sql, true)]) {
+            let control = Arc::new(Control::default());
+            let (session, plan) = planned(sql, &control).await;
+            let rows = execute_stream(plan, session.task_ctx()).unwrap();
+            let work = tokio::spawn(rows.try_collect::<Vec<_>>());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if by_deadline {
+                control.set_deadline(Some(Instant::now()));
+            } else {
+                control.cancel();
+            }
+            let ended = tokio::time::timeout(Duration::from_secs(20), work).await;
+            let error = Error::from(ended.expect(sql).unwrap().unwrap_err());
+            assert_eq!(error.kind(), ErrorKind::Cancelled, "{sql}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_to_be_unnested_are_made_of_few_rows() {
+        let control = Arc::new(Control::default());
+        let sql = "SELECT count(u), sum(u) FROM (SELECT unnest(make_array(value, 1)) AS u FROM generate_series(1, 1000))";
+        let (session, plan) = planned(sql, &control).await;
+        let shown = displayable(plan.as_ref()).indent(false).to_string();
+        assert!(shown.contains("StoppableExec: rows=256"), "{shown}");
+        let rows: Vec<RecordBatch> =
+            execute_stream(plan, session.task_ctx()).unwrap().try_collect().await.unwrap();
+        let shown = datafusion::arrow::util::pretty::pretty_format_batches(&rows).unwrap().to_string();
+        assert!(shown.contains(" 2000 ") && shown.contains(" 501500 "), "{shown}");
     }
 }

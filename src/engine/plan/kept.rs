@@ -12,7 +12,7 @@ use futures::StreamExt;
 
 use crate::engine::query::QueryContext;
 use crate::engine::shared::Engine;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::ml::forecaster::EpochLog;
 use crate::ml::training::Checkpoint;
 
@@ -75,7 +75,13 @@ impl Checkpoints {
 
     /// The last one, of which the user is told.
     pub fn last(&self, query: &QueryContext) -> Result<Option<Checkpoint>> {
-        let kept = self.engine.registry.checkpoint(&self.key)?;
+        let kept = match self.engine.registry.checkpoint(&self.key) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                query.notice(format!("{}: the pretraining begins anew", error.message()));
+                None
+            }
+            kept => kept?,
+        };
         let last = kept.and_then(|bytes| Checkpoint::from_bytes(&bytes).ok());
         if let Some(checkpoint) = &last {
             query

@@ -1,7 +1,7 @@
 //! The models of a database: published by one atomic replacement of a small file per name.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -13,12 +13,14 @@ use sha2::{Digest, Sha256};
 use crate::engine::registry::artifact::{self, Artifact, Contents, Model, read_capped};
 use crate::engine::registry::entry::{self, Entry, VersionEntry};
 use crate::engine::registry::manifest::{Manifest, ModelKind};
-use crate::engine::storage::{Acl, DurableFs, Publish};
+use crate::engine::storage::{Acl, DurableFs, Publish, seal, sealed, unsealed};
 use crate::error::{Error, ErrorKind, Result, Subject, did_you_mean};
 use crate::ml::models::BASE_NAME;
 
+const ENTRY_HEADER: &str = "foretell-model 1 ";
 const ENTRY_BYTES_MAX: u64 = 16 << 20;
 const RECENT_MAX: usize = 16;
+const CHECKPOINT_HEADER: &str = "foretell-checkpoint 1 ";
 const CHECKPOINT_BYTES_MAX: u64 = 8 << 30;
 /// A training that nobody went on with for so long begins anew.
 const CHECKPOINT_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -214,16 +216,28 @@ impl ModelRegistry {
         if let Some(directory) = path.parent() {
             self.fs.create_dir_all(directory).map_err(|e| Error::io(directory, &e))?;
         }
-        self.fs.save(&path, bytes, Publish::Replace)
+        // Not sealed as a whole: there may be no memory for a checkpoint twice.
+        let keep = || {
+            let mut file = self.fs.stage(&path)?;
+            file.write_all(seal(CHECKPOINT_HEADER, bytes).as_bytes())?;
+            file.write_all(bytes)?;
+            file.publish(Publish::Replace)
+        };
+        keep().map_err(|e| Error::io(&path, &e))
     }
 
-    /// What was kept last under a key.
+    /// What was kept last under a key; corrupt where its file was changed since.
     pub fn checkpoint(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let path = self.checkpoint_path(key);
         match self.fs.fs().info(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(&path, &e)),
-            Ok(_) => read_capped(&self.fs, &path, CHECKPOINT_BYTES_MAX).map(Some),
+            Ok(_) => {
+                let mut bytes = read_capped(&self.fs, &path, CHECKPOINT_BYTES_MAX)?;
+                let kept = unsealed(CHECKPOINT_HEADER, &bytes).map_err(|why| damaged(&path, why))?.len();
+                bytes.drain(..bytes.len() - kept);
+                Ok(Some(bytes))
+            }
         }
     }
 
@@ -353,7 +367,10 @@ impl ModelRegistry {
             Ok(_) => {}
         }
         let bytes = read_capped(&self.fs, &path, ENTRY_BYTES_MAX)?;
-        Entry::from_bytes(&bytes, &path.display().to_string()).map(Some)
+        let json = unsealed(ENTRY_HEADER, &bytes).map_err(|why| {
+            damaged(&path, why).with_hint("restore the file from a backup of the database directory")
+        })?;
+        Entry::from_bytes(json, &path.display().to_string()).map(Some)
     }
 
     /// What was read since the last change, or is now.
@@ -385,7 +402,7 @@ impl ModelRegistry {
     }
 
     fn write(&self, name: &str, entry: &Entry, publish: Publish) -> Result<()> {
-        self.fs.save(&self.path(name)?, &entry.to_bytes()?, publish)
+        self.fs.save(&self.path(name)?, &sealed(ENTRY_HEADER, &entry.to_bytes()?), publish)
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -510,6 +527,10 @@ pub fn check_free(name: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Exists, Subject::Model, message).with_hint("give the model another name"))
 }
 
+fn damaged(path: &Path, why: &str) -> Error {
+    Error::corrupt(Subject::File, format!("{} {why}", path.display()))
+}
+
 fn exists(name: &str) -> Error {
     Error::new(ErrorKind::Exists, Subject::Model, format!("model {name} already exists"))
 }
@@ -591,8 +612,7 @@ mod tests {
     fn unpublished_artifacts_are_gone_after_the_next_open_and_published_ones_stay() {
         let dir = tempfile::tempdir().unwrap();
         publish(&open(dir.path()), "m", b"w");
-        let id =
-            Entry::from_bytes(&std::fs::read(dir.path().join("models/m.json")).unwrap(), "m").unwrap().id;
+        let id = open(dir.path()).entry("m").unwrap().id;
         for debris in [format!("models/{id}/2"), "models/00000000000000000000000000000000/1".to_owned()] {
             std::fs::create_dir_all(dir.path().join(&debris)).unwrap();
             std::fs::write(dir.path().join(debris).join("weights.safetensors"), b"half").unwrap();
@@ -619,13 +639,35 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_byte_of_an_entry_or_a_checkpoint_is_noticed_and_its_file_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = open(dir.path());
+        publish(&registry, "m", b"w");
+        publish(&registry, "m", b"v");
+        registry.keep_checkpoint("k", b"checkpoint").unwrap();
+        for path in [dir.path().join("models/m.json"), registry.checkpoint_path("k")] {
+            let bytes = std::fs::read(&path).unwrap();
+            for at in 0..bytes.len() {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << (at % 8);
+                std::fs::write(&path, changed).unwrap();
+                let of_model = registry.read("m").map(drop);
+                let error = of_model.and(registry.checkpoint("k").map(drop)).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Corrupt);
+                assert!(error.message().starts_with(&path.display().to_string()), "{error}");
+            }
+            std::fs::write(&path, bytes).unwrap();
+        }
+        assert_eq!(registry.read("m").unwrap().unwrap().active, 2);
+        assert_eq!(registry.checkpoint("k").unwrap().unwrap(), b"checkpoint");
+    }
+
+    #[test]
     fn damaged_files_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let registry = open(dir.path());
         publish(&registry, "m", b"weights");
-        let entry =
-            Entry::from_bytes(&std::fs::read(dir.path().join("models/m.json")).unwrap(), "m").unwrap();
-        let artifact = registry.directory(&entry.id, 1);
+        let artifact = registry.directory(&registry.entry("m").unwrap().id, 1);
         std::fs::write(artifact.join("weights.safetensors"), b"w3ights").unwrap();
         let model = registry.get("m", None).unwrap();
         let error = model.forecaster().unwrap_err();

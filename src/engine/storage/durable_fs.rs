@@ -6,12 +6,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use crate::engine::storage::lock::DatabaseLock;
 use crate::error::{Error, Result};
 
 /// Every staging file starts with this; readers never look at one and the next writable open removes it.
@@ -168,6 +169,8 @@ struct State {
     failed: AtomicBool,
     /// Directories whose entries above them have been synced.
     durable: Mutex<HashSet<PathBuf>>,
+    /// The lock of the database that the files are of.
+    lock: Mutex<Weak<DatabaseLock>>,
 }
 
 impl State {
@@ -205,14 +208,19 @@ impl DurableFs {
         Self { fs, state: Arc::default() }
     }
 
+    /// From now on whoever writes holds this lock, so that it outlives its database for as long as that takes.
+    pub fn write_under(&self, lock: &Arc<DatabaseLock>) {
+        *self.state.lock.lock() = Arc::downgrade(lock);
+    }
+
+    /// The lock of the database, for who changes its files; `None` where it has none.
+    pub fn lock(&self) -> Option<Arc<DatabaseLock>> {
+        self.state.lock.lock().upgrade()
+    }
+
     /// A sync failed: what was written last may be there or not.
     pub fn has_failed(&self) -> bool {
         self.state.check().is_err()
-    }
-
-    /// Fails after a sync that failed.
-    pub fn ensure_works(&self) -> io::Result<()> {
-        self.state.check()
     }
 
     /// As [`DurableFs::sync_dir`], of a directory whose new entry others may have seen: whatever fails now, nobody knows
@@ -245,7 +253,8 @@ impl DurableFs {
             format!("{STAGING_PREFIX}{}-{number}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
         let staging = directory.join(name);
         let file = self.fs.create(&staging)?;
-        Ok(StagedFile { fs: self.clone(), file, staging, target: target.to_path_buf(), written: 0 })
+        let (fs, target, lock) = (self.clone(), target.to_path_buf(), self.lock());
+        Ok(StagedFile { fs, file, staging, target, written: 0, _lock: lock })
     }
 
     /// Writes the whole file `target` durably.
@@ -266,12 +275,14 @@ impl DurableFs {
         self.state.check()?;
         // One that is there may be another's who has not synced it yet, or did not live to.
         let known = |path: &Path| self.state.durable.lock().contains(path);
+        // "/" has none.
+        let above = parent(path).ok();
         match self.fs.info(path) {
             Ok(found) if found.is_dir && known(path) => return Ok(()),
             Ok(found) if found.is_dir => {}
             Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "a file has this name")),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.create_dir_all(parent(path)?)?;
+                above.map_or(Ok(()), |above| self.create_dir_all(above))?;
                 match self.fs.create_dir(path) {
                     Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
                     _ => {}
@@ -279,11 +290,9 @@ impl DurableFs {
             }
             Err(e) => return Err(e),
         }
-        match parent(path).and_then(|above| self.sync_dir(above)) {
-            // Where the directory above may not be read, it is not ours to keep; "/" has none.
-            Err(e) if !matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => {
-                return Err(e);
-            }
+        match above.map_or(Ok(()), |above| self.sync_dir(above)) {
+            // Where the directory above may not be read, it is not ours to keep.
+            Err(e) if e.kind() != io::ErrorKind::PermissionDenied => return Err(e),
             _ => {}
         }
         self.state.durable.lock().insert(path.to_path_buf());
@@ -300,10 +309,23 @@ impl DurableFs {
     /// Removes the file `path` durably; a missing file is not an error.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         self.state.check()?;
+        if self.unlink(path)? { self.sync_dir(parent(path)?) } else { Ok(()) }
+    }
+
+    /// As [`DurableFs::remove`], of these files of a directory.
+    pub fn remove_from(&self, directory: &Path, names: &[String]) -> io::Result<()> {
+        self.state.check()?;
+        for name in names {
+            self.unlink(&directory.join(name))?;
+        }
+        self.sync_dir(directory)
+    }
+
+    /// False where there is no such file.
+    fn unlink(&self, path: &Path) -> io::Result<bool> {
         match self.fs.unlink(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(e),
-            Ok(()) => self.sync_dir(parent(path)?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            unlinked => unlinked.map(|()| true),
         }
     }
 
@@ -378,6 +400,7 @@ pub struct StagedFile {
     staging: PathBuf,
     target: PathBuf,
     written: u64,
+    _lock: Option<Arc<DatabaseLock>>,
 }
 
 impl Debug for StagedFile {

@@ -3,42 +3,62 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result, Subject};
+
+/// How long the end of work is waited for that goes on in a database that was closed.
+const CLOSING_MAX: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What the file says then.
+const CLOSING: &str = "closing";
 
 /// The right to write one database directory, held until dropped; the operating system takes it back
 /// from a process that dies.
 ///
 /// The file holds the id of the process and the time, in microseconds since 1970, since when there may be files that no
-/// statement finished; it is empty when the database was closed.
+/// statement finished; it is empty when the database was closed. Who writes files holds the lock, too: a database that is
+/// closed in the middle of a commit is `closing` until the commit has ended.
 #[derive(Debug)]
 pub struct DatabaseLock {
     file: File,
     unfinished_since: Option<i64>,
+    /// Somebody left files that nobody knows of.
+    unfinished: AtomicBool,
 }
 
 impl DatabaseLock {
     /// Takes the lock of the database in `directory`, or fails at once and names the holder.
     pub fn acquire(directory: &Path) -> Result<Self> {
         let path = directory.join("LOCK");
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&path)
             .map_err(|e| Error::io(&path, &e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(held(directory, &mut file)),
-            Err(TryLockError::Error(e)) => return Err(Error::io(&path, &e)),
+        let (started, mut closing) = (Instant::now(), false);
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let holder = content(&file);
+                    closing |= holder.split_whitespace().any(|word| word == CLOSING);
+                    if !closing || started.elapsed() >= CLOSING_MAX {
+                        return Err(held(directory, &holder));
+                    }
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                Err(TryLockError::Error(e)) => return Err(Error::io(&path, &e)),
+            }
         }
-        let mut before = String::new();
-        // What cannot be read was written by no process of ours.
-        let _ = file.read_to_string(&mut before);
+        let before = content(&file);
         let unfinished_since = before.split_whitespace().nth(1).map(|time| time.parse().unwrap_or(0));
-        let mut lock = Self { file, unfinished_since };
-        lock.record(unfinished_since.unwrap_or_else(now));
+        let lock = Self { file, unfinished_since, unfinished: AtomicBool::new(false) };
+        lock.record(unfinished_since.unwrap_or_else(now), "");
         Ok(lock)
     }
 
@@ -51,20 +71,34 @@ impl DatabaseLock {
     /// Says that what they left is gone.
     pub fn settle(&mut self) {
         self.unfinished_since = None;
-        self.record(now());
+        self.record(now(), "");
+    }
+
+    /// Says that the database is closed, and that others still hold the lock: who opens it waits for them.
+    pub fn close(&self) {
+        let since = content(&self.file).split_whitespace().nth(1).and_then(|time| time.parse().ok());
+        self.record(since.unwrap_or(0), CLOSING);
+    }
+
+    /// Says that a file may have been left that no statement finished.
+    pub fn leave_unfinished(&self) {
+        self.unfinished.store(true, Ordering::Release);
     }
 
     /// Writes who holds it. On a full disk, which has no room for it, the next one only knows less.
-    fn record(&mut self, since: i64) {
-        let file = &mut self.file;
-        let cleared = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
-        let _ = cleared.and_then(|_| writeln!(file, "{} {since}", std::process::id()));
+    fn record(&self, since: i64, state: &str) {
+        let mut file = &self.file;
+        let text = format!("{} {since} {state}", std::process::id());
+        let text = format!("{}\n", text.trim_end());
+        // Others may read it meanwhile.
+        let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(text.as_bytes()));
+        let _ = written.and_then(|()| file.set_len(text.len() as u64));
     }
 }
 
 impl Drop for DatabaseLock {
     fn drop(&mut self) {
-        if self.unfinished_since.is_none() {
+        if self.unfinished_since.is_none() && !*self.unfinished.get_mut() {
             let _ = self.file.set_len(0);
         }
     }
@@ -74,9 +108,15 @@ fn now() -> i64 {
     chrono::Utc::now().timestamp_micros()
 }
 
-fn held(directory: &Path, file: &mut File) -> Error {
-    let mut holder = String::new();
-    let holder = match file.read_to_string(&mut holder).ok().and_then(|_| holder.split_whitespace().next()) {
+/// What the file says; what cannot be read was written by no process of ours.
+fn content(mut file: &File) -> String {
+    let mut text = String::new();
+    let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
+    text
+}
+
+fn held(directory: &Path, holder: &str) -> Error {
+    let holder = match holder.split_whitespace().next() {
         Some(process) => format!("process {process}"),
         None => "another process".to_string(),
     };
@@ -87,6 +127,8 @@ fn held(directory: &Path, file: &mut File) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -105,6 +147,35 @@ mod tests {
         assert_eq!(error.message(), expected);
         drop(first);
         DatabaseLock::acquire(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn database_that_is_closing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Arc::new(DatabaseLock::acquire(dir.path()).unwrap());
+        let work = Arc::clone(&lock);
+        lock.close();
+        drop(lock);
+        let started = Instant::now();
+        let working = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(work);
+        });
+        assert_eq!(DatabaseLock::acquire(dir.path()).unwrap().unfinished_since(), None);
+        assert!(started.elapsed() >= Duration::from_millis(200));
+        working.join().unwrap();
+    }
+
+    #[test]
+    fn files_that_were_left_are_known_to_who_comes_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = now();
+        let lock = DatabaseLock::acquire(dir.path()).unwrap();
+        lock.leave_unfinished();
+        lock.close();
+        drop(lock);
+        let since = DatabaseLock::acquire(dir.path()).unwrap().unfinished_since().unwrap();
+        assert!((before..=now()).contains(&since));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod durable_fs;
 mod durable_store;
 mod lock;
 mod row_memory;
+mod sealed;
 mod types;
 
 #[cfg(test)]
@@ -25,4 +26,5 @@ pub use delta::{
 pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};
 pub use lock::DatabaseLock;
 pub use row_memory::RowMemory;
+pub use sealed::{seal, sealed, unsealed};
 pub use types::sql_name;

@@ -198,4 +198,32 @@ mod tests {
             assert!(told.contains(message), "{told}");
         }
     }
+
+    #[test]
+    fn tokenizers_without_end_are_refused() {
+        let (_, files) = directory();
+        let tokenizer: Value = serde_json::from_slice(&files.tokenizer).unwrap();
+        let told = |tokenizer: Vec<u8>| match import(&Files { tokenizer, ..files.clone() }) {
+            Err(error) => error.message().to_owned(),
+            Ok(_) => "read".to_owned(),
+        };
+        let with = |step: &str, to: Value| {
+            let mut tokenizer = tokenizer.clone();
+            tokenizer[step] = to;
+            told(serde_json::to_vec(&tokenizer).unwrap())
+        };
+        let split = |pattern: Value| value!({"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false});
+        let endless = split(value!({"Regex": "(a+)+$"}));
+        let expected = "the tokenizer cannot be read: its pre_tokenizer has a regular expression, which may take without \
+                        end for a text";
+        assert_eq!(with("pre_tokenizer", endless.clone()), expected);
+        let nested = value!({"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}, endless]});
+        assert_eq!(with("pre_tokenizer", nested), expected);
+        let replace = value!({"type": "Replace", "pattern": {"Regex": "(a*)*b"}, "content": ""});
+        assert!(with("normalizer", replace).contains("its normalizer has a regular expression"));
+        assert_eq!(with("pre_tokenizer", split(value!({"String": " "}))), "read");
+        let long = [files.tokenizer.clone(), vec![b' '; 16 << 20]].concat();
+        assert!(told(long).ends_with("bytes; at most 16777216 are read"));
+        assert_eq!(told(files.tokenizer.clone()), "read");
+    }
 }

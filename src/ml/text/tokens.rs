@@ -1,5 +1,7 @@
 //! Texts as tokens: a tokenizer, and batches of tokens that are as long as the longest of them.
 
+use serde::Deserialize;
+use serde_json::Value;
 use tokenizers::tokenizer::Tokenizer;
 use tokenizers::{EncodeInput, InputSequence, TruncationParams};
 
@@ -8,6 +10,8 @@ use crate::ml::tensor_file::unreadable;
 
 /// Bytes of a text that are read; tokens that fit a network are far fewer.
 const BYTES_MAX: usize = 64 << 10;
+/// Bytes of a `tokenizer.json`: those of half a million pieces fit.
+const JSON_BYTES_MAX: usize = 16 << 20;
 /// What a tokenizer is in errors.
 const WHAT: &str = "the tokenizer";
 
@@ -100,6 +104,12 @@ impl TextTokenizer {
 
     /// The tokenizer of a `tokenizer.json`, of at most `longest` tokens a text.
     pub fn read(json: &[u8], longest: usize) -> Result<Self> {
+        if json.len() > JSON_BYTES_MAX {
+            let why = format!("it has {} bytes; at most {JSON_BYTES_MAX} are read", json.len());
+            return Err(unreadable(WHAT, why));
+        }
+        let steps: Steps = serde_json::from_slice(json).map_err(|e| unreadable(WHAT, e.to_string()))?;
+        steps.ensure_they_end()?;
         let tokenizer = Tokenizer::from_bytes(json).map_err(|e| unreadable(WHAT, e.to_string()))?;
         Self::of(tokenizer, longest)
     }
@@ -159,6 +169,45 @@ impl TextTokenizer {
         let encoding = self.tokenizer.encode_fast(input, true);
         let encoding = encoding.map_err(|e| Error::data(format!("a text cannot be cut into tokens: {e}")))?;
         Ok(Encoded { ids: encoding.get_ids().to_vec(), kinds: encoding.get_type_ids().to_vec() })
+    }
+}
+
+/// What a `tokenizer.json` has besides its vocabulary.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Steps {
+    normalizer: Value,
+    pre_tokenizer: Value,
+    post_processor: Value,
+    decoder: Value,
+}
+
+impl Steps {
+    /// Fails where a step has a pattern of its own, whose matches may be looked for without end.
+    fn ensure_they_end(&self) -> Result<()> {
+        let steps = [
+            ("normalizer", &self.normalizer),
+            ("pre_tokenizer", &self.pre_tokenizer),
+            ("post_processor", &self.post_processor),
+            ("decoder", &self.decoder),
+        ];
+        match steps.into_iter().find(|(_, step)| has_pattern(step)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let why =
+                    format!("its {name} has a regular expression, which may take without end for a text");
+                Err(unreadable(WHAT, why)
+                    .with_hint("tokenizers of BERT need none: BertNormalizer and BertPreTokenizer"))
+            }
+        }
+    }
+}
+
+fn has_pattern(step: &Value) -> bool {
+    match step {
+        Value::Object(fields) => fields.contains_key("Regex") || fields.values().any(has_pattern),
+        Value::Array(steps) => steps.iter().any(has_pattern),
+        _ => false,
     }
 }
 

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::execution::TaskContext;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::engine::storage::catalog::create::{stored_key, validate};
 use crate::engine::storage::catalog::entries::{
     Column, ColumnDefinition, Entry, Key, Table, TableName, View,
 };
 use crate::engine::storage::catalog::expressions::{mentions, rename_column};
+use crate::engine::storage::catalog::generations::Room;
 use crate::engine::storage::catalog::store::Catalog;
-use crate::engine::storage::delta::{self, Layout};
+use crate::engine::storage::delta::{self, Layout, StoredTable};
 use crate::engine::storage::types;
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -83,7 +85,7 @@ impl Catalog {
     ) -> Result<bool> {
         self.ensure_writable()?;
         let table = self.stored_table(name)?;
-        let _lock = table.write_lock().await;
+        let lock = table.write_lock().await;
         let entry = self.table(name)?;
         match entry.ensure_column_is_free(name, &column.name) {
             Err(e) if e.kind() == ErrorKind::Exists && if_not_exists => return Ok(false),
@@ -118,7 +120,7 @@ impl Catalog {
         validate(&Layout::current(name, &planned, &future, &self.inner.functions)?)?;
 
         delta::add_column(&table, &field, fill, &entry.cluster_by, context).await?;
-        self.alter_table(name, move |entry| {
+        self.alter_table(name, lock, move |entry| {
             entry.columns.push(added);
             Ok(())
         })
@@ -130,7 +132,7 @@ impl Catalog {
     pub async fn drop_column(&self, name: &TableName, column: &str, if_exists: bool) -> Result<bool> {
         self.ensure_writable()?;
         let table = self.stored_table(name)?;
-        let _lock = table.write_lock().await;
+        let lock = Arc::new(table.write_lock().await);
         let entry = self.table(name)?;
         let index = match entry.column_index(name, column) {
             Err(_) if if_exists => return Ok(false),
@@ -140,7 +142,7 @@ impl Catalog {
         ensure_droppable(name, &entry, column, &stored_name)?;
         let dropped = stored_name.clone();
         let altered = name.clone();
-        self.update(move |contents| {
+        self.change_then(Room::Takes, noting(Arc::clone(&table), Arc::clone(&lock)), move |contents| {
             let entry = contents.table_mut(&altered)?;
             entry.columns[index].dropped = true;
             entry.keys.retain(|key| !key.columns.contains(&dropped));
@@ -149,18 +151,17 @@ impl Catalog {
             Ok(())
         })
         .await?;
-        table.note_layout_change();
         delta::drop_column(&table, &stored_name).await?;
+        drop(lock);
         Ok(true)
     }
 
     /// Gives the column `from` the name `to`; the files keep the name they have.
     pub async fn rename_column(&self, name: &TableName, from: &str, to: &str) -> Result<()> {
         self.ensure_writable()?;
-        let table = self.stored_table(name)?;
-        let _lock = table.write_lock().await;
+        let lock = self.stored_table(name)?.write_lock().await;
         let (table_name, from, to) = (name.clone(), from.to_string(), to.to_string());
-        self.alter_table(name, move |entry| {
+        self.alter_table(name, lock, move |entry| {
             let index = entry.column_index(&table_name, &from)?;
             entry.ensure_column_is_free(&table_name, &to)?;
             for check in &mut entry.checks {
@@ -181,13 +182,13 @@ impl Catalog {
     ) -> Result<()> {
         self.ensure_writable()?;
         let table = self.stored_table(name)?;
-        let _lock = table.write_lock().await;
+        let lock = table.write_lock().await;
         let snapshot = table.latest().await?;
         let mut planned = (*self.table(name)?).clone();
         let index = planned.column_index(name, column)?;
         planned.columns[index].default_sql = default_sql.clone();
         validate(&Layout::current(name, &planned, &snapshot.schema, &self.inner.functions)?)?;
-        self.alter_table(name, move |entry| {
+        self.alter_table(name, lock, move |entry| {
             entry.columns[index].default_sql = default_sql;
             Ok(())
         })
@@ -249,16 +250,25 @@ impl Catalog {
         .await
     }
 
-    /// Changes the catalog entry of the table `name`; plans made before can read but no longer write.
+    /// Changes the catalog entry of the table `name`, whose write lock this is; plans made before can read but no longer
+    /// write.
     pub(super) async fn alter_table(
         &self,
         name: &TableName,
+        lock: OwnedMutexGuard<()>,
         change: impl FnOnce(&mut Table) -> Result<()> + Send + 'static,
     ) -> Result<()> {
-        let (table, name) = (self.stored_table(name)?, name.clone());
-        self.update(move |contents| change(contents.table_mut(&name)?)).await?;
+        let after = noting(self.stored_table(name)?, lock);
+        let name = name.clone();
+        self.change_then(Room::Takes, after, move |contents| change(contents.table_mut(&name)?)).await
+    }
+}
+
+/// What makes plans old once a change of a table has been made, whoever still waits for it: until then nobody writes.
+fn noting<L: Send + 'static>(table: Arc<StoredTable>, lock: L) -> impl FnOnce() + Send + 'static {
+    move || {
         table.note_layout_change();
-        Ok(())
+        drop(lock);
     }
 }
 

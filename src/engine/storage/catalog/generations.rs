@@ -3,10 +3,9 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use crate::engine::storage::catalog::entries::Contents;
 use crate::engine::storage::durable_fs::{DurableFs, Publish};
+use crate::engine::storage::sealed::{sealed, unsealed};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 const HEADER: &str = "foretell-catalog 1 ";
@@ -14,6 +13,15 @@ const READ_ATTEMPTS: usize = 20;
 /// A file that takes room until a full disk needs it for a generation without something big.
 const RESERVE: &str = "reserve";
 const RESERVE_BYTES_MIN: u64 = 64 << 10;
+
+/// What a change of the catalog does to the room on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It takes some.
+    Takes,
+    /// It leads to more, and has some on a full disk too.
+    Frees,
+}
 
 /// The directory of generation files.
 #[derive(Debug, Clone)]
@@ -55,32 +63,36 @@ impl Generations {
         Err(Error::new(ErrorKind::Unavailable, Subject::Database, message).with_hint("try again"))
     }
 
-    /// Makes `contents` the generation `number`, durably; the generation before stays for slow readers. One that `frees`
-    /// room has some on a full disk.
-    pub fn publish(&self, number: u64, contents: &Contents, frees: bool) -> Result<()> {
+    /// Makes `contents` the generation `number`, durably; the generation before stays for slow readers. After one that
+    /// frees room, the reserve is to be kept once the room is there.
+    pub fn publish(&self, number: u64, contents: &Contents, room: Room) -> Result<()> {
         let path = self.path(number);
         let bytes = encode(contents)?;
-        let write = || self.fs.write(&path, &bytes, Publish::Create);
-        let written = match write() {
-            Err(e) if frees && is_full(&e) && self.fs.fs().unlink(&self.reserve()).is_ok() => write(),
-            written => written,
-        };
-        written.map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => Error::new(
-                ErrorKind::Unavailable,
-                Subject::Database,
-                format!("catalog {} was changed by another process", self.directory.display()),
-            )
-            .with_hint("close the database and open it again"),
-            _ => Error::io(&path, &e),
-        })?;
+        let write = || self.fs.write(&path, &bytes, Publish::Create).map_err(|e| self.unwritten(&path, &e));
+        let may_use_reserve = |e: &Error| room == Room::Frees && e.subject() == Subject::Disk;
+        match write() {
+            Err(e) if may_use_reserve(&e) && self.fs.fs().unlink(&self.reserve()).is_ok() => write()?,
+            written => written?,
+        }
         self.remove_older_than(number.saturating_sub(1));
-        self.keep_reserve(bytes.len() as u64);
+        if room == Room::Takes {
+            self.keep_reserve(number);
+        }
         Ok(())
     }
 
-    /// Sees to it that there is room for a generation of twice this size, where the disk has it.
-    pub fn keep_reserve(&self, bytes: u64) {
+    fn unwritten(&self, path: &Path, error: &io::Error) -> Error {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Error::io(path, error);
+        }
+        let message = format!("catalog {} was changed by another process", self.directory.display());
+        Error::new(ErrorKind::Unavailable, Subject::Database, message)
+            .with_hint("close the database and open it again")
+    }
+
+    /// Sees to it that there is room for one of twice the size of the generation `number`, where the disk has it.
+    pub fn keep_reserve(&self, number: u64) {
+        let bytes = self.fs.fs().info(&self.path(number)).map_or(0, |found| found.len);
         let (path, wanted) = (self.reserve(), (2 * bytes).max(RESERVE_BYTES_MIN));
         if self.fs.fs().info(&path).is_ok_and(|found| found.len >= wanted) {
             return;
@@ -112,24 +124,14 @@ impl Generations {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 fn number(name: &str) -> Option<u64> {
     name.strip_suffix(".json")?.parse().ok()
-}
-
-fn digest(json: &[u8]) -> String {
-    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn encode(contents: &Contents) -> Result<Vec<u8>> {
     let json = serde_json::to_vec_pretty(contents)
         .map_err(|e| Error::internal(format!("catalog cannot be written as JSON: {e}")))?;
-    let mut bytes = format!("{HEADER}{}\n", digest(&json)).into_bytes();
-    bytes.extend_from_slice(&json);
-    Ok(bytes)
+    Ok(sealed(HEADER, &json))
 }
 
 fn decode(path: &Path, bytes: &[u8]) -> Result<Contents> {
@@ -137,13 +139,7 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Contents> {
         let message = format!("catalog file {} {what}", path.display());
         Error::corrupt(Subject::File, message).with_hint("restore it from a backup of the database directory")
     };
-    let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| corrupt("has no header"))?;
-    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| corrupt("has no header"))?;
-    let expected = header.strip_prefix(HEADER).ok_or_else(|| corrupt("has an unknown header"))?;
-    let json = &bytes[end + 1..];
-    if digest(json) != expected {
-        return Err(corrupt("does not match its checksum"));
-    }
+    let json = unsealed(HEADER, bytes).map_err(corrupt)?;
     serde_json::from_slice(json).map_err(|e| corrupt(&format!("cannot be read: {e}")))
 }
 
@@ -160,12 +156,13 @@ mod tests {
         let mut contents = Contents::default();
         for number in 1..=5 {
             contents.schemas.insert(format!("s{number}"), SchemaEntry::default());
-            generations.publish(number, &contents, false).unwrap();
+            generations.publish(number, &contents, Room::Takes).unwrap();
         }
         assert_eq!(generations.load().unwrap(), (5, contents.clone()));
         let names = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name());
         assert_eq!(names.filter(|name| name != RESERVE).count(), 2);
-        assert_eq!(generations.publish(5, &contents, false).unwrap_err().kind(), ErrorKind::Unavailable);
+        let taken = generations.publish(5, &contents, Room::Takes).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::Unavailable);
 
         let path = generations.path(5);
         let mut bytes = std::fs::read(&path).unwrap();

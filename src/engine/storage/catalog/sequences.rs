@@ -19,11 +19,12 @@ use parking_lot::Mutex;
 use crate::engine::storage::catalog::entries::{Contents, Entry, Sequence, TableName};
 use crate::engine::storage::catalog::store::{Catalog, Inner};
 use crate::engine::storage::durable_fs::{DurableFs, Publish};
+use crate::engine::storage::sealed::{sealed, unsealed};
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
 
 /// Numbers that are promised to the disk ahead, as many as PostgreSQL does.
 const AHEAD: i128 = 32;
-const HEADER: &str = "foretell-sequence 1 ";
+const HEADER: &str = "foretell-sequence 2 ";
 
 /// Where each sequence stands.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Counters {
         }
         let path = self.path(&sequence.id);
         let next = match self.fs.read(&path) {
-            Ok(bytes) => promised(&bytes).ok_or_else(|| unreadable(&path))?,
+            Ok(bytes) => promised(&path, &bytes)?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => i128::from(sequence.start),
             Err(e) => return Err(Error::io(&path, &e)),
         };
@@ -85,8 +86,8 @@ impl Counters {
 
     fn write(&self, sequence: &Sequence, promised: i128) -> Result<()> {
         let path = self.path(&sequence.id);
-        let text = format!("{HEADER}{promised}\n");
-        self.fs.write(&path, text.as_bytes(), Publish::Replace).map_err(|e| Error::io(&path, &e))
+        let bytes = sealed(HEADER, promised.to_string().as_bytes());
+        self.fs.write(&path, &bytes, Publish::Replace).map_err(|e| Error::io(&path, &e))
     }
 
     /// Removes what is left of sequences that are gone.
@@ -106,13 +107,14 @@ impl Counters {
     }
 }
 
-fn promised(bytes: &[u8]) -> Option<i128> {
-    std::str::from_utf8(bytes).ok()?.strip_prefix(HEADER)?.strip_suffix('\n')?.parse().ok()
-}
-
-fn unreadable(path: &Path) -> Error {
-    let message = format!("sequence file {} cannot be read", path.display());
-    Error::corrupt(Subject::File, message).with_hint("restore it from a backup of the database directory")
+fn promised(path: &Path, bytes: &[u8]) -> Result<i128> {
+    let corrupt = |what: &str| {
+        let message = format!("sequence file {} {what}", path.display());
+        Error::corrupt(Subject::File, message).with_hint("restore it from a backup of the database directory")
+    };
+    let number = unsealed(HEADER, bytes).map_err(corrupt)?;
+    let number = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok());
+    number.ok_or_else(|| corrupt("cannot be read"))
 }
 
 impl Sequence {
@@ -366,6 +368,27 @@ mod tests {
         assert_eq!(first.take(&name, &sequence, 1).unwrap(), [31]);
         let after = counters(dir.path()).take(&name, &sequence, 1).unwrap();
         assert!(after[0] > 31 && after[0] % 10 == 1, "{after:?}");
+    }
+
+    #[test]
+    fn a_changed_byte_of_its_file_gives_no_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let (name, sequence) = (TableName::public("s"), Sequence::of_type(&DataType::Int64));
+        counters(dir.path()).set(&sequence, 4_242).unwrap();
+        let path = dir.path().join(&sequence.id);
+        let bytes = std::fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                std::fs::write(&path, damaged).unwrap();
+                let error = counters(dir.path()).take(&name, &sequence, 1).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Corrupt);
+                assert!(error.message().contains(&path.display().to_string()), "{error}");
+            }
+        }
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(counters(dir.path()).take(&name, &sequence, 1).unwrap(), [4_242]);
     }
 
     #[test]

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::{SessionState, TaskContext};
 use parking_lot::{Mutex, RwLock};
 
+use crate::engine::controlled::current_control;
 use crate::engine::storage::catalog::counts::Counts;
 use crate::engine::storage::catalog::entries::{
     ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, SchemaEntry, Table, TableName, View,
     check_identifier,
 };
-use crate::engine::storage::catalog::generations::Generations;
+use crate::engine::storage::catalog::generations::{Generations, Room};
 use crate::engine::storage::catalog::sequences::{Counters, with_next_value};
 use crate::engine::storage::catalog::{Created, IfExists};
 use crate::engine::storage::delta::{
@@ -48,7 +49,7 @@ pub(super) struct Inner {
     generations: Generations,
     pub(super) counters: Counters,
     counts: Counts,
-    lock: Option<DatabaseLock>,
+    lock: Option<Arc<DatabaseLock>>,
     current: RwLock<(u64, Arc<Contents>)>,
     changing: Arc<tokio::sync::Mutex<()>>,
     open_tables: Mutex<HashMap<String, Arc<StoredTable>>>,
@@ -56,10 +57,13 @@ pub(super) struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.lock.is_some() {
+        if let Some(lock) = &self.lock {
             let (contents, open) = (Arc::clone(&self.current.read().1), self.open_tables.lock());
             let now = |id: &str| open.get(id).and_then(|table| table.known_rows());
             self.counts.save(contents.table_ids(), now, &self.fs);
+            if Arc::strong_count(lock) > 1 {
+                lock.close();
+            }
         }
     }
 }
@@ -94,9 +98,11 @@ impl Catalog {
         if let Some(lock) = &mut lock {
             remove_orphans(&tables, &contents, &fs)?;
             counters.sweep(&contents)?;
-            generations.keep_reserve(0);
+            generations.keep_reserve(number);
             remove_uncommitted(lock, &tables, &contents, &fs);
         }
+        let lock = lock.map(Arc::new);
+        lock.iter().for_each(|lock| fs.write_under(lock));
         let (functions, place) = with_next_value(&functions)?;
         let inner = Inner {
             counts: Counts::load(&directory, &fs),
@@ -231,13 +237,8 @@ impl Catalog {
         Ok((table.id().to_string(), table.latest().await?.version))
     }
 
-    /// Number of rows of the newest version of the table `name`, when the log knows it.
-    pub async fn row_count(&self, name: &TableName) -> Result<Option<u64>> {
-        Ok(self.stored_table(name)?.latest().await?.rows())
-    }
-
-    /// As [`Catalog::row_count`], without reading anything: what it was when the database was last closed, for a table
-    /// that has not been opened since.
+    /// Number of rows of the newest version of the table `name` that can be told without reading anything: what it was
+    /// when the database was last closed, for a table that has not been opened since.
     pub fn known_row_count(&self, name: &TableName) -> Option<u64> {
         let id = &self.table(name).ok()?.id;
         let open = self.inner.open_tables.lock().get(id).and_then(|table| table.known_rows());
@@ -247,11 +248,6 @@ impl Catalog {
     /// All versions of the table `name` that can still be read, newest first.
     pub async fn history(&self, name: &TableName) -> Result<Vec<VersionInfo>> {
         self.stored_table(name)?.history().await
-    }
-
-    /// Number of the version of the table `name` that was the newest at `instant`.
-    pub async fn version_at(&self, name: &TableName, instant: DateTime<Utc>) -> Result<u64> {
-        Ok(self.stored_table(name)?.snapshot(TableVersion::At(instant)).await?.version)
     }
 
     /// Merges small files of the table `name`; with `cluster_by`, or if it has been given before, sorts all
@@ -271,7 +267,8 @@ impl Catalog {
         };
         let summary = delta::optimize(&table, &stored_names, context).await?;
         if stored_names != entry.cluster_by {
-            self.alter_table(name, |entry| {
+            let lock = table.write_lock().await;
+            self.alter_table(name, lock, |entry| {
                 entry.cluster_by = stored_names;
                 Ok(())
             })
@@ -307,7 +304,7 @@ impl Catalog {
     /// Drops the schema `name` with, if `cascade`, everything in it; false when there was none.
     pub async fn drop_schema(&self, name: &str, if_exists: bool, cascade: bool) -> Result<bool> {
         let name = name.to_string();
-        let dropped = self.update_to_free(move |contents| {
+        let dropped = self.change(Room::Frees, move |contents| {
             if if_exists && !contents.schemas.contains_key(&name) {
                 return Ok(None);
             }
@@ -322,10 +319,8 @@ impl Catalog {
             Ok(contents.schemas.remove(&name))
         });
         let Some(schema) = dropped.await? else { return Ok(false) };
-        for (table, entry) in schema.entries {
-            self.discard(&TableName::public(table), &entry)?;
-        }
-        self.inner.generations.keep_reserve(0);
+        let entries = schema.entries.into_iter();
+        self.discard_all(entries.map(|(table, entry)| (TableName::public(table), entry)))?;
         Ok(true)
     }
 
@@ -336,7 +331,7 @@ impl Catalog {
         entries: Vec<(TableName, &'static str)>,
         if_exists: bool,
     ) -> Result<Vec<TableName>> {
-        let dropped = self.update_to_free(move |contents| {
+        let dropped = self.change(Room::Frees, move |contents| {
             let (mut taken, mut missing) = (vec![], vec![]);
             for (name, kind) in &entries {
                 if if_exists && contents.find(name).is_none() {
@@ -355,10 +350,8 @@ impl Catalog {
             Ok((taken, missing))
         });
         let (taken, missing) = dropped.await?;
-        let discarded: Vec<Result<()>> =
-            taken.iter().map(|(name, entry)| self.discard(name, entry)).collect();
-        self.inner.generations.keep_reserve(0);
-        discarded.into_iter().collect::<Result<()>>().map(|()| missing)
+        self.discard_all(taken)?;
+        Ok(missing)
     }
 
     /// Creates the view `name`, or changes it with `replace`.
@@ -419,36 +412,49 @@ impl Catalog {
         Ok(())
     }
 
+    /// As [`Catalog::discard`], of all of these; some of their room is kept for the catalog.
+    fn discard_all(&self, dropped: impl IntoIterator<Item = (TableName, Entry)>) -> Result<()> {
+        let discarded = dropped.into_iter().map(|(name, entry)| self.discard(&name, &entry));
+        let discarded: Vec<Result<()>> = discarded.collect();
+        let number = self.inner.current.read().0;
+        self.inner.generations.keep_reserve(number);
+        discarded.into_iter().collect()
+    }
+
     /// Statements do not find the table of this id any more.
     pub(super) fn forget(&self, id: &str) {
         self.inner.open_tables.lock().remove(id);
     }
 
-    /// Makes one change of the catalog durable. It runs to its end even when the caller is dropped, so memory
-    /// and disk never differ.
+    /// As [`Catalog::change`], of one that takes room.
     pub(super) async fn update<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Contents) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.change(change, false).await
+        self.change(Room::Takes, change).await
     }
 
-    /// As [`Catalog::update`], on a full disk too, as it leads to more room.
-    async fn update_to_free<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&mut Contents) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.change(change, true).await
-    }
-
+    /// Makes one change of the catalog durable, of a statement that is not stopped any more.
     async fn change<T: Send + 'static>(
         &self,
+        room: Room,
         change: impl FnOnce(&mut Contents) -> Result<T> + Send + 'static,
-        frees: bool,
+    ) -> Result<T> {
+        self.change_then(room, || {}, change).await
+    }
+
+    /// As [`Catalog::change`], with `after` once statements see it. It runs to its end even when the caller is dropped, so
+    /// memory and disk never differ.
+    pub(super) async fn change_then<T: Send + 'static>(
+        &self,
+        room: Room,
+        after: impl FnOnce() + Send + 'static,
+        change: impl FnOnce(&mut Contents) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.ensure_writable()?;
         let inner = Arc::clone(&self.inner);
         let turn = Arc::clone(&inner.changing).lock_owned().await;
+        current_control().commit_begins()?;
         let task = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let (number, current) = inner.current.read().clone();
@@ -456,9 +462,10 @@ impl Catalog {
             let result = change(&mut contents)?;
             if contents != *current {
                 contents.assign_oids();
-                inner.generations.publish(number + 1, &contents, frees)?;
+                inner.generations.publish(number + 1, &contents, room)?;
                 *inner.current.write() = (number + 1, Arc::new(contents));
             }
+            after();
             Ok(result)
         });
         task.await.map_err(|e| Error::internal(format!("the catalog could not be changed: {e}")))?

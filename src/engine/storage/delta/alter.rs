@@ -42,7 +42,7 @@ pub async fn create(
     let files = written.await?;
     let count = files.rows();
     // They go with the directory where this fails.
-    files.keep();
+    files.settle(true);
     table.create(stored, files.adds().to_vec(), count).await?;
     Ok(count)
 }

@@ -19,6 +19,7 @@ use crate::engine::storage::delta::table::{Commit, StoredTable};
 use crate::engine::storage::delta::writer::{WriteTarget, write_rows};
 use crate::engine::storage::row_memory::RowMemory;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ml::Control;
 
 /// How often an append starts over on a newer version after another program changed the table.
 const ATTEMPTS: usize = 10;
@@ -34,6 +35,8 @@ pub struct Append {
     pub cluster_by: Vec<String>,
     /// State of the table's columns and constraints when the statement was planned.
     pub layout_changes: u64,
+    /// Stops the statement before its commit.
+    pub control: Arc<Control>,
     /// Memory for what follows the commit.
     pub runtime: Arc<RuntimeEnv>,
     /// That of the rows.
@@ -54,11 +57,23 @@ impl Waiting {
         group.push((rows, done));
     }
 
-    /// All that wait.
+    /// All that wait, of statements that from now on are not stopped.
     fn take(&self) -> Group {
-        let mut group = std::mem::take(&mut *self.0.lock());
-        group.retain(|(_, done)| !done.is_closed());
-        group
+        let waiting = std::mem::take(&mut *self.0.lock()).into_iter();
+        let goes_on = |(rows, done): (Append, oneshot::Sender<Result<()>>)| {
+            if done.is_closed() {
+                return None;
+            }
+            match rows.control.commit_begins() {
+                Ok(()) => Some((rows, done)),
+                Err(stopped) => {
+                    // Who waits for it was told already, or is told now.
+                    let _ = done.send(Err(stopped));
+                    None
+                }
+            }
+        };
+        waiting.filter_map(goes_on).collect()
     }
 }
 
@@ -70,7 +85,7 @@ pub async fn append(table: &Arc<StoredTable>, rows: Append) -> Result<()> {
         biased;
         // Somebody has committed them with others.
         result = &mut told => return heard(table, result),
-        lock = table.write_lock_owned() => {
+        lock = table.write_lock() => {
             let group = table.waiting().take();
             if !group.is_empty() {
                 // It has the rows of others: it goes on when this statement is cancelled.
@@ -93,10 +108,11 @@ async fn commit_group(table: Arc<StoredTable>, group: Group, lock: OwnedMutexGua
     let (group, old): (Vec<_>, Vec<_>) =
         group.into_iter().partition(|(rows, _)| rows.layout_changes == current);
     old.into_iter().for_each(|(_, done)| drop(done.send(Err(table.altered()))));
-    let (appends, told): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-    let Some(first) = appends.first() else { return };
+    let Some((first, _)) = group.first() else { return };
     let (cluster_by, runtime) = (first.cluster_by.clone(), Arc::clone(&first.runtime));
-    let result = match write(&table, appends).await {
+    let schema = Arc::clone(&first.schema);
+    let (appends, told): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    let result = match write(&table, schema, &cluster_by, appends).await {
         Ok(files) => commit_files(&table, files, false).await,
         Err(error) => Err(error),
     };
@@ -109,9 +125,13 @@ async fn commit_group(table: Arc<StoredTable>, group: Group, lock: OwnedMutexGua
 }
 
 /// The rows of all of them, in one file.
-async fn write(table: &StoredTable, appends: Vec<Append>) -> Result<NewFiles> {
-    let Some(first) = appends.first() else { return Err(Error::internal("nothing to append")) };
-    let target = WriteTarget::new(table.directory()?, Arc::clone(&first.schema), &first.cluster_by);
+async fn write(
+    table: &StoredTable,
+    schema: SchemaRef,
+    cluster_by: &[String],
+    appends: Vec<Append>,
+) -> Result<NewFiles> {
+    let target = WriteTarget::new(table.directory()?, schema, cluster_by);
     let rows = stream::iter(appends.into_iter().flat_map(|append| append.rows).map(Ok));
     write_rows(target, rows, Ok).await.map_err(Error::from)
 }

@@ -9,7 +9,7 @@ use deltalake::kernel::Add;
 use parking_lot::Mutex;
 
 use crate::engine::storage::durable_fs::DurableFs;
-use crate::error::{Error, Result};
+use crate::engine::storage::lock::DatabaseLock;
 
 /// The files of a table; whoever reads or writes them holds it, and a doomed one goes with the last holder.
 #[derive(Debug)]
@@ -41,20 +41,6 @@ impl TableDirectory {
         &self.fs
     }
 
-    /// Removes these of its files, durably; where one is missing already, that is all.
-    pub fn remove(&self, names: &[String]) -> Result<()> {
-        let failed = |e: std::io::Error| Error::io(&self.path, &e);
-        // What the disk kept of the newest version is not known then.
-        self.fs.ensure_works().map_err(failed)?;
-        for name in names {
-            match self.fs.fs().unlink(&self.path.join(name)) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
-                _ => {}
-            }
-        }
-        self.fs.sync_dir(&self.path).map_err(failed)
-    }
-
     /// Names of the data files that statements are writing, or have written and not committed.
     pub fn uncommitted(&self) -> HashSet<String> {
         self.uncommitted.lock().clone()
@@ -76,13 +62,16 @@ pub struct NewFile {
     directory: Arc<TableDirectory>,
     name: String,
     kept: AtomicBool,
+    /// Until it is known whether it stays, the database cannot be opened by another process.
+    _lock: Option<Arc<DatabaseLock>>,
 }
 
 impl NewFile {
     /// The place of this name; vacuum leaves it alone from now on.
     pub fn new(directory: Arc<TableDirectory>, name: String) -> Self {
         directory.uncommitted.lock().insert(name.clone());
-        Self { directory, name, kept: AtomicBool::new(false) }
+        let lock = directory.fs().lock();
+        Self { directory, name, kept: AtomicBool::new(false), _lock: lock }
     }
 
     /// Its name.
@@ -113,12 +102,15 @@ pub struct NewFiles {
     files: Vec<NewFile>,
     adds: Vec<Add>,
     rows: u64,
+    /// A version may get them, and nobody has said yet whether it did.
+    unsettled: AtomicBool,
 }
 
 impl NewFiles {
     /// No files yet, in this directory.
     pub fn new(directory: Arc<TableDirectory>) -> Self {
-        Self { directory, files: Vec::new(), adds: Vec::new(), rows: 0 }
+        let (files, adds, unsettled) = <_>::default();
+        Self { directory, files, adds, rows: 0, unsettled }
     }
 
     /// One more, with so many rows.
@@ -138,24 +130,38 @@ impl NewFiles {
         &self.adds
     }
 
-    /// A version has them, or may get them: from here on they stay on the disk.
+    /// A version may get them: from here on they stay on the disk.
     pub fn keep(&self) {
+        self.unsettled.store(true, Ordering::Release);
         self.set_kept(true);
     }
 
     /// Keeps them after a commit that succeeded, and after one of which nobody knows, as a sync failed.
     pub fn settle(&self, committed: bool) {
-        self.set_kept(committed || self.directory.fs().has_failed());
+        let unknown = !committed && self.directory.fs().has_failed();
+        self.unsettled.store(unknown, Ordering::Release);
+        self.set_kept(committed || unknown);
     }
 
     fn set_kept(&self, kept: bool) {
         self.files.iter().for_each(|file| file.kept.store(kept, Ordering::Release));
     }
 
-    /// Takes over the files of `other`.
+    /// Takes over the files of `other`, which are not committed yet.
     pub fn extend(&mut self, mut other: NewFiles) {
         self.rows += other.rows;
         self.files.append(&mut other.files);
         self.adds.append(&mut other.adds);
+    }
+}
+
+impl Drop for NewFiles {
+    fn drop(&mut self) {
+        // Who opens the database next finds out.
+        if *self.unsettled.get_mut()
+            && let Some(lock) = self.directory.fs().lock()
+        {
+            lock.leave_unfinished();
+        }
     }
 }

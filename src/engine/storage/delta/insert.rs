@@ -14,6 +14,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType};
 use futures::{Stream, StreamExt, stream};
 
+use crate::engine::controlled::current_control;
 use crate::engine::storage::delta::append::{self, Append};
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::maintain;
@@ -67,6 +68,7 @@ impl InsertSink {
                 schema: self.columns.in_files(),
                 cluster_by: self.cluster_by.clone(),
                 layout_changes: self.layout_changes,
+                control: current_control(),
                 runtime: context.runtime_env(),
                 _memory: memory,
             };

@@ -228,7 +228,10 @@ pub async fn vacuum(table: &Arc<StoredTable>, retention: TimeDelta) -> Result<Va
     kept.extend(directory.uncommitted());
     let old: Vec<String> = found.files_deleted.into_iter().filter(|name| !kept.contains(name)).collect();
     let files_deleted = old.len() as u64;
-    let removal = tokio::task::spawn_blocking(move || directory.remove(&old));
+    let removal = tokio::task::spawn_blocking(move || {
+        let path = directory.path();
+        directory.fs().remove_from(path, &old).map_err(|e| Error::io(path, &e))
+    });
     removal.await.map_err(|e| Error::internal(format!("VACUUM stopped: {e}")))??;
     Ok(VacuumSummary { files_deleted })
 }

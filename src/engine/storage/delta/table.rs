@@ -18,11 +18,13 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use parking_lot::{Mutex, RwLock};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 use url::Url;
 
+use crate::engine::controlled::current_control;
 use crate::engine::storage::delta::append::Waiting;
 use crate::engine::storage::delta::directory::{NewFiles, TableDirectory};
 use crate::engine::storage::delta::errors::{from_delta, no_such_version};
@@ -200,12 +202,7 @@ impl StoredTable {
     }
 
     /// The right to change the table; others wait.
-    pub async fn write_lock(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.writer.lock().await
-    }
-
-    /// As [`StoredTable::write_lock`], for work that outlives its statement.
-    pub async fn write_lock_owned(&self) -> OwnedMutexGuard<()> {
+    pub async fn write_lock(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.writer).lock_owned().await
     }
 
@@ -339,8 +336,8 @@ impl StoredTable {
             Error::corrupt(Subject::File, message)
         };
         let mut info = Value::Null;
-        for line in entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let mut action: Value = serde_json::from_slice(line).map_err(|_| unreadable())?;
+        for action in log_actions::<Value>(entry) {
+            let mut action = action.map_err(|_| unreadable())?;
             if let Some(found) = action.get_mut("commitInfo") {
                 info = found.take();
             }
@@ -358,13 +355,14 @@ impl StoredTable {
         })
     }
 
-    /// Commits on top of `base`, the newest version; call it with the write lock held. It runs to its end
-    /// even when the caller is dropped, so a commit is never half acknowledged.
+    /// Commits on top of `base`, the newest version; call it with the write lock held. Its statement is not stopped
+    /// any more, and it runs to its end even when the caller is dropped, so a commit is never half acknowledged.
     pub async fn commit(self: &Arc<Self>, base: Arc<Snapshot>, commit: Commit) -> Result<()> {
         let directory = self.directory()?;
-        let table = Arc::clone(self);
+        current_control().commit_begins()?;
+        let (table, lock) = (Arc::clone(self), directory.fs().lock());
         let task = tokio::spawn(async move {
-            let _directory = directory;
+            let _held = (directory, lock);
             table.commit_uninterrupted(base, commit).await
         });
         task.await.map_err(|e| Error::internal(format!("commit to table {} stopped: {e}", self.label())))?
@@ -429,6 +427,12 @@ impl StoredTable {
         let message = format!("table {} was altered while the statement ran", self.label());
         Error::new(ErrorKind::Unavailable, Subject::Table, message).with_hint("run the statement again")
     }
+}
+
+/// The actions of one entry of a log, each of a line.
+pub fn log_actions<'a, T: Deserialize<'a>>(entry: &'a [u8]) -> impl Iterator<Item = serde_json::Result<T>> {
+    let lines = entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(serde_json::from_slice)
 }
 
 fn properties(operation: &str, rows: u64) -> CommitProperties {

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
+use crate::engine::storage::delta::table::log_actions;
 use crate::engine::storage::delta::writer::written_at;
 use crate::engine::storage::durable_fs::DurableFs;
 
@@ -60,9 +61,8 @@ fn added(entry: &[u8], mut each: impl FnMut(&str)) -> io::Result<()> {
         #[serde(borrow)]
         path: Cow<'a, str>,
     }
-    for line in entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let line: Line<'_> = serde_json::from_slice(line)?;
-        line.add.iter().for_each(|add| each(&add.path));
+    for line in log_actions::<Line<'_>>(entry) {
+        line?.add.iter().for_each(|add| each(&add.path));
     }
     Ok(())
 }

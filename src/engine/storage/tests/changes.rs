@@ -1,9 +1,13 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow::datatypes::DataType;
 use futures::StreamExt;
 
-use super::{Database, column, definition, name};
+use super::super::{Access, Catalog, DurableFs};
+use super::hooked::{Hooked, Operation};
+use super::{Database, column, definition, functions, name, sales};
 use crate::error::{ErrorKind, Subject};
 
 #[tokio::test]
@@ -150,4 +154,32 @@ async fn statement_planned_before_an_alter_does_not_write() {
     let error = datafusion::physical_plan::collect(plan, context).await.unwrap_err();
     let error = crate::error::Error::from(error);
     assert_eq!(error.message(), "table sales was altered while the statement ran");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alter_that_nobody_waits_for_makes_older_plans_old() {
+    let slow = Arc::new(AtomicBool::new(false));
+    let armed = Arc::clone(&slow);
+    let fs = Hooked::before(move |operation, path| {
+        let of_catalog = operation == Operation::Link && path.to_string_lossy().contains("/catalog/");
+        if of_catalog && armed.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(400));
+        }
+        Ok(())
+    });
+    let (directory, fs) = (tempfile::tempdir().unwrap(), DurableFs::new(Arc::new(fs)));
+    let catalog = Catalog::open_on(directory.path(), Access::ReadWrite, functions(), fs).unwrap();
+    let database = Database { directory, catalog };
+    database.create("sales", sales()).await.unwrap();
+    let plan = database.plan("INSERT INTO sales VALUES ('a', 1, 'x')").await;
+    let context = database.session().await.task_ctx();
+    slow.store(true, Ordering::SeqCst);
+    let catalog = database.catalog.clone();
+    let alter = tokio::spawn(async move { catalog.rename_column(&name("sales"), "note", "remark").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    alter.abort();
+    let error = datafusion::physical_plan::collect(plan, context).await.unwrap_err();
+    let error = crate::error::Error::from(error);
+    assert_eq!(error.message(), "table sales was altered while the statement ran");
+    assert_eq!(database.rows("SELECT count(remark) FROM sales").await, ["0"]);
 }

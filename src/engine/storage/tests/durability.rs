@@ -1,7 +1,13 @@
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use chrono::TimeDelta;
 use futures::StreamExt;
 
-use super::{Database, name};
+use super::super::{Access, Catalog, DurableFs};
+use super::hooked::{Hooked, Operation};
+use super::{Database, functions, name, sales};
 
 #[tokio::test]
 async fn leftovers_of_a_killed_process_are_removed_at_open() {
@@ -80,4 +86,29 @@ async fn truncated_log_is_reported_and_other_tables_stay_usable() {
     assert!(error.message().contains("table sales"), "{error}");
     let (id, version) = database.catalog.current_version(&name("t")).await.unwrap();
     assert_eq!((id.len(), version), (32, 0));
+}
+
+#[tokio::test]
+async fn files_of_a_commit_of_which_nobody_knows_are_looked_for_at_the_next_open() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let armed = Arc::clone(&broken);
+    let fs = Hooked::before(move |operation, path| {
+        let of_log = operation == Operation::SyncDirectory && path.ends_with("_delta_log");
+        if of_log && armed.load(Ordering::SeqCst) { Err(io::Error::other("broken")) } else { Ok(()) }
+    });
+    let (directory, fs) = (tempfile::tempdir().unwrap(), DurableFs::new(Arc::new(fs)));
+    let catalog = Catalog::open_on(directory.path(), Access::ReadWrite, functions(), fs).unwrap();
+    let database = Database { directory, catalog };
+    database.create("sales", sales()).await.unwrap();
+    broken.store(true, Ordering::SeqCst);
+    database.error("INSERT INTO sales VALUES ('a', 1, 'x')").await;
+    let lock = database.directory.path().join("LOCK");
+    let Database { directory, catalog } = database;
+    drop(catalog);
+    assert_ne!(std::fs::read_to_string(&lock).unwrap(), "");
+    let catalog = Catalog::open(directory.path(), Access::ReadWrite, functions()).unwrap();
+    let database = Database { directory, catalog };
+    assert_eq!(database.rows("SELECT k FROM sales").await, ["a"]);
+    drop(database.catalog);
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), "");
 }

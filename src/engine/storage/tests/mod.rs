@@ -7,7 +7,7 @@ mod durability;
 pub(crate) mod hooked;
 mod layout;
 mod power;
-mod simulated;
+pub(crate) mod simulated;
 mod versions;
 
 use std::sync::Arc;

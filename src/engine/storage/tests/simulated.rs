@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -18,7 +18,7 @@ use crate::ml::rng::Rng;
 
 /// What becomes of an operation that is told to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The power goes: this operation and all after it.
     PowerLoss,
     /// The disk does not work, once.
@@ -29,7 +29,7 @@ pub(super) enum Failure {
 
 /// The file system; clones share the disk.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SimFs {
+pub(crate) struct SimFs {
     disk: Arc<Mutex<Disk>>,
 }
 
@@ -90,10 +90,10 @@ impl Change {
 
 impl SimFs {
     /// An empty disk with this directory, durable.
-    pub(super) fn with_directory(path: &Path) -> Self {
+    pub(crate) fn with_directory(path: &Path) -> Self {
         let fs = Self::default();
         fs.disk.lock().nodes.push(Disk::directory(Entries::new()));
-        let mut above = std::path::PathBuf::from("/");
+        let mut above = PathBuf::from("/");
         for part in path.components().filter(|part| matches!(part, Component::Normal(_))) {
             let parent = above.clone();
             above.push(part);
@@ -105,35 +105,53 @@ impl SimFs {
     }
 
     /// The same disk once more, from now on on its own.
-    pub(super) fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let disk = Disk { failure: None, room: None, operations: 0, ..self.disk.lock().clone() };
         Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
     /// Operations so far that change something.
-    pub(super) fn operations(&self) -> usize {
+    pub(crate) fn operations(&self) -> usize {
         self.disk.lock().operations
     }
 
     /// Lets the operation of this number fail.
-    pub(super) fn fail_at(&self, operation: usize, failure: Failure) {
+    pub(crate) fn fail_at(&self, operation: usize, failure: Failure) {
         let mut disk = self.disk.lock();
         (disk.failure, disk.room) = (Some((operation, failure)), None);
     }
 
     /// From now on syncs do nothing, and say that all is well.
-    pub(super) fn lie(&self) {
+    pub(crate) fn lie(&self) {
         self.disk.lock().lies = true;
     }
 
     /// All works again.
-    pub(super) fn mend(&self) {
+    pub(crate) fn mend(&self) {
         let mut disk = self.disk.lock();
         (disk.failure, disk.room) = (None, None);
     }
 
+    /// The files below a directory, and their lengths.
+    pub(crate) fn files(&self, directory: &Path) -> BTreeMap<PathBuf, usize> {
+        let Ok(inner) = self.list(directory) else { return BTreeMap::new() };
+        let below = |found: FileInfo| {
+            let path = directory.join(&found.name);
+            if found.is_dir { self.files(&path) } else { BTreeMap::from([(path, found.len as usize)]) }
+        };
+        inner.into_iter().flat_map(below).collect()
+    }
+
+    /// Changes one byte of a file, as a disk does that forgets; the same once more mends it.
+    pub(crate) fn damage(&self, path: &Path, at: usize, bits: u8) {
+        let mut disk = self.disk.lock();
+        let node = disk.find(path).unwrap();
+        let Node::File { bytes, .. } = &mut disk.nodes[node] else { panic!("{} is no file", path.display()) };
+        bytes[at] ^= bits;
+    }
+
     /// What the disk may hold after the power was gone: of what was not synced any part, chosen by `rng`.
-    pub(super) fn after_power_loss(&self, rng: &mut Rng) -> Self {
+    pub(crate) fn after_power_loss(&self, rng: &mut Rng) -> Self {
         let before = self.disk.lock().clone();
         // All of it, nothing of it, or a part.
         let share = [0.0, 1.0, 0.5, 0.8][rng.below(4)];

@@ -270,6 +270,16 @@ fn estimate_knows_the_size_and_cancel_stops() {
 }
 
 #[test]
+fn a_combination_keeps_what_its_members_say() {
+    let panel = panel(4, 60);
+    let bytes = |families: &[Family]| {
+        estimate(families, &panel, &options(7), &Control::default()).unwrap().memory_bytes
+    };
+    let alone = [Family::Tide, Family::Gbt].map(|family| bytes(&[family]));
+    assert!(bytes(&[Family::Tide, Family::Gbt]) > alone[0].max(alone[1]));
+}
+
+#[test]
 fn words_never_seen_and_covariates_that_are_missing_have_forecasts() {
     for family in FAMILIES {
         let mut panel = panel(6, 60);

@@ -26,7 +26,7 @@ const FAMILIES: [Family; 9] = [
 const HORIZON: usize = 7;
 const LEVELS: [f64; 3] = QUANTILES;
 
-fn panel(series: Vec<Vec<f64>>) -> Panel {
+pub(super) fn panel(series: Vec<Vec<f64>>) -> Panel {
     let mut offsets = vec![0];
     series.iter().for_each(|s| offsets.push(offsets[offsets.len() - 1] + s.len()));
     Panel {

@@ -5,6 +5,7 @@ mod combined;
 mod global;
 mod local;
 mod objective;
+mod properties;
 
 use crate::ml::forecaster::FitOptions;
 

@@ -1,0 +1,184 @@
+//! Statements that are stopped, and databases that are closed, in the middle of a commit: what is told is what is done.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::engine::storage::DurableFs;
+use crate::engine::storage::tests::hooked::{Hooked, Operation};
+use crate::engine::tests::workload::lines;
+use crate::engine::{Database, Session, Settings};
+use crate::error::ErrorKind;
+
+/// No wait takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Holds a file up before it gets its name.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    /// Names with this in their path are held up.
+    closed: Option<&'static str>,
+    /// Somebody is.
+    waits: bool,
+}
+
+impl Gate {
+    fn fs(&self) -> DurableFs {
+        let gate = self.clone();
+        DurableFs::new(Arc::new(Hooked::before(move |operation, path| {
+            if operation == Operation::Link {
+                gate.pass(path);
+            }
+            Ok(())
+        })))
+    }
+
+    fn pass(&self, path: &Path) {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock();
+        if state.closed.is_none_or(|part| !path.to_string_lossy().contains(part)) {
+            return;
+        }
+        state.waits = true;
+        changed.notify_all();
+        changed.wait_while_for(&mut state, |state| state.closed.is_some(), PATIENCE);
+    }
+
+    fn close(&self, part: &'static str) {
+        *self.0.0.lock() = State { closed: Some(part), waits: false };
+    }
+
+    fn open(&self) {
+        self.0.0.lock().closed = None;
+        self.0.1.notify_all();
+    }
+
+    /// Returns once somebody is held up.
+    fn wait(&self) {
+        let mut state = self.0.0.lock();
+        let waited = self.0.1.wait_while_for(&mut state, |state| !state.waits, PATIENCE);
+        assert!(!waited.timed_out(), "nobody came to the gate");
+    }
+}
+
+fn settings() -> Settings {
+    Settings { memory_limit: Some(256 << 20), threads: Some(2), ..Settings::default() }
+}
+
+/// A table `t` of one row.
+fn begun(directory: &Path, gate: &Gate) -> (Database, Session) {
+    let database = Database::open_on(directory, settings(), gate.fs()).unwrap();
+    let session = database.session();
+    session.run("CREATE TABLE t AS SELECT 1 AS x").unwrap();
+    (database, session)
+}
+
+fn rows(session: &Session, sql: &str) -> Vec<String> {
+    lines(&session.run(sql).unwrap())
+}
+
+fn data_files(directory: &Path) -> Vec<PathBuf> {
+    let inside = |path: PathBuf| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let files = inside(directory.join("tables")).flat_map(inside);
+    let of_rows = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "parquet");
+    let mut files: Vec<PathBuf> = files.filter(of_rows).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_change_whose_commit_has_begun_is_told_as_made() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (database, session) = begun(directory.path(), &gate);
+    for (sql, held) in [
+        ("UPDATE t SET x = x + 1", "_delta_log"),
+        ("INSERT INTO t VALUES (5)", "_delta_log"),
+        ("INSERT INTO t SELECT 9 FROM generate_series(1, 3000)", "_delta_log"),
+        ("DELETE FROM t WHERE x = 9", "_delta_log"),
+        ("ALTER TABLE t RENAME COLUMN x TO y", "/catalog/"),
+        ("CREATE TABLE u AS SELECT 3 AS z", "/catalog/"),
+    ] {
+        gate.close(held);
+        let query = database.block_on(session.sql(sql)).unwrap();
+        let cancel = query.cancel_handle();
+        gate.wait();
+        cancel.cancel();
+        gate.open();
+        database.block_on(query.collect()).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    assert_eq!(rows(&session, "SELECT y FROM t ORDER BY y"), ["2", "5"]);
+    assert_eq!(rows(&session, "SELECT z FROM u"), ["3"]);
+}
+
+#[test]
+fn rows_of_returning_are_told_once_they_are_changed() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (_database, session) = begun(directory.path(), &gate);
+    gate.close("_delta_log");
+    thread::scope(|scope| {
+        let told = scope.spawn(|| rows(&session, "UPDATE t SET x = x + 1 RETURNING x"));
+        gate.wait();
+        let stopped = session.stop_started();
+        gate.open();
+        assert_eq!(told.join().unwrap(), ["2"]);
+        assert!(!stopped);
+    });
+    assert_eq!(rows(&session, "SELECT x FROM t"), ["2"]);
+}
+
+#[test]
+fn a_change_that_is_stopped_before_its_commit_leaves_nothing() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (database, session) = begun(directory.path(), &gate);
+    let before = data_files(directory.path());
+    gate.close("part-");
+    let query = database.block_on(session.sql("UPDATE t SET x = x + 1")).unwrap();
+    gate.wait();
+    query.cancel_handle().cancel();
+    let error = database.block_on(query.collect()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    // The file is finished while nobody waits for it.
+    gate.open();
+    thread::sleep(Duration::from_millis(100));
+    let started = Instant::now();
+    while data_files(directory.path()) != before {
+        assert!(started.elapsed() < PATIENCE, "{:?}", data_files(directory.path()));
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(rows(&session, "SELECT x FROM t"), ["1"]);
+    assert_eq!(rows(&session, "UPDATE t SET x = x + 5 RETURNING x"), ["6"]);
+}
+
+#[test]
+fn a_database_that_is_closed_in_a_commit_is_opened_after_it() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let path = directory.path().to_path_buf();
+    let (database, session) = begun(&path, &gate);
+    gate.close("_delta_log");
+    let query = database.block_on(session.sql("UPDATE t SET x = x + 1")).unwrap();
+    gate.wait();
+    drop((query, session, database));
+    let opening = thread::spawn(move || {
+        loop {
+            match Database::open_with(&path, settings()) {
+                Err(error) if error.message().contains("is open for writing by") => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                opened => return opened.unwrap(),
+            }
+        }
+    });
+    thread::sleep(Duration::from_millis(200));
+    let early = opening.is_finished();
+    gate.open();
+    let database = opening.join().unwrap();
+    assert!(!early);
+    assert_eq!(rows(&database.session(), "SELECT x FROM t"), ["2"]);
+    assert_eq!(data_files(directory.path()).len(), 2);
+}
