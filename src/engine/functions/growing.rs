@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
     Signature,
 };
 
+use crate::engine::functions::scalar::formatted_bytes;
 use crate::engine::functions::sizes::{self, Size};
 
 /// The result for one batch of rows takes so many bytes at most, whatever the pool has left.
@@ -38,8 +39,8 @@ enum Told {
     AtMost,
 }
 
-/// The functions of DataFusion that grow, and how.
-const GROWING: [(&str, Size, Told); 13] = [
+/// The functions that grow, and how.
+const GROWING: [(&str, Size, Told); 18] = [
     ("repeat", sizes::repeated, Told::Exactly),
     ("lpad", sizes::padded, Told::Exactly),
     ("rpad", sizes::padded, Told::Exactly),
@@ -51,8 +52,13 @@ const GROWING: [(&str, Size, Told); 13] = [
     ("array_to_string", sizes::listed, Told::Exactly),
     ("array_repeat", sizes::repeated_elements, Told::Exactly),
     ("array_resize", sizes::resized, Told::Exactly),
+    ("array_concat", sizes::collected, Told::Exactly),
+    ("array_append", sizes::collected, Told::Exactly),
+    ("array_prepend", sizes::collected, Told::Exactly),
+    ("string_to_array", sizes::split, Told::AtMost),
     ("range", sizes::series, Told::Exactly),
     ("generate_series", sizes::series, Told::Exactly),
+    ("format", formatted_bytes, Told::AtMost),
 ];
 
 /// Puts the functions that grow behind a look at the memory that is left.
@@ -286,5 +292,10 @@ mod tests {
         assert_eq!(sizes::series(&[of(1_000), of(1)], 1).unwrap(), 0);
         assert_eq!(sizes::series(&[of(i64::MIN), of(i64::MAX), of(-1)], 1).unwrap(), 0);
         assert_eq!(sizes::series(&[of(i64::MIN), of(i64::MAX)], 1).unwrap(), u64::MAX);
+        let three = vec![ScalarValue::from(1_i64); 3];
+        let list = ScalarValue::List(ScalarValue::new_list_nullable(&three, &DataType::Int64));
+        assert_eq!(sizes::collected(&[ColumnarValue::Scalar(list), of(7)], 1).unwrap(), 3 * 8 + 16 + 8);
+        let text = |text: &str| ColumnarValue::Scalar(ScalarValue::from(text));
+        assert_eq!(sizes::split(&[text("a,b,c"), text(",")], 2).unwrap(), 2 * (6 * 16 + 5));
     }
 }

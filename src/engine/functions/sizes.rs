@@ -108,6 +108,21 @@ pub fn resized(args: &[ColumnarValue], rows: usize) -> Result<u64> {
     Ok(sum(rows, |row| sizes.at(row).saturating_mul(element(row))))
 }
 
+/// `string_to_array(text, delimiter, null)`, at most: one delimiter behind the other.
+pub fn split(args: &[ColumnarValue], rows: usize) -> Result<u64> {
+    let (texts, delimiters) = (Numbers::lengths(&args[0])?, Numbers::lengths(&args[1])?);
+    Ok(sum(rows, |row| {
+        let elements = texts.at(row) / delimiters.at(row).max(1) + 1;
+        elements.saturating_mul(ELEMENT_BYTES).saturating_add(texts.at(row))
+    }))
+}
+
+/// `array_concat(array, …)`, and `array_append` and `array_prepend`, with arrays and elements.
+pub fn collected(args: &[ColumnarValue], rows: usize) -> Result<u64> {
+    let parts = args.iter().map(element_bytes).collect::<Result<Vec<_>>>()?;
+    Ok(sum(rows, |row| parts.iter().map(|part| part(row)).fold(0, u64::saturating_add)))
+}
+
 /// `range(start, stop, step)` and `generate_series`, of numbers, dates or times.
 pub fn series(args: &[ColumnarValue], rows: usize) -> Result<u64> {
     let (start, stop) = match args {

@@ -1,8 +1,13 @@
-//! Physical plans that DataFusion gets wrong, and how it does not.
+//! Physical plans that DataFusion gets wrong, or that hold more memory than there is, and how they do not.
 
+mod far_rows;
 mod filters;
+mod large_joins;
 mod rules;
 mod skips;
+mod sorted_again;
 mod top_keys;
+mod window_rows;
+mod windows;
 
 pub use rules::physical_rules;

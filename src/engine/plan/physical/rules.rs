@@ -2,44 +2,64 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+use super::far_rows::FarRows;
 use super::filters::FiltersByPlace;
+use super::large_joins::LargeJoins;
 use super::skips::HeldSkips;
+use super::sorted_again::SortedAgain;
 use super::top_keys::WholeKeys;
+use super::windows::CountedWindows;
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// The rules of every session.
-pub fn physical_rules() -> Vec<Rule> {
+/// The rules of every session whose statements take their memory from this pool.
+pub fn physical_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Rule> {
+    let bytes_max = match pool.memory_limit() {
+        MemoryLimit::Finite(limit) => limit / 4 * 3,
+        _ => usize::MAX,
+    };
     let mut rules: Vec<Rule> = vec![];
     for rule in PhysicalOptimizer::new().rules {
         match rule.name() {
+            "join_selection" => {
+                rules.push(rule);
+                rules.push(Arc::new(LargeJoins { bytes_max }));
+            }
             "EnsureRequirements" => rules.push(Arc::new(HeldSkips(rule))),
             "FilterPushdown" => rules.push(Arc::new(FiltersByPlace(rule))),
             // It hands out the thresholds of sorts, which must have their keys by then.
             "FilterPushdown(Post)" => {
                 rules.push(Arc::new(WholeKeys));
+                rules.push(Arc::new(FarRows));
                 rules.push(Arc::new(FiltersByPlace(rule)));
             }
+            "SanityCheckPlan" => rules.push(Arc::new(SortedAgain(rule))),
             _ => rules.push(rule),
         }
     }
+    rules.push(Arc::new(CountedWindows));
     rules
 }
 
 #[cfg(test)]
 mod tests {
+    use datafusion::execution::memory_pool::UnboundedMemoryPool;
+
     use super::*;
 
     #[test]
     fn finds_the_rules_that_it_mends() {
-        let rules = physical_rules();
-        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 1);
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let rules = physical_rules(&pool);
+        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 4);
         let shown = format!("{rules:?}");
         assert_eq!(shown.matches("FiltersByPlace").count(), 2);
-        assert_eq!(shown.matches("HeldSkips").count(), 1);
-        assert_eq!(shown.matches("WholeKeys").count(), 1);
+        for ours in ["HeldSkips", "WholeKeys", "FarRows", "LargeJoins", "SortedAgain", "CountedWindows"] {
+            assert_eq!(shown.matches(ours).count(), 1, "{ours}");
+        }
     }
 }

@@ -1,0 +1,407 @@
+//! Rows that window functions are worked out for, and the memory that they take meanwhile.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
+use datafusion::arrow::compute::take_record_batch;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::utils::evaluate_partition_ranges;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::metrics::BaselineMetrics;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::windows::WindowAggExec;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+    ReplaceChildrenOptions,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
+
+/// Memory that is told to the pool, but not refused by it: a few batches always go through.
+const UNASKED_BYTES: usize = 4 << 20;
+
+/// A value that a window function makes takes so much, once in its partition and once among all.
+const RESULT_BYTES: usize = 2 * 16;
+
+/// How often DataFusion's node holds a row that waits: among all, in its partition, and while either is put together.
+const COPIES_WAITING: usize = 3;
+
+/// A node for window functions, apart from its input.
+pub struct Window {
+    pub plan: Arc<dyn ExecutionPlan>,
+    pub input: Arc<dyn ExecutionPlan>,
+    pub partition: usize,
+    pub context: Arc<TaskContext>,
+}
+
+impl Window {
+    /// What the node makes of these rows of its input.
+    fn over(&self, rows: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
+        let given = Given { input: Arc::clone(&self.input), rows: Mutex::new(Some(rows)) };
+        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
+        let window = Arc::clone(&self.plan).replace_children(vec![Arc::new(given)], options)?;
+        window.execute(self.partition, Arc::clone(&self.context))
+    }
+
+    /// What it makes of rows that are there.
+    async fn of(&self, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+        let rows = stream::iter(batches.into_iter().map(Ok));
+        let rows = RecordBatchStreamAdapter::new(self.input.schema(), rows);
+        self.over(Box::pin(rows))?.try_collect().await
+    }
+}
+
+/// The answers of a node that needs whole partitions, which follow each other: those that have come are done with
+/// once they are enough rows.
+pub fn whole_partitions(
+    exec: &WindowAggExec,
+    window: Window,
+    rows: SendableRecordBatchStream,
+    memory: MemoryReservation,
+    metrics: BaselineMetrics,
+) -> Result<SendableRecordBatchStream> {
+    let batch_size = window.context.session_config().batch_size();
+    let made = Made { batches: VecDeque::new(), given: 0, batch_size, memory: memory.new_empty() };
+    let waiting = Waiting {
+        keys: exec.partition_by_sort_keys()?,
+        result_bytes: exec.window_expr().len().saturating_mul(RESULT_BYTES),
+        batch_size,
+        batches: vec![],
+        rows: 0,
+        memory,
+    };
+    let partitions = Partitions { window, rows: Some(rows), waiting, made, metrics };
+    let answers = stream::try_unfold(partitions, |mut partitions| async move {
+        let next = partitions.next().await;
+        next.map(|batch| batch.map(|batch| (batch, partitions)))
+    });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(exec.schema(), answers)))
+}
+
+/// The rows of partitions, from their input to the answer.
+struct Partitions {
+    window: Window,
+    /// `None` once all have come.
+    rows: Option<SendableRecordBatchStream>,
+    waiting: Waiting,
+    made: Made,
+    metrics: BaselineMetrics,
+}
+
+impl Partitions {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(batch) = self.made.next()? {
+                self.metrics.record_output(batch.num_rows());
+                return Ok(Some(batch));
+            }
+            let Some(rows) = self.rows.as_mut() else { return Ok(None) };
+            let batch = rows.next().await.transpose()?;
+            let whole = match batch {
+                Some(batch) => self.waiting.push(batch)?,
+                None => {
+                    self.rows = None;
+                    Some(self.waiting.take_all())
+                }
+            };
+            let Some((batches, memory)) = whole else { continue };
+            let batches = {
+                let _timer = self.metrics.elapsed_compute().timer();
+                self.window.of(batches).await?
+            };
+            self.made.put(batches, memory)?;
+        }
+    }
+}
+
+/// Rows of partitions of which the last may go on.
+struct Waiting {
+    keys: Vec<PhysicalSortExpr>,
+    result_bytes: usize,
+    batch_size: usize,
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    memory: MemoryReservation,
+}
+
+impl Waiting {
+    /// Takes rows up; gives those of whole partitions, with their memory, if they are as many as a batch has.
+    fn push(&mut self, batch: RecordBatch) -> Result<Option<(Vec<RecordBatch>, MemoryReservation)>> {
+        if batch.num_rows() == 0 {
+            return Ok(None);
+        }
+        let last = self.last_partition(&batch)?;
+        if last == 0 || self.rows + last < self.batch_size {
+            self.keep(batch)?;
+            return Ok(None);
+        }
+        self.keep(batch.slice(0, last))?;
+        let whole = self.take_all();
+        self.keep(batch.slice(last, batch.num_rows() - last))?;
+        Ok(Some(whole))
+    }
+
+    /// Where the last partition of a batch begins.
+    fn last_partition(&self, batch: &RecordBatch) -> Result<usize> {
+        let keys = self.keys.iter().map(|key| key.evaluate_to_sort_column(batch));
+        let ranges = evaluate_partition_ranges(batch.num_rows(), &keys.collect::<Result<Vec<_>>>()?)?;
+        Ok(ranges.last().map_or(0, |range| range.start))
+    }
+
+    /// The batches are put together to one, and what is made of them stands beside it.
+    fn keep(&mut self, batch: RecordBatch) -> Result<()> {
+        let results = batch.num_rows().saturating_mul(self.result_bytes);
+        take(&self.memory, bytes(&batch).saturating_mul(2).saturating_add(results))?;
+        self.rows += batch.num_rows();
+        self.batches.push(batch);
+        Ok(())
+    }
+
+    fn take_all(&mut self) -> (Vec<RecordBatch>, MemoryReservation) {
+        self.rows = 0;
+        (mem::take(&mut self.batches), self.memory.take())
+    }
+}
+
+/// What was made of whole partitions, given out in batches of the usual size.
+struct Made {
+    batches: VecDeque<RecordBatch>,
+    /// Rows of the first batch that were given out.
+    given: usize,
+    batch_size: usize,
+    memory: MemoryReservation,
+}
+
+impl Made {
+    fn put(&mut self, batches: Vec<RecordBatch>, memory: MemoryReservation) -> Result<()> {
+        let kept = batches.iter().map(bytes).fold(0, usize::saturating_add);
+        match kept.checked_sub(memory.size()) {
+            Some(more) => take(&memory, more)?,
+            None => memory.resize(kept),
+        }
+        self.batches = batches.into();
+        self.memory = memory;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(first) = self.batches.front() else { return Ok(None) };
+        let left = first.num_rows().saturating_sub(self.given);
+        if self.given == 0 && left <= 2 * self.batch_size {
+            return Ok(self.done_with_first());
+        }
+        // A copy, since a slice would keep all rows for as long as somebody keeps it.
+        let end = self.given + left.min(self.batch_size);
+        let rows = UInt64Array::from_iter_values(self.given as u64..end as u64);
+        let part = take_record_batch(first, &rows)?;
+        self.given = end;
+        if end == first.num_rows() {
+            self.done_with_first();
+        }
+        Ok(Some(part))
+    }
+
+    fn done_with_first(&mut self) -> Option<RecordBatch> {
+        self.given = 0;
+        let first = self.batches.pop_front();
+        if self.batches.is_empty() {
+            self.memory.free();
+        }
+        first
+    }
+}
+
+/// The answers of a node that keeps rows until the frames of earlier ones are whole.
+pub fn held(
+    window: Window,
+    rows: SendableRecordBatchStream,
+    memory: MemoryReservation,
+    metrics: BaselineMetrics,
+) -> Result<SendableRecordBatchStream> {
+    let held = Arc::new(Mutex::new(Held { batches: VecDeque::new(), memory }));
+    let (came, schema) = (Arc::clone(&held), rows.schema());
+    let rows = rows.map(move |batch| {
+        let batch = batch?;
+        came.lock().take_up(&batch)?;
+        Ok(batch)
+    });
+    let answers = window.over(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))?;
+    let schema = answers.schema();
+    let answers = answers.map(move |batch| {
+        let batch = batch?;
+        held.lock().give_out(batch.num_rows());
+        metrics.record_output(batch.num_rows());
+        Ok(batch)
+    });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, answers)))
+}
+
+/// Rows that have come and not gone yet, in batches of so many with the memory of each.
+struct Held {
+    batches: VecDeque<(usize, usize)>,
+    memory: MemoryReservation,
+}
+
+impl Held {
+    fn take_up(&mut self, batch: &RecordBatch) -> Result<()> {
+        let bytes = bytes(batch).saturating_mul(COPIES_WAITING);
+        take(&self.memory, bytes)?;
+        self.batches.push_back((batch.num_rows(), bytes));
+        Ok(())
+    }
+
+    /// So many rows have gone, the first first.
+    fn give_out(&mut self, mut rows: usize) {
+        while let Some((waiting, bytes)) = self.batches.front_mut() {
+            if *waiting > rows {
+                *waiting -= rows;
+                return;
+            }
+            rows -= *waiting;
+            self.memory.shrink(*bytes);
+            self.batches.pop_front();
+        }
+    }
+}
+
+/// Takes memory, of which a little need not be asked for.
+fn take(memory: &MemoryReservation, bytes: usize) -> Result<()> {
+    if memory.size().saturating_add(bytes) <= UNASKED_BYTES {
+        memory.grow(bytes);
+        return Ok(());
+    }
+    memory.try_grow(bytes)
+}
+
+/// What the rows of a batch take by themselves, whatever else its buffers hold.
+fn bytes(batch: &RecordBatch) -> usize {
+    let of = |column: &dyn Array| {
+        let fixed = column.to_data().get_slice_memory_size();
+        let texts = match column.data_type() {
+            DataType::Utf8View => column.as_string_view().total_buffer_bytes_used(),
+            DataType::BinaryView => column.as_binary_view().total_buffer_bytes_used(),
+            _ => 0,
+        };
+        fixed.unwrap_or_else(|_| column.get_array_memory_size()).saturating_add(texts)
+    };
+    batch.columns().iter().map(|column| of(column.as_ref())).fold(0, usize::saturating_add)
+}
+
+/// Rows in the place of the node that they come from.
+struct Given {
+    input: Arc<dyn ExecutionPlan>,
+    rows: Mutex<Option<SendableRecordBatchStream>>,
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Given({:?})", self.input)
+    }
+}
+
+impl DisplayAs for Given {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.input.fmt_as(t, f)
+    }
+}
+
+impl ExecutionPlan for Given {
+    fn name(&self) -> &str {
+        self.input.name()
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let rows = self.rows.lock().take();
+        rows.ok_or_else(|| DataFusionError::Internal("rows are given to a window function once".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, Int64Array, StringViewArray};
+    use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
+
+    use super::*;
+
+    fn memory(limit: usize) -> (Arc<dyn MemoryPool>, MemoryReservation) {
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(limit));
+        let memory = MemoryConsumer::new("WindowAggExec[0]").register(&pool);
+        (pool, memory)
+    }
+
+    fn numbers(count: i64) -> RecordBatch {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
+        RecordBatch::try_from_iter([("n", column)]).unwrap()
+    }
+
+    #[test]
+    fn rows_that_have_gone_give_their_memory_back() {
+        let (pool, memory) = memory(16 << 20);
+        let mut held = Held { batches: VecDeque::new(), memory };
+        for _ in 0..3 {
+            held.take_up(&numbers(1_000)).unwrap();
+        }
+        assert_eq!(pool.reserved(), 3 * COPIES_WAITING * 8_000);
+        held.give_out(1_999);
+        assert_eq!(pool.reserved(), 2 * COPIES_WAITING * 8_000);
+        held.give_out(1_001);
+        assert_eq!(pool.reserved(), 0);
+        let error = held.take_up(&numbers(1_000_000)).unwrap_err();
+        assert!(matches!(error, DataFusionError::ResourcesExhausted(_)));
+        drop(held);
+        assert_eq!(pool.reserved(), 0);
+    }
+
+    #[test]
+    fn large_answers_are_given_out_in_batches_and_small_ones_whole() {
+        let (pool, memory) = memory(16 << 20);
+        let mut made =
+            Made { batches: VecDeque::new(), given: 0, batch_size: 100, memory: memory.new_empty() };
+        made.put(vec![numbers(250), numbers(200)], memory).unwrap();
+        assert_eq!(pool.reserved(), 450 * 8);
+        let mut given = vec![];
+        while let Some(batch) = made.next().unwrap() {
+            given.push(batch.num_rows());
+        }
+        assert_eq!(given, [100, 100, 50, 200]);
+        assert_eq!(pool.reserved(), 0);
+    }
+
+    #[test]
+    fn texts_count_for_as_much_as_the_rows_have_of_them() {
+        let text = "a text that is too long to stand in a view";
+        let texts = StringViewArray::from_iter_values(std::iter::repeat_n(text, 1_000));
+        let column: ArrayRef = Arc::new(texts);
+        let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
+        assert_eq!(bytes(&batch.slice(5, 10)), 10 * (16 + text.len()));
+    }
+}

@@ -1,0 +1,242 @@
+//! Window functions keep rows without a word to the pool, and all rows of their input although its partitions come one
+//! after the other. Here the pool is asked, and only so many partitions are worked through at a time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::Statistics;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::config::ConfigOptions;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{OrderingRequirements, PhysicalExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+use datafusion::physical_plan::{
+    ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan,
+    InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
+};
+
+use super::window_rows::{Window, held, whole_partitions};
+
+/// Puts our node around every one for window functions; no rule may follow that looks for DataFusion's.
+#[derive(Debug)]
+pub struct CountedWindows;
+
+impl PhysicalOptimizerRule for CountedWindows {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            if node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>() {
+                return Ok(Transformed::yes(Arc::new(CountedWindowExec::new(node)) as _));
+            }
+            Ok(Transformed::no(node))
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "CountedWindows"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// A node for window functions that takes the memory of the rows that it keeps from the pool.
+#[derive(Debug)]
+struct CountedWindowExec {
+    window: Arc<dyn ExecutionPlan>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl CountedWindowExec {
+    fn new(window: Arc<dyn ExecutionPlan>) -> Self {
+        Self { window, metrics: ExecutionPlanMetricsSet::new() }
+    }
+}
+
+impl DisplayAs for CountedWindowExec {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.window.fmt_as(t, f)
+    }
+}
+
+impl ExecutionPlan for CountedWindowExec {
+    fn name(&self) -> &str {
+        self.window.name()
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.window.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.window.children()
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        self.window.input_distribution_requirements()
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        self.window.required_input_ordering()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        self.window.maintains_input_order()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.window.apply_expressions(f)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::new(Arc::clone(&self.window).replace_children(children, options)?)))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        self.window.child_stats_requests(partition)
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        input_stats: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        self.window.statistics_from_inputs(input_stats, args)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let Some(input) = self.window.children().into_iter().next().map(Arc::clone) else {
+            return Err(DataFusionError::Internal(format!("{} has no input", self.name())));
+        };
+        let rows = input.execute(partition, Arc::clone(&context))?;
+        let name = format!("{}[{partition}]", self.name());
+        let memory = MemoryConsumer::new(name).register(context.memory_pool());
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let window = Window { plan: Arc::clone(&self.window), input, partition, context };
+        match self.window.downcast_ref::<WindowAggExec>() {
+            Some(exec) => whole_partitions(exec, window, rows, memory, metrics),
+            None => held(window, rows, memory, metrics),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray};
+    use datafusion::arrow::util::pretty::pretty_format_batches;
+    use datafusion::datasource::MemTable;
+    use datafusion::execution::SessionStateBuilder;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+    use crate::engine::plan::physical::physical_rules;
+    use crate::engine::statement_pool::StatementPool;
+
+    /// 60,000 rows in 40 partitions by g, some 4,000 by g and v.
+    fn rows() -> MemTable {
+        let batches: Vec<RecordBatch> = (0..60).map(|part| batch(part * 1_000..(part + 1) * 1_000)).collect();
+        MemTable::try_new(batches[0].schema(), vec![batches]).unwrap()
+    }
+
+    fn batch(numbers: Range<i64>) -> RecordBatch {
+        let groups = Int64Array::from_iter_values(numbers.clone().map(|n| n * 7 % 40));
+        let values = Float64Array::from_iter_values(numbers.clone().map(|n| (n % 101) as f64));
+        let words = StringViewArray::from_iter_values(numbers.map(|n| format!("a long word: {n:0100}")));
+        let columns: [(&str, ArrayRef); 3] =
+            [("g", Arc::new(groups)), ("v", Arc::new(values)), ("word", Arc::new(words))];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    /// A session with our rules, or DataFusion's, and so much memory.
+    fn session(ours: bool, memory: usize) -> SessionContext {
+        let pool = Arc::new(StatementPool::new(memory));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
+        let config = SessionConfig::new()
+            .with_target_partitions(2)
+            .with_batch_size(512)
+            .with_sort_spill_reservation_bytes(64 << 10);
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&runtime))
+            .with_default_features();
+        if ours {
+            state = state.with_physical_optimizer_rules(physical_rules(&runtime.memory_pool));
+        }
+        let session = SessionContext::new_with_state(state.build());
+        session.register_table("t", Arc::new(rows())).unwrap();
+        session
+    }
+
+    async fn answer(session: &SessionContext, sql: &str) -> Result<String> {
+        let rows = session.sql(sql).await?.collect().await?;
+        Ok(pretty_format_batches(&rows)?.to_string())
+    }
+
+    #[tokio::test]
+    async fn windows_answer_as_before() {
+        // A sort counts the buffers of a slice anew for each: theirs wants more than there is.
+        let (ours, theirs) = (session(true, 1 << 30), session(false, 1 << 40));
+        for window in [
+            "avg(v) OVER (PARTITION BY g)",
+            "avg(v) OVER (PARTITION BY g % 3)",
+            "max(word) OVER ()",
+            "count(*) OVER (PARTITION BY g, v)",
+            "min(word) OVER (PARTITION BY g ORDER BY word DESC ROWS BETWEEN 3 FOLLOWING AND UNBOUNDED FOLLOWING)",
+            "ntile(7) OVER (PARTITION BY g ORDER BY word)",
+            "row_number() OVER (PARTITION BY g ORDER BY word)",
+            "lead(word, 5) OVER (ORDER BY word)",
+            "sum(v) OVER (PARTITION BY g ORDER BY v)",
+        ] {
+            let all = format!("SELECT word, {window} AS w FROM t");
+            let sql = format!("SELECT * FROM ({all}) AS x WHERE word LIKE '%7' ORDER BY word");
+            assert_eq!(answer(&ours, &sql).await.unwrap(), answer(&theirs, &sql).await.unwrap(), "{window}");
+        }
+        let plan = answer(&ours, "EXPLAIN SELECT avg(v) OVER (PARTITION BY g) FROM t").await.unwrap();
+        assert!(plan.contains("WindowAggExec: wdw="), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn one_large_partition_takes_memory_and_many_small_ones_do_not() {
+        let session = session(true, 12 << 20);
+        let lengths = |by: &str| {
+            format!("SELECT sum(length(w)) AS n FROM (SELECT max(word) OVER ({by}) AS w FROM t) AS x")
+        };
+        for by in ["PARTITION BY g", "PARTITION BY g, v"] {
+            let answer = answer(&session, &lengths(by)).await.unwrap();
+            assert!(answer.contains(" 6780000 "), "{answer}");
+        }
+        let error = answer(&session, &lengths("")).await.unwrap_err();
+        assert!(matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)), "{error}");
+        assert!(error.to_string().contains("WindowAggExec[0]"), "{error}");
+    }
+}
