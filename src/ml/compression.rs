@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use half::f16;
-use safetensors::tensor::{Dtype, SafeTensors};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result, Subject};
@@ -80,7 +80,7 @@ fn compressed(file: &[u8], how: Compression) -> Result<Option<Vec<u8>>> {
         }
         // A network within a model is a file of its own.
         if raw.dtype == Dtype::U8
-            && read(&raw.data).is_ok()
+            && header(&raw.data).is_ok()
             && let Some(data) = compressed(&raw.data, how)?
         {
             found = true;
@@ -105,11 +105,11 @@ pub fn restored(file: &[u8]) -> Result<Cow<'_, [u8]>> {
 /// As [`restored`], with so many levels of files in files at most.
 fn restored_within(file: &[u8], depth: usize) -> Result<Cow<'_, [u8]>> {
     // Most files are as they were: nothing of them is copied.
-    let header = header(file).map_err(|why| damaged(&why))?;
+    let header = readable(file)?;
     if !header.tensors().keys().any(|name| name.contains(MARK)) {
         return Ok(Cow::Borrowed(file));
     }
-    let (metadata, tensors) = read(file)?;
+    let (metadata, tensors) = read_by(&header, file);
     let tensors = tensors.into_iter().map(|raw| larger(raw, depth)).collect::<Result<_>>()?;
     write(metadata, tensors).map(Cow::Owned)
 }
@@ -231,19 +231,29 @@ fn cut_trees(tensors: &mut [Raw], share: f64) -> bool {
     !stems.is_empty()
 }
 
+/// The header of a safetensors file.
+fn readable(file: &[u8]) -> Result<Metadata> {
+    header(file).map_err(|why| damaged(&why))
+}
+
 /// The metadata of a safetensors file, and its tensors.
 fn read(file: &[u8]) -> Result<(Value, Vec<Raw>)> {
-    let header = header(file).map_err(|why| damaged(&why))?;
-    let tensors = SafeTensors::deserialize(file).map_err(|e| damaged(&e.to_string()))?;
-    let raw = |(name, view): (String, safetensors::tensor::TensorView<'_>)| Raw {
+    Ok(read_by(&readable(file)?, file))
+}
+
+/// As [`read`], of the file that has this header.
+fn read_by(header: &Metadata, file: &[u8]) -> (Value, Vec<Raw>) {
+    // A header is of a file of one length only.
+    let data = &file[file.len() - header.data_len()..];
+    let raw = |(name, info): (String, &TensorInfo)| Raw {
         name,
-        dtype: view.dtype(),
-        shape: view.shape().to_vec(),
-        data: view.data().to_vec(),
+        dtype: info.dtype,
+        shape: info.shape.clone(),
+        data: data[info.data_offsets.0..info.data_offsets.1].to_vec(),
     };
-    let mut tensors: Vec<Raw> = tensors.tensors().into_iter().map(raw).collect();
+    let mut tensors: Vec<Raw> = header.tensors().into_iter().map(raw).collect();
     tensors.sort_by(|a, b| (a.dtype.bitsize(), &a.name).cmp(&(b.dtype.bitsize(), &b.name)).reverse());
-    Ok((json!(header.metadata()), tensors))
+    (json!(header.metadata()), tensors)
 }
 
 /// A safetensors file; equal input gives equal bytes.

@@ -261,7 +261,7 @@ impl Run {
         let beside = fits.min(std::thread::available_parallelism().map_or(1, usize::from));
         let memory = self.memory.new_empty();
         let needed = beside * (estimate.memory_bytes + panel.bytes());
-        memory.try_grow(needed).map_err(|_| too_little_memory(&estimate, panel))?;
+        memory.try_grow(needed).map_err(|_| too_little_memory(needed))?;
         Ok(memory)
     }
 }

@@ -33,10 +33,7 @@ use crate::error::{Error, Result, identifier};
 use crate::ml::forecaster::FitReport;
 use crate::ml::series::PanelReport;
 use crate::ml::text::{self, Parts, PretrainedText, TextCourse, TextPretraining};
-use crate::ml::training::{Checkpoint, Course};
-
-/// Bytes that a parameter takes while it is learnt: value, mean, two moments, and a gradient for each thread.
-const BYTES_PER_PARAMETER: usize = 40;
+use crate::ml::training::{BYTES_PER_PARAMETER, Checkpoint, Course};
 
 /// One PRETRAIN TEXT MODEL.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 mod distilled;
 mod explain;
 mod forecast;
+mod needs;
 mod pretrain;
 mod refreshed;
 
@@ -18,6 +19,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
+use crate::engine::controlled::current_control;
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::hierarchy::{hierarchy, keys_of_rows};
 use crate::engine::plan::input::{InputColumn, Role, table_name};
@@ -27,18 +29,19 @@ use crate::engine::plan::refresh::{Change, Refresh};
 use crate::engine::plan::scores::{self, Named, static_columns};
 use crate::engine::plan::series::{SeriesLayout, incomplete, kept_series};
 use crate::engine::plan::training::distilled::{Compared, Teacher};
+use crate::engine::plan::training::needs::{Needs, reading_bytes};
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{ColumnRole, Contents, Manifest, Model, ModelRole, PublishMode};
 use crate::engine::running::RunningTraining;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{HolidaysClause, TrainStatement, fold};
 use crate::engine::storage::{Acl, sql_name};
-use crate::error::{Error, Result, Subject, identifier};
+use crate::error::{Error, Result, identifier};
 use crate::ml::Control;
 use crate::ml::evaluation::ScoreSums;
 use crate::ml::features::{Holidays, ListedDay, Outliers, Texts};
 use crate::ml::forecaster::{
-    Candidate, Family, FitEstimate, FitOptions, FitReport, FittedForecaster, SeriesScores, Trial,
+    Candidate, Family, FitOptions, FitReport, FittedForecaster, SeriesScores, Trial,
 };
 use crate::ml::foundation::{Base, FoundationConfig};
 use crate::ml::hierarchy::{Hierarchy, Rollup, align};
@@ -51,6 +54,7 @@ use crate::ml::series::{
 pub use distilled::teacher_fields;
 pub use explain::dry_run;
 pub use forecast::forecast;
+pub use needs::too_little_memory;
 pub use pretrain::{Pretraining, pretrain};
 pub use refreshed::{Changed, compressed_row, refreshed_schema};
 
@@ -113,6 +117,8 @@ struct Prepared {
     fit: FitOptions,
     /// The periods at the ends of the data whose rows are not all there.
     incomplete: Incomplete,
+    /// Bytes that the reading took.
+    reading: usize,
     memory: MemoryReservation,
 }
 
@@ -207,7 +213,7 @@ async fn fit(
     epochs: &Count,
 ) -> Result<Trained> {
     let (started, name) = (Instant::now(), job.name());
-    let Prepared { panel, keys, sums, report, roles, holidays, texts, schema, fit, memory, .. } =
+    let Prepared { panel, keys, sums, report, roles, holidays, texts, schema, fit, reading, memory, .. } =
         prepare(job, inputs, query, pool).await?;
     if let Some(row) = refreshed::unchanged(job, &report, query) {
         return Ok(row);
@@ -217,8 +223,8 @@ async fn fit(
     let families = job.options.families.clone();
     let family = if let [family] = families[..] { family } else { Family::Auto };
     let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
-    let taught = if job.options.distills() { models::taught_bytes(&panel, &fit) } else { 0 };
-    memory.try_grow(estimate.memory_bytes + taught).map_err(|_| too_little_memory(&estimate, &panel))?;
+    let needed = Needs::new(job, (&panel, &fit), &estimate, reading).of_fit();
+    memory.try_resize(needed).map_err(|_| too_little_memory(needed))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
     let longest = panel.history.iter().copied().max().unwrap_or(0);
     let (options, tuning, own, rows) = (fit.clone(), job.tuning.clone(), Arc::clone(job), report.clone());
@@ -426,20 +432,10 @@ async fn store(job: &Arc<Job>, name: &str, manifest: Manifest, contents: Content
     let (engine, name, owner) = (Arc::clone(&job.engine), name.to_owned(), job.owner.clone());
     let mode = if job.statement.or_replace { PublishMode::Replace } else { PublishMode::New };
     let work = move || engine.registry.publish(&name, manifest, contents, mode, owner);
+    current_control().commit_begins()?;
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::internal(format!("publishing stopped: {e}")))?
-}
-
-/// The error for a fit that needs more memory than there is.
-pub fn too_little_memory(estimate: &FitEstimate, panel: &Panel) -> Error {
-    let needed = (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20);
-    Error::new(
-        crate::error::ErrorKind::Unavailable,
-        Subject::Memory,
-        format!("training needs about {needed} MiB, more than the memory limit leaves"),
-    )
-    .with_hint("raise --memory-limit, lower batch_size or dim in WITH (…), or train on fewer series")
 }
 
 /// Reads the rows into a panel and settles every role and option.
@@ -455,7 +451,7 @@ async fn prepare(
     let mut inputs = inputs.into_iter();
     let rows = inputs.next().ok_or_else(|| Error::internal("TRAIN has no input"))?;
     let layout = SeriesLayout::new(&job.columns);
-    let schema = layout.panel_schema(&table, &rows.schema());
+    let (columns, schema) = (rows.schema(), layout.panel_schema(&table, &rows.schema()));
     let SeriesRows { builder, keys, parts } =
         read_series(rows, &layout, (&table, job.rollup.as_ref()), query, &memory).await?;
     if builder.is_empty() {
@@ -479,7 +475,7 @@ async fn prepare(
         incomplete: incomplete.begins(),
         ..FinishOptions::default()
     };
-    let read = builder.keys().to_vec();
+    let (read, reading) = (builder.keys().to_vec(), reading_bytes(&columns, &builder, pool.as_ref()));
     let keyless = !job.columns.iter().any(|c| c.role == Role::Key);
     let (mut panel, report) = builder
         .finish(&finish, &query.control)
@@ -516,8 +512,20 @@ async fn prepare(
     let (windows, length) = models::held_out(&panel, &fit);
     let method = job.statement.reconcile.unwrap_or(Reconciliation::usual(windows * length));
     let sums = hierarchy.map(|hierarchy| Sums { hierarchy, method, ended });
-    let prepared =
-        Prepared { panel, keys, sums, report, roles, holidays, texts, schema, fit, incomplete, memory };
+    let prepared = Prepared {
+        panel,
+        keys,
+        sums,
+        report,
+        roles,
+        holidays,
+        texts,
+        schema,
+        fit,
+        incomplete,
+        reading,
+        memory,
+    };
     distilled::check(job, &prepared, query)?;
     prepared.tell(job, query);
     Ok(prepared)

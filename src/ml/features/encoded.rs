@@ -131,6 +131,14 @@ impl EncodedPanel {
         }
     }
 
+    /// Bytes of the encoding of a panel, about: for every row the target, a number and whether it is there for each covariate,
+    /// its factors, and while it is made the place of the row.
+    pub fn bytes_of(panel: &Panel) -> usize {
+        let covariates = panel.known.len() + panel.past.len();
+        let row = (1 + 2 * covariates) * size_of::<f32>() + 2 + size_of::<Option<usize>>();
+        panel.target.len() * row
+    }
+
     /// The same with what another model told of the first `train[series]` rows of every series.
     pub fn taught_by(mut self, taught: Option<&Arc<Taught>>, train: &[usize]) -> Self {
         self.taught = taught.map(|taught| (Arc::clone(taught), train.to_vec()));

@@ -446,6 +446,21 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_served_are_those_that_were_learnt_from() {
+        let full = panel(1, 120);
+        let featurizer = fit(&full, &[100]);
+        let taught = EncodedPanel::new(&featurizer, &full, 0, 0);
+        let mut taught = RowWriter::new(&featurizer, &taught);
+        // Distances to what comes after the horizon would differ.
+        assert!(!featurizer.events.is_empty());
+        for origin in (15..=113).step_by(7) {
+            let served = EncodedPanel::new(&featurizer, &full.hold_out(120 - origin), 7, 7);
+            let served = rows(&mut RowWriter::new(&featurizer, &served), origin).0;
+            assert_eq!(rows(&mut taught, origin).0, served, "{origin}");
+        }
+    }
+
+    #[test]
     fn windows_on_a_line_to_a_later_value_teach_nothing_and_others_do_not_see_it() {
         let lined = |after: f64| {
             let mut panel = panel(1, 120);

@@ -7,9 +7,8 @@ use crate::ml::foundation::bolt::BoltSizes;
 use crate::ml::foundation::groups::LAGS;
 use crate::ml::foundation::rows::CovariateRows;
 use crate::ml::series::Frequency;
+use crate::ml::training::BYTES_PER_PARAMETER;
 
-/// Bytes that a parameter takes while it is learnt: value, mean, two moments, and a gradient for each thread.
-const BYTES_PER_PARAMETER: usize = 40;
 /// Bytes of the activations of a token, over the width and the number of blocks.
 const BYTES_PER_ACTIVATION: usize = 120;
 

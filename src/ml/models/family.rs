@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result, Subject, did_you_mean};
 use crate::ml::control::Control;
 use crate::ml::device::Placement;
-use crate::ml::features::RowColumn;
+use crate::ml::evaluation::WIDTH;
+use crate::ml::features::{Outliers, RowColumn};
 use crate::ml::forecaster::{Family, FitEstimate, FitOptions, FitReport, FittedForecaster};
 use crate::ml::hierarchy::Hierarchy;
 use crate::ml::models::arima::Arima;
@@ -176,22 +177,33 @@ pub fn held_out(panel: &Panel, options: &FitOptions) -> (usize, usize) {
 }
 
 /// What a fit of these families will need.
+///
+/// In memory are together the held-out windows, each with a panel of its own, what is forecast for them by every member and
+/// by all, the members, and either what the largest of them needs to learn or the forecasts of all once more, calibrated.
 pub fn estimate(
     families: &[Family],
     panel: &Panel,
     options: &FitOptions,
     control: &Control,
 ) -> Result<FitEstimate> {
-    let mut total = FitEstimate::default();
+    let (mut total, mut largest, mut members) = (FitEstimate::default(), 0, 0);
     let candidates = auto::candidates(families, panel);
     let lesson = Lesson { shared: candidates.len() > 1, ..Lesson::new(panel, 0, options, control) };
     for learner in candidates.into_iter().filter_map(learner) {
         let own = learner.estimate(&lesson)?;
         total.parameters += own.parameters;
         total.windows = total.windows.max(own.windows);
-        total.memory_bytes = total.memory_bytes.max(own.memory_bytes);
+        largest = largest.max(own.memory_bytes);
+        members += 1;
         total.seconds += own.seconds;
     }
+    let plan = fitting::Plan::new(panel, options);
+    let forecasts = plan.steps() * panel.len() * (WIDTH + 1) * size_of::<f64>();
+    let panels = plan.windows + usize::from(options.outliers != Outliers::Keep);
+    total.memory_bytes = panels * panel.bytes()
+        + (members + 1) * forecasts
+        + total.parameters * size_of::<f64>()
+        + largest.max(members * forecasts);
     Ok(total)
 }
 

@@ -22,6 +22,8 @@ use crate::ml::series::Panel;
 const SERIES_PER_CHECK: usize = 32;
 /// Series whose errors are pooled.
 const POOLED_SERIES_MAX: usize = 2_000;
+/// Bytes of a series in the table of parameters besides its key and what is chosen for it.
+const BYTES_PER_SERIES: usize = 96;
 /// Fewest observations for a rule with parameters.
 pub(super) const OBSERVED_MIN: usize = 8;
 /// Forecasts beyond so many times the largest value ever seen are not believed.
@@ -92,10 +94,14 @@ impl<R: Rule> Learner for LocalLearner<R> {
         let threads = rayon::current_num_threads().max(1) as f64;
         let context = context_length(panel.season_length) as f64;
         let lengths: f64 = panel.history.iter().map(|n| (*n as f64 / context).min(1.0)).sum();
+        let pooled = panel.history.iter().take(POOLED_SERIES_MAX).map(|n| (*n).min(context as usize));
+        let keys: usize = panel.keys.iter().map(String::len).sum();
         Ok(FitEstimate {
             parameters: panel.len() * R::PARAMETERS,
             windows: 0,
-            memory_bytes: panel.bytes() + 16 * panel.target.len(),
+            memory_bytes: keys
+                + panel.len() * (BYTES_PER_SERIES + 8 * R::PARAMETERS)
+                + 16 * pooled.sum::<usize>(),
             seconds: lengths * R::SECONDS / threads,
         })
     }

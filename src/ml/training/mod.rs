@@ -21,4 +21,6 @@ pub use linear_cross_entropy::linear_cross_entropy;
 pub use loss::{Objective, Steps, masked_loss};
 pub use optimizer::{Optimizer, OptimizerConfig, Rule};
 pub use schedule::Schedule;
-pub use trainer::{Course, Dataset, LossSum, Network, Trainer, TrainerConfig, pass_length};
+pub use trainer::{
+    BYTES_PER_PARAMETER, Course, Dataset, LossSum, Network, Trainer, TrainerConfig, pass_length,
+};

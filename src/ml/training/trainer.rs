@@ -48,6 +48,10 @@ pub struct LossSum {
     pub weight: f64,
 }
 
+/// Bytes that a parameter takes while it is learnt: its value, in the network and beside it, the mean and the best ones,
+/// two moments, and a gradient for each of some four shards.
+pub const BYTES_PER_PARAMETER: usize = 40;
+
 /// What is trained.
 pub trait Network: Sync {
     /// What one forward pass reads.

@@ -6,6 +6,7 @@ use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryPool;
 
+use super::needs::Needs;
 use super::{Job, Prepared, Sums, prepare};
 use crate::engine::plan::input::table_name;
 use crate::engine::query::QueryContext;
@@ -157,7 +158,8 @@ fn data_lines(job: &Job, prepared: &Prepared) -> Vec<(&'static str, String)> {
 }
 
 fn fit_lines(job: &Job, prepared: &Prepared, estimate: &FitEstimate) -> Vec<(&'static str, String)> {
-    let Prepared { panel, fit, .. } = prepared;
+    let Prepared { panel, fit, reading, .. } = prepared;
+    let needs = Needs::new(job, (panel, fit), estimate, *reading);
     let levels: Vec<String> = fit.quantile_levels.iter().map(ToString::to_string).collect();
     let usual = if job.options.horizon.is_none() { " (default)" } else { "" };
     let trials = job.tuning.as_ref().map(|tuning| tuning.trials);
@@ -167,7 +169,7 @@ fn fit_lines(job: &Job, prepared: &Prepared, estimate: &FitEstimate) -> Vec<(&'s
         ("quantiles", levels.join(", ")),
         ("windows", estimate.windows.to_string()),
         ("parameters", estimate.parameters.to_string()),
-        ("memory", format!("about {} MiB", (estimate.memory_bytes + panel.bytes()).div_ceil(1 << 20))),
+        ("memory", format!("about {} MiB", needs.peak().div_ceil(1 << 20))),
         ("time", format!("about {} s", (estimate.seconds * (1 + trials.unwrap_or(0)) as f64).ceil())),
     ];
     if let Some(trials) = trials {

@@ -9,7 +9,8 @@ use datafusion::execution::memory_pool::MemoryPool;
 
 use crate::engine::plan::forecast::Shape;
 use crate::engine::plan::forecasting::{Frame, Output, shown};
-use crate::engine::plan::training::{Job, Prepared, prepare, too_little_memory};
+use crate::engine::plan::training::needs::{Needs, too_little_memory};
+use crate::engine::plan::training::{Job, Prepared, prepare};
 use crate::engine::query::QueryContext;
 use crate::error::Result;
 use crate::ml::Control;
@@ -30,14 +31,15 @@ pub async fn forecast(
     pool: &Arc<dyn MemoryPool>,
     (shape, schema): (&Shape, &SchemaRef),
 ) -> Result<RecordBatch> {
-    let Prepared { panel, keys, mut fit, memory, .. } = prepare(job, inputs, query, pool).await?;
+    let Prepared { panel, keys, mut fit, reading, memory, .. } = prepare(job, inputs, query, pool).await?;
     if panel.len() >= MANY {
         fit.validation_length = fit.validation_length.or(Some(fit.horizon));
     }
     let version = job.base.as_ref().map_or(VERSION, |base| base.manifest().version);
     let families = job.options.families.clone();
     let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
-    memory.try_grow(estimate.memory_bytes).map_err(|_| too_little_memory(&estimate, &panel))?;
+    let needed = Needs::new(job, (&panel, &fit), &estimate, reading).of_fit();
+    memory.try_resize(needed).map_err(|_| too_little_memory(needed))?;
     let options = PredictOptions {
         horizon: fit.horizon,
         quantile_levels: shape.quantiles.clone(),

@@ -25,7 +25,9 @@ use crate::ml::models::networks::windows::Windows;
 use crate::ml::objective::{ObjectiveKind, OptimizerKind};
 use crate::ml::rng::Rng;
 use crate::ml::series::Panel;
-use crate::ml::training::{Dataset, Network, OptimizerConfig, Rule, Trainer, TrainerConfig};
+use crate::ml::training::{
+    BYTES_PER_PARAMETER, Dataset, Network, OptimizerConfig, Rule, Trainer, TrainerConfig,
+};
 
 /// Most windows an epoch visits; of a larger panel every epoch visits others.
 const EPOCH_LENGTH_MAX: usize = 50_000;
@@ -272,12 +274,13 @@ fn estimate(architecture: Architecture, lesson: &Lesson<'_>) -> Result<FitEstima
     let config = trainer_config(architecture, options, 1.0, windows, network.operations());
     let per_epoch = windows.min(config.epoch_length);
     let threads = rayon::current_num_threads().max(1);
-    let row = featurizer.known_numbers() + featurizer.past_numbers() + 3;
-    let shard = network.parameters().count() + 64 * network.operations();
+    let shards = config.batch_size.div_ceil(config.shard_size);
     Ok(FitEstimate {
         parameters: network.parameters().count(),
         windows: per_epoch,
-        memory_bytes: 4 * (panel.target.len() * row + 6 * network.parameters().count() + threads * shard),
+        memory_bytes: EncodedPanel::bytes_of(panel)
+            + network.parameters().count() * BYTES_PER_PARAMETER
+            + shards * network.pass_bytes(config.shard_size),
         seconds: (per_epoch * config.epochs) as f64 * network.operations() as f64 * PASSES
             / (OPERATIONS_PER_SECOND * threads as f64),
     })

@@ -9,6 +9,9 @@ use crate::ml::models::networks::body::{Body, Drops, Shape, body};
 use crate::ml::models::networks::inputs::Inputs;
 use crate::ml::training::{LossSum, Network, Objective, Steps, masked_loss, pass_length};
 
+/// Activations of a pass that are in memory together, in units of the widest.
+const ACTIVATIONS: usize = 32;
+
 /// A network whose outputs are relative to what matched history suggests.
 #[derive(Debug)]
 pub(super) struct WindowNetwork {
@@ -60,6 +63,11 @@ impl WindowNetwork {
             .filter(|(name, _, decays)| *decays || name.starts_with("skip"))
             .map(|(name, var, _)| self.body.uses(name) * var.elem_count())
             .sum()
+    }
+
+    /// Bytes of the activations of a pass over at most so many windows, and of what its gradients need of them, about.
+    pub(super) fn pass_bytes(&self, windows: usize) -> usize {
+        ACTIVATIONS * self.body.widest() * self.pass_length.min(windows) * size_of::<f32>()
     }
 
     /// Outputs `[len, horizon, outputs]`, as the objective reads them; dropout where there is a seed.

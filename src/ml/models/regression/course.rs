@@ -14,7 +14,7 @@ const ROWS_PER_OBSERVATION: usize = 2;
 /// Rows that even the smallest panels give, where they can.
 const ROWS_MIN: usize = 5_000;
 /// Rows that tell what is best, at most.
-const VALID_ROWS_MAX: usize = 30_000;
+pub(super) const VALID_ROWS_MAX: usize = 30_000;
 /// Windows that choices look at.
 const SAMPLE_MAX: usize = 2_000;
 

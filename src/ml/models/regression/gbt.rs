@@ -144,7 +144,9 @@ impl Regressor for Gbt {
     fn cost(rows: usize, columns: usize) -> Cost {
         let share = BAGS as f64 * ROW_FRACTION + 1.0;
         let seconds = share * (rows * columns * TREES) as f64 * SECONDS_PER_VALUE;
-        Cost { parameters: TREES * LEAVES * (BAGS + 1), seconds }
+        // A code for every value, and for every row and booster its prediction, gradient, curvature and leaf.
+        let memory_bytes = rows * (columns + 16 * (BAGS + 1));
+        Cost { parameters: TREES * LEAVES * (BAGS + 1), seconds, memory_bytes }
     }
 }
 

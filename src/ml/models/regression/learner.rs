@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::ml::features::{EncodedPanel, RowColumn, RowWriter};
 use crate::ml::forecaster::FitEstimate;
 use crate::ml::models::container::{self, Stored};
+use crate::ml::models::fitting::Plan;
 use crate::ml::models::model::{Learner, Learnt, Lesson, Model};
-use crate::ml::models::regression::course::{Course, rows_of};
+use crate::ml::models::regression::course::{Course, VALID_ROWS_MAX, rows_of};
 use crate::ml::models::regression::model::{Regression, RegressionConfig};
 use crate::ml::models::regression::regressor::{Predicted, Regressor};
 use crate::ml::models::regression::table::Table;
@@ -22,6 +23,8 @@ const PREPARED_SHARE: f64 = 0.2;
 const FITTED_SHARE: f64 = 0.9;
 /// Columns of a row, about.
 const COLUMNS: usize = 100;
+/// Bytes of a row: its values, half as many again for the room that a growing table has, and its target, base and step.
+const BYTES_PER_ROW: usize = COLUMNS * 6 + 16;
 /// Seconds that one value of a row takes to be written.
 const SECONDS_PER_VALUE: f64 = 1.5e-7;
 
@@ -73,12 +76,16 @@ impl<R: Regressor> Learner for RegressionLearner<R> {
         let (panel, horizon) = (lesson.panel, lesson.options.horizon);
         let steps: usize = panel.history.iter().map(|n| n * horizon.min(*n)).sum();
         let rows = steps.min(rows_of(panel.history.iter().sum(), R::ROWS_MAX));
+        let held_out = Plan::new(panel, lesson.options).steps();
+        let held_out: usize = panel.history.iter().map(|n| held_out.min(*n)).sum();
         let cost = R::cost(rows, COLUMNS);
         let threads = rayon::current_num_threads().max(1) as f64;
         Ok(FitEstimate {
             parameters: cost.parameters,
             windows: rows,
-            memory_bytes: rows * COLUMNS * 6 + panel.bytes() * 2,
+            memory_bytes: EncodedPanel::bytes_of(panel)
+                + (rows + held_out.min(VALID_ROWS_MAX)) * BYTES_PER_ROW
+                + cost.memory_bytes,
             seconds: (rows * COLUMNS) as f64 * SECONDS_PER_VALUE + cost.seconds / threads,
         })
     }

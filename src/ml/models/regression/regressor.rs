@@ -58,4 +58,6 @@ pub(in crate::ml::models) struct Cost {
     pub(super) parameters: usize,
     /// Seconds on one core.
     pub(super) seconds: f64,
+    /// Bytes besides the rows.
+    pub(super) memory_bytes: usize,
 }

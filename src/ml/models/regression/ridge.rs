@@ -160,7 +160,9 @@ impl Regressor for Ridge {
     fn cost(rows: usize, columns: usize) -> Cost {
         let columns = COLUMNS_PER_COLUMN * columns;
         let products = (rows + STRENGTHS.len() * columns) * columns * columns;
-        Cost { parameters: columns, seconds: products as f64 * SECONDS_PER_PRODUCT }
+        // The normal equations, those of all parts of the rows that are added up, and their factor.
+        let memory_bytes = 4 * columns * columns * size_of::<f64>();
+        Cost { parameters: columns, seconds: products as f64 * SECONDS_PER_PRODUCT, memory_bytes }
     }
 }
 

@@ -119,6 +119,9 @@ impl Regressor for Svr {
         Cost {
             parameters: LANDMARKS * (columns + 1),
             seconds: (features + passes) as f64 * SECONDS_PER_PRODUCT,
+            // A feature of every row for each landmark, and the landmarks, theirs side by side and their factor.
+            memory_bytes: rows * (LANDMARKS + 1) * size_of::<f32>()
+                + LANDMARKS * (2 * columns * size_of::<f32>() + 2 * LANDMARKS * size_of::<f64>()),
         }
     }
 }

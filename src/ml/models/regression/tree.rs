@@ -91,6 +91,7 @@ impl Regressor for Tree {
 
     fn cost(rows: usize, columns: usize) -> Cost {
         let seconds = (ROWS_MIN.len() * rows * columns) as f64 * SECONDS_PER_VALUE;
-        Cost { parameters: LEAVES, seconds }
+        // A code for every value, and for every row its prediction, gradient, curvature and leaf.
+        Cost { parameters: LEAVES, seconds, memory_bytes: rows * (columns + 16) }
     }
 }
