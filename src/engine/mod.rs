@@ -3,6 +3,7 @@
 mod access;
 mod activity;
 mod constants;
+mod controlled;
 mod database;
 mod ddl;
 mod external;
@@ -11,7 +12,9 @@ mod functions;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod histories;
+mod methods;
 mod options;
+mod parquet_claims;
 mod pg_catalog;
 mod plan;
 mod query;
@@ -23,6 +26,7 @@ mod session;
 mod settings;
 mod shared;
 mod sql;
+mod statement_pool;
 mod states;
 mod system;
 mod temporary;

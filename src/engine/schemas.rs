@@ -17,7 +17,7 @@ use crate::engine::access::{Actor, DefinerNode, Guard, Rights};
 use crate::engine::external;
 use crate::engine::pg_catalog::{CatalogSchema, Surroundings};
 use crate::engine::shared::Engine;
-use crate::engine::sql::SearchPath;
+use crate::engine::sql::{SearchPath, fold};
 use crate::engine::states::StatementState;
 use crate::engine::storage::{Contents, DEFAULT_SCHEMA, Entry, TableName, TableVersion};
 use crate::engine::system;
@@ -136,6 +136,23 @@ impl SessionParts {
             path.existing(name);
             Ok(())
         })
+    }
+
+    /// The names of the columns of a stored table or view.
+    pub fn columns_of(&self, name: &ObjectName) -> Option<Vec<String>> {
+        let words: Vec<String> =
+            name.0.iter().map(|part| part.as_ident().map(fold)).collect::<Option<_>>()?;
+        let name = match words.as_slice() {
+            [table] if !self.around.temporary.has(table) => TableName::public(table),
+            [schema, table] => TableName::new(schema, table),
+            _ => return None,
+        };
+        let contents = self.around.engine.catalog.contents().ok()?;
+        match contents.find(&name)? {
+            Entry::Table(table) => Some(table.live_columns().map(|column| column.name.clone()).collect()),
+            Entry::View(view) => Some(view.columns.iter().map(|field| field.name().clone()).collect()),
+            Entry::External(_) | Entry::Sequence(_) => None,
+        }
     }
 
     /// True when the schema has a relation or an index of this name.

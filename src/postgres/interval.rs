@@ -65,7 +65,8 @@ impl Sum {
 /// `1 year 2 mons 04:05:06`, each part with its own sign, `ago` turns all around.
 fn worded(text: &str, sum: &mut Sum) -> Option<()> {
     let (text, ago) = text.strip_suffix("ago").map_or((text, false), |rest| (rest, true));
-    let mut words = text.split_whitespace().filter(|word| *word != "@").peekable();
+    let words = with_signs(text);
+    let mut words = words.iter().map(String::as_str).peekable();
     words.peek()?;
     while let Some(word) = words.next() {
         if word.contains(':') {
@@ -91,6 +92,18 @@ fn worded(text: &str, sum: &mut Sum) -> Option<()> {
         *sum = Sum { months: -sum.months, days: -sum.days, micros: -sum.micros };
     }
     Some(())
+}
+
+/// The words, of which signs that stand apart begin the next: `1 month - 1 day`.
+fn with_signs(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = vec![];
+    for word in text.split_whitespace().filter(|word| *word != "@") {
+        match words.last_mut() {
+            Some(sign) if matches!(sign.as_str(), "+" | "-") => sign.push_str(word),
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -165,6 +178,8 @@ mod tests {
             ("-1 years -2 mons +3 days -00:00:01", Some((-14, 3, -1_000_000))),
             ("1 day ago", Some((0, -1, 0))),
             ("@ 1 hour 30 minutes", Some((0, 0, 5_400_000_000))),
+            ("1 month - 1 day", Some((1, -1, 0))),
+            ("- 2 days + 03:00", Some((0, -2, 10_800_000_000))),
             ("1.5 months", Some((1, 15, 0))),
             ("1.5 days", Some((0, 1, 43_200_000_000))),
             ("2 weeks", Some((0, 14, 0))),
@@ -177,6 +192,7 @@ mod tests {
             ("250 ms", Some((0, 0, 250_000))),
             ("25:00:00", Some((0, 0, 90_000_000_000))),
             ("1 apple", None),
+            ("1 day -", None),
             ("", None),
             ("P", None),
         ] {

@@ -10,9 +10,11 @@ mod table;
 /// The sections of the documentation that functions of ours are in, those of PostgreSQL apart.
 pub const SECTIONS: [&str; 4] = ["Calendar", "Demand statistics", "Forecast metrics", "Prices"];
 
+pub use aggregate::is_aggregate;
 pub use register::register_all;
 pub use scalar::{
-    Operation, Scaling, WHOLE_DIGITS, arithmetic, from_text, instant_text, interval_length, is_long_product,
-    is_read_otherwise, is_written_otherwise, rint, scaled_interval, text, timezone,
+    Operation, Scaling, WHOLE_DIGITS, arithmetic, days_between, first_number, from_text, instant_text,
+    interval_length, is_long_product, is_read_otherwise, is_written_otherwise, joined, rint, scaled_interval,
+    text, timezone,
 };
 pub use table::{SyntheticSales, SyntheticSalesTable, holidays};

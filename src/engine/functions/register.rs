@@ -6,7 +6,6 @@ use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions::math::signum;
-use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 
 use crate::engine::functions::growing::watch_growing;
@@ -24,7 +23,5 @@ pub fn register_all(state: &mut SessionState) -> Result<()> {
     state.register_udf(Arc::new(sign))?;
     let variance = var_samp_udaf().as_ref().clone().with_aliases(["variance"]);
     state.register_udaf(Arc::new(variance))?;
-    let every = bool_and_udaf().as_ref().clone().with_aliases(["every"]);
-    state.register_udaf(Arc::new(every))?;
     watch_growing(state)
 }

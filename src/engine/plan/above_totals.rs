@@ -11,17 +11,17 @@ use datafusion::logical_expr::{Aggregate, Expr, Filter, GroupingSet, LogicalPlan
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use crate::engine::methods::delegate;
+
 /// The rule that moves conditions down, but not below such an aggregate.
 #[derive(Debug)]
 pub struct AboveTotals(pub Arc<dyn OptimizerRule + Send + Sync>);
 
 impl OptimizerRule for AboveTotals {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
+    delegate! {
+        to 0:
+        name() -> &str;
+        apply_order() -> Option<ApplyOrder>;
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
@@ -44,7 +44,7 @@ fn stays(filter: &Filter) -> bool {
 }
 
 /// True for an aggregate over all rows, also beside others.
-fn gives_a_total(aggregate: &Aggregate) -> bool {
+pub fn gives_a_total(aggregate: &Aggregate) -> bool {
     let Aggregate { group_expr, .. } = aggregate;
     group_expr.is_empty()
         || group_expr.iter().any(|expr| match expr {

@@ -16,6 +16,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Join, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Subquery, TypeSignature, Volatility,
@@ -39,6 +40,7 @@ pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
                     Expr::ScalarSubquery(_)
                         | Expr::Exists(_)
                         | Expr::InSubquery(_)
+                        | Expr::SetComparison(_)
                         | Expr::OuterReferenceColumn(..)
                 );
                 Ok(TreeNodeRecursion::Continue)
@@ -379,11 +381,14 @@ fn listed(rows: &[RecordBatch], list: &DataType) -> Result<ScalarValue> {
 fn among(wanted: &ScalarValue, rows: &[RecordBatch]) -> Result<ScalarValue> {
     let mut unsure = false;
     for batch in rows {
+        let (found, given) = (batch.column(0).data_type(), wanted.data_type());
+        let common = comparison_coercion(found, &given).unwrap_or(given);
+        let wanted = wanted.cast_to(&common)?;
         for row in 0..batch.num_rows() {
             let value = ScalarValue::try_from_array(batch.column(0), row)?;
             if value.is_null() || wanted.is_null() {
                 unsure = true;
-            } else if value.cast_to(&wanted.data_type())? == *wanted {
+            } else if value.cast_to(&common)? == wanted {
                 return Ok(ScalarValue::Boolean(Some(true)));
             }
         }

@@ -1,5 +1,5 @@
-//! Subqueries that say the same for every row, inside of expressions: each is run once, before the statement, and its
-//! values take its place.
+//! Subqueries that say the same for every row, inside of expressions, also of those of other subqueries: each is run
+//! once, before the statement, and its values take its place.
 //!
 //! DataFusion 55 joins them instead, which says false where `x IN (SELECT …)` is NULL; elsewhere than in WHERE it does
 //! not know them, and in a change it forgets them.
@@ -13,10 +13,12 @@ use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, WriteOp, lit};
 
+use super::apply::has_subqueries;
 use super::member_of::member_of;
+use super::subqueries::has_subquery;
 use crate::error::Error;
 
 /// Of more values, a set is made.
@@ -58,11 +60,17 @@ impl Places {
 
     /// True for a condition that DataFusion makes the right join of.
     fn is_join(self, condition: &Expr) -> bool {
-        let inner = match condition {
-            Expr::Not(inner) => inner,
-            condition => condition,
+        let (inner, not) = match condition {
+            Expr::Not(inner) => (inner.as_ref(), true),
+            condition => (condition, false),
         };
-        self == Self::Inside && matches!(inner, Expr::InSubquery(_) | Expr::Exists(_))
+        let joined = match inner {
+            Expr::Exists(_) => true,
+            // NOT IN without a column gives a join without keys, which does not look for NULL.
+            Expr::InSubquery(InSubquery { expr, negated, .. }) => *negated == not || expr.any_column_refs(),
+            _ => false,
+        };
+        self == Self::Inside && joined
     }
 }
 
@@ -85,24 +93,18 @@ fn looks_outside(plan: &LogicalPlan) -> Result<bool> {
 
 /// The subqueries of a statement that are run before it, in the order in which [`with_values`] wants their values.
 pub fn inner_subqueries(plan: &LogicalPlan) -> Result<Vec<LogicalPlan>> {
-    let places = Places::of(plan);
     let mut found = vec![];
-    plan.apply(|node| {
-        for expr in node.expressions() {
-            let mut conditions = vec![&expr];
-            if matches!(node, LogicalPlan::Filter(_)) {
-                conditions = split_conjunction(&expr);
-                conditions.retain(|condition| !places.is_join(condition));
-            }
-            for condition in conditions {
-                condition.apply(|e| {
-                    found.extend(places.subquery(e)?);
-                    Ok(TreeNodeRecursion::Continue)
-                })?;
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
+    if has_subqueries(plan)? {
+        let find = |expr: Expr, subquery: LogicalPlan, _: &DFSchema| -> Result<Expr> {
+            let value = match expr {
+                Expr::ScalarSubquery(_) => ScalarValue::try_from(subquery.schema().field(0).data_type())?,
+                _ => ScalarValue::Boolean(None),
+            };
+            found.push(subquery);
+            Ok(lit(value))
+        };
+        Replaced { places: Places::of(plan), value_of: find }.put_into_all(plan.clone())?;
+    }
     Ok(found)
 }
 
@@ -112,18 +114,29 @@ pub fn with_values(
     values: Vec<ArrayRef>,
     pool: &Arc<dyn MemoryPool>,
 ) -> Result<LogicalPlan> {
-    let mut found = Found { places: Places::of(&plan), values: values.into_iter(), pool };
-    plan.transform_down(|node| found.put_into(node)).data()
+    let mut values = values.into_iter();
+    let put = |expr: Expr, _: LogicalPlan, schema: &DFSchema| -> Result<Expr> {
+        let found = values.next().ok_or_else(|| Error::internal("a subquery has not been run"))?;
+        value(expr, &found, schema, pool)
+    };
+    Replaced { places: Places::of(&plan), value_of: put }.put_into_all(plan)
 }
 
-struct Found<'a> {
+/// The subqueries that are run before, each as something else; those that stay may have some in themselves.
+struct Replaced<F> {
     places: Places,
-    values: std::vec::IntoIter<ArrayRef>,
-    pool: &'a Arc<dyn MemoryPool>,
+    value_of: F,
 }
 
-impl Found<'_> {
+impl<F: FnMut(Expr, LogicalPlan, &DFSchema) -> Result<Expr>> Replaced<F> {
+    fn put_into_all(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        plan.transform_down_with_subqueries(|node| self.put_into(node)).data()
+    }
+
     fn put_into(&mut self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        if !has_subquery(&node)? {
+            return Ok(Transformed::no(node));
+        }
         let mut schema = DFSchema::empty();
         node.inputs().iter().for_each(|input| schema.merge(input.schema()));
         if let LogicalPlan::Filter(filter) = node {
@@ -159,27 +172,24 @@ impl Found<'_> {
     fn put(&mut self, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         expr.transform_down(|e| match self.places.subquery(&e)? {
             None => Ok(Transformed::no(e)),
-            Some(_) => self.value(e, schema).map(Transformed::yes),
+            Some(subquery) => (self.value_of)(e, subquery, schema).map(Transformed::yes),
         })
     }
+}
 
-    /// What a subquery says.
-    fn value(&mut self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
-        let found = self.values.next().ok_or_else(|| Error::internal("a subquery has not been run"))?;
-        let value = |row| Ok(lit(ScalarValue::try_from_array(&found, row)?));
-        match expr {
-            Expr::Exists(Exists { negated, .. }) => Ok(lit(found.is_empty() == negated)),
-            Expr::InSubquery(InSubquery { expr, negated, .. }) if found.len() <= LIST_MAX => {
-                Ok(expr.in_list((0..found.len()).map(value).collect::<Result<_>>()?, negated))
-            }
-            Expr::InSubquery(InSubquery { expr, negated, .. }) => {
-                member_of(*expr, &found, negated, schema, self.pool)
-            }
-            _ if found.len() > 1 => {
-                Err(Error::data("more than one row returned by a subquery used as an expression").into())
-            }
-            _ if found.is_empty() => Ok(lit(ScalarValue::Null)),
-            _ => value(0),
+/// What a subquery with these values says.
+fn value(expr: Expr, found: &ArrayRef, schema: &DFSchema, pool: &Arc<dyn MemoryPool>) -> Result<Expr> {
+    let value = |row| Ok(lit(ScalarValue::try_from_array(found, row)?));
+    match expr {
+        Expr::Exists(Exists { negated, .. }) => Ok(lit(found.is_empty() == negated)),
+        Expr::InSubquery(InSubquery { expr, negated, .. }) if found.len() <= LIST_MAX => {
+            Ok(expr.in_list((0..found.len()).map(value).collect::<Result<_>>()?, negated))
         }
+        Expr::InSubquery(InSubquery { expr, negated, .. }) => member_of(*expr, found, negated, schema, pool),
+        _ if found.len() > 1 => {
+            Err(Error::data("more than one row returned by a subquery used as an expression").into())
+        }
+        _ if found.is_empty() => Ok(lit(ScalarValue::Null)),
+        _ => value(0),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::access::Guard;
+use crate::engine::controlled::current_control;
 use crate::engine::query::QueryContext;
 use crate::engine::registry::{Contents, Manifest, PublishMode, check_free};
 use crate::engine::shared::Engine;
@@ -61,6 +62,7 @@ impl NewModel {
         let mode = if self.or_replace { PublishMode::Replace } else { PublishMode::New };
         let (engine, name) = (Arc::clone(engine), self.name.clone());
         let publish = move || engine.registry.publish(&name, manifest, contents, mode, owner);
+        current_control().commit_begins()?;
         tokio::task::spawn_blocking(publish)
             .await
             .map_err(|e| Error::internal(format!("publishing stopped: {e}")))?

@@ -254,7 +254,12 @@ fn whole_digits(expr: &mut Expr, schema: &DFSchema) -> bool {
         _ => return false,
     };
     match call.args[0].get_type(schema) {
-        Ok(DataType::Decimal128(_, scale)) if scale > digits => {
+        Ok(DataType::Decimal128(precision, scale)) if scale > digits => {
+            if ["ceil", "floor"].contains(&call.func.name()) && precision < DECIMAL128_MAX_PRECISION {
+                // 9.5 becomes 10.0.
+                let wide = DataType::Decimal128(precision + 1, scale);
+                call.args[0] = cast(std::mem::take(&mut call.args[0]), wide);
+            }
             let whole = DataType::Decimal128(DECIMAL128_MAX_PRECISION, digits);
             *expr = cast(std::mem::take(expr), whole);
             true
@@ -320,9 +325,7 @@ impl FunctionRewrite for CheckedNumbers {
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
         Ok(match expr {
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => match checked(op, &left, &right, schema)? {
-                Some(operation) => {
-                    Transformed::yes(functions::arithmetic(operation).call(vec![*left, *right]))
-                }
+                Some(operation) => Transformed::yes(functions::joined(operation, *left, *right)),
                 None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
             },
             Expr::Cast(Cast { expr: number, field }) => match nearest(&number, field.data_type()) {
@@ -341,7 +344,8 @@ fn checked(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result
         Operator::Multiply => Operation::Times,
         _ => return Ok(None),
     };
-    let (left, right) = (left.get_type(schema)?, right.get_type(schema)?);
+    let type_of = |number| functions::first_number(number).get_type(schema);
+    let (left, right) = (type_of(left)?, type_of(right)?);
     Ok((left.is_signed_integer() && left == right).then_some(operation))
 }
 

@@ -8,6 +8,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
 use crate::engine::access::{Actor, DefinerNode, Guard};
+use crate::engine::plan::repairs::with_repairs;
 use crate::engine::query::{CurrentQuery, QueryContext};
 use crate::engine::registry::{Model, ModelKind};
 use crate::engine::schemas::SessionParts;
@@ -144,9 +145,9 @@ impl Scope {
         repair(&mut query);
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         let state = self.state();
-        tokio::task::block_in_place(|| {
+        with_repairs(tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async { state.statement_to_plan(statement).await })
-        })
+        })?)
     }
 }
 

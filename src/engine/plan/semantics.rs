@@ -24,6 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::functions::{self, Scaling};
 use crate::engine::plan::compared::{is_interval, rewrite_comparison};
+use crate::engine::plan::moments;
 use crate::engine::plan::numbers;
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
@@ -37,7 +38,8 @@ pub struct Semantics;
 impl ExprPlanner for Semantics {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let expr = typed_literals(expr, schema);
-        if let Some(planned) = numbers::operator(&expr, schema) {
+        let planned = numbers::operator(&expr, schema).or_else(|| moments::reckoned(&expr, schema));
+        if let Some(planned) = planned {
             return Ok(PlannerResult::Planned(planned));
         }
         let RawBinaryExpr { op, left, right } = &expr;
@@ -266,6 +268,7 @@ impl FunctionRewrite for Semantics {
         }
         let changed = rewrite_comparison(&mut expr, schema, zone)?
             || numbers::rewrite_number(&mut expr, schema)
+            || moments::bin_in_micros(&mut expr, schema)
             || match &mut expr {
                 Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field }) => {
                     match field.data_type() {

@@ -7,7 +7,7 @@ use datafusion::arrow::array::{Array, ArrayRef, new_empty_array};
 use datafusion::arrow::compute::concat;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::Result as DfResult;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Analyze, Explain, LogicalPlan};
@@ -26,6 +26,7 @@ use crate::engine::plan::{
 };
 use crate::engine::query::{self, Message, Query, QueryContext, Started, Tag};
 use crate::engine::sql::{Source, Statement};
+use crate::engine::storage::RowMemory;
 use crate::error::Result;
 use crate::ml::Control;
 
@@ -152,11 +153,11 @@ pub(super) async fn first_column(
     mut rows: SendableRecordBatchStream,
     pool: &Arc<dyn MemoryPool>,
 ) -> DfResult<ArrayRef> {
-    let memory = MemoryConsumer::new("rows of a subquery").register(pool);
+    let mut memory = RowMemory::new("rows of a subquery", pool);
     let mut values = vec![new_empty_array(rows.schema().field(0).data_type())];
     while let Some(batch) = rows.next().await.transpose()? {
         // Once as they come, and once in one piece.
-        memory.try_grow(2 * batch.column(0).get_array_memory_size())?;
+        memory.hold_twice(&batch)?;
         values.push(Arc::clone(batch.column(0)));
     }
     let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();

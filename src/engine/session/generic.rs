@@ -197,7 +197,7 @@ impl Inner {
         let Some(generic) = self.generic(prepared, deadline).await? else { return Ok(None) };
         let Some(values) = generic.values(texts) else { return Ok(None) };
         self.transaction.ensure_works()?;
-        let query = Arc::new(QueryContext::default());
+        let query = Arc::new(QueryContext::of_current());
         query.control.set_deadline(deadline);
         let mut state = self.scope(&query, vec![], &statement.source).state();
         state.config_mut().options_mut().optimizer.max_passes = 1;

@@ -28,6 +28,7 @@ use tokio::task::AbortHandle;
 
 use crate::engine::access::{Actor, FileAccess};
 use crate::engine::activity::SessionActivity;
+use crate::engine::controlled::controlled;
 use crate::engine::pg_catalog::Surroundings;
 use crate::engine::plan::Scope;
 use crate::engine::query::{Query, QueryContext, Started};
@@ -45,7 +46,6 @@ use crate::ml::Control;
 use cursors::Cursors;
 use generic::PlanCounts;
 use prepared::PreparedStatements;
-use stoppable::stoppable;
 use template::new_config;
 
 pub use prepared::Prepared;
@@ -74,6 +74,8 @@ struct Inner {
     kept: Mutex<Kept>,
     /// How often settings had been changed when the zone was given to DataFusion.
     zone_at: AtomicU64,
+    /// Stops the statement that was started last.
+    latest: Mutex<Arc<Control>>,
 }
 
 /// What a session keeps between its statements.
@@ -114,8 +116,8 @@ impl Session {
                 config.set_extension(Arc::clone(files));
             }
             let parts = RwLock::new(SessionParts::new(config, around));
-            let (transaction, kept, zone_at) = <_>::default();
-            Inner { engine, parts, variables, actor, transaction, kept, zone_at }
+            let (transaction, kept, zone_at, latest) = <_>::default();
+            Inner { engine, parts, variables, actor, transaction, kept, zone_at, latest }
         });
         Self { inner }
     }
@@ -264,7 +266,7 @@ impl Session {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let control = self.control();
-        let task = self.inner.engine.runtimes.handle().spawn(stoppable(Arc::clone(&control), work));
+        let task = self.inner.engine.runtimes.handle().spawn(controlled(Arc::clone(&control), work));
         let _guard = StopOnDrop(Some((task.abort_handle(), Arc::clone(&control))));
         let planned =
             async { task.await.unwrap_or_else(|e| Err(Error::internal(format!("planning stopped: {e}")))) };
@@ -278,28 +280,38 @@ impl Session {
         Arc::new(control)
     }
 
-    /// What comes first: the end of the planning, or of the time that it has.
+    /// What comes first: the end of the planning, or of the time that it has; a change whose commit has begun has more.
     async fn in_time<T>(&self, control: &Control, planning: impl Future<Output = Result<T>>) -> Result<T> {
         let Some(deadline) = control.deadline() else { return planning.await };
         let clock = self.inner.engine.runtimes.clock();
         let mut late = clock.spawn(async move { tokio::time::sleep_until(deadline.into()).await });
         let _guard = StopOnDrop(Some((late.abort_handle(), Arc::default())));
+        let mut planning = std::pin::pin!(planning);
         tokio::select! {
             biased;
-            planned = planning => planned,
+            planned = &mut planning => planned,
             _ = &mut late => {
-                control.check()?;
+                let stopped = control.check();
+                if !control.cancel() {
+                    return planning.await;
+                }
+                stopped?;
                 Err(Error::cancelled("canceling statement due to statement timeout"))
             }
         }
+    }
+
+    /// Stops the statement that was started last; false where it has begun a commit, which comes to its end.
+    pub fn stop_started(&self) -> bool {
+        self.inner.latest().cancel()
     }
 
     /// Plans a statement on the query runtime, and goes on there to make its rows.
     async fn start(&self, starting: impl Future<Output = Result<Started>> + Send + 'static) -> Result<Query> {
         let (sender, receiver) = oneshot::channel();
         let control = self.control();
-        let starting = stoppable(Arc::clone(&control), starting);
-        let task = self.inner.engine.runtimes.handle().spawn(async move {
+        *self.inner.latest() = Arc::clone(&control);
+        let work = async move {
             match starting.await {
                 Ok(Started { query, rows, .. }) => {
                     if sender.send(Ok(query)).is_ok()
@@ -311,7 +323,8 @@ impl Session {
                 // The reader may be gone.
                 Err(error) => drop(sender.send(Err(error))),
             }
-        });
+        };
+        let task = self.inner.engine.runtimes.handle().spawn(controlled(Arc::clone(&control), work));
         let mut guard = StopOnDrop(Some((task.abort_handle(), Arc::clone(&control))));
         let started = async { receiver.await.unwrap_or_else(|_| Err(Error::internal("planning stopped"))) };
         let query = self.in_time(&control, started).await?;
@@ -330,13 +343,14 @@ impl Session {
     }
 }
 
-/// Stops a task, and the planning that it may be at, unless it came to its end.
+/// Stops a task, and the planning that it may be at, unless it came to its end or has begun a commit.
 struct StopOnDrop(Option<(AbortHandle, Arc<Control>)>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        if let Some((task, control)) = &self.0 {
-            control.cancel();
+        if let Some((task, control)) = &self.0
+            && control.cancel()
+        {
             task.abort();
         }
     }
@@ -378,6 +392,10 @@ impl Inner {
         sql::Names { database, schemas: self.engine.catalog.schemas().unwrap_or_default() }
     }
 
+    fn latest(&self) -> MutexGuard<'_, Arc<Control>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -386,7 +404,11 @@ impl Inner {
     fn parse(&self, piece: &Piece) -> Result<Statement> {
         self.apply_time_zone();
         let parts = self.parts();
-        sql::parse_one(piece, &self.names(), |statement| parts.with_path(|path| path.qualify(statement)))
+        sql::parse_one(piece, &self.names(), |statement| {
+            parts.with_path(|path| path.qualify(statement))?;
+            sql::write_out_natural(statement, &|name| parts.columns_of(name));
+            Ok(())
+        })
     }
 
     /// Starts a statement; a failure fails the transaction.
@@ -436,7 +458,7 @@ impl Inner {
     /// Starts a parsed statement.
     async fn run(self: &Arc<Self>, statement: Statement) -> Result<Started> {
         self.apply_time_zone();
-        let query = Arc::new(QueryContext::default());
+        let query = Arc::new(QueryContext::of_current());
         match &statement.body {
             Body::Session(session) => return self.run_session(session, &statement, query).await,
             Body::Prepare { .. } => {

@@ -18,7 +18,7 @@ use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::plan::{
     CommandNode, Mode, Origin, PretrainNode, TaskNode, TrainNode, authorized, columns, has_subqueries,
-    origins, with_counted_sets, with_distinct_outer_keys, with_not_exists, with_origins,
+    origins, with_origins, with_repairs,
 };
 use crate::engine::query::{ClientCopy, Tag};
 use crate::engine::sql::{Body, Source, Statement};
@@ -76,8 +76,7 @@ impl Inner {
             other => other,
         };
         with_defaults(&self.engine, &mut statement)?;
-        let plan = state.statement_to_plan(statement).await?;
-        let plan = with_counted_sets(with_distinct_outer_keys(with_not_exists(plan)?)?)?;
+        let plan = with_repairs(state.statement_to_plan(statement).await?)?;
         match plan {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
             LogicalPlan::Dml(dml) if matches!(dml.op, WriteOp::Insert(_)) => {
@@ -158,14 +157,15 @@ pub(super) fn planned(lowered: Lowered) -> Result<Planned, PlanError> {
     Ok(match lowered {
         Lowered::Plan(plan, tag) => {
             let changes = matches!(plan, LogicalPlan::Dml(_));
-            Planned::new(plan, tag, None, changes)
+            Planned::new(with_repairs(plan)?, tag, None, changes)
         }
         Lowered::Copy(plan, copy) => {
             let changes = matches!(copy, ClientCopy::In(_));
-            Planned::new(plan, copy.tag(), Some(copy), changes)
+            Planned::new(with_repairs(plan)?, copy.tag(), Some(copy), changes)
         }
         Lowered::Command(command, input) => {
             let tag = command.tag(input.is_some());
+            let input = input.map(with_repairs).transpose()?;
             let plan = CommandNode::new(*command, input)?.into_plan();
             Planned::new(plan, tag, None, true)
         }

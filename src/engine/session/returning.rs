@@ -19,7 +19,7 @@ use super::execution::{run_subqueries, start};
 use super::planning::plan_schema;
 use crate::engine::access::Guard;
 use crate::engine::fault;
-use crate::engine::plan::{authorized, stored_table};
+use crate::engine::plan::{authorized, stored_table, with_repairs};
 use crate::engine::query::{Query, QueryContext, Tag};
 use crate::engine::sql::{self, Body, Source, Statement};
 use crate::engine::storage::{Privilege, ReturnedRows, RowMemory};
@@ -234,7 +234,7 @@ impl Inner {
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         let planned = state.statement_to_plan(statement).await;
         tables.drop_table(&name)?;
-        Ok(authorized(&self.engine, &self.actor, planned?)?)
+        Ok(authorized(&self.engine, &self.actor, with_repairs(planned?)?)?)
     }
 
     /// The change without its RETURNING, which needs the right to read as well.

@@ -10,17 +10,8 @@ use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-use crate::ml::Control;
-
-tokio::task_local! {
-    /// The planning that this thread is at.
-    static PLANNING: Arc<Control>;
-}
-
-/// The work, whose planning stops once `control` says so.
-pub(super) fn stoppable<F: Future>(control: Arc<Control>, work: F) -> impl Future<Output = F::Output> {
-    PLANNING.scope(control, work)
-}
+use crate::engine::controlled::current_control;
+use crate::engine::methods::delegate;
 
 /// A rule that first asks.
 #[derive(Debug)]
@@ -41,7 +32,7 @@ pub(super) fn asking_optimizer(
 }
 
 fn ask() -> Result<()> {
-    Ok(PLANNING.try_with(|control| control.check()).unwrap_or(Ok(()))?)
+    Ok(current_control().check()?)
 }
 
 impl AnalyzerRule for Asking<dyn AnalyzerRule + Send + Sync> {
@@ -56,12 +47,10 @@ impl AnalyzerRule for Asking<dyn AnalyzerRule + Send + Sync> {
 }
 
 impl OptimizerRule for Asking<dyn OptimizerRule + Send + Sync> {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
+    delegate! {
+        to 0:
+        name() -> &str;
+        apply_order() -> Option<ApplyOrder>;
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {

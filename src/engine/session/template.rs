@@ -16,8 +16,8 @@ use super::stoppable::{asking_analyzer, asking_optimizer};
 use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
-    AboveTotals, CheckedNumbers, FloatsInUnions, ForetellPlanner, Relations, Semantics, TextCasts,
-    physical_rules,
+    AboveTotals, CheckedNumbers, ComputedKeys, DistinctKeys, FloatsInUnions, ForetellPlanner, InLists,
+    Orders, Relations, Semantics, TextCasts, physical_rules,
 };
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
@@ -54,7 +54,8 @@ pub(super) fn read_as_postgresql(options: &mut ConfigOptions) {
 
 /// DataFusion's rules, of which one adds casts, between those that it must find done and those that change its casts.
 pub(super) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(FloatsInUnions)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(FloatsInUnions), Arc::new(Orders)];
     rules.extend(Analyzer::new().rules);
     let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 2] =
         [Arc::new(CheckedNumbers), Arc::new(TextCasts)];
@@ -62,13 +63,16 @@ pub(super) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules
 }
 
-/// DataFusion's rules, of which one is kept from what is wrong.
+/// DataFusion's rules, of which some are kept from what is wrong, and one before them.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mended = |rule: Arc<dyn OptimizerRule + Send + Sync>| match rule.name() {
         "push_down_filter" => Arc::new(AboveTotals(rule)) as _,
+        "simplify_expressions" => Arc::new(InLists(rule)) as _,
+        "replace_distinct_aggregate" => Arc::new(DistinctKeys(rule)) as _,
         _ => rule,
     };
-    Optimizer::new().rules.into_iter().map(mended).collect()
+    let own: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(ComputedKeys);
+    [own].into_iter().chain(Optimizer::new().rules.into_iter().map(mended)).collect()
 }
 
 /// The functions and planners of every session; what is of one session they find in its settings.
@@ -81,7 +85,7 @@ pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
         .with_default_features()
         .with_analyzer_rules(asking_analyzer(analyzer_rules()))
         .with_optimizer_rules(asking_optimizer(optimizer_rules()))
-        .with_physical_optimizer_rules(physical_rules())
+        .with_physical_optimizer_rules(physical_rules(&environment.memory_pool))
         .with_type_planner(Arc::new(Semantics))
         .with_query_planner(Arc::new(ForetellPlanner))
         .build();

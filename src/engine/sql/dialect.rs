@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
+use crate::engine::methods::delegate;
 use crate::engine::sql::source::Source;
 use crate::engine::sql::words::{accept, starts_with};
 use crate::engine::sql::{form, sugar, train};
@@ -67,18 +68,13 @@ impl ForetellDialect {
     }
 }
 
-macro_rules! delegate {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
-        $(fn $name(&self $(, $arg: $type)*) -> $result { self.postgres.$name($($arg),*) })*
-    };
-}
-
 impl Dialect for ForetellDialect {
     fn dialect(&self) -> TypeId {
         TypeId::of::<PostgreSqlDialect>()
     }
 
     delegate! {
+        to postgres:
         identifier_quote_style(identifier: &str) -> Option<char>;
         is_delimited_identifier_start(ch: char) -> bool;
         is_identifier_start(ch: char) -> bool;
@@ -120,6 +116,11 @@ impl Dialect for ForetellDialect {
     }
 
     fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    // The text of a view may have it: a star over columns of USING is written so.
+    fn supports_select_wildcard_exclude(&self) -> bool {
         true
     }
 

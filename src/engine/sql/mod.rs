@@ -9,6 +9,7 @@ mod form;
 mod guard;
 mod literal;
 mod naming;
+mod natural;
 mod ordering;
 mod parameters;
 mod qualify;
@@ -30,6 +31,7 @@ pub use command::{CommandStatement, Commented, ModelChange, TableChange};
 pub use copy::{Copy, End};
 pub use literal::literal;
 pub use naming::shown;
+pub use natural::write_out_natural;
 pub use parameters::{
     UNKNOWN, cast, declared, elements_for_arrays, is_void, typed, types_in_text, with_values, without_void,
 };

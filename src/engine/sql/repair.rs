@@ -3,8 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, FromTable, Ident, Join, JoinConstraint, JoinOperator, Query, Select, TableFactor,
-    TableWithJoins, Value, VisitMut, VisitorMut,
+    self, Expr, FromTable, Ident, Query, Select, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use crate::engine::sql::compatible::make_compatible;
@@ -52,7 +51,6 @@ impl VisitorMut for Repairs {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        qualify_using(select);
         name_columns(select, self.depth > 1 || !self.is_query);
         write_out_rows(select);
         separate_unnest(select);
@@ -93,88 +91,6 @@ fn resolve_alias(delete: &mut ast::Delete) {
     });
 }
 
-/// Names a table before the columns of JOIN … USING in WHERE: one that holds the joined value.
-fn qualify_using(select: &mut Select) {
-    let owners: Vec<(String, Ident)> = select.from.iter().flat_map(using_columns).collect();
-    if let Some(condition) = &mut select.selection
-        && !owners.is_empty()
-    {
-        let _ = VisitMut::visit(condition, &mut Qualify { owners: &owners, depth: 0 });
-    }
-}
-
-/// The columns of USING, and the table of each that holds the joined value.
-fn using_columns(table: &TableWithJoins) -> Vec<(String, Ident)> {
-    let mut found = vec![];
-    for (n, join) in table.joins.iter().enumerate() {
-        let left = if n == 0 { label(&table.relation) } else { None };
-        let Some((columns, owner)) = using(join, left) else { continue };
-        let names = columns.iter().filter_map(|c| c.0.last()?.as_ident()).map(fold);
-        found.extend(names.map(|name| (name, owner.clone())));
-    }
-    found
-}
-
-/// In a LEFT JOIN only the left side always has the value, else the right one does; a FULL JOIN has none.
-fn using(join: &Join, left: Option<Ident>) -> Option<(&[ast::ObjectName], Ident)> {
-    use JoinOperator::{Inner, Join, Left, LeftOuter, Right, RightOuter};
-    let (Inner(constraint)
-    | Join(constraint)
-    | Left(constraint)
-    | LeftOuter(constraint)
-    | Right(constraint)
-    | RightOuter(constraint)) = &join.join_operator
-    else {
-        return None;
-    };
-    let JoinConstraint::Using(columns) = constraint else { return None };
-    let is_left = matches!(join.join_operator, Left(_) | LeftOuter(_));
-    let owner = if is_left { left } else { label(&join.relation) };
-    Some((columns, owner?))
-}
-
-/// What the columns of a relation can be called after.
-fn label(relation: &TableFactor) -> Option<Ident> {
-    match relation {
-        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            Some(alias.name.clone())
-        }
-        TableFactor::Table { name, .. } => name.0.last()?.as_ident().cloned(),
-        _ => None,
-    }
-}
-
-struct Qualify<'a> {
-    owners: &'a [(String, Ident)],
-    /// Subqueries around the expression; they have columns of their own.
-    depth: usize,
-}
-
-impl VisitorMut for Qualify<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(column) = expr
-            && self.depth == 0
-            && let Some((_, owner)) = self.owners.iter().find(|(name, _)| *name == fold(column))
-        {
-            let owner = Ident { span: column.span, ..owner.clone() };
-            *expr = Expr::CompoundIdentifier(vec![owner, column.clone()]);
-        }
-        ControlFlow::Continue(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -186,25 +102,6 @@ mod tests {
         let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
         repair(&mut statement);
         statement.to_string()
-    }
-
-    #[test]
-    fn using_columns_in_where_get_a_table_that_has_the_value() {
-        for (sql, expected) in [
-            ("SELECT day FROM a JOIN b USING (day) WHERE Day > 1", "b.Day > 1"),
-            ("SELECT day FROM a LEFT JOIN b USING (day) WHERE day > 1 AND x = 2", "a.day > 1 AND x = 2"),
-            ("SELECT day FROM a AS f RIGHT JOIN s.b USING (day) WHERE f(day) = 1", "f(b.day) = 1"),
-            (
-                "SELECT day FROM a JOIN (SELECT 1) AS c USING (day) WHERE day IN (SELECT day FROM z)",
-                "c.day IN (SELECT day FROM z)",
-            ),
-            ("SELECT day FROM a FULL JOIN b USING (day) WHERE day > 1", "WHERE day > 1"),
-            ("SELECT day FROM a JOIN b ON a.day = b.day WHERE x > 1", "WHERE x > 1"),
-            ("SELECT * FROM (SELECT day FROM a JOIN b USING (day) WHERE day > 1)", "b.day > 1"),
-        ] {
-            let text = repaired(sql);
-            assert!(text.contains(expected), "{text}");
-        }
     }
 
     #[test]

@@ -2,23 +2,28 @@
 
 mod accuracy;
 mod adi;
+mod array_agg;
 mod auc;
 mod bias;
+mod bool_and_or;
 mod confusion;
 mod coverage;
 mod cv2;
 mod demand;
 mod demand_class;
 mod f1;
+mod frame_texts;
 mod hit_rate;
 mod log_loss;
 mod mae;
 mod mape;
 mod mase;
 mod metric;
+mod mode;
 mod mrr;
 mod ndcg;
 mod ordered;
+mod percentile_disc;
 mod quantile_loss;
 mod rmse;
 mod rmsse;
@@ -26,11 +31,35 @@ mod rmsse_scale;
 mod seasonal_scale;
 mod single_value;
 mod smape;
+mod sorted_values;
+mod string_agg;
 mod sum;
 mod wape;
 mod winkler;
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::logical_expr::AggregateUDF;
+
+/// The names of all aggregates, DataFusion's, too.
+static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let names = |function: &AggregateUDF| {
+        let name = function.name().to_owned();
+        function.aliases().iter().cloned().chain([name]).collect::<Vec<_>>()
+    };
+    let others = all_default_aggregate_functions();
+    let mut all: HashSet<String> = others.iter().flat_map(|function| names(function)).collect();
+    all.extend(self::all().iter().flat_map(names));
+    all.insert("variance".to_owned());
+    all
+});
+
+/// True for the name of an aggregate, in lower case.
+pub fn is_aggregate(name: &str) -> bool {
+    NAMES.contains(name)
+}
 
 /// Every aggregate, one line each.
 pub fn all() -> Vec<AggregateUDF> {
@@ -58,7 +87,13 @@ pub fn all() -> Vec<AggregateUDF> {
         adi::ADI.into_udaf(),
         cv2::CV2.into_udaf(),
         demand_class::DEMAND_CLASS.into_udaf(),
+        AggregateUDF::new_from_impl(array_agg::ArrayAgg::default()),
         AggregateUDF::new_from_impl(single_value::SingleValue::new()),
+        AggregateUDF::new_from_impl(string_agg::StringAgg::default()),
         AggregateUDF::new_from_impl(sum::Sum::default()),
+        AggregateUDF::new_from_impl(bool_and_or::BoolAndOr::and()),
+        AggregateUDF::new_from_impl(bool_and_or::BoolAndOr::or()),
+        mode::MODE.into_udaf(),
+        percentile_disc::PERCENTILE_DISC.into_udaf(),
     ]
 }

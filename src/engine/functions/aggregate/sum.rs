@@ -1,10 +1,11 @@
-//! `sum(x)`: DataFusion's, with an error where a sum of whole numbers is none, which would wrap around.
+//! `sum(x)`: DataFusion's, with an error where a sum of whole numbers or lengths of time is none, which would wrap around.
 
 use std::mem::size_of_val;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::sum::Sum as Wrapping;
@@ -25,6 +26,11 @@ pub struct Sum(Wrapping);
 
 fn is_whole(args: &AccumulatorArgs<'_>) -> bool {
     args.return_field.data_type() == &DataType::Int64 && !args.is_distinct
+}
+
+/// True for differences of timestamps.
+fn is_length(args: &AccumulatorArgs<'_>) -> bool {
+    matches!(args.return_field.data_type(), DataType::Duration(_)) && !args.is_distinct
 }
 
 fn overflow<T>() -> Result<T> {
@@ -49,19 +55,25 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        if is_whole(&args) { Ok(Box::new(WholeSum::default())) } else { self.0.accumulator(args) }
+        if is_whole(&args) {
+            Ok(Box::new(WholeSum::default()))
+        } else if is_length(&args) {
+            Ok(Box::new(LengthSum::new(args.return_field.data_type())))
+        } else {
+            self.0.accumulator(args)
+        }
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        if is_whole(&args) {
-            Ok(Box::new(WholeSum::default()))
+        if is_whole(&args) || is_length(&args) {
+            self.accumulator(args)
         } else {
             self.0.create_sliding_accumulator(args)
         }
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.0.groups_accumulator_supported(args)
+        !is_length(&args) && self.0.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
@@ -152,6 +164,57 @@ impl Accumulator for WholeSum {
     }
 }
 
+/// The sum of lengths of time, each a whole number of its unit.
+#[derive(Debug)]
+struct LengthSum {
+    sum: WholeSum,
+    data_type: DataType,
+}
+
+impl LengthSum {
+    fn new(data_type: &DataType) -> Self {
+        Self { sum: WholeSum::default(), data_type: data_type.clone() }
+    }
+}
+
+fn whole(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+    values.iter().map(|lengths| Ok(cast(lengths, &DataType::Int64)?)).collect()
+}
+
+impl Accumulator for LengthSum {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.sum.update_batch(&whole(values)?)
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.sum.merge_batch(&whole(states)?)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.sum.retract_batch(&whole(values)?)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        if i64::try_from(self.sum.sum).is_err() {
+            let hint = "sum(extract(epoch FROM x)) has no such limit";
+            return Err(Error::data("interval out of range").with_hint(hint).into());
+        }
+        self.sum.evaluate()?.cast_to(&self.data_type)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+}
+
 /// The sums of groups; one that does not fit on its way is an error, too.
 struct WholeSums {
     sums: Box<dyn GroupsAccumulator>,
@@ -214,6 +277,8 @@ impl GroupsAccumulator for WholeSums {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::DurationMicrosecondArray;
+
     use super::*;
 
     #[test]
@@ -224,6 +289,16 @@ mod tests {
         assert_eq!(total(&Int64Array::from(edges.to_vec())), expected);
         let with_null = Int64Array::from(vec![Some(i64::MAX), None, Some(i64::MAX)]);
         assert_eq!(total(&with_null), 2 * i128::from(i64::MAX));
+    }
+
+    #[test]
+    fn sums_of_lengths_are_lengths_or_errors() {
+        let most: ArrayRef = Arc::new(DurationMicrosecondArray::from(vec![Some(i64::MAX), None]));
+        let mut sum = LengthSum::new(most.data_type());
+        sum.update_batch(&[Arc::clone(&most)]).unwrap();
+        assert_eq!(sum.evaluate().unwrap(), ScalarValue::DurationMicrosecond(Some(i64::MAX)));
+        sum.update_batch(&[most]).unwrap();
+        assert!(sum.evaluate().unwrap_err().to_string().contains("interval out of range"));
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn name(self) -> &'static str {
+    /// The name of the function.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Plus => "number_plus",
             Self::Minus => "number_minus",
@@ -57,12 +58,13 @@ impl Operation {
         }
     }
 
-    fn sign(self) -> char {
+    /// The operator.
+    pub fn sign(self) -> &'static str {
         match self {
-            Self::Plus => '+',
-            Self::Minus => '-',
-            Self::Times => '*',
-            Self::Over => '/',
+            Self::Plus => "+",
+            Self::Minus => "-",
+            Self::Times => "*",
+            Self::Over => "/",
         }
     }
 
@@ -165,7 +167,7 @@ impl ScalarUDFImpl for Arithmetic {
         let given = (left.data_type(), right.data_type(), args.return_field.data_type());
         let (DataType::Decimal128(_, a), DataType::Decimal128(_, b), DataType::Decimal128(_, scale)) = given
         else {
-            return self.of_binary_numbers(left, right, given.2);
+            return of_binary_numbers(self.operation, left, right, given.2);
         };
         match self.operation {
             Operation::Over => of_each::<Decimal128Type>(left, right, given.2, |l, r| {
@@ -182,31 +184,28 @@ impl ScalarUDFImpl for Arithmetic {
     }
 }
 
-impl Arithmetic {
-    /// Of whole numbers and floats.
-    fn of_binary_numbers(
-        &self,
-        left: &ColumnarValue,
-        right: &ColumnarValue,
-        result: &DataType,
-    ) -> Result<ColumnarValue> {
-        let checked =
-            |number: std::result::Result<ArrayRef, ArrowError>| number.map_err(|e| beyond(e, result));
-        match self.operation {
-            Operation::Plus => apply(left, right, |a, b| checked(add(a, b))),
-            Operation::Minus => apply(left, right, |a, b| checked(sub(a, b))),
-            Operation::Times => apply(left, right, |a, b| checked(mul(a, b))),
-            Operation::Over if result == &DataType::Float32 => {
-                of_each::<Float32Type>(left, right, result, |l, r| match r {
-                    0.0 => Err(ArrowError::DivideByZero),
-                    r => Ok(l / r),
-                })
-            }
-            Operation::Over => of_each::<Float64Type>(left, right, result, |l, r| match r {
+/// Arithmetic of whole numbers and floats.
+pub fn of_binary_numbers(
+    operation: Operation,
+    left: &ColumnarValue,
+    right: &ColumnarValue,
+    result: &DataType,
+) -> Result<ColumnarValue> {
+    let checked = |number: std::result::Result<ArrayRef, ArrowError>| number.map_err(|e| beyond(e, result));
+    match operation {
+        Operation::Plus => apply(left, right, |a, b| checked(add(a, b))),
+        Operation::Minus => apply(left, right, |a, b| checked(sub(a, b))),
+        Operation::Times => apply(left, right, |a, b| checked(mul(a, b))),
+        Operation::Over if result == &DataType::Float32 => {
+            of_each::<Float32Type>(left, right, result, |l, r| match r {
                 0.0 => Err(ArrowError::DivideByZero),
                 r => Ok(l / r),
-            }),
+            })
         }
+        Operation::Over => of_each::<Float64Type>(left, right, result, |l, r| match r {
+            0.0 => Err(ArrowError::DivideByZero),
+            r => Ok(l / r),
+        }),
     }
 }
 

@@ -8,21 +8,21 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature,
 };
 
+use crate::engine::methods::delegate;
+
 /// DataFusion's function, but texts beside arrays stay as they are until the plan's rewrite reads them as arrays.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Coalesce(CoalesceFunc);
 
 impl ScalarUDFImpl for Coalesce {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.0.return_type(arg_types)
+    delegate! {
+        to 0:
+        name() -> &str;
+        signature() -> &Signature;
+        return_type(arg_types: &[DataType]) -> Result<DataType>;
+        simplify(args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult>;
+        invoke_with_args(args: ScalarFunctionArgs) -> Result<ColumnarValue>;
+        short_circuits() -> bool;
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
@@ -40,19 +40,7 @@ impl ScalarUDFImpl for Coalesce {
         }
     }
 
-    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        self.0.simplify(args, info)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.0.invoke_with_args(args)
-    }
-
     fn conditional_arguments<'a>(&self, args: &'a [Expr]) -> Option<(Vec<&'a Expr>, Vec<&'a Expr>)> {
         self.0.conditional_arguments(args)
-    }
-
-    fn short_circuits(&self) -> bool {
-        self.0.short_circuits()
     }
 }

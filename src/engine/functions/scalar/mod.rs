@@ -1,17 +1,23 @@
 //! Scalar functions: calendar, prices, and PostgreSQL's where DataFusion's differ.
 
+mod age;
 mod answer;
+mod argument_types;
 mod arithmetic;
 mod coalesce;
 mod cosine_similarity;
 mod date;
+mod days_between;
 mod days_in_month;
 mod days_since_holiday;
 mod days_to_holiday;
 mod discount_pct;
+mod div;
 mod easter_offset;
 mod embed;
 mod format;
+mod formatted;
+mod formula;
 mod from_text;
 mod holiday;
 mod holiday_name;
@@ -21,20 +27,32 @@ mod is_holiday;
 mod is_month_end;
 mod is_weekend;
 mod iso_week;
+mod justify;
+mod make_interval;
+mod make_timestamp;
+mod num_nulls;
 mod pg_sleep;
 mod pg_typeof;
+mod quoted_name;
+mod regexp_pieces;
 mod regexp_replace;
 mod rint;
 mod similar_to_escape;
 mod text;
 mod timezone;
 mod to_hex;
+mod told_apart;
+mod width_bucket;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
+use crate::engine::functions::scalar::justify::Parts;
+
 pub use arithmetic::{Operation, WHOLE_DIGITS, is_long_product};
 pub use format::instant_text;
+pub use formatted::formatted_bytes;
+pub use formula::{first_number, joined};
 pub use from_text::is_read_otherwise;
 pub use interval::Scaling;
 pub use text::is_written_otherwise;
@@ -57,6 +75,11 @@ pub fn timezone() -> ScalarUDF {
 /// The function behind `round(x)` of a float.
 pub fn rint() -> ScalarUDF {
     ScalarUDF::new_from_impl(rint::Rint::default())
+}
+
+/// The function behind the difference of two dates.
+pub fn days_between() -> ScalarUDF {
+    ScalarUDF::new_from_impl(days_between::DaysBetween::default())
 }
 
 /// The length by which intervals are compared.
@@ -90,13 +113,28 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(cosine_similarity::CosineSimilarity::new()),
         ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
         ScalarUDF::new_from_impl(embed::Embed::new()),
+        ScalarUDF::new_from_impl(age::Age::default()),
+        days_between(),
+        ScalarUDF::new_from_impl(div::Div::default()),
+        ScalarUDF::new_from_impl(formatted::Formatted::default()),
+        ScalarUDF::new_from_impl(justify::Justify::new(Parts::Days)),
+        ScalarUDF::new_from_impl(justify::Justify::new(Parts::Hours)),
+        ScalarUDF::new_from_impl(justify::Justify::new(Parts::All)),
+        ScalarUDF::new_from_impl(make_interval::MakeInterval::default()),
+        ScalarUDF::new_from_impl(make_timestamp::MakeTimestamp::default()),
+        ScalarUDF::new_from_impl(num_nulls::NumNulls::new()),
+        ScalarUDF::new_from_impl(num_nulls::NumNulls::of_others()),
         ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
         pg_sleep::udf(),
         ScalarUDF::new_from_impl(pg_typeof::PgTypeof::default()),
+        ScalarUDF::new_from_impl(regexp_pieces::RegexpPieces::groups()),
+        ScalarUDF::new_from_impl(regexp_pieces::RegexpPieces::split()),
         ScalarUDF::new_from_impl(regexp_replace::RegexpReplace::default()),
         ScalarUDF::new_from_impl(similar_to_escape::SimilarToEscape::default()),
         ScalarUDF::new_from_impl(timezone::Timezone::new()),
         ScalarUDF::new_from_impl(to_hex::ToHex::default()),
+        ScalarUDF::new_from_impl(told_apart::ToldApart::default()),
+        ScalarUDF::new_from_impl(width_bucket::WidthBucket::default()),
         scaled_interval(Scaling::Times),
         scaled_interval(Scaling::Over),
         arithmetic(Operation::Plus),

@@ -12,21 +12,19 @@ use datafusion::functions::regex::regexpreplace::RegexpReplaceFunc;
 use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature};
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::methods::delegate;
+
 /// DataFusion's function, with PostgreSQL's replacements.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct RegexpReplace(RegexpReplaceFunc);
 
 impl ScalarUDFImpl for RegexpReplace {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.0.return_type(arg_types)
+    delegate! {
+        to 0:
+        name() -> &str;
+        signature() -> &Signature;
+        return_type(arg_types: &[DataType]) -> Result<DataType>;
+        documentation() -> Option<&Documentation>;
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -34,10 +32,6 @@ impl ScalarUDFImpl for RegexpReplace {
             *replacement = translated(replacement)?;
         }
         self.0.invoke_with_args(args)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.0.documentation()
     }
 }
 

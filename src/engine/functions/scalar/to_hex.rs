@@ -10,22 +10,19 @@ use datafusion::functions::string::to_hex::ToHexFunc;
 use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature};
 
 use crate::engine::functions::scalar::answer::{answer, is_one, rows};
+use crate::engine::methods::delegate;
 
 /// DataFusion's function, which widens what is negative to eight bytes.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct ToHex(ToHexFunc);
 
 impl ScalarUDFImpl for ToHex {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.0.return_type(arg_types)
+    delegate! {
+        to 0:
+        name() -> &str;
+        signature() -> &Signature;
+        return_type(arg_types: &[DataType]) -> Result<DataType>;
+        documentation() -> Option<&Documentation>;
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -36,9 +33,5 @@ impl ScalarUDFImpl for ToHex {
             args.args[0] = answer(Arc::new(bits), is_one(&args))?;
         }
         self.0.invoke_with_args(args)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.0.documentation()
     }
 }

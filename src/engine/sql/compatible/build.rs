@@ -1,8 +1,10 @@
 //! Expressions made and taken apart: what the rewrites share.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Value, VisitMut, VisitorMut,
 };
 
 use crate::engine::sql::words::fold;
@@ -73,4 +75,33 @@ pub(super) fn strip_schema(name: &mut ObjectName) {
     {
         name.0.remove(0);
     }
+}
+
+/// Does something with every expression but those in subqueries, which have columns of their own.
+pub(super) fn each_outside_subqueries(node: &mut impl VisitMut, work: impl FnMut(&mut Expr)) {
+    struct Each<F> {
+        work: F,
+        depth: usize,
+    }
+    impl<F: FnMut(&mut Expr)> VisitorMut for Each<F> {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.depth += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.depth -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if self.depth == 0 {
+                (self.work)(expr);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = node.visit(&mut Each { work, depth: 0 });
 }

@@ -2,7 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, DataType, DateTimeField, ExactNumberInfo, Expr, Function, FunctionArgumentList,
-    FunctionArguments, ObjectNamePart, Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value,
+    FunctionArguments, ObjectNamePart, Query, SelectItem, SetExpr, TableFactor, TimezoneInfo, UnaryOperator,
+    Value,
 };
 
 use crate::engine::sql::compatible::build::{call, is_text, plain_arguments, strip_schema, taken};
@@ -74,6 +75,10 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
     if name == "count" {
         return rows_as_structs(function);
     }
+    if let Some(data_type) = local_time(&name) {
+        *expr = cast(call("now", vec![]), data_type);
+        return;
+    }
     let mut arguments = match &function.args {
         FunctionArguments::List(list) if function.over.is_none() => plain_arguments(list),
         _ => return,
@@ -106,8 +111,21 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
         ("pg_partition_ancestors", 1) => {
             *expr = call("unnest", vec![call("pg_partition_ancestors", arguments)])
         }
+        ("regexp_matches", 2 | 3) => *expr = call("unnest", vec![call("regexp_groups", arguments)]),
+        ("regexp_split_to_table", 2 | 3) => {
+            *expr = call("unnest", vec![call("regexp_split_to_array", arguments)])
+        }
         ("_pg_expandarray", 1) => *expr = call("unnest", vec![call("expanded_array", arguments)]),
         _ => {}
+    }
+}
+
+/// What the clocks of the session's zone show.
+fn local_time(word: &str) -> Option<DataType> {
+    match word {
+        "localtimestamp" => Some(DataType::Timestamp(None, TimezoneInfo::None)),
+        "localtime" => Some(DataType::Time(None, TimezoneInfo::None)),
+        _ => None,
     }
 }
 

@@ -13,8 +13,14 @@ use crate::engine::sql::select::{select_from, table};
 use crate::engine::sql::words::fold;
 
 /// Functions that give one column, which has their name or their alias.
-const COLUMN_IN_FROM: [&str; 4] =
-    ["generate_series", "generate_subscripts", "pg_partition_ancestors", "unnest"];
+const COLUMN_IN_FROM: [&str; 6] = [
+    "generate_series",
+    "generate_subscripts",
+    "pg_partition_ancestors",
+    "regexp_matches",
+    "regexp_split_to_table",
+    "unnest",
+];
 
 /// Scalar functions that clients call in FROM.
 const SCALARS_IN_FROM: [&str; 11] = [
@@ -72,6 +78,12 @@ pub(super) fn rewrite_table_function(factor: &mut TableFactor) {
         }
         name @ "pg_partition_ancestors" => {
             *factor = elements_of(vec![as_list(name, list)], alias, *with_ordinality);
+        }
+        "regexp_matches" => {
+            *factor = elements_of(vec![as_list("regexp_groups", list)], alias, *with_ordinality)
+        }
+        "regexp_split_to_table" => {
+            *factor = elements_of(vec![as_list("regexp_split_to_array", list)], alias, *with_ordinality);
         }
         "unnest" => *factor = elements_of(list, alias, *with_ordinality),
         _ => {}

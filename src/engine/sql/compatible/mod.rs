@@ -4,16 +4,20 @@ mod build;
 mod calls;
 mod casts;
 mod comparisons;
+mod defaults;
 mod from;
 mod groups;
 mod hidden;
+mod row_members;
 mod rows;
 mod subqueries;
+mod twins;
+mod using;
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, Expr, Select, TableFactor, Value, VisitMut, VisitorMut,
+    self, BinaryOperator, Expr, Query, Select, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use crate::engine::sql::compatible::build::{call, case, is_text, strip_schema, taken};
@@ -22,15 +26,19 @@ use crate::engine::sql::compatible::casts::{rewrite_cast, rewrite_interval, wide
 use crate::engine::sql::compatible::comparisons::{
     make_boolean, match_similar, rewrite_like, rewrite_operator, rewrite_quantified, search_cases,
 };
+use crate::engine::sql::compatible::defaults::fill_arguments;
 use crate::engine::sql::compatible::from::{
     label_schemas, rewrite_lateral, rewrite_table_function, rewrite_unnest, select_from_scalar,
 };
 use crate::engine::sql::compatible::groups::drop_empty_groups;
 use crate::engine::sql::compatible::hidden::replace_hidden;
+use crate::engine::sql::compatible::row_members::{search_rows, search_rows_in_condition};
 use crate::engine::sql::compatible::rows::rewrite_rows;
 use crate::engine::sql::compatible::subqueries::{
-    make_scalar, only_expression, take_array_query, unwrap_array_query,
+    make_scalar, only_expression, put_back, set_apart, take_array_query, unwrap_array_query,
 };
+use crate::engine::sql::compatible::twins::{tell_casts_apart, tell_casts_apart_in_query};
+use crate::engine::sql::compatible::using::{merge_columns, merge_in_query};
 use crate::engine::sql::words::fold;
 
 /// Rewrites the statement, or the query, and everything in it.
@@ -43,10 +51,21 @@ struct Rewrites;
 impl VisitorMut for Rewrites {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        merge_in_query(query);
+        tell_casts_apart_in_query(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        merge_columns(select);
+        tell_casts_apart(select);
         replace_hidden(select);
         label_schemas(select);
         drop_empty_groups(select);
+        for condition in [&mut select.selection, &mut select.having].into_iter().flatten() {
+            search_rows_in_condition(condition);
+        }
         ControlFlow::Continue(())
     }
 
@@ -65,6 +84,7 @@ impl VisitorMut for Rewrites {
         unwrap_array_query(expr);
         if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr {
             take_array_query(right);
+            set_apart(right);
         }
         ControlFlow::Continue(())
     }
@@ -72,6 +92,7 @@ impl VisitorMut for Rewrites {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         rewrite(expr);
         rewrite_rows(expr);
+        search_rows(expr);
         ControlFlow::Continue(())
     }
 }
@@ -81,6 +102,7 @@ fn rewrite(expr: &mut Expr) {
         Expr::Collate { expr: inner, .. } => *expr = taken(inner),
         Expr::Function(function) => {
             rewrite_function(function);
+            fill_arguments(function);
             rewrite_call(expr);
         }
         Expr::BinaryOp { left, op: BinaryOperator::PGOverlap, right } => {
@@ -103,7 +125,10 @@ fn rewrite(expr: &mut Expr) {
             }
         }
         Expr::Extract { field, expr: time, .. } => *expr = part(field, taken(time)),
-        Expr::AnyOp { .. } | Expr::AllOp { .. } => rewrite_quantified(expr),
+        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
+            put_back(right);
+            rewrite_quantified(expr);
+        }
         Expr::Identifier(word)
             if word.quote_style.is_none()
                 && ["current_schema", "current_role"].contains(&word.value.to_lowercase().as_str()) =>

@@ -12,6 +12,9 @@ use crate::engine::sql::words::last_word;
 /// `(a, b) = (c, d)`, `(a, b) IN ((c, d), (e, f))`, `(a, b) IS NULL` and their like.
 pub(super) fn rewrite_rows(expr: &mut Expr) {
     let compared = match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
+            pair(left, right).and_then(|(a, b)| overlap(&a, &b))
+        }
         Expr::BinaryOp { left, op, right } => pair(left, right).and_then(|(a, b)| comparison(a, op, b)),
         Expr::InList { expr, list, negated } => member(expr, list, *negated),
         Expr::Between { expr, negated, low, high } => between(expr, low, high, *negated),
@@ -43,7 +46,7 @@ pub(super) fn rows_as_structs(function: &mut Function) {
 }
 
 /// The fields of a row that is written out.
-fn fields(row: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn fields(row: &Expr) -> Option<Vec<Expr>> {
     match row {
         Expr::Tuple(fields) if !fields.is_empty() => Some(fields.clone()),
         Expr::Nested(inner) => fields(inner),
@@ -63,7 +66,7 @@ fn pair(left: &Expr, right: &Expr) -> Option<(Vec<Expr>, Vec<Expr>)> {
     (left.len() == right.len()).then_some((left, right))
 }
 
-fn comparison(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Option<Expr> {
+pub(super) fn comparison(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Option<Expr> {
     use BinaryOperator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or};
     let joined = |by: BinaryOperator| {
         let pairs = left.iter().zip(&right);
@@ -76,6 +79,25 @@ fn comparison(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Option<
         Gt | GtEq => Some(in_order(left, &Gt, op, right)),
         _ => None,
     }
+}
+
+/// Periods share a time when they begin at one, or each begins before the other ends; their ends may be the wrong way round.
+fn overlap(left: &[Expr], right: &[Expr]) -> Option<Expr> {
+    use BinaryOperator::{And, Eq, Lt, Or};
+    let period = |fields: &[Expr]| match fields {
+        [from, length @ Expr::Interval(_)] => {
+            let to = binary(from.clone(), &BinaryOperator::Plus, length.clone());
+            Some(vec![from.clone(), Expr::Nested(Box::new(to))])
+        }
+        [_, _] => Some(fields.to_vec()),
+        _ => None,
+    };
+    let (left, right) = (period(left)?, period(right)?);
+    let begin = |fields: &[Expr]| call("least", fields.to_vec());
+    let end = |fields: &[Expr]| call("greatest", fields.to_vec());
+    let together = binary(begin(&left), &Eq, begin(&right));
+    let before = [binary(begin(&left), &Lt, end(&right)), binary(begin(&right), &Lt, end(&left))];
+    Some(balanced(vec![together, balanced(before.into(), &And)], &Or))
 }
 
 /// The first fields that differ decide: `a < c OR (a = c AND b < d)`.

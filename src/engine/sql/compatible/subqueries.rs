@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Value,
 };
 
+use crate::engine::functions;
 use crate::engine::sql::compatible::build::{call, plain_arguments, taken};
 use crate::engine::sql::compatible::calls::place_keys;
 use crate::engine::sql::words::{fold, last_word};
@@ -46,6 +47,20 @@ pub(super) fn take_array_query(array: &mut Expr) {
         && last_word(name).as_deref() == Some("array")
     {
         *array = Expr::Subquery(query.clone());
+    }
+}
+
+/// The rows behind ANY and ALL are no value: they look like those of EXISTS until what is in them is rewritten.
+pub(super) fn set_apart(operand: &mut Expr) {
+    if let Expr::Subquery(query) = operand {
+        *operand = Expr::Exists { subquery: query.clone(), negated: false };
+    }
+}
+
+/// The opposite of [`set_apart`].
+pub(super) fn put_back(operand: &mut Expr) {
+    if let Expr::Exists { subquery, negated: false } = operand {
+        *operand = Expr::Subquery(subquery.clone());
     }
 }
 
@@ -281,30 +296,12 @@ impl GroupByIsEmpty for Select {
     }
 }
 
-/// True for an expression with an aggregate that is known by name.
+/// True for an expression with an aggregate in it.
 fn is_aggregate(expr: &Expr) -> bool {
-    const NAMES: &[&str] = &[
-        "count",
-        "sum",
-        "min",
-        "max",
-        "avg",
-        "array_agg",
-        "string_agg",
-        "bool_and",
-        "bool_or",
-        "first_value",
-        "last_value",
-        "median",
-        "stddev",
-        "var_pop",
-        "single_value",
-        "json_agg",
-    ];
     let mut found = false;
     let _ = ast::visit_expressions(expr, |expr| {
         if let Expr::Function(function) = expr {
-            found |= last_word(&function.name).is_some_and(|name| NAMES.contains(&name.as_str()));
+            found |= last_word(&function.name).is_some_and(|name| functions::is_aggregate(&name));
         }
         ControlFlow::<()>::Continue(())
     });

@@ -1,0 +1,30 @@
+//! A repair of subqueries in the arguments of aggregates and window functions, `sum((SELECT price FROM …))`.
+//!
+//! DataFusion 55 runs subqueries in projections and filters alone, so that they are computed in one below.
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use crate::engine::plan::beside::{Beside, Part};
+
+/// The plan with such subqueries in projections of their own.
+pub fn with_subqueries_below(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|plan| match plan {
+        LogicalPlan::Window(window) if window.window_expr.iter().any(has_subquery) => {
+            Beside::windowed(window, has_subquery, Part::All)
+        }
+        LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.iter().any(has_subquery) => {
+            Beside::aggregated(aggregate, has_subquery, Part::All)
+        }
+        plan => Ok(Transformed::no(plan)),
+    })
+    .data()
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let is_subquery =
+        |part: &Expr| matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
+    // The question cannot fail.
+    expr.exists(|part| Ok(is_subquery(part))).unwrap_or(false)
+}

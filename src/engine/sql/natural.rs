@@ -1,0 +1,241 @@
+//! NATURAL JOIN as JOIN … USING the columns that both sides have, where tables and texts tell them.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement as DfStatement};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
+};
+
+use crate::engine::sql::naming::{name_columns, output_name};
+use crate::engine::sql::session::SessionStatement;
+use crate::engine::sql::statement::{Body, Statement};
+use crate::engine::sql::words::fold;
+
+/// The names of the columns of a table, when they are known.
+pub type TableColumns<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
+
+/// Writes the columns of NATURAL joins out, where both sides are known.
+pub fn write_out_natural(statement: &mut Statement, columns: TableColumns<'_>) {
+    let is_natural = |word: &[u8]| word.eq_ignore_ascii_case(b"natural");
+    if statement.source.text().as_bytes().windows(7).any(is_natural) {
+        in_body(&mut statement.body, columns);
+    }
+}
+
+fn in_body(body: &mut Body, columns: TableColumns<'_>) {
+    match body {
+        Body::Sql(statement) => in_statement(statement, columns),
+        Body::Prepare { body, .. } => in_body(body, columns),
+        Body::Session(statement) => {
+            if let SessionStatement::Declare { query, .. } = statement.as_mut() {
+                let _ = query.visit(&mut Natural { columns, withs: vec![] });
+            }
+        }
+        Body::Command(_) => {}
+    }
+}
+
+fn in_statement(statement: &mut DfStatement, columns: TableColumns<'_>) {
+    let mut natural = Natural { columns, withs: vec![] };
+    match statement {
+        DfStatement::Statement(inner) => {
+            let _ = inner.visit(&mut natural);
+        }
+        DfStatement::Explain(explain) => in_statement(&mut explain.statement, columns),
+        DfStatement::CopyTo(CopyToStatement { source: CopyToSource::Query(query), .. }) => {
+            let _ = query.visit(&mut natural);
+        }
+        _ => {}
+    }
+}
+
+/// The constraint of a join that may have one of USING, ON and NATURAL.
+pub fn constraint_mut(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => Some(constraint),
+        _ => None,
+    }
+}
+
+/// Writes out the joins of the queries that it visits.
+struct Natural<'a> {
+    columns: TableColumns<'a>,
+    /// Names and columns of the WITH clauses around, innermost last.
+    withs: Vec<Vec<(String, Option<Vec<String>>)>>,
+}
+
+impl VisitorMut for Natural<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.withs.push(vec![]);
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let columns = renamed(self.of_query(&cte.query), Some(&cte.alias));
+            if let Some(known) = self.withs.last_mut() {
+                known.push((fold(&cte.alias.name), columns));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.withs.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for table in &mut select.from {
+            self.write_out(table);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Natural<'_> {
+    /// Writes the joins of a part of FROM out; gives the columns of them all, those of USING once.
+    fn write_out(&self, table: &mut TableWithJoins) -> Option<Vec<String>> {
+        let mut left = self.of_factor(&mut table.relation);
+        for join in &mut table.joins {
+            let right = self.of_factor(&mut join.relation);
+            let mut shared = vec![];
+            if let Some(constraint) = constraint_mut(&mut join.join_operator) {
+                write_out_constraint(constraint, left.as_deref(), right.as_deref());
+                shared = shared_columns(constraint);
+            }
+            left = left.zip(right).map(|(mut all, right)| {
+                all.extend(right.into_iter().filter(|column| !shared.contains(column)));
+                all
+            });
+        }
+        left
+    }
+
+    fn of_factor(&self, factor: &mut TableFactor) -> Option<Vec<String>> {
+        match factor {
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                renamed(self.write_out(table_with_joins), alias.as_ref())
+            }
+            TableFactor::Table { name, alias, args: None, .. } => {
+                renamed(self.of_table(name), alias.as_ref())
+            }
+            TableFactor::Derived { subquery, alias, .. } => renamed(self.of_query(subquery), alias.as_ref()),
+            _ => None,
+        }
+    }
+
+    fn of_table(&self, name: &ObjectName) -> Option<Vec<String>> {
+        if let [part] = name.0.as_slice()
+            && let Some(word) = part.as_ident().map(fold)
+            && let Some((_, columns)) = self.withs.iter().rev().flatten().find(|(with, _)| *with == word)
+        {
+            return columns.clone();
+        }
+        (self.columns)(name)
+    }
+
+    /// The columns of a query, as its text tells them.
+    fn of_query(&self, query: &Query) -> Option<Vec<String>> {
+        if query.with.is_some() { None } else { self.of_body(&query.body) }
+    }
+
+    fn of_body(&self, body: &SetExpr) -> Option<Vec<String>> {
+        match body {
+            SetExpr::Select(select) => self.of_select(select.as_ref().clone()),
+            SetExpr::Query(query) => self.of_query(query),
+            SetExpr::SetOperation { left, .. } => self.of_body(left),
+            SetExpr::Values(values) => {
+                let first = values.rows.first()?;
+                Some((1..=first.content.len()).map(|n| format!("column{n}")).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn of_select(&self, mut select: Select) -> Option<Vec<String>> {
+        let mut all = vec![];
+        if let [SelectItem::Wildcard(options)] = select.projection.as_slice()
+            && *options == WildcardAdditionalOptions::default()
+        {
+            for table in &mut select.from {
+                all.extend(self.write_out(table)?);
+            }
+            return Some(all);
+        }
+        name_columns(&mut select, true);
+        select.projection.iter().map(|item| output_name(item).as_ref().map(fold)).collect()
+    }
+}
+
+/// The columns by the names that an alias gives the first of them.
+fn renamed(columns: Option<Vec<String>>, alias: Option<&TableAlias>) -> Option<Vec<String>> {
+    let given: &[TableAliasColumnDef] = match alias {
+        Some(alias) => &alias.columns,
+        None => &[],
+    };
+    let names = given.iter().map(|column| fold(&column.name));
+    Some(names.chain(columns?.into_iter().skip(given.len())).collect())
+}
+
+/// USING instead of NATURAL: the columns that both sides have, in the order of the left one; all rows match where there
+/// are none. What one side has twice stays for the planner to refuse.
+fn write_out_constraint(constraint: &mut JoinConstraint, left: Option<&[String]>, right: Option<&[String]>) {
+    let (JoinConstraint::Natural, Some(left), Some(right)) = (&*constraint, left, right) else { return };
+    let shared: Vec<&String> = left.iter().filter(|column| right.contains(column)).collect();
+    let is_once = |column: &&String| {
+        let count = |side: &[String]| side.iter().filter(|other| other == column).count();
+        count(left) == 1 && count(right) == 1
+    };
+    if !shared.iter().all(is_once) {
+        return;
+    }
+    let name = |column: &&String| ObjectName::from(vec![Ident::with_quote('"', column.as_str())]);
+    *constraint = match shared.as_slice() {
+        [] => JoinConstraint::On(Expr::Value(Value::Boolean(true).with_empty_span())),
+        shared => JoinConstraint::Using(shared.iter().map(name).collect()),
+    };
+}
+
+fn shared_columns(constraint: &JoinConstraint) -> Vec<String> {
+    let JoinConstraint::Using(columns) = constraint else { return vec![] };
+    columns.iter().filter_map(|column| column.0.last()?.as_ident()).map(fold).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    #[test]
+    fn natural_joins_are_by_the_columns_of_both_sides() {
+        let columns = |name: &ObjectName| match name.to_string().as_str() {
+            "a" => Some(vec!["x".to_owned(), "k".to_owned()]),
+            "b" => Some(vec!["k".to_owned(), "y".to_owned()]),
+            _ => None,
+        };
+        for (from, expected) in [
+            ("a NATURAL JOIN b", "a JOIN b USING(\"k\")"),
+            ("a NATURAL LEFT JOIN (SELECT y AS z FROM b) c", "a LEFT JOIN (SELECT y AS z FROM b) c ON true"),
+            (
+                "a NATURAL JOIN b NATURAL JOIN (VALUES (1)) v (y)",
+                "a JOIN b USING(\"k\") JOIN (VALUES (1)) v (y) USING(\"y\")",
+            ),
+            ("a JOIN a b ON true NATURAL JOIN b c", "a JOIN a b ON true NATURAL JOIN b c"),
+            ("a NATURAL JOIN other", "a NATURAL JOIN other"),
+        ] {
+            let sql = format!("SELECT * FROM {from}");
+            let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, &sql).unwrap().remove(0);
+            let _ = statement.visit(&mut Natural { columns: &columns, withs: vec![] });
+            assert_eq!(statement.to_string(), format!("SELECT * FROM {expected}"));
+        }
+    }
+}
