@@ -4,7 +4,7 @@ import random
 import re
 
 import schema
-from expressions import AGGREGATES, CONSTANTS, DRAWERS, RARE_AGGREGATES, RARE_VALUES, RARE_WINDOWS, RARELY, VALUES, WINDOWS
+from expressions import AGGREGATES, CONSTANTS, DRAWERS, VALUES, WINDOWS
 from tree import Both, Expression, Items, Joined, Junction, Maybe, Node, Ordered, Relation, Select
 
 TYPES = ["int", "big", "num", "float", "text", "bool", "date", "ts"]
@@ -14,9 +14,7 @@ PAIRS = 300_000
 # `columns` by name, an estimate of the rows, and the columns that tell rows apart.
 Table = collections.namedtuple("Table", "alias columns rows order")
 Made = collections.namedtuple("Made", "tree types rows")
-RARE = {id(VALUES): RARE_VALUES, id(AGGREGATES): RARE_AGGREGATES, id(WINDOWS): RARE_WINDOWS}
 # The aggregates that correlated subqueries can have.
-PLAIN = re.compile(r"(count|sum|min|max|avg|bool_or|bool_and)\(")
 PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -45,7 +43,6 @@ class Generator:
     def __init__(self, seed):
         self.draw = random.Random(seed)
         self.count, self.features, self.views, self.inside, self.filtering = 0, set(), [], 0, False
-        self.correlated, self.orders = False, 0
 
     def chance(self, share):
         return self.draw.random() < share
@@ -84,20 +81,7 @@ class Generator:
         return self.from_template(self.template(type), type, scope, depth - 1)
 
     def template(self, type, templates=VALUES):
-        """A template, seldom one of those that are known to differ."""
-        rare = RARE[id(templates)].get(type)
-        found = rare if rare and self.rarely() else templates[type]
-        if templates is AGGREGATES and self.correlated and not self.rarely():
-            found = [template for template in found if PLAIN.match(template)] or found
-        template = self.draw.choice(found)
-        if "{same}" in template:
-            self.orders += 1
-            if self.orders > 1 and not self.rarely(30):
-                return "max({text})" if type == "text" else "ARRAY[max({int})]"
-        return template
-
-    def rarely(self, times=1):
-        return self.chance(times / RARELY)
+        return self.draw.choice(templates[type])
 
     def from_template(self, template, type, scope, depth, around=None):
         """The template with its places filled; `{T}` is `type`, `{same}` what filled the first place."""
@@ -198,7 +182,7 @@ class Generator:
         return Node(*pieces)
 
     def window_key(self, scope):
-        return self.expression(self.draw.choice(["int", "text", "date", "bool", "num"]), scope, 0)
+        return self.expression(self.draw.choice(["int", "text", "date", "bool", "num", "ts", "interval"]), scope, 0)
 
     def direction(self):
         return self.draw.choice(["", "", " DESC", " NULLS FIRST", " DESC NULLS LAST", " ASC NULLS LAST"])
@@ -224,12 +208,10 @@ class Generator:
 
     def subquery_condition(self, scope):
         """EXISTS, IN, ANY, ALL or a comparison with one value; often correlated."""
-        if (self.inside or not self.filtering) and not self.rarely(10):
+        if (self.inside or not self.filtering) and not self.chance(0.3):
             return None
         self.features.add("subquery")
-        form = self.draw.choice(["exists", "exists", "in", "in", "not in", "any", "all", "compare"])
-        if self.rarely(10):
-            form = "row"
+        form = self.draw.choice(["exists", "exists", "in", "in", "not in", "any", "all", "compare", "row"])
         negated = "NOT " if self.chance(0.4) else ""
         if form == "exists":
             made = self.select(0, outer=self.seen(scope), correlated=True)
@@ -256,7 +238,7 @@ class Generator:
 
     def scalar(self, type, scope):
         """A subquery of one row."""
-        if self.inside and not self.rarely(10):
+        if self.inside and not self.chance(0.3):
             return None
         self.features.add("subquery")
         outer, rows = self.seen(scope)
@@ -328,9 +310,7 @@ class Generator:
             made = self.lateral(tables, rows)
             if made:
                 return made[0](tree), tables + [made[1]], rows * 2
-        kind = self.draw.choice(["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "FULL JOIN", "CROSS JOIN"])
-        if self.rarely(30):
-            kind = "RIGHT JOIN"
+        kind = self.draw.choice(["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN"])
         if kind == "CROSS JOIN":
             if rows * table.rows > 3000:
                 return None
@@ -351,7 +331,7 @@ class Generator:
             estimate = max(rows, table.rows) if unique else rows * table.rows // 10
             if estimate > 30_000:
                 return None
-            if self.chance(0.3) and len(tables) == 1 and (kind in ("JOIN", "LEFT JOIN") or self.rarely(30)):
+            if self.chance(0.3) and len(tables) == 1:
                 return self.using(kind, tree, right, other, table, key, estimate)
             return self.equal(kind, tree, right, tables, table, [(f"{other.alias}.{key}", f"{table.alias}.{key}")], estimate)
         return self.any_equal(kind, tree, right, tables, other, table, rows)
@@ -407,12 +387,12 @@ class Generator:
         limit = most if most is not None else None
         if correlated and tables:
             limit = min(limit or PAIRS, PAIRS // max(times, 1))
-            if limit < 12 or times > 500 and not self.rarely(30):
+            if limit < 12 or times > 500:
                 return None
-        before = self.filtering, self.inside, self.correlated
-        self.filtering, self.inside, self.correlated = False, 0, correlated or self.correlated
+        before = self.filtering, self.inside
+        self.filtering, self.inside = False, 0
         made = self.selected(depth, want, outer, correlated, kind, limit)
-        self.filtering, self.inside, self.correlated = before
+        self.filtering, self.inside = before
         return made
 
     def selected(self, depth, want, outer, correlated, kind, limit):
@@ -474,9 +454,7 @@ class Generator:
 
     def leaf_aggregate(self, type, inside):
         if self.chance(0.25):
-            made = self.expression(type, inside, 1)
-            if "(" in str(made) or self.rarely(20):
-                return made
+            return self.expression(type, inside, 1)
         return self.from_template(self.template(type, AGGREGATES), type, inside.below, 1, inside)
 
     def grouped(self, tree, scope, where, want):
@@ -490,7 +468,7 @@ class Generator:
             if not found:
                 continue
             key = Expression(self.draw.choice(found), type=type)
-            if self.chance(0.25) and (form in ("plain", "places") or self.rarely(20)):
+            if self.chance(0.25):
                 key = self.from_template(self.draw.choice(VALUES[type]), type, below, 0)
                 if not any(str(node) in below.all_columns() for node in key.descendants()) or "SELECT" in str(key):
                     key = Expression(self.draw.choice(found), type=type)
@@ -539,9 +517,7 @@ class Generator:
         left, right = self.select(depth, types, most=most), self.select(depth, types, most=most)
         if not left or not right:
             return left or right
-        word = self.draw.choice(["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "UNION ALL"])
-        if self.rarely(20):
-            word = self.draw.choice(["INTERSECT ALL", "EXCEPT ALL"])
+        word = self.draw.choice(["UNION", "UNION ALL", "UNION ALL", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"])
         left, right = (self.bounded(made) if self.chance(0.15) else made for made in (left, right))
         made = Made(Both(left.tree, word, right.tree), types, left.rows + right.rows)
         if self.chance(0.2):
@@ -555,11 +531,8 @@ class Generator:
         self.features.add("order and limit")
         width = len(made.types)
         keys = [(place, self.direction()) for place in self.draw.sample(range(1, width + 1), self.draw.randrange(1, width + 1))]
-        bounds = self.draw.choice([" LIMIT 10", " LIMIT 3 OFFSET 2", " LIMIT 100", " LIMIT 0"])
-        if self.rarely(10):
-            bounds = " OFFSET 5"
-        if self.rarely():
-            bounds = self.draw.choice([" FETCH FIRST 7 ROWS ONLY", " OFFSET 2 ROWS FETCH NEXT 4 ROWS ONLY"])
+        bounds = self.draw.choice([" LIMIT 10", " LIMIT 3 OFFSET 2", " LIMIT 100", " LIMIT 0", " OFFSET 5", " FETCH FIRST 7 ROWS ONLY",
+                                   " OFFSET 2 ROWS FETCH NEXT 4 ROWS ONLY"])
         return Made(Ordered(made.tree, keys, bounds), made.types, min(made.rows, 100))
 
     def distinct_on(self):
@@ -569,8 +542,6 @@ class Generator:
         items = [self.expression(type, scope, self.draw.choice([0, 0, 1])) for type in types]
         if not any(column in str(items[0]) for column in scope.all_columns()):
             return None
-        items = list({str(item): item for item in items}.values()) if not self.rarely(10) else items
-        types = types[:len(items)]
         where = Maybe(" WHERE ", self.filter(scope, 1)) if self.chance(0.5) else Node()
         body = Select(f"SELECT DISTINCT ON ({items[0]}) ", [self.item(item, n) for n, item in enumerate(items, 1)], " FROM ", tree, where)
         return Made(Ordered(body, [(1, self.direction()), (2, self.direction())]), types, scope.rows)
