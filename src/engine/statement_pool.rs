@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 /// One of so many parts of the pool is not for those that can spill.
 const UNSPILLABLE_SHARE: usize = 4;
 
-/// Merges of sorted runs do with one of so many parts; what they take beyond, to merge more runs at once, must leave
-/// as much free as those that can spill do.
-const MERGE_SHARE: usize = 16;
+/// Merges of sorted runs may have one of so many parts each; what they take beyond, to merge more runs at once, must
+/// leave as much free as those that can spill do.
+const MERGE_SHARE: usize = 4;
 
 /// Memory that those who can spill share evenly, and of which others take what is left.
 #[derive(Debug)]
@@ -60,8 +60,12 @@ impl StatementPool {
 /// How many bytes a consumer holds for each that it tells.
 fn weight(consumer: &MemoryConsumer) -> usize {
     // A table of groups is copied whole before it is spilled or given out, and while it grows; so is a heap of rows.
-    let copied = consumer.name().contains("AggregateStream[") || consumer.name().contains("TopK[");
-    if copied { 2 } else { 1 }
+    // What comes out of the last one waits beside it.
+    match consumer.name() {
+        name if name.starts_with("FinalHashAggregateStream[") => 3,
+        name if name.contains("AggregateStream[") || name.contains("TopK[") => 2,
+        _ => 1,
+    }
 }
 
 impl MemoryPool for StatementPool {
@@ -173,16 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_counts_twice() {
+    fn what_is_copied_counts_more_than_once() {
         let pool = pool(1_600);
-        for name in ["FinalHashAggregateStream[0]", "GroupedHashAggregateStream[1] (median(t.v))", "TopK[0]"]
-        {
+        for (name, times) in [
+            ("FinalHashAggregateStream[0]", 3),
+            ("PartialHashAggregateStream[0]", 2),
+            ("GroupedHashAggregateStream[1] (median(t.v))", 2),
+            ("TopK[0]", 2),
+        ] {
             let groups = spiller(name, &pool);
-            groups.try_grow(600).unwrap();
+            groups.try_grow(1_200 / times).unwrap();
             assert_eq!(pool.reserved(), 1_200);
             groups.try_grow(1).unwrap_err();
             groups.try_resize(100).unwrap();
-            assert_eq!(pool.reserved(), 200);
+            assert_eq!(pool.reserved(), 100 * times);
         }
         assert_eq!(pool.reserved(), 0);
         let all = MemoryConsumer::new("AggregateStream[0]").register(&pool);
@@ -202,10 +210,10 @@ mod tests {
         merge.try_grow(101).unwrap_err();
         merge.try_grow(100).unwrap();
         let other = MemoryConsumer::new("ExternalSorterMerge[1]").register(&pool);
-        other.try_grow(100).unwrap();
-        other.try_grow(1).unwrap_err();
+        other.try_grow(300).unwrap();
+        other.try_grow(101).unwrap_err();
         let above = MemoryConsumer::new("SortPreservingMergeExec[0]").register(&pool);
-        above.try_grow(300).unwrap();
+        above.try_grow(100).unwrap();
         assert_eq!(pool.reserved(), 1_600);
     }
 }

@@ -5,9 +5,10 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch, UInt64Array};
+use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::compute::take_record_batch;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{ByteViewType, DataType};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::utils::evaluate_partition_ranges;
 use datafusion::error::{DataFusionError, Result};
@@ -157,6 +158,7 @@ impl Waiting {
 
     /// The batches are put together to one, and what is made of them stands beside it.
     fn keep(&mut self, batch: RecordBatch) -> Result<()> {
+        let batch = compacted(batch)?;
         let results = batch.num_rows().saturating_mul(self.result_bytes);
         take(&self.memory, bytes(&batch).saturating_mul(2).saturating_add(results))?;
         self.rows += batch.num_rows();
@@ -200,7 +202,7 @@ impl Made {
         // A copy, since a slice would keep all rows for as long as somebody keeps it.
         let end = self.given + left.min(self.batch_size);
         let rows = UInt64Array::from_iter_values(self.given as u64..end as u64);
-        let part = take_record_batch(first, &rows)?;
+        let part = compacted(take_record_batch(first, &rows)?)?;
         self.given = end;
         if end == first.num_rows() {
             self.done_with_first();
@@ -228,7 +230,7 @@ pub fn held(
     let held = Arc::new(Mutex::new(Held { batches: VecDeque::new(), memory }));
     let (came, schema) = (Arc::clone(&held), rows.schema());
     let rows = rows.map(move |batch| {
-        let batch = batch?;
+        let batch = compacted(batch?)?;
         came.lock().take_up(&batch)?;
         Ok(batch)
     });
@@ -294,6 +296,32 @@ fn bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| of(column.as_ref())).fold(0, usize::saturating_add)
 }
 
+/// The batch without the texts of other rows, where most of what its buffers hold is of these.
+///
+/// Sorts and merges hand on batches of which each holds the buffers of all, and count them for each.
+fn compacted(batch: RecordBatch) -> Result<RecordBatch> {
+    let own_texts = |column: &ArrayRef| -> Option<ArrayRef> {
+        Some(match column.data_type() {
+            DataType::Utf8View => Arc::new(own_bytes(column.as_string_view())?),
+            DataType::BinaryView => Arc::new(own_bytes(column.as_binary_view())?),
+            _ => return None,
+        })
+    };
+    let own: Vec<Option<ArrayRef>> = batch.columns().iter().map(own_texts).collect();
+    if own.iter().all(Option::is_none) {
+        return Ok(batch);
+    }
+    let columns =
+        batch.columns().iter().zip(own).map(|(column, own)| own.unwrap_or_else(|| Arc::clone(column)));
+    Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
+}
+
+/// The values in buffers of their own, where their buffers hold more than twice as much.
+fn own_bytes<T: ByteViewType>(values: &GenericByteViewArray<T>) -> Option<GenericByteViewArray<T>> {
+    let held: usize = values.data_buffers().iter().map(Buffer::len).sum();
+    (held / 2 > values.total_buffer_bytes_used()).then(|| values.gc())
+}
+
 /// Rows in the place of the node that they come from.
 struct Given {
     input: Arc<dyn ExecutionPlan>,
@@ -347,7 +375,7 @@ impl ExecutionPlan for Given {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{ArrayRef, Int64Array, StringViewArray};
+    use datafusion::arrow::array::{Int64Array, StringViewArray};
     use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
 
     use super::*;
@@ -403,5 +431,8 @@ mod tests {
         let column: ArrayRef = Arc::new(texts);
         let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
         assert_eq!(bytes(&batch.slice(5, 10)), 10 * (16 + text.len()));
+        let few = compacted(batch.slice(5, 10)).unwrap();
+        assert_eq!(few, batch.slice(5, 10));
+        assert!(few.get_array_memory_size() < 20_000, "{}", few.get_array_memory_size());
     }
 }
