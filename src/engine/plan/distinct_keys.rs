@@ -10,17 +10,17 @@ use datafusion::logical_expr::{Distinct, DistinctOn, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use crate::engine::methods::delegate;
+
 /// The rule that makes aggregates of it, each of its keys once.
 #[derive(Debug)]
 pub struct DistinctKeys(pub Arc<dyn OptimizerRule + Send + Sync>);
 
 impl OptimizerRule for DistinctKeys {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
+    delegate! {
+        to 0:
+        name() -> &str;
+        apply_order() -> Option<ApplyOrder>;
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {

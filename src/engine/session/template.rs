@@ -17,7 +17,7 @@ use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
     AboveTotals, CheckedNumbers, ComputedKeys, DistinctKeys, FloatsInUnions, ForetellPlanner, InLists,
-    Orders, Relations, Semantics, TextCasts, physical_rules,
+    Orders, Relations, Semantics, TextCasts, ToldTypes, physical_rules,
 };
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
@@ -67,6 +67,7 @@ pub(super) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mended = |rule: Arc<dyn OptimizerRule + Send + Sync>| match rule.name() {
         "push_down_filter" => Arc::new(AboveTotals(rule)) as _,
+        "single_distinct_aggregation_to_group_by" => Arc::new(ToldTypes(rule)) as _,
         "simplify_expressions" => Arc::new(InLists(rule)) as _,
         "replace_distinct_aggregate" => Arc::new(DistinctKeys(rule)) as _,
         _ => rule,
