@@ -267,17 +267,22 @@ impl<T: ?Sized> Loaded<T> {
 }
 
 /// Reads a file of at most `bytes_max` bytes; a missing or longer one is corrupt.
-pub fn read_capped(fs: &DurableFs, path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
-    let describe = |e: io::Error| match e.kind() {
-        io::ErrorKind::NotFound => Error::corrupt(Subject::File, format!("{} is missing", path.display())),
-        _ => Error::io(path, &e),
-    };
-    let found = fs.fs().info(path).map_err(describe)?;
-    if found.len > bytes_max {
-        let message = format!("{} has {} bytes; at most {bytes_max} belong there", path.display(), found.len);
-        return Err(Error::corrupt(Subject::File, message));
+fn read_capped(fs: &DurableFs, path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+    let missing = || Error::corrupt(Subject::File, format!("{} is missing", path.display()));
+    read_if_there(fs, path, bytes_max)?.ok_or_else(missing)
+}
+
+/// Reads a file of at most `bytes_max` bytes, if there is one; a longer one is corrupt.
+pub fn read_if_there(fs: &DurableFs, path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+    match fs.fs().read_all(path, bytes_max) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::FileTooLarge => {
+            let message = format!("{} has more than {bytes_max} bytes", path.display());
+            Err(Error::corrupt(Subject::File, message))
+        }
+        Err(e) => Err(Error::io(path, &e)),
     }
-    fs.fs().read(path, 0..found.len).map_err(describe)
 }
 
 fn check(path: &Path, bytes: &[u8], expected: &str) -> Result<()> {

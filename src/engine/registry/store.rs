@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use crate::engine::registry::artifact::{self, Artifact, Contents, Model, read_capped};
+use crate::engine::registry::artifact::{self, Artifact, Contents, Model, read_if_there};
 use crate::engine::registry::entry::{self, Entry, VersionEntry};
 use crate::engine::registry::manifest::{Manifest, ModelKind};
 use crate::engine::storage::{Acl, DurableFs, Publish, seal, sealed, unsealed};
@@ -126,13 +126,18 @@ impl ModelRegistry {
 
     /// A version of a model, the active one without `version`.
     pub fn get(&self, name: &str, version: Option<u64>) -> Result<Arc<Model>> {
-        let entry = self.entry(name)?;
-        match self.open_version(name, &entry, version) {
-            // Another process may have replaced what the entry named between the two reads.
-            Err(_) if self.read(name)?.as_ref() != Some(&entry) => {
-                self.open_version(name, &self.entry(name)?, version)
+        let mut entry = self.entry(name)?;
+        loop {
+            let opened = self.open_version(name, &entry, version);
+            if opened.is_ok() {
+                return opened;
             }
-            opened => opened,
+            // What the entry names may be gone since it was read.
+            match self.read(name)? {
+                Some(now) if now == entry => return opened,
+                Some(now) => entry = now,
+                None => return Err(self.no_model(name)),
+            }
         }
     }
 
@@ -229,16 +234,10 @@ impl ModelRegistry {
     /// What was kept last under a key; corrupt where its file was changed since.
     pub fn checkpoint(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let path = self.checkpoint_path(key);
-        match self.fs.fs().info(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&path, &e)),
-            Ok(_) => {
-                let mut bytes = read_capped(&self.fs, &path, CHECKPOINT_BYTES_MAX)?;
-                let kept = unsealed(CHECKPOINT_HEADER, &bytes).map_err(|why| damaged(&path, why))?.len();
-                bytes.drain(..bytes.len() - kept);
-                Ok(Some(bytes))
-            }
-        }
+        let Some(mut bytes) = read_if_there(&self.fs, &path, CHECKPOINT_BYTES_MAX)? else { return Ok(None) };
+        let kept = unsealed(CHECKPOINT_HEADER, &bytes).map_err(|why| damaged(&path, why))?.len();
+        bytes.drain(..bytes.len() - kept);
+        Ok(Some(bytes))
     }
 
     /// Removes what was kept under a key.
@@ -361,12 +360,7 @@ impl ModelRegistry {
 
     fn read(&self, name: &str) -> Result<Option<Entry>> {
         let path = self.path(name)?;
-        match self.fs.fs().info(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io(&path, &e)),
-            Ok(_) => {}
-        }
-        let bytes = read_capped(&self.fs, &path, ENTRY_BYTES_MAX)?;
+        let Some(bytes) = read_if_there(&self.fs, &path, ENTRY_BYTES_MAX)? else { return Ok(None) };
         let json = unsealed(ENTRY_HEADER, &bytes).map_err(|why| {
             damaged(&path, why).with_hint("restore the file from a backup of the database directory")
         })?;
@@ -391,14 +385,14 @@ impl ModelRegistry {
     }
 
     fn entry(&self, name: &str) -> Result<Entry> {
-        match self.found(name)? {
-            Some(entry) => Ok(entry),
-            None => {
-                let names = self.names()?;
-                let suggestion = did_you_mean(name, names.iter().map(String::as_str).chain([BASE_NAME]));
-                Err(Error::not_found(Subject::Model, format!("no model {name}{suggestion}")))
-            }
-        }
+        self.found(name)?.ok_or_else(|| self.no_model(name))
+    }
+
+    fn no_model(&self, name: &str) -> Error {
+        // Names that cannot be listed are not suggested.
+        let names = self.names().unwrap_or_default();
+        let suggestion = did_you_mean(name, names.iter().map(String::as_str).chain([BASE_NAME]));
+        Error::not_found(Subject::Model, format!("no model {name}{suggestion}"))
     }
 
     fn write(&self, name: &str, entry: &Entry, publish: Publish) -> Result<()> {

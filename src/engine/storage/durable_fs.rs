@@ -43,6 +43,13 @@ pub trait Fs: Debug + Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// Reads these bytes of `path`; the range must lie inside the file.
     fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Vec<u8>>;
+    /// Reads all of `path`, as it is at one instant; `FileTooLarge` beyond so many bytes.
+    fn read_all(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        match self.info(path)?.len {
+            len if len > bytes_max => Err(io::ErrorKind::FileTooLarge.into()),
+            len => self.read(path, 0..len),
+        }
+    }
     /// Describes `path`.
     fn info(&self, path: &Path) -> io::Result<FileInfo>;
     /// Describes everything directly inside the directory `path`, in no particular order.
@@ -89,6 +96,16 @@ impl Fs for OsFs {
         let mut bytes = Vec::with_capacity(wanted as usize);
         if file.take(wanted).read_to_end(&mut bytes)? as u64 != wanted {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(bytes)
+    }
+
+    fn read_all(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        // By one handle: another file may take the name meanwhile.
+        let file = std::fs::File::open(path)?;
+        let mut bytes = Vec::with_capacity(file.metadata()?.len().min(bytes_max) as usize);
+        if file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)? as u64 > bytes_max {
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok(bytes)
     }

@@ -52,8 +52,11 @@ pub(super) struct Inner {
     lock: Option<Arc<DatabaseLock>>,
     current: RwLock<(u64, Arc<Contents>)>,
     changing: Arc<tokio::sync::Mutex<()>>,
-    open_tables: Mutex<HashMap<String, Arc<StoredTable>>>,
+    open_tables: Mutex<OpenTables>,
 }
+
+/// Tables that somebody asked for, by their ids.
+type OpenTables = HashMap<String, Arc<StoredTable>>;
 
 impl Drop for Inner {
     fn drop(&mut self) {
@@ -382,12 +385,13 @@ impl Catalog {
 
     /// The opened table behind the entry `name`; opening reads nothing.
     pub(super) fn stored_table(&self, name: &TableName) -> Result<Arc<StoredTable>> {
+        // The entry is read while nothing is opened or forgotten: a table that is dropped meanwhile is not opened anew.
+        let mut open = self.inner.open_tables.lock();
         let entry = self.table(name)?;
-        self.open_table(name, &entry.id)
+        self.open_table(&mut open, name, &entry.id)
     }
 
-    fn open_table(&self, name: &TableName, id: &str) -> Result<Arc<StoredTable>> {
-        let mut open = self.inner.open_tables.lock();
+    fn open_table(&self, open: &mut OpenTables, name: &TableName, id: &str) -> Result<Arc<StoredTable>> {
         if let Some(table) = open.get(id) {
             return Ok(Arc::clone(table));
         }
@@ -405,7 +409,7 @@ impl Catalog {
     /// Deletes the files of an entry that is no longer in the catalog, once nobody reads them.
     pub(super) fn discard(&self, name: &TableName, entry: &Entry) -> Result<()> {
         if let Entry::Table(entry) = entry {
-            let table = self.open_table(name, &entry.id)?;
+            let table = self.open_table(&mut self.inner.open_tables.lock(), name, &entry.id)?;
             table.mark_dropped();
             self.forget(&entry.id);
         }

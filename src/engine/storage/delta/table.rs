@@ -192,7 +192,9 @@ impl StoredTable {
     /// files go with the last statement that does.
     pub fn mark_dropped(&self) {
         self.doom(true);
-        self.directory.lock().take();
+        // The last holder removes the files, which nobody has to wait for.
+        let held = self.directory.lock().take();
+        drop(held);
     }
 
     fn doom(&self, doomed: bool) {
@@ -242,6 +244,8 @@ impl StoredTable {
 
     /// The newest version; only log entries newer than the one in memory are read.
     pub async fn latest(&self) -> Result<Arc<Snapshot>> {
+        // While the log is read it does not go.
+        let _held = self.directory()?;
         let mut newest = self.newest.lock().await;
         let Some(known) = newest.as_ref() else {
             let state = DeltaTableState::try_new(&self.log_store, None).await.map_err(|e| self.error(e))?;
@@ -280,6 +284,7 @@ impl StoredTable {
 
     /// The version that `version` names.
     pub async fn snapshot(&self, version: TableVersion) -> Result<Arc<Snapshot>> {
+        let _held = self.directory()?;
         let latest = self.latest().await?;
         let number = match version {
             TableVersion::Latest => return Ok(latest),
@@ -308,6 +313,7 @@ impl StoredTable {
 
     /// All versions that can still be read, newest first.
     pub async fn history(&self) -> Result<Vec<VersionInfo>> {
+        let _held = self.directory()?;
         let newest = self.latest().await?.version;
         let mut history = Vec::new();
         for version in (0..=newest).rev() {
@@ -400,6 +406,7 @@ impl StoredTable {
 
     /// Adds `column`, NULL in every row, to the log; call it with the write lock held.
     pub async fn add_stored_column(&self, column: &Field) -> Result<Arc<Snapshot>> {
+        let _held = self.directory()?;
         let schema: StructType =
             (&Schema::new(vec![column.clone().with_nullable(true)]))
                 .try_into_kernel()
