@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 
 use crate::engine::functions::scalar::formatted_bytes;
 use crate::engine::functions::sizes::{self, Size};
+use crate::engine::methods::delegate;
 
 /// The result for one batch of rows takes so many bytes at most, whatever the pool has left.
 const BYTES_MAX: u64 = 1 << 30;
@@ -167,28 +168,15 @@ impl Hash for Growing {
 }
 
 impl ScalarUDFImpl for Growing {
-    fn name(&self) -> &str {
-        self.function.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.function.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.function.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.function.return_type(arg_types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.function.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        self.function.coerce_types(arg_types)
+    delegate! {
+        to function:
+        name() -> &str;
+        aliases() -> &[String];
+        signature() -> &Signature;
+        return_type(arg_types: &[DataType]) -> Result<DataType>;
+        return_field_from_args(args: ReturnFieldArgs<'_>) -> Result<FieldRef>;
+        coerce_types(arg_types: &[DataType]) -> Result<Vec<DataType>>;
+        documentation() -> Option<&Documentation>;
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
@@ -217,10 +205,6 @@ impl ScalarUDFImpl for Growing {
         }
         self.take(&memory, bytes)?;
         self.function.invoke_with_args(args)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.function.documentation()
     }
 }
 

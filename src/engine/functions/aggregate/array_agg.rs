@@ -16,21 +16,22 @@ use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_na
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature};
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::methods::delegate;
+
 /// Values as an array: DataFusion's where they have no order, and for types whose bytes do not sort.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct ArrayAgg(Unordered);
 
 impl AggregateUDFImpl for ArrayAgg {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.0.return_type(types)
+    delegate! {
+        to 0:
+        name() -> &str;
+        signature() -> &Signature;
+        return_type(types: &[DataType]) -> Result<DataType>;
+        groups_accumulator_supported(args: AccumulatorArgs<'_>) -> bool;
+        create_groups_accumulator(args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>>;
+        supports_null_handling_clause() -> bool;
+        documentation() -> Option<&Documentation>;
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -47,14 +48,6 @@ impl AggregateUDFImpl for ArrayAgg {
         }
     }
 
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.0.groups_accumulator_supported(args)
-    }
-
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        self.0.create_groups_accumulator(args)
-    }
-
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::Beneficial
     }
@@ -64,14 +57,6 @@ impl AggregateUDFImpl for ArrayAgg {
         _beneficial_ordering: bool,
     ) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
         Ok(Some(self))
-    }
-
-    fn supports_null_handling_clause(&self) -> bool {
-        self.0.supports_null_handling_clause()
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.0.documentation()
     }
 }
 

@@ -14,6 +14,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::methods::delegate;
+
 /// Whether all values that are not NULL are true, or one of them is.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct BoolAndOr {
@@ -35,52 +37,29 @@ impl BoolAndOr {
 }
 
 impl AggregateUDFImpl for BoolAndOr {
-    fn name(&self) -> &str {
-        self.function.name()
+    delegate! {
+        to function:
+        name() -> &str;
+        signature() -> &Signature;
+        return_type(types: &[DataType]) -> Result<DataType>;
+        state_fields(args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>>;
+        accumulator(args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>>;
+        groups_accumulator_supported(args: AccumulatorArgs<'_>) -> bool;
+        create_groups_accumulator(args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>>;
+        order_sensitivity() -> AggregateOrderSensitivity;
+        documentation() -> Option<&Documentation>;
     }
 
     fn aliases(&self) -> &[String] {
         &self.aliases
     }
 
-    fn signature(&self) -> &Signature {
-        self.function.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.function.return_type(types)
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        self.function.state_fields(args)
-    }
-
-    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        self.function.accumulator(args)
-    }
-
     fn create_sliding_accumulator(&self, _args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         Ok(Box::new(Counts { all: self.all, trues: 0, values: 0 }))
     }
 
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.function.groups_accumulator_supported(args)
-    }
-
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        self.function.create_groups_accumulator(args)
-    }
-
     fn reverse_expr(&self) -> ReversedUDAF {
         ReversedUDAF::Identical
-    }
-
-    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        self.function.order_sensitivity()
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.function.documentation()
     }
 }
 

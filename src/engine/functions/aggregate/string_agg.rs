@@ -16,6 +16,7 @@ use datafusion::scalar::ScalarValue;
 
 use crate::engine::functions::aggregate::array_agg::{OrderedArray, ordered_state};
 use crate::engine::functions::aggregate::frame_texts::FrameTexts;
+use crate::engine::methods::delegate;
 use crate::error::Error;
 
 /// Texts one behind the other, delimiters between them.
@@ -23,16 +24,14 @@ use crate::error::Error;
 pub struct StringAgg(Unordered);
 
 impl AggregateUDFImpl for StringAgg {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.0.return_type(types)
+    delegate! {
+        to 0:
+        name() -> &str;
+        signature() -> &Signature;
+        return_type(types: &[DataType]) -> Result<DataType>;
+        groups_accumulator_supported(args: AccumulatorArgs<'_>) -> bool;
+        create_groups_accumulator(args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>>;
+        documentation() -> Option<&Documentation>;
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -59,14 +58,6 @@ impl AggregateUDFImpl for StringAgg {
         }
     }
 
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.0.groups_accumulator_supported(args)
-    }
-
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        self.0.create_groups_accumulator(args)
-    }
-
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::Beneficial
     }
@@ -76,10 +67,6 @@ impl AggregateUDFImpl for StringAgg {
         _beneficial_ordering: bool,
     ) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
         Ok(Some(self))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.0.documentation()
     }
 }
 

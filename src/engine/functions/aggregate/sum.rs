@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
 
+use crate::engine::methods::delegate;
 use crate::error::Error;
 
 /// The sum of numbers, durations or intervals.
@@ -38,20 +39,17 @@ fn overflow<T>() -> Result<T> {
 }
 
 impl AggregateUDFImpl for Sum {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.0.return_type(types)
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        self.0.state_fields(args)
+    delegate! {
+        to 0:
+        name() -> &str;
+        signature() -> &Signature;
+        return_type(types: &[DataType]) -> Result<DataType>;
+        state_fields(args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>>;
+        reverse_expr() -> ReversedUDAF;
+        order_sensitivity() -> AggregateOrderSensitivity;
+        documentation() -> Option<&Documentation>;
+        set_monotonicity(data_type: &DataType) -> SetMonotonicity;
+        value_from_stats(args: &StatisticsArgs<'_>) -> Option<ScalarValue>;
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
@@ -78,26 +76,6 @@ impl AggregateUDFImpl for Sum {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         if is_whole(&args) { Ok(Box::new(WholeSums::new())) } else { self.0.create_groups_accumulator(args) }
-    }
-
-    fn reverse_expr(&self) -> ReversedUDAF {
-        self.0.reverse_expr()
-    }
-
-    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        self.0.order_sensitivity()
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.0.documentation()
-    }
-
-    fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
-        self.0.set_monotonicity(data_type)
-    }
-
-    fn value_from_stats(&self, args: &StatisticsArgs<'_>) -> Option<ScalarValue> {
-        self.0.value_from_stats(args)
     }
 }
 

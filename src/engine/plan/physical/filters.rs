@@ -35,11 +35,19 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions, replace_children_if_necessary,
 };
 
+use crate::engine::methods::delegate;
+
 /// A rule that moves filters, kept from those that would reach another column.
 #[derive(Debug)]
 pub struct FiltersByPlace(pub Arc<dyn PhysicalOptimizerRule + Send + Sync>);
 
 impl PhysicalOptimizerRule for FiltersByPlace {
+    delegate! {
+        to 0:
+        name() -> &str;
+        schema_check() -> bool;
+    }
+
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -54,14 +62,6 @@ impl PhysicalOptimizerRule for FiltersByPlace {
         context: &dyn PhysicalOptimizerContext,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.0.optimize_with_context(guarded(plan)?, context)
-    }
-
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn schema_check(&self) -> bool {
-        self.0.schema_check()
     }
 }
 
@@ -185,24 +185,14 @@ impl DisplayAs for Guard {
 }
 
 impl ExecutionPlan for Guard {
-    fn name(&self) -> &str {
-        self.node.name()
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.node.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.node.children()
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        self.node.input_distribution_requirements()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        self.node.maintains_input_order()
+    delegate! {
+        to node:
+        name() -> &str;
+        properties() -> &Arc<PlanProperties>;
+        children() -> Vec<&Arc<dyn ExecutionPlan>>;
+        input_distribution_requirements() -> InputDistributionRequirements;
+        maintains_input_order() -> Vec<bool>;
+        execute(partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream>;
     }
 
     fn apply_expressions(
@@ -227,10 +217,6 @@ impl ExecutionPlan for Guard {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let node = replace_children_if_necessary(Arc::clone(&self.node), children)?;
         Ok(Arc::new(Self { node, astray: self.astray.clone() }))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.node.execute(partition, context)
     }
 
     /// The node sees a column that it does not have in the place of a filter that must not pass.

@@ -23,11 +23,19 @@ use datafusion::physical_plan::{
     replace_children_if_necessary,
 };
 
+use crate::engine::methods::delegate;
+
 /// A rule that places sorts, kept from those that OFFSET needs.
 #[derive(Debug)]
 pub struct HeldSkips(pub Arc<dyn PhysicalOptimizerRule + Send + Sync>);
 
 impl PhysicalOptimizerRule for HeldSkips {
+    delegate! {
+        to 0:
+        name() -> &str;
+        schema_check() -> bool;
+    }
+
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -42,14 +50,6 @@ impl PhysicalOptimizerRule for HeldSkips {
         context: &dyn PhysicalOptimizerContext,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         released(self.0.optimize_with_context(held(plan)?, context)?)
-    }
-
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn schema_check(&self) -> bool {
-        self.0.schema_check()
     }
 }
 

@@ -13,12 +13,19 @@ use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::skips::HeldSkips;
+use crate::engine::methods::delegate;
 
 /// The last check, which mends before it refuses.
 #[derive(Debug)]
 pub struct SortedAgain(pub Arc<dyn PhysicalOptimizerRule + Send + Sync>);
 
 impl PhysicalOptimizerRule for SortedAgain {
+    delegate! {
+        to 0:
+        name() -> &str;
+        schema_check() -> bool;
+    }
+
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -28,13 +35,5 @@ impl PhysicalOptimizerRule for SortedAgain {
             let sorts = HeldSkips(Arc::new(EnsureRequirements::new()));
             self.0.optimize(sorts.optimize(plan, config)?, config)
         })
-    }
-
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn schema_check(&self) -> bool {
-        self.0.schema_check()
     }
 }

@@ -20,6 +20,7 @@ use datafusion::physical_plan::{
 };
 
 use super::window_rows::{Window, held, whole_partitions};
+use crate::engine::methods::delegate;
 
 /// Puts our node around every one for window functions; no rule may follow that looks for DataFusion's.
 #[derive(Debug)]
@@ -69,28 +70,16 @@ impl DisplayAs for CountedWindowExec {
 }
 
 impl ExecutionPlan for CountedWindowExec {
-    fn name(&self) -> &str {
-        self.window.name()
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.window.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.window.children()
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        self.window.input_distribution_requirements()
-    }
-
-    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        self.window.required_input_ordering()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        self.window.maintains_input_order()
+    delegate! {
+        to window:
+        name() -> &str;
+        properties() -> &Arc<PlanProperties>;
+        children() -> Vec<&Arc<dyn ExecutionPlan>>;
+        input_distribution_requirements() -> InputDistributionRequirements;
+        required_input_ordering() -> Vec<Option<OrderingRequirements>>;
+        maintains_input_order() -> Vec<bool>;
+        child_stats_requests(partition: Option<usize>) -> Vec<ChildStats>;
+        statistics_from_inputs(inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>>;
     }
 
     fn apply_expressions(
@@ -117,18 +106,6 @@ impl ExecutionPlan for CountedWindowExec {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        self.window.child_stats_requests(partition)
-    }
-
-    fn statistics_from_inputs(
-        &self,
-        input_stats: &[Arc<Statistics>],
-        args: &StatisticsArgs,
-    ) -> Result<Arc<Statistics>> {
-        self.window.statistics_from_inputs(input_stats, args)
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
