@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::Statistics;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::ColumnarValue;
@@ -34,6 +34,7 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt};
 
+use crate::engine::plan::physical::replaced;
 use crate::ml::Control;
 
 /// Lists that are made to be unnested are made of so many rows at a time: those of a whole batch may be very long.
@@ -41,28 +42,25 @@ const UNNESTED_ROWS: usize = 256;
 
 /// The plan, whose work stops once `control` says so.
 pub fn cancellable(plan: Arc<dyn ExecutionPlan>, control: &Arc<Control>) -> Result<Arc<dyn ExecutionPlan>> {
-    let stoppable = |input| {
-        let node: Arc<dyn ExecutionPlan> = Arc::new(StoppableExec::new(input, control));
-        Transformed::yes(node)
-    };
-    plan.transform_up(|node| {
-        if let Some(join) = checked(&node, control)? {
+    let stoppable =
+        |input| -> Option<Arc<dyn ExecutionPlan>> { Some(Arc::new(StoppableExec::new(input, control))) };
+    replaced(plan, |node| {
+        if let Some(join) = checked(node, control)? {
             return Ok(stoppable(join));
         }
         if node.is::<UnnestExec>() {
-            return Ok(stoppable(over_few_rows(node, control)?));
+            return Ok(stoppable(over_few_rows(Arc::clone(node), control)?));
         }
         // What is stoppable gives way already.
         if let Some(inner) = node.downcast_ref::<CooperativeExec>()
             && inner.input().is::<StoppableExec>()
         {
-            return Ok(Transformed::yes(Arc::clone(inner.input())));
+            return Ok(Some(Arc::clone(inner.input())));
         }
         let groups = node.downcast_ref::<AggregateExec>().is_some_and(|node| !node.group_expr().is_empty());
         let makes_rows = groups || node.children().is_empty();
-        Ok(if makes_rows { stoppable(node) } else { Transformed::no(node) })
+        Ok(if makes_rows { stoppable(Arc::clone(node)) } else { None })
     })
-    .data()
 }
 
 /// An UNNEST whose lists, where they are made for it, are made of few rows at a time.

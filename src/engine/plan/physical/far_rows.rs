@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::limit::LocalLimitExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
+
+use super::replaced::replaced;
 
 /// The most rows that are kept without a sort of all.
 const ROWS_MAX: usize = 100_000;
@@ -24,14 +25,7 @@ impl PhysicalOptimizerRule for FarRows {
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let sorted = node.downcast_ref::<SortExec>().and_then(with_limit_above);
-            Ok(match sorted {
-                Some(sorted) => Transformed::yes(sorted),
-                None => Transformed::no(node),
-            })
-        })
-        .data()
+        replaced(plan, |node| Ok(node.downcast_ref::<SortExec>().and_then(with_limit_above)))
     }
 
     fn name(&self) -> &str {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::JoinSide;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -35,6 +35,7 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions, replace_children_if_necessary,
 };
 
+use super::replaced::replaced;
 use crate::engine::methods::delegate;
 
 /// A rule that moves filters, kept from those that would reach another column.
@@ -67,15 +68,10 @@ impl PhysicalOptimizerRule for FiltersByPlace {
 
 /// The plan, in which nodes that would lead filters astray are guarded.
 fn guarded(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| {
-        let astray = astray(&node);
-        Ok(if astray.is_empty() {
-            Transformed::no(node)
-        } else {
-            Transformed::yes(Arc::new(Guard { node, astray }) as _)
-        })
+    replaced(plan, |node| {
+        let astray = astray(node);
+        Ok((!astray.is_empty()).then(|| Arc::new(Guard { node: Arc::clone(node), astray }) as _))
     })
-    .data()
 }
 
 /// The columns of a node's output whose names lead filters to another column below it.

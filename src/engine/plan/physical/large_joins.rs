@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{DataType, Schema};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::JoinType;
@@ -13,6 +12,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
+
+use super::replaced::replaced;
 
 /// What a text or another value of no fixed width takes in memory, about.
 const VALUE_BYTES: usize = 24;
@@ -33,16 +34,11 @@ impl PhysicalOptimizerRule for LargeJoins {
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
+        replaced(plan, |node| {
             let join = node.downcast_ref::<HashJoinExec>();
             let large = join.filter(|join| can_merge(join) && self.is_large(join.left().as_ref()));
-            let merging = large.map(merging).transpose()?;
-            Ok(match merging {
-                Some(merging) => Transformed::yes(Arc::new(merging) as _),
-                None => Transformed::no(node),
-            })
+            large.map(merging).transpose()
         })
-        .data()
     }
 
     fn name(&self) -> &str {
@@ -96,8 +92,8 @@ fn sorted_key(key: &dyn PhysicalExpr, schema: &Schema) -> Option<DataType> {
     sorted.then_some(key)
 }
 
-fn merging(join: &HashJoinExec) -> Result<SortMergeJoinExec> {
-    SortMergeJoinExec::try_new(
+fn merging(join: &HashJoinExec) -> Result<Arc<dyn ExecutionPlan>> {
+    let merging = SortMergeJoinExec::try_new(
         Arc::clone(join.left()),
         Arc::clone(join.right()),
         join.on().to_vec(),
@@ -105,7 +101,8 @@ fn merging(join: &HashJoinExec) -> Result<SortMergeJoinExec> {
         *join.join_type(),
         vec![SortOptions::default(); join.on().len()],
         join.null_equality(),
-    )
+    )?;
+    Ok(Arc::new(merging))
 }
 
 #[cfg(test)]

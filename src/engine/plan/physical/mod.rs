@@ -3,6 +3,7 @@
 mod far_rows;
 mod filters;
 mod large_joins;
+mod replaced;
 mod rules;
 mod skips;
 mod sorted_again;
@@ -10,4 +11,5 @@ mod top_keys;
 mod window_rows;
 mod windows;
 
+pub use replaced::replaced;
 pub use rules::physical_rules;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::Statistics;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -23,6 +23,7 @@ use datafusion::physical_plan::{
     replace_children_if_necessary,
 };
 
+use super::replaced::replaced;
 use crate::engine::methods::delegate;
 
 /// A rule that places sorts, kept from those that OFFSET needs.
@@ -55,27 +56,18 @@ impl PhysicalOptimizerRule for HeldSkips {
 
 /// The plan with our nodes for limits that skip rows.
 fn held(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| {
+    replaced(plan, |node| {
         let limit = node.downcast_ref::<GlobalLimitExec>().filter(|limit| limit.skip() > 0);
-        let skip = limit.map(skip_below_projections).transpose()?.flatten();
-        Ok(match skip {
-            Some(skip) => Transformed::yes(skip),
-            None => Transformed::no(node),
-        })
+        limit.map_or(Ok(None), skip_below_projections)
     })
-    .data()
 }
 
 /// The plan with DataFusion's limits again.
 fn released(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| {
-        let limit = node.downcast_ref::<SkipExec>().map(|skip| Arc::new(skip.limit.clone()));
-        Ok(match limit {
-            Some(limit) => Transformed::yes(limit as _),
-            None => Transformed::no(node),
-        })
+    replaced(plan, |node| {
+        let skip = node.downcast_ref::<SkipExec>();
+        Ok(skip.map(|skip| Arc::new(skip.limit.clone()) as _))
     })
-    .data()
 }
 
 /// The limit and the projections below it, changed about; `None` where the order is the statement's own and held so.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::Statistics;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -19,6 +19,7 @@ use datafusion::physical_plan::{
     InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
 };
 
+use super::replaced::replaced;
 use super::window_rows::{Window, held, whole_partitions};
 use crate::engine::methods::delegate;
 
@@ -32,13 +33,10 @@ impl PhysicalOptimizerRule for CountedWindows {
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            if node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>() {
-                return Ok(Transformed::yes(Arc::new(CountedWindowExec::new(node)) as _));
-            }
-            Ok(Transformed::no(node))
+        replaced(plan, |node| {
+            let is_window = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
+            Ok(is_window.then(|| Arc::new(CountedWindowExec::new(Arc::clone(node))) as _))
         })
-        .data()
     }
 
     fn name(&self) -> &str {
