@@ -19,7 +19,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
-    InputDistributionRequirements, Partitioning, PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
+    InputDistributionRequirements, Partitioning, PlanProperties, StatisticsArgs,
     replace_children_if_necessary,
 };
 
@@ -112,13 +112,6 @@ impl SkipExec {
         );
         Self { limit, order, properties: Arc::new(properties) }
     }
-
-    /// The same over other rows.
-    fn over(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Self {
-        let input = children.pop().unwrap_or_else(|| Arc::clone(self.limit.input()));
-        let limit = GlobalLimitExec::new(input, self.limit.skip(), self.limit.fetch());
-        Self::new(limit, self.order.clone())
-    }
 }
 
 impl DisplayAs for SkipExec {
@@ -128,6 +121,13 @@ impl DisplayAs for SkipExec {
 }
 
 impl ExecutionPlan for SkipExec {
+    delegate! {
+        to limit:
+        child_stats_requests(partition: Option<usize>) -> Vec<ChildStats>;
+        statistics_from_inputs(inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>>;
+        execute(partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream>;
+    }
+
     fn name(&self) -> &str {
         "SkipExec"
     }
@@ -155,34 +155,12 @@ impl ExecutionPlan for SkipExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(self.over(children)))
-    }
-
     fn with_new_children(
         self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(self.over(children)))
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        self.limit.child_stats_requests(partition)
-    }
-
-    fn statistics_from_inputs(
-        &self,
-        input_stats: &[Arc<Statistics>],
-        args: &StatisticsArgs,
-    ) -> Result<Arc<Statistics>> {
-        self.limit.statistics_from_inputs(input_stats, args)
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.limit.execute(partition, context)
+        let input = children.pop().unwrap_or_else(|| Arc::clone(self.limit.input()));
+        let limit = GlobalLimitExec::new(input, self.limit.skip(), self.limit.fetch());
+        Ok(Arc::new(Self::new(limit, self.order.clone())))
     }
 }
