@@ -21,12 +21,16 @@ pub struct Beside {
     input: Arc<LogicalPlan>,
     taken: Vec<Expr>,
     is_taken: fn(&Expr) -> bool,
+    /// The number of the first column that is computed here; those before are in the input already.
+    first: usize,
 }
 
 impl Beside {
     /// Nothing beside the columns of the input yet; what is taken is asked of each expression.
     pub fn new(input: Arc<LogicalPlan>, is_taken: fn(&Expr) -> bool) -> Self {
-        Self { input, taken: Vec::new(), is_taken }
+        let numbers = input.schema().fields().iter().filter_map(|field| number(field.name()));
+        let first = numbers.max().map_or(0, |last| last + 1);
+        Self { input, taken: Vec::new(), is_taken, first }
     }
 
     /// The window functions over what is computed below them, with the columns that there were before.
@@ -71,24 +75,30 @@ impl Beside {
     /// The input with what was taken beside its columns.
     pub fn plan(self) -> Result<Arc<LogicalPlan>> {
         let mut columns = self.columns();
-        columns.extend(self.taken.into_iter().enumerate().map(|(n, expr)| expr.alias(name(n))));
+        let names = (self.first..).map(name);
+        columns.extend(self.taken.into_iter().zip(names).map(|(expr, name)| expr.unalias().alias(name)));
         Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, self.input)?)))
     }
 
+    /// The column that will hold an expression, if it was taken.
+    pub fn column(&self, expr: &Expr) -> Option<Expr> {
+        let place = self.taken.iter().position(|taken| taken == expr)?;
+        Some(Expr::Column(Column::new_unqualified(name(self.first + place))))
+    }
+
     /// The expression itself, or the column that will hold it.
-    fn expr(&mut self, expr: Expr) -> Expr {
+    pub fn expr(&mut self, expr: Expr) -> Expr {
         if !(self.is_taken)(&expr) {
             return expr;
         }
-        let known = self.taken.iter().position(|other| *other == expr);
-        let place = known.unwrap_or_else(|| {
+        self.column(&expr).unwrap_or_else(|| {
             self.taken.push(expr);
-            self.taken.len() - 1
-        });
-        Expr::Column(Column::new_unqualified(name(place)))
+            Expr::Column(Column::new_unqualified(name(self.first + self.taken.len() - 1)))
+        })
     }
 
-    fn exprs(&mut self, exprs: Vec<Expr>) -> Vec<Expr> {
+    /// Each expression itself, or the column that will hold it.
+    pub fn exprs(&mut self, exprs: Vec<Expr>) -> Vec<Expr> {
         exprs.into_iter().map(|expr| self.expr(expr)).collect()
     }
 
@@ -122,6 +132,11 @@ impl Beside {
 }
 
 /// No name that SQL can say.
-fn name(place: usize) -> String {
-    format!("beside {place}\u{1}")
+fn name(number: usize) -> String {
+    format!("beside {number}\u{1}")
+}
+
+/// The number in such a name.
+fn number(name: &str) -> Option<usize> {
+    name.strip_prefix("beside ")?.strip_suffix('\u{1}')?.parse().ok()
 }

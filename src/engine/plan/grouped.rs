@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
-use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, Projection};
+
+use crate::engine::plan::beside::Beside;
 
 /// The plan with the keys of such aggregates in columns.
 pub fn with_keys_in_columns(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -35,21 +35,15 @@ fn is_grouping(aggregate: &Expr) -> bool {
 }
 
 fn in_columns(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
-    let keys: Vec<Expr> = grouping_set_to_exprlist(&aggregate.group_expr)?
-        .into_iter()
-        .filter(|key| !matches!(key, Expr::Column(_)))
-        .cloned()
-        .collect();
-    if keys.is_empty() {
+    let mut beside = Beside::new(Arc::clone(&aggregate.input), |key| !matches!(key, Expr::Column(_)));
+    let keys = aggregate.group_expr.iter().cloned();
+    let group_expr: Vec<Expr> = keys.map(|key| in_key(key, &mut beside)).collect();
+    if group_expr == aggregate.group_expr {
         return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
     }
-    let Aggregate { input, group_expr, aggr_expr, schema, .. } = aggregate;
-    let mut below: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
-    below.extend(keys.iter().enumerate().map(|(n, key)| key.clone().unalias().alias(name(n))));
-    let input = Arc::new(LogicalPlan::Projection(Projection::try_new(below, input)?));
-    let group_expr = group_expr.into_iter().map(|key| in_key(key, &keys)).collect();
-    let aggr_expr = aggr_expr.into_iter().map(|expr| in_grouping(expr, &keys)).collect::<Result<_>>()?;
-    let aggregate = Aggregate::try_new(input, group_expr, aggr_expr)?;
+    let Aggregate { aggr_expr, schema, .. } = aggregate;
+    let aggr_expr = aggr_expr.into_iter().map(|expr| in_grouping(expr, &beside)).collect::<Result<_>>()?;
+    let aggregate = Aggregate::try_new(beside.plan()?, group_expr, aggr_expr)?;
     // Whatever is above knows the columns by the names they had, and the number of the set not at all.
     let columns = aggregate.schema.columns().into_iter().zip(schema.columns());
     let above = columns
@@ -63,41 +57,27 @@ fn in_columns(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(above, aggregate)?)))
 }
 
-/// No name that SQL can say.
-fn name(place: usize) -> String {
-    format!("key {place}\u{1}")
-}
-
-/// The column of a key, or the expression itself.
-fn column(expr: Expr, keys: &[Expr]) -> Expr {
-    match keys.iter().position(|key| *key == expr) {
-        Some(place) => Expr::Column(Column::new_unqualified(name(place))),
-        None => expr,
-    }
-}
-
-fn in_key(key: Expr, keys: &[Expr]) -> Expr {
-    let all = |exprs: Vec<Expr>| exprs.into_iter().map(|expr| column(expr, keys)).collect::<Vec<_>>();
-    match key {
-        Expr::GroupingSet(GroupingSet::Rollup(exprs)) => Expr::GroupingSet(GroupingSet::Rollup(all(exprs))),
-        Expr::GroupingSet(GroupingSet::Cube(exprs)) => Expr::GroupingSet(GroupingSet::Cube(all(exprs))),
-        Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => {
-            Expr::GroupingSet(GroupingSet::GroupingSets(sets.into_iter().map(all).collect()))
+fn in_key(key: Expr, beside: &mut Beside) -> Expr {
+    let Expr::GroupingSet(set) = key else { return beside.expr(key) };
+    Expr::GroupingSet(match set {
+        GroupingSet::Rollup(exprs) => GroupingSet::Rollup(beside.exprs(exprs)),
+        GroupingSet::Cube(exprs) => GroupingSet::Cube(beside.exprs(exprs)),
+        GroupingSet::GroupingSets(sets) => {
+            GroupingSet::GroupingSets(sets.into_iter().map(|exprs| beside.exprs(exprs)).collect())
         }
-        key => column(key, keys),
-    }
+    })
 }
 
 /// `grouping(…)` of the columns of its keys.
-fn in_grouping(expr: Expr, keys: &[Expr]) -> Result<Expr> {
+fn in_grouping(expr: Expr, beside: &Beside) -> Result<Expr> {
     if !is_grouping(&expr) {
         return Ok(expr);
     }
     let changed = expr.transform_down(|part| {
-        let found = column(part.clone(), keys);
-        let changed = found != part;
-        let next = if changed { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue };
-        Ok(Transformed::new(found, changed, next))
+        Ok(match beside.column(&part) {
+            Some(column) => Transformed::new(column, true, TreeNodeRecursion::Jump),
+            None => Transformed::no(part),
+        })
     })?;
     Ok(changed.data)
 }
