@@ -13,12 +13,12 @@ use crate::engine::access::{Actor, DefinerNode, Guard};
 use crate::engine::ddl;
 use crate::engine::plan::backtest::BacktestNode;
 use crate::engine::plan::command::CommandNode;
-use crate::engine::plan::dml_guard::has_subquery;
 use crate::engine::plan::forecast::ForecastNode;
 use crate::engine::plan::node::extension;
 use crate::engine::plan::predict::PredictNode;
 use crate::engine::plan::predict_sequence::PredictSequenceNode;
 use crate::engine::plan::pretrain::PretrainNode;
+use crate::engine::plan::subqueries::has_subquery;
 use crate::engine::plan::task::TaskNode;
 use crate::engine::plan::train::{Mode, TrainNode};
 use crate::engine::shared::Engine;
@@ -137,7 +137,7 @@ fn reads_nothing(dml: &DmlStatement) -> bool {
 fn keeps_or_sets(expr: &Expr, column: &str) -> bool {
     match expr.clone().unalias() {
         Expr::Column(kept) => kept.name == column,
-        expr => expr.column_refs().is_empty() && !has_subquery(&expr).unwrap_or(true),
+        expr => expr.column_refs().is_empty() && !has_subquery(&expr),
     }
 }
 

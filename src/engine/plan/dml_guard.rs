@@ -1,12 +1,12 @@
 //! Refuses the shapes of UPDATE and DELETE that DataFusion would apply to the wrong rows.
 
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
     DmlStatement, EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp, lit,
 };
 
+use crate::engine::plan::subqueries::has_subquery;
 use crate::error::Error;
 
 /// What an UPDATE or DELETE turned out to be.
@@ -42,7 +42,7 @@ fn check_input(verb: &str, plan: &LogicalPlan) -> Result<Guarded> {
             Expr::Literal(ScalarValue::Boolean(Some(false) | None) | ScalarValue::Null, _) => {
                 Ok(Guarded::Nothing)
             }
-            predicate if has_subquery(predicate)? => refuse(verb, "a subquery in WHERE"),
+            predicate if has_subquery(predicate) => refuse(verb, "a subquery in WHERE"),
             _ => check_input(verb, &f.input),
         },
         LogicalPlan::Limit(_) => refuse(verb, "LIMIT"),
@@ -54,16 +54,6 @@ fn check_input(verb: &str, plan: &LogicalPlan) -> Result<Guarded> {
 fn refuse(verb: &str, what: &str) -> Result<Guarded> {
     Err(Error::unsupported(format!("{verb} with {what} is not supported"))
             .with_hint(format!("write the condition with columns of the table and IN (SELECT …): {verb} … WHERE key IN (SELECT key FROM …)")).into())
-}
-
-/// True when an expression reads other rows.
-pub fn has_subquery(expr: &Expr) -> Result<bool> {
-    expr.exists(|e| {
-        Ok(matches!(
-            e,
-            Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)
-        ))
-    })
 }
 
 /// The plan that changes nothing: a count of 0.

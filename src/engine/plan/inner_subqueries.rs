@@ -18,7 +18,7 @@ use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, Wr
 
 use super::apply::has_subqueries;
 use super::member_of::member_of;
-use super::subqueries::has_subquery;
+use super::subqueries::node_has_subquery;
 use crate::error::Error;
 
 /// Of more values, a set is made.
@@ -134,7 +134,7 @@ impl<F: FnMut(Expr, LogicalPlan, &DFSchema) -> Result<Expr>> Replaced<F> {
     }
 
     fn put_into(&mut self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-        if !has_subquery(&node)? {
+        if !node_has_subquery(&node)? {
             return Ok(Transformed::no(node));
         }
         let mut schema = DFSchema::empty();

@@ -11,7 +11,7 @@ pub fn with_subqueries(
     rewrite: fn(Expr) -> Result<Transformed<Expr>>,
 ) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
-        if !has_subquery(&node)? {
+        if !node_has_subquery(&node)? {
             return Ok(Transformed::no(node));
         }
         let names = NamePreserver::new(&node);
@@ -23,31 +23,40 @@ pub fn with_subqueries(
     .data()
 }
 
+/// True for an expression with a subquery in it.
+pub fn has_subquery(expr: &Expr) -> bool {
+    has_part(expr, is_subquery)
+}
+
 /// True for a node with a subquery in its expressions.
-pub fn has_subquery(node: &LogicalPlan) -> Result<bool> {
-    has_expression(node, |expr| {
-        matches!(
-            expr,
-            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
-        )
-    })
+pub fn node_has_subquery(node: &LogicalPlan) -> Result<bool> {
+    node_has_part(node, is_subquery)
 }
 
 /// True for a plan with comparisons with ANY or ALL rows of a subquery.
 pub fn has_set_comparisons(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        found |= has_expression(node, |expr| matches!(expr, Expr::SetComparison(_)))?;
+        found |= node_has_part(node, |expr| matches!(expr, Expr::SetComparison(_)))?;
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
 }
 
-fn has_expression(node: &LogicalPlan, is_wanted: fn(&Expr) -> bool) -> Result<bool> {
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
+}
+
+fn node_has_part(node: &LogicalPlan, is_wanted: fn(&Expr) -> bool) -> Result<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {
-        found |= expr.exists(|part| Ok(is_wanted(part)))?;
+        found |= has_part(expr, is_wanted);
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
+}
+
+fn has_part(expr: &Expr, is_wanted: fn(&Expr) -> bool) -> bool {
+    // The question cannot fail.
+    expr.exists(|part| Ok(is_wanted(part))).unwrap_or(true)
 }

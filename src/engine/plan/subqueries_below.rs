@@ -2,11 +2,12 @@
 //!
 //! DataFusion 55 runs subqueries in projections and filters alone, so that they are computed in one below.
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 
 use crate::engine::plan::beside::{Beside, Part};
+use crate::engine::plan::subqueries::has_subquery;
 
 /// The plan with such subqueries in projections of their own.
 pub fn with_subqueries_below(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -20,11 +21,4 @@ pub fn with_subqueries_below(plan: LogicalPlan) -> Result<LogicalPlan> {
         plan => Ok(Transformed::no(plan)),
     })
     .data()
-}
-
-fn has_subquery(expr: &Expr) -> bool {
-    let is_subquery =
-        |part: &Expr| matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
-    // The question cannot fail.
-    expr.exists(|part| Ok(is_subquery(part))).unwrap_or(false)
 }
