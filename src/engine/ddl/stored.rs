@@ -8,7 +8,7 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Alias;
-use datafusion::logical_expr::{Distinct, DmlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp, cast};
 
 /// The plan with the types that its branches have together; as it is where the analyzer cannot tell: subqueries that
 /// only run as functions are not analyzed.
@@ -96,11 +96,13 @@ fn without_names(expr: &Expr) -> &Expr {
     }
 }
 
-/// The rows to insert in the types that they were planned in: those of the table. A UNION is planned in the types of its
-/// first branch, and has others once all branches count.
-pub fn with_meant_types(state: &SessionState, mut insert: DmlStatement) -> Result<DmlStatement> {
-    if !insert.input.exists(|node| Ok(matches!(node, LogicalPlan::Union(_))))? {
-        return Ok(insert);
+/// The plan, the rows of an INSERT in the types that they were planned in: those of the table. A UNION is planned in the
+/// types of its first branch, and has others once all branches count.
+pub fn with_meant_types(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Dml(mut insert) = plan else { return Ok(plan) };
+    let is_insert = matches!(insert.op, WriteOp::Insert(_));
+    if !is_insert || !insert.input.exists(|node| Ok(matches!(node, LogicalPlan::Union(_))))? {
+        return Ok(LogicalPlan::Dml(insert));
     }
     let analyzed = analyzed(state, &insert.input);
     let meant = insert.input.schema().fields();
@@ -113,5 +115,5 @@ pub fn with_meant_types(state: &SessionState, mut insert: DmlStatement) -> Resul
     });
     let exprs: Vec<Expr> = exprs.collect();
     insert.input = Arc::new(LogicalPlanBuilder::from(analyzed).project(exprs)?.build()?);
-    Ok(insert)
+    Ok(LogicalPlan::Dml(insert))
 }

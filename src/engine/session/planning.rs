@@ -41,8 +41,9 @@ impl Inner {
         statement: Statement,
     ) -> Result<Planned, PlanError> {
         let planned = self.plan_unchecked(state, statement).await?;
-        let origins = if planned.tag == Tag::Rows { origins(&planned.plan) } else { vec![] };
-        let plan = authorized(&self.engine, &self.actor, planned.plan)?;
+        let plan = ddl::with_meant_types(state, with_repairs(planned.plan)?)?;
+        let origins = if planned.tag == Tag::Rows { origins(&plan) } else { vec![] };
+        let plan = authorized(&self.engine, &self.actor, plan)?;
         Ok(Planned { plan, origins, ..planned })
     }
 
@@ -76,14 +77,8 @@ impl Inner {
             other => other,
         };
         with_defaults(&self.engine, &mut statement)?;
-        let plan = with_repairs(state.statement_to_plan(statement).await?)?;
-        match plan {
+        match state.statement_to_plan(statement).await? {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
-            LogicalPlan::Dml(dml) if matches!(dml.op, WriteOp::Insert(_)) => {
-                let plan = LogicalPlan::Dml(ddl::with_meant_types(state, dml)?);
-                let tag = tag_of(&plan);
-                Ok(Planned::new(plan, tag, None, true))
-            }
             plan => {
                 let tag = tag_of(&plan);
                 let publishes = [TrainNode::publishes, PretrainNode::publishes, TaskNode::publishes]
@@ -109,7 +104,7 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    pub(super) fn new(plan: LogicalPlan, tag: Tag, copy: Option<ClientCopy>, changes: bool) -> Self {
+    fn new(plan: LogicalPlan, tag: Tag, copy: Option<ClientCopy>, changes: bool) -> Self {
         Self { plan, tag, copy, changes, origins: vec![] }
     }
 }
@@ -153,19 +148,18 @@ pub(super) async fn within<T>(
 }
 
 /// A command as a plan.
-pub(super) fn planned(lowered: Lowered) -> Result<Planned, PlanError> {
+fn planned(lowered: Lowered) -> Result<Planned, PlanError> {
     Ok(match lowered {
         Lowered::Plan(plan, tag) => {
             let changes = matches!(plan, LogicalPlan::Dml(_));
-            Planned::new(with_repairs(plan)?, tag, None, changes)
+            Planned::new(plan, tag, None, changes)
         }
         Lowered::Copy(plan, copy) => {
             let changes = matches!(copy, ClientCopy::In(_));
-            Planned::new(with_repairs(plan)?, copy.tag(), Some(copy), changes)
+            Planned::new(plan, copy.tag(), Some(copy), changes)
         }
         Lowered::Command(command, input) => {
             let tag = command.tag(input.is_some());
-            let input = input.map(with_repairs).transpose()?;
             let plan = CommandNode::new(*command, input)?.into_plan();
             Planned::new(plan, tag, None, true)
         }
@@ -173,7 +167,7 @@ pub(super) fn planned(lowered: Lowered) -> Result<Planned, PlanError> {
 }
 
 /// EXPLAIN of a TRAIN is a dry run, and EXPLAIN ANALYZE trains without publishing.
-pub(super) fn dry_run(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+fn dry_run(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     match &plan {
         LogicalPlan::Explain(explain) => match TrainNode::at_root(&explain.plan) {
             Some(train) => Ok(train.with_mode(Mode::DryRun)?.into_plan()),
@@ -190,7 +184,7 @@ pub(super) fn dry_run(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     }
 }
 
-pub(super) fn tag_of(plan: &LogicalPlan) -> Tag {
+fn tag_of(plan: &LogicalPlan) -> Tag {
     match plan {
         LogicalPlan::Dml(dml) => match &dml.op {
             WriteOp::Insert(_) => Tag::Count("INSERT"),
@@ -234,7 +228,7 @@ pub(super) fn limit_passes(state: &mut SessionState, plan: &LogicalPlan) -> DfRe
 }
 
 /// True for a plan that one pass of the optimizer leaves nothing to do in for another: one input, and no subqueries.
-pub(super) fn is_flat(plan: &LogicalPlan) -> DfResult<bool> {
+fn is_flat(plan: &LogicalPlan) -> DfResult<bool> {
     let branches = plan.exists(|node| {
         Ok(node.inputs().len() > 1
             || matches!(node, LogicalPlan::Window(_) | LogicalPlan::Unnest(_) | LogicalPlan::Distinct(_)))
