@@ -23,13 +23,19 @@ pub fn reckoned(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
             Some(binary_expr(moment(left, schema)?, Operator::Plus, since_midnight(right)))
         }
         BinaryOperator::Minus if is_date(left, schema) && is_date(right, schema) => {
-            Some(functions::days_between().call(vec![left.clone(), right.clone()]))
+            let day = |expr: &Expr| expr.clone().cast_to(&DataType::Date32, schema).ok();
+            Some(functions::days_between().call(vec![day(left)?, day(right)?]))
         }
         BinaryOperator::Minus if is_time(right, schema) => {
             Some(binary_expr(moment(left, schema)?, Operator::Minus, since_midnight(right)))
         }
         _ => None,
     }
+}
+
+/// True for a day.
+pub fn is_date(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Date32 | DataType::Date64))
 }
 
 /// Makes microseconds of a bin; true where there was one in nanoseconds.
@@ -46,10 +52,6 @@ pub fn bin_in_micros(expr: &mut Expr, schema: &DFSchema) -> bool {
 
 fn is_time(expr: &Expr, schema: &DFSchema) -> bool {
     matches!(expr.get_type(schema), Ok(DataType::Time32(_) | DataType::Time64(_)))
-}
-
-fn is_date(expr: &Expr, schema: &DFSchema) -> bool {
-    matches!(expr.get_type(schema), Ok(DataType::Date32))
 }
 
 /// The begin of a day, or a moment as it is.

@@ -24,7 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::functions::{self, Scaling};
 use crate::engine::plan::compared::{is_interval, rewrite_comparison};
-use crate::engine::plan::moments;
+use crate::engine::plan::moments::{self, is_date};
 use crate::engine::plan::numbers;
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
@@ -205,10 +205,6 @@ fn array_of(text: &str, list: &DataType) -> Option<Expr> {
 fn is_number(expr: &Expr, schema: &DFSchema) -> bool {
     matches!(expr, Expr::Placeholder(p) if p.field.is_none())
         || expr.get_type(schema).is_ok_and(|t| t.is_numeric())
-}
-
-fn is_date(expr: &Expr, schema: &DFSchema) -> bool {
-    matches!(expr.get_type(schema), Ok(DataType::Date32 | DataType::Date64))
 }
 
 fn operator_of(op: &BinaryOperator) -> Operator {
