@@ -302,6 +302,11 @@ fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, c)| c)
 }
 
+/// A name of several parts as it must be written in SQL.
+pub fn qualified_identifier(name: &str) -> String {
+    name.split('.').map(identifier).collect::<Vec<_>>().join(".")
+}
+
 /// A name as it must be written in SQL: in double quotes unless it is a word in lower case.
 pub fn identifier(name: &str) -> String {
     let plain = |c: char| c.is_lowercase() || c.is_ascii_digit() || c == '_';

@@ -6,7 +6,7 @@ use crate::engine::access::{Actor, Rights};
 use crate::engine::registry::ModelRegistry;
 use crate::engine::shared::Engine;
 use crate::engine::storage::{Acl, Contents, Entry, Privilege, TableName};
-use crate::error::{Error, ErrorKind, Result, Subject, identifier};
+use crate::error::{Error, ErrorKind, Result, Subject, identifier, qualified_identifier};
 
 /// Checks of one role on the catalog as it stands.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Guard {
         if self.rights.may(entry.acl(), privilege) {
             return Ok(());
         }
-        let hint = self.grant(privilege, &written(name));
+        let hint = self.grant(privilege, &qualified_identifier(&name.to_string()));
         Err(denied(format!("permission denied for {} {name}", entry.kind())).with_hint(hint))
     }
 
@@ -158,10 +158,6 @@ impl Guard {
         let owner = acl.owner.as_deref().or(self.contents.owner()).unwrap_or("the database's owner");
         denied(format!("must be owner of {kind} {name}")).with_hint(format!("it belongs to {owner}"))
     }
-}
-
-fn written(name: &TableName) -> String {
-    name.to_string().split('.').map(identifier).collect::<Vec<_>>().join(".")
 }
 
 fn denied(message: String) -> Error {

@@ -6,6 +6,7 @@ use super::udf::{Call, Function};
 use super::{privileges, procedure_name, procedure_oid, procedures};
 use crate::engine::access::Guard;
 use crate::engine::activity::SessionActivity;
+use crate::engine::functions::quoted_text;
 use crate::engine::settings::VERSION_TEXT;
 use crate::engine::storage::{DEFAULT_SCHEMA, Privilege, TableName, split_name};
 use crate::error::{Error, ErrorKind, Result, Subject, identifier};
@@ -118,9 +119,9 @@ pub const FUNCTIONS: &[Function] = &[
             .into())
     }),
     function("quote_ident", "text", |call| Ok(call.text(0).map(|text| identifier(&text)).into())),
-    function("quote_literal", "text", |call| Ok(call.text(0).map(|text| quoted(&text)).into())),
+    function("quote_literal", "text", |call| Ok(call.text(0).map(|text| quoted_text(&text)).into())),
     lenient("quote_nullable", "text", |call| {
-        Ok(call.text(0).map_or_else(|| "NULL".to_owned(), |text| quoted(&text)).into())
+        Ok(call.text(0).map_or_else(|| "NULL".to_owned(), |text| quoted_text(&text)).into())
     }),
     // texts of things
     function("pg_get_expr", "text", |call| Ok(call.text(0).into())),
@@ -301,14 +302,6 @@ fn json_object(call: &Call<'_>) -> Value {
         Ok(format!("{}:{}", serde_json::Value::from(key), call.json(n + 1)))
     });
     Ok(format!("{{{}}}", pairs.collect::<Result<Vec<_>>>()?.join(",")).into())
-}
-
-fn quoted(text: &str) -> String {
-    let doubled = text.replace('\'', "''");
-    match text.contains('\\') {
-        true => format!("E'{}'", doubled.replace('\\', "\\\\")),
-        false => format!("'{doubled}'"),
-    }
 }
 
 fn current_setting(call: &Call<'_>) -> Value {

@@ -39,7 +39,7 @@ fn keys_once(on: DistinctOn) -> DistinctOn {
 }
 
 /// Those that are not the same as one before them.
-fn firsts<T>(keys: Vec<T>, same: impl Fn(&T, &T) -> bool) -> Vec<T> {
+pub fn firsts<T>(keys: Vec<T>, same: impl Fn(&T, &T) -> bool) -> Vec<T> {
     let mut kept: Vec<T> = Vec::with_capacity(keys.len());
     for key in keys {
         if !kept.iter().any(|earlier| same(earlier, &key)) {

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, TableReference};
@@ -306,7 +305,6 @@ impl DisplayAs for LagFeaturesExec {
     }
 }
 
-#[async_trait]
 impl ExecutionPlan for LagFeaturesExec {
     fn name(&self) -> &str {
         "LagFeaturesExec"

@@ -15,6 +15,7 @@ mod compress;
 mod computed_keys;
 mod counted_sets;
 mod distinct_keys;
+mod dml_guard;
 mod features;
 mod forecast;
 mod forecasting;
@@ -70,8 +71,6 @@ mod training;
 mod unjoined;
 mod work;
 mod zero_shot;
-
-pub mod dml_guard;
 
 pub use above_totals::AboveTotals;
 pub use apply::{has_subqueries, with_applied_subqueries};

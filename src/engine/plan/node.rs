@@ -11,6 +11,12 @@ pub(super) fn extension<T: 'static>(plan: &LogicalPlan) -> Option<&T> {
     }
 }
 
+/// True for a plan that runs a node for which `is_wanted` holds; EXPLAIN runs none.
+pub(super) fn runs(plan: &LogicalPlan, is_wanted: impl Fn(&LogicalPlan) -> bool) -> bool {
+    let explained = matches!(plan, LogicalPlan::Explain(_));
+    !explained && plan.exists(|plan| Ok(is_wanted(plan))).unwrap_or(false)
+}
+
 /// True for an expression with a parameter in it.
 pub(super) fn has_parameter(expr: &Expr) -> bool {
     expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_)))).unwrap_or(true)

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -17,7 +16,7 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use crate::engine::plan::input::ordering;
-use crate::engine::plan::node::{all_columns, extension, identified};
+use crate::engine::plan::node::{all_columns, extension, identified, runs};
 use crate::engine::plan::pretrain_function::PretrainRequest;
 use crate::engine::plan::train::{TrainNode, job};
 use crate::engine::plan::training::{Job, Pretraining, pretrain};
@@ -47,8 +46,7 @@ impl PretrainNode {
 
     /// True when running a plan pretrains and publishes a model.
     pub fn publishes(plan: &LogicalPlan) -> bool {
-        let explained = matches!(plan, LogicalPlan::Explain(_));
-        !explained && plan.exists(|plan| Ok(extension::<Self>(plan).is_some())).unwrap_or(false)
+        runs(plan, |plan| extension::<Self>(plan).is_some())
     }
 
     /// As a plan.

@@ -16,7 +16,7 @@ use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr, TypePlanner,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, SortExpr, binary_expr, cast, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, binary_expr, cast, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     self, ArrayElemTypeDef, BinaryOperator, CharacterLength, ExactNumberInfo, TimezoneInfo,
@@ -24,6 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::functions::{self, Scaling};
 use crate::engine::plan::compared::{is_interval, rewrite_comparison};
+use crate::engine::plan::distinct_keys::firsts;
 use crate::engine::plan::moments::{self, is_date};
 use crate::engine::plan::numbers;
 use crate::engine::storage::sql_name;
@@ -70,7 +71,8 @@ impl ExprPlanner for Semantics {
     }
 
     fn plan_aggregate(&self, mut expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        expr.order_by = first_of_each(expr.order_by);
+        // A key that came before decides nothing, and DataFusion takes no key twice.
+        expr.order_by = firsts(expr.order_by, |one, other| one.expr == other.expr);
         let Some(counted) = counted_type(expr.func.name()) else { return Ok(PlannerResult::Original(expr)) };
         let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = expr;
         let aggregate = AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
@@ -102,17 +104,6 @@ fn counted_type(function: &str) -> Option<DataType> {
         "ntile" => Some(DataType::Int32),
         _ => None,
     }
-}
-
-/// The keys of an order without those that came before: they decide nothing, and DataFusion takes no key twice.
-fn first_of_each(order: Vec<SortExpr>) -> Vec<SortExpr> {
-    let mut kept: Vec<SortExpr> = Vec::with_capacity(order.len());
-    for key in order {
-        if kept.iter().all(|earlier| earlier.expr != key.expr) {
-            kept.push(key);
-        }
-    }
-    kept
 }
 
 /// Types that are stored as text, and that clients are told.

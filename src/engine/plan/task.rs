@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryPool;
@@ -20,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use crate::engine::access::{Actor, Guard};
 use crate::engine::pg_catalog::Surroundings;
-use crate::engine::plan::node::{all_columns, extension, identified};
+use crate::engine::plan::node::{all_columns, extension, identified, runs};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::query::QueryContext;
 use crate::engine::running::RunningTraining;
@@ -100,8 +99,7 @@ impl TaskNode {
 
     /// True when running a plan changes a model.
     pub fn publishes(plan: &LogicalPlan) -> bool {
-        let explained = matches!(plan, LogicalPlan::Explain(_));
-        !explained && plan.exists(|plan| Ok(extension::<Self>(plan).is_some())).unwrap_or(false)
+        runs(plan, |plan| extension::<Self>(plan).is_some())
     }
 
     /// As a plan.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -21,7 +20,7 @@ use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::pg_catalog::Surroundings;
 use crate::engine::plan::forecast::Shape;
 use crate::engine::plan::input::{Role, TrainingInput, ordering};
-use crate::engine::plan::node::{all_columns, extension, identified};
+use crate::engine::plan::node::{all_columns, extension, identified, runs};
 use crate::engine::plan::refresh::Refresh;
 use crate::engine::plan::training::{self, Job};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
@@ -145,10 +144,7 @@ impl TrainNode {
 
     /// True when running a plan trains and publishes a model.
     pub fn publishes(plan: &LogicalPlan) -> bool {
-        let publishes =
-            |plan: &LogicalPlan| extension::<Self>(plan).is_some_and(|train| train.mode == Mode::Publish);
-        let explained = matches!(plan, LogicalPlan::Explain(_));
-        !explained && plan.exists(|plan| Ok(publishes(plan))).unwrap_or(false)
+        runs(plan, |plan| extension::<Self>(plan).is_some_and(|train| train.mode == Mode::Publish))
     }
 
     /// The TRAIN at the root of a plan, below projections of all its columns.

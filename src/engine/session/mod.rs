@@ -40,7 +40,7 @@ use crate::engine::states::StatementState;
 use crate::engine::storage::{Contents, TableName};
 use crate::engine::temporary::TemporaryTables;
 use crate::engine::words::{self, Words};
-use crate::error::{Error, Result, Subject, identifier};
+use crate::error::{Error, Result, Subject, qualified_identifier};
 use crate::ml::Control;
 
 use cursors::Cursors;
@@ -356,11 +356,6 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// A table's name as it must be written, part by part.
-fn quoted(name: &str) -> String {
-    name.split('.').map(identifier).collect::<Vec<_>>().join(".")
-}
-
 impl Inner {
     fn scope(
         &self,
@@ -480,7 +475,9 @@ impl Inner {
             return error;
         };
         let names = match kind {
-            "table" => words::table_names(&self.engine).iter().map(|name| quoted(name)).collect(),
+            "table" => {
+                words::table_names(&self.engine).iter().map(|name| qualified_identifier(name)).collect()
+            }
             "function" => words::function_names(self.engine.states.template()),
             "table function" => words::TABLE_FUNCTIONS.iter().map(|f| f.name.to_owned()).collect(),
             _ => return error,

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Analyze, DdlStatement, LogicalPlan, WriteOp};
+use datafusion::logical_expr::{Analyze, LogicalPlan, WriteOp};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
@@ -195,7 +195,6 @@ fn tag_of(plan: &LogicalPlan) -> Tag {
         },
         LogicalPlan::Copy(_) => Tag::Count("COPY"),
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Tag::Told("EXPLAIN", 0, true),
-        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(_)) => Tag::Words("CREATE TABLE"),
         _ => Tag::Rows,
     }
 }

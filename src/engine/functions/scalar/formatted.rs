@@ -14,7 +14,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl,
 
 use crate::engine::functions::scalar::answer::{answer, is_one, rows};
 use crate::engine::functions::scalar::argument_types::mismatch;
-use crate::engine::functions::scalar::quoted_name::quoted_name;
+use crate::engine::functions::scalar::quoted::{quoted_name, quoted_text};
 use crate::error::{Error, Subject};
 use crate::postgres::{ColumnWriter, Format, Style, Zone, column};
 
@@ -194,7 +194,7 @@ impl<'a> Part<'a> {
         let value = match (value(&writers[argument], row), conversion) {
             (Some(value), Conversion::Plain) => value,
             (Some(value), Conversion::Name) => quoted_name(&value),
-            (Some(value), Conversion::Literal) => quoted(&value),
+            (Some(value), Conversion::Literal) => quoted_text(&value),
             (None, Conversion::Plain) => String::new(),
             (None, Conversion::Literal) => "NULL".to_owned(),
             (None, Conversion::Name) => {
@@ -236,14 +236,6 @@ fn value(writer: &ColumnWriter<'_>, row: usize) -> Option<String> {
     let mut out = BytesMut::new();
     writer.write(row, &mut out);
     Some(String::from_utf8_lossy(&out).into_owned())
-}
-
-fn quoted(text: &str) -> String {
-    let doubled = text.replace('\'', "''");
-    match text.contains('\\') {
-        true => format!("E'{}'", doubled.replace('\\', "\\\\")),
-        false => format!("'{doubled}'"),
-    }
 }
 
 /// What is left of a format, and the argument that the next value is.

@@ -33,7 +33,7 @@ mod make_timestamp;
 mod num_nulls;
 mod pg_sleep;
 mod pg_typeof;
-mod quoted_name;
+mod quoted;
 mod regexp_pieces;
 mod regexp_replace;
 mod rint;
@@ -55,6 +55,7 @@ pub use formatted::formatted_bytes;
 pub use formula::{first_number, joined};
 pub use from_text::is_read_otherwise;
 pub use interval::Scaling;
+pub use quoted::quoted_text;
 pub use text::is_written_otherwise;
 
 /// The function behind `interval * number` or `interval / number`.

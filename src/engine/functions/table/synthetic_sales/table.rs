@@ -132,7 +132,6 @@ impl DisplayAs for SyntheticSalesExec {
     }
 }
 
-#[async_trait]
 impl ExecutionPlan for SyntheticSalesExec {
     fn name(&self) -> &str {
         "SyntheticSalesExec"

@@ -1,4 +1,4 @@
-//! Names as they must be written: `x`, or `"order"`.
+//! Names and texts as they must be written: `x`, `"order"`, `'it''s'`.
 
 /// The words of SQL that are no names as they stand.
 ///
@@ -24,6 +24,15 @@ pub fn quoted_name(name: &str) -> String {
     match is_plain && !KEYWORDS.split(' ').any(|word| word == name) {
         true => name.to_owned(),
         false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+/// The text as a literal.
+pub fn quoted_text(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    match text.contains('\\') {
+        true => format!("E'{}'", doubled.replace('\\', "\\\\")),
+        false => format!("'{doubled}'"),
     }
 }
 
