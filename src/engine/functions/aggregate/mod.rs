@@ -23,6 +23,7 @@ mod mode;
 mod mrr;
 mod ndcg;
 mod ordered;
+mod percentile_cont;
 mod percentile_disc;
 mod quantile_loss;
 mod rmse;
@@ -95,5 +96,6 @@ pub fn all() -> Vec<AggregateUDF> {
         AggregateUDF::new_from_impl(bool_and_or::BoolAndOr::or()),
         mode::MODE.into_udaf(),
         percentile_disc::PERCENTILE_DISC.into_udaf(),
+        AggregateUDF::new_from_impl(percentile_cont::PercentileCont::default()),
     ]
 }

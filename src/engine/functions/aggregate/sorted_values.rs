@@ -122,6 +122,7 @@ impl AggregateUDFImpl for SortedUdaf {
             data_type: type_of(0),
             result: ScalarValue::try_from(args.return_field.data_type())?,
             values: vec![],
+            bytes: 0,
             argument: ScalarValue::try_from(&type_of(1))?,
         }))
     }
@@ -136,6 +137,9 @@ impl AggregateUDFImpl for SortedUdaf {
     }
 }
 
+/// Arrays of fewer values are put together, since each takes memory beside its values.
+const ROWS_MIN: usize = 1_024;
+
 /// The values of one group.
 #[derive(Debug)]
 struct Values {
@@ -145,6 +149,8 @@ struct Values {
     /// What there is of no values.
     result: ScalarValue,
     values: Vec<ArrayRef>,
+    /// What these take.
+    bytes: usize,
     argument: ScalarValue,
 }
 
@@ -155,7 +161,16 @@ impl Values {
             _ => filter(values, &is_not_null(values)?)?,
         };
         if !present.is_empty() {
+            self.bytes += bytes(&present);
             self.values.push(present);
+        }
+        while let [.., before, last] = self.values.as_slice()
+            && before.len() <= last.len()
+            && before.len() < ROWS_MIN
+        {
+            let both = concat(&[before.as_ref(), last.as_ref()])?;
+            self.values.truncate(self.values.len() - 2);
+            self.values.push(both);
         }
         Ok(())
     }
@@ -170,13 +185,26 @@ impl Values {
         Ok(())
     }
 
-    fn all(&self) -> Result<ArrayRef> {
+    /// All values in one array, which takes the place of the others.
+    fn all(&mut self) -> Result<ArrayRef> {
         let values: Vec<&dyn Array> = self.values.iter().map(AsRef::as_ref).collect();
-        match values.as_slice() {
-            [] => Ok(new_empty_array(&self.data_type)),
-            values => Ok(concat(values)?),
-        }
+        let all = match values.as_slice() {
+            [] => return Ok(new_empty_array(&self.data_type)),
+            values => concat(values)?,
+        };
+        self.values = vec![Arc::clone(&all)];
+        Ok(all)
     }
+}
+
+/// What values take by themselves, whatever else their buffers hold.
+fn bytes(values: &ArrayRef) -> usize {
+    let texts = match values.data_type() {
+        DataType::Utf8View => values.as_string_view().total_buffer_bytes_used(),
+        DataType::BinaryView => values.as_binary_view().total_buffer_bytes_used(),
+        _ => 0,
+    };
+    texts + values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size())
 }
 
 impl Accumulator for Values {
@@ -202,15 +230,13 @@ impl Accumulator for Values {
             return Ok(self.result.clone());
         }
         let options = SortOptions { descending: self.descending, nulls_first: false };
-        (self.aggregate.pick)(&sort(&self.all()?, Some(options))?, &self.argument)
+        let sorted = sort(&self.all()?, Some(options))?;
+        self.values = vec![Arc::clone(&sorted)];
+        (self.aggregate.pick)(&sorted, &self.argument)
     }
 
     fn size(&self) -> usize {
-        let bytes = |values: &ArrayRef| {
-            values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size())
-        };
-        let values = self.values.iter().map(bytes).sum::<usize>();
-        size_of_val(self) + self.values.capacity() * size_of::<ArrayRef>() + values + self.argument.size()
+        size_of_val(self) + self.values.capacity() * size_of::<ArrayRef>() + self.bytes + self.argument.size()
     }
 }
 
@@ -228,6 +254,7 @@ mod tests {
             data_type: DataType::Int64,
             result: ScalarValue::Int64(None),
             values: vec![],
+            bytes: 0,
             argument: ScalarValue::Float64(None),
         }
     }
@@ -248,5 +275,19 @@ mod tests {
         }
         assert_eq!(left.evaluate().unwrap(), ScalarValue::from(3_i64));
         assert_eq!(empty.evaluate().unwrap(), ScalarValue::Int64(None));
+    }
+
+    #[test]
+    fn values_that_come_one_by_one_take_as_much_as_those_that_come_together() {
+        let (mut one_by_one, mut together) = (values(), values());
+        let all: Vec<_> = (0..3_000).map(|n| Some(n * 7 % 3_000)).collect();
+        all.iter().for_each(|value| one_by_one.update_batch(&rows(&[*value])).unwrap());
+        together.update_batch(&rows(&all)).unwrap();
+        assert!(one_by_one.values.len() < 16, "{}", one_by_one.values.len());
+        assert!(one_by_one.bytes < 2 * together.bytes, "{}", one_by_one.bytes);
+        for mut values in [one_by_one, together] {
+            assert_eq!(values.evaluate().unwrap(), ScalarValue::from(1_499_i64));
+            assert_eq!(values.evaluate().unwrap(), ScalarValue::from(1_499_i64));
+        }
     }
 }

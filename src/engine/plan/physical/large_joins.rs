@@ -19,7 +19,7 @@ use super::replaced::replaced;
 const VALUE_BYTES: usize = 24;
 
 /// What a row takes in a table of hashes.
-const HASH_BYTES: usize = 16;
+pub const HASH_BYTES: usize = 16;
 
 /// Merges the sides of hash joins of which the one that would be kept takes more than so many bytes. It must stand
 /// behind the rule that chooses this side, and before the one that places sorts.
@@ -61,8 +61,13 @@ fn bytes(plan: &dyn ExecutionPlan) -> Option<usize> {
     let statistics = StatisticsContext::new().compute(plan, &StatisticsArgs::new()).ok()?;
     let rows = *statistics.num_rows.get_value()?;
     let schema = plan.schema();
-    let widths = schema.fields().iter().map(|f| f.data_type().primitive_width().unwrap_or(VALUE_BYTES));
+    let widths = schema.fields().iter().map(|field| width(field.data_type()));
     Some(rows.saturating_mul(widths.sum::<usize>() + HASH_BYTES))
+}
+
+/// What a value takes in memory, about.
+pub fn width(data_type: &DataType) -> usize {
+    data_type.primitive_width().unwrap_or(VALUE_BYTES)
 }
 
 /// True for a join that a merge does as well.

@@ -8,6 +8,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use super::far_rows::FarRows;
 use super::filters::FiltersByPlace;
+use super::large_aggregates::LargeAggregates;
 use super::large_joins::LargeJoins;
 use super::skips::HeldSkips;
 use super::sorted_again::SortedAgain;
@@ -18,8 +19,8 @@ type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
 /// The rules of every session whose statements take their memory from this pool.
 pub fn physical_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Rule> {
-    let bytes_max = match pool.memory_limit() {
-        MemoryLimit::Finite(limit) => limit / 4 * 3,
+    let limit = match pool.memory_limit() {
+        MemoryLimit::Finite(limit) => limit,
         _ => usize::MAX,
     };
     let mut rules: Vec<Rule> = vec![];
@@ -27,7 +28,12 @@ pub fn physical_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Rule> {
         match rule.name() {
             "join_selection" => {
                 rules.push(rule);
-                rules.push(Arc::new(LargeJoins { bytes_max }));
+                rules.push(Arc::new(LargeJoins { bytes_max: limit / 4 * 3 }));
+            }
+            // What is kept grows by doubling, and the pool counts it twice.
+            "CombinePartialFinalAggregate" => {
+                rules.push(rule);
+                rules.push(Arc::new(LargeAggregates { bytes_max: limit / 4 }));
             }
             "EnsureRequirements" => rules.push(Arc::new(HeldSkips(rule))),
             "FilterPushdown" => rules.push(Arc::new(FiltersByPlace(rule))),
@@ -55,10 +61,18 @@ mod tests {
     fn finds_the_rules_that_it_mends() {
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let rules = physical_rules(&pool);
-        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 4);
+        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 5);
         let shown = format!("{rules:?}");
         assert_eq!(shown.matches("FiltersByPlace").count(), 2);
-        for ours in ["HeldSkips", "WholeKeys", "FarRows", "LargeJoins", "SortedAgain", "CountedWindows"] {
+        for ours in [
+            "HeldSkips",
+            "WholeKeys",
+            "FarRows",
+            "LargeJoins",
+            "LargeAggregates",
+            "SortedAgain",
+            "CountedWindows",
+        ] {
             assert_eq!(shown.matches(ours).count(), 1, "{ours}");
         }
     }
