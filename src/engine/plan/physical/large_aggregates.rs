@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Schema};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -21,6 +20,7 @@ use datafusion::physical_plan::{
 };
 
 use super::large_joins::{HASH_BYTES, width};
+use super::replaced::replaced;
 
 /// Aggregates whose states are lists of little, however many rows there are.
 const OF_LITTLE: [&str; 3] = ["accuracy", "f1", "nth_value"];
@@ -38,14 +38,10 @@ impl PhysicalOptimizerRule for LargeAggregates {
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
+        replaced(plan, |node| {
             let groups = node.downcast_ref::<AggregateExec>().map(|last| self.sorted(last)).transpose()?;
-            Ok(match groups.flatten() {
-                Some(groups) => Transformed::yes(Arc::new(groups) as _),
-                None => Transformed::no(node),
-            })
+            Ok(groups.flatten().map(|groups| Arc::new(groups) as _))
         })
-        .data()
     }
 
     fn name(&self) -> &str {
