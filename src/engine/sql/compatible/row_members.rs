@@ -1,13 +1,15 @@
 //! Rows that are looked for among those of a subquery: `(a, b) IN (SELECT x, y FROM t)`.
 //!
-//! DataFusion takes subqueries of one column alone here; EXISTS asks the same of their fields.
+//! DataFusion takes subqueries of one column alone here; EXISTS asks the same of their fields, and IN of one of them.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Ident, Query, TableAliasColumnDef, TableFactor, Value,
+    BinaryOperator, CaseWhen, Expr, Ident, Query, SelectItem, SetExpr, TableAliasColumnDef, TableFactor,
+    Value,
 };
 
 use crate::engine::sql::compatible::build::case;
 use crate::engine::sql::compatible::rows::{comparison, fields};
+use crate::engine::sql::compatible::subqueries::is_of_rows;
 use crate::engine::sql::select;
 
 /// The name of what is looked in, and of its columns before their number, which no query has.
@@ -42,38 +44,53 @@ pub(super) fn search_rows(expr: &mut Expr) {
 /// What each row of a subquery is compared with.
 struct Search {
     width: usize,
+    /// The place and the value of a field that no subquery can ask for: an aggregate, or a function of a window.
+    apart: Option<(usize, Expr)>,
+    /// What the other fields are to be.
     equal: Expr,
 }
 
 impl Search {
     /// A row that is written out.
     fn of(row: &Expr) -> Option<Self> {
-        let fields = fields(row)?;
-        let width = fields.len();
-        let members = (0..width).map(|n| Expr::CompoundIdentifier(vec![quoted(MEMBERS), column(n)]));
-        let equal = comparison(members.collect(), &BinaryOperator::Eq, fields)?;
-        Some(Self { width, equal })
+        let mut values = fields(row)?;
+        let width = values.len();
+        let mut places: Vec<usize> = (0..width).collect();
+        let apart =
+            values.iter().position(is_of_rows).map(|place| (places.remove(place), values.remove(place)));
+        let members = places.into_iter().map(member).collect();
+        let equal = comparison(members, &BinaryOperator::Eq, values)?;
+        Some(Self { width, apart, equal })
     }
 
     /// True where a row of the subquery is the same.
     fn found(&self, rows: &Query) -> Expr {
-        self.exists(rows, self.equal.clone(), false)
+        self.asked(rows, self.equal.clone(), false)
     }
 
     /// True where no row of the subquery is the same, nor could be if NULL were a value.
     fn excluded(&self, rows: &Query) -> Expr {
-        self.exists(rows, Expr::IsNotFalse(Box::new(self.equal.clone())), true)
+        self.asked(rows, Expr::IsNotFalse(Box::new(self.equal.clone())), true)
     }
 
-    fn exists(&self, rows: &Query, condition: Expr, negated: bool) -> Expr {
+    fn asked(&self, rows: &Query, condition: Expr, negated: bool) -> Expr {
         let columns = (0..self.width).map(|n| TableAliasColumnDef { name: column(n), data_type: None });
         let mut members = select::derived(rows.clone(), MEMBERS);
         if let TableFactor::Derived { alias: Some(alias), .. } = &mut members {
             alias.name = quoted(MEMBERS);
             alias.columns = columns.collect();
         }
-        Expr::Exists { subquery: Box::new(select::select_from(members, Some(condition))), negated }
+        let mut subquery = Box::new(select::select_from(members, Some(condition)));
+        let Some((place, value)) = &self.apart else { return Expr::Exists { subquery, negated } };
+        if let SetExpr::Select(select) = subquery.body.as_mut() {
+            select.projection = vec![SelectItem::UnnamedExpr(member(*place))];
+        }
+        Expr::InSubquery { expr: Box::new(value.clone()), subquery, negated }
     }
+}
+
+fn member(place: usize) -> Expr {
+    Expr::CompoundIdentifier(vec![quoted(MEMBERS), column(place)])
 }
 
 fn quoted(name: impl Into<String>) -> Ident {

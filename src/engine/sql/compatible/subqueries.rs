@@ -296,6 +296,15 @@ impl GroupByIsEmpty for Select {
     }
 }
 
+/// True for an expression of many rows: with an aggregate or a function of a window in it.
+pub(super) fn is_of_rows(expr: &Expr) -> bool {
+    let over_window = ast::visit_expressions(expr, |expr| match expr {
+        Expr::Function(Function { over: Some(_), .. }) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    over_window.is_break() || is_aggregate(expr)
+}
+
 /// True for an expression with an aggregate in it.
 fn is_aggregate(expr: &Expr) -> bool {
     let mut found = false;
