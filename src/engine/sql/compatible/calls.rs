@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
     Value,
 };
 
-use crate::engine::sql::compatible::build::{call, is_text, plain_arguments, strip_schema, taken};
+use crate::engine::sql::compatible::build::{call, case, is_text, plain_arguments, strip_schema, taken};
 use crate::engine::sql::compatible::rows::rows_as_structs;
 use crate::engine::sql::naming::narrow_expr;
 use crate::engine::sql::parameters::cast;
@@ -85,8 +85,14 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
     };
     let one = || Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
     match (name.as_str(), arguments.len()) {
-        ("array_upper", 2) => *expr = cast(call("array_length", arguments), DataType::BigInt(None)),
-        ("array_lower", 2) => *expr = one(),
+        ("array_length" | "array_upper", 2) => {
+            *expr = cast(length_of_filled(arguments), DataType::Integer(None));
+        }
+        ("array_lower", 2) => {
+            let condition = Expr::IsNotNull(Box::new(length_of_filled(arguments)));
+            let result = cast(one(), DataType::Integer(None));
+            *expr = case(vec![ast::CaseWhen { condition, result }]);
+        }
         ("mod", 2) => {
             let (right, left) = (arguments.pop(), arguments.pop());
             if let (Some(left), Some(right)) = (left, right) {
@@ -118,6 +124,13 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
         ("_pg_expandarray", 1) => *expr = call("unnest", vec![call("expanded_array", arguments)]),
         _ => {}
     }
+}
+
+/// The length of an array that has elements; an empty one has none.
+fn length_of_filled(array: Vec<Expr>) -> Expr {
+    let length = cast(call("array_length", array), DataType::BigInt(None));
+    let none = Expr::Value(Value::Number("0".to_owned(), false).with_empty_span());
+    call("nullif", vec![length, none])
 }
 
 /// What the clocks of the session's zone show.

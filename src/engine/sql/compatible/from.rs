@@ -110,11 +110,11 @@ pub(super) fn rewrite_unnest(factor: &mut TableFactor) {
 /// The numbers of the elements of an array.
 fn subscripts(array: Expr) -> Expr {
     let one = Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
-    let length = call("array_length", vec![array, one.clone()]);
+    let length = as_list("array_length", vec![array, one.clone()]);
     as_list("generate_series", vec![one, cast(length, DataType::BigInt(None))])
 }
 
-/// A call of a function that gives a list, not the list's elements.
+/// A call of DataFusion's own function: that which gives a list, not the list's elements.
 fn as_list(name: &str, arguments: Vec<Expr>) -> Expr {
     let mut list = call(name, arguments);
     if let Expr::Function(function) = &mut list {
