@@ -7,16 +7,15 @@ use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
-use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, SortExpr, WindowFrame, WindowFrameBound, WindowFrameUnits, cast,
+    AggregateUDF, Expr, ExprSchemable, LogicalPlan, SortExpr, WindowFrame, WindowFrameBound,
+    WindowFrameUnits, WindowFunctionDefinition, cast,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use crate::engine::functions;
-use crate::error::Error;
 
 /// The rule that has DataFusion sort intervals by their length, and take windows over values of any type.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ fn ordered(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         }
         let name = names.save(&expr);
         let changed = expr.transform_up(|part| match part {
-            Expr::WindowFunction(window) => in_window(*window, &schema),
+            Expr::WindowFunction(window) => Ok(in_window(*window, &schema)),
             Expr::AggregateFunction(aggregate) => Ok(in_aggregate(aggregate, &schema)),
             part => Ok(Transformed::no(part)),
         })?;
@@ -56,12 +55,13 @@ fn ordered(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })
 }
 
-fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
+/// True for an interval, but not for a difference of timestamps, which has one form alone.
+pub fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
     matches!(expr.get_type(schema), Ok(DataType::Interval(_)))
 }
 
 /// The length of an interval, anything else as it is.
-fn measured(key: Expr, schema: &DFSchema) -> Transformed<Expr> {
+pub fn measured(key: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if !is_interval(&key, schema) {
         return Transformed::no(key);
     }
@@ -70,7 +70,7 @@ fn measured(key: Expr, schema: &DFSchema) -> Transformed<Expr> {
 }
 
 /// True when a key was an interval.
-fn measure_keys(order: &mut [SortExpr], schema: &DFSchema) -> bool {
+pub fn measure_keys(order: &mut [SortExpr], schema: &DFSchema) -> bool {
     order.iter_mut().fold(false, |changed, key| {
         let measured = measured(std::mem::take(&mut key.expr), schema);
         key.expr = measured.data;
@@ -79,18 +79,41 @@ fn measure_keys(order: &mut [SortExpr], schema: &DFSchema) -> bool {
 }
 
 fn in_aggregate(mut aggregate: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
-    let mut changed = measure_keys(&mut aggregate.params.order_by, schema);
-    let ascending = is_least(aggregate.func.name());
-    if let (Some(asc), [interval]) = (ascending, aggregate.params.args.as_slice())
-        && is_interval(interval, schema)
-    {
-        let length = measured(interval.clone(), schema).data;
-        aggregate.func = first_value_udaf();
-        aggregate.params.order_by = vec![length.sort(asc, false)];
-        aggregate.params.distinct = false;
-        changed = true;
+    let AggregateFunction { func, params } = &mut aggregate;
+    let mut changed = measure_keys(&mut params.order_by, schema);
+    match extreme(func.name(), &mut params.args, schema) {
+        Some(extreme) => {
+            *func = extreme;
+            params.order_by.clear();
+            params.distinct = false;
+            changed = true;
+        }
+        None if params.distinct && func.name() == "count" => {
+            changed |= measure_all(&mut params.args, schema);
+        }
+        None => {}
     }
     Transformed::new_transformed(Expr::AggregateFunction(aggregate), changed)
+}
+
+/// What finds the least or greatest interval, and has its argument.
+fn extreme(function: &str, args: &mut [Expr], schema: &DFSchema) -> Option<Arc<AggregateUDF>> {
+    let least = is_least(function)?;
+    let [interval] = args else { return None };
+    if !is_interval(interval, schema) {
+        return None;
+    }
+    *interval = cast(std::mem::take(interval), DataType::Interval(IntervalUnit::MonthDayNano));
+    Some(Arc::new(functions::interval_extreme(least)))
+}
+
+/// True when an expression was an interval.
+fn measure_all(exprs: &mut [Expr], schema: &DFSchema) -> bool {
+    exprs.iter_mut().fold(false, |changed, expr| {
+        let measured = measured(std::mem::take(expr), schema);
+        *expr = measured.data;
+        changed | measured.transformed
+    })
 }
 
 /// True for what finds the least value, false for what finds the greatest.
@@ -102,16 +125,17 @@ fn is_least(function: &str) -> Option<bool> {
     }
 }
 
-fn in_window(mut window: WindowFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let function = window.fun.name();
-    if is_least(function).is_some() && window.params.args.iter().any(|value| is_interval(value, schema)) {
-        let message = format!("{function}() of intervals is not supported as a window function");
-        let hint = "Take the least or greatest of extract(epoch FROM …), or group by what the window is of.";
-        return Err(Error::unsupported(message).with_hint(hint).into());
+fn in_window(mut window: WindowFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let WindowFunction { fun, params } = &mut window;
+    let mut changed = measure_keys(&mut params.order_by, schema);
+    changed |= measure_all(&mut params.partition_by, schema);
+    if let Some(extreme) = extreme(fun.name(), &mut params.args, schema) {
+        *fun = WindowFunctionDefinition::AggregateUDF(extreme);
+        params.distinct = false;
+        changed = true;
     }
-    let measured = measure_keys(&mut window.params.order_by, schema);
-    let framed = by_peers(&mut window.params.window_frame, &window.params.order_by, schema);
-    Ok(Transformed::new_transformed(Expr::from(window), measured || framed))
+    changed |= by_peers(&mut params.window_frame, &params.order_by, schema);
+    Transformed::new_transformed(Expr::from(window), changed)
 }
 
 /// Counts peers where the frame ends at peers and DataFusion wants a distance that values of the type do not have.

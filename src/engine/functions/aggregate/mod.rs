@@ -4,6 +4,7 @@ mod accuracy;
 mod adi;
 mod array_agg;
 mod auc;
+mod avg;
 mod bias;
 mod bool_and_or;
 mod confusion;
@@ -14,6 +15,7 @@ mod demand_class;
 mod f1;
 mod frame_texts;
 mod hit_rate;
+mod interval_extreme;
 mod log_loss;
 mod mae;
 mod mape;
@@ -62,6 +64,11 @@ pub fn is_aggregate(name: &str) -> bool {
     NAMES.contains(name)
 }
 
+/// The function behind `min` and `max` of intervals.
+pub fn interval_extreme(least: bool) -> AggregateUDF {
+    AggregateUDF::new_from_impl(interval_extreme::IntervalExtreme::new(least))
+}
+
 /// Every aggregate, one line each.
 pub fn all() -> Vec<AggregateUDF> {
     vec![
@@ -89,6 +96,7 @@ pub fn all() -> Vec<AggregateUDF> {
         cv2::CV2.into_udaf(),
         demand_class::DEMAND_CLASS.into_udaf(),
         AggregateUDF::new_from_impl(array_agg::ArrayAgg::default()),
+        AggregateUDF::new_from_impl(avg::Average::default()),
         AggregateUDF::new_from_impl(single_value::SingleValue::new()),
         AggregateUDF::new_from_impl(string_agg::StringAgg::default()),
         AggregateUDF::new_from_impl(sum::Sum::default()),

@@ -87,7 +87,7 @@ struct WholeSum {
 }
 
 /// The sum of values that may be beyond 64 bits, by halves of 32 so that the loop is one of vectors.
-fn total(numbers: &Int64Array) -> i128 {
+pub(super) fn total(numbers: &Int64Array) -> i128 {
     if numbers.null_count() > 0 {
         return numbers.iter().flatten().map(i128::from).sum();
     }

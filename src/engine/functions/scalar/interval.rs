@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 use crate::error::{Error, Subject};
 
 const DAYS_PER_MONTH: f64 = 30.0;
-const NANOS_PER_DAY: f64 = 86_400e9;
+const MICROS_PER_DAY: f64 = 86_400e6;
 
 /// What is done with an interval and a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,16 +66,23 @@ impl Scaling {
         if self == Self::Over && number == 0.0 {
             return Err(Error::data("division by zero").into());
         }
-        let months = self.of(f64::from(interval.months), number);
+        let (months, days) = (f64::from(interval.months), f64::from(interval.days));
+        self.of_parts(months, days, interval.nanoseconds as f64 / 1e3, number)
+    }
+
+    /// The interval of so many months, days and microseconds, which may be more than one holds.
+    pub fn of_parts(self, months: f64, days: f64, micros: f64, number: f64) -> Result<IntervalMonthDayNano> {
+        let months = self.of(months, number);
         let days_of_months = micro_rounded(months.fract() * DAYS_PER_MONTH);
-        let days = self.of(f64::from(interval.days), number);
+        let days = self.of(days, number);
         let rest = micro_rounded(days.fract() + days_of_months.fract());
         let whole_days = days.trunc() + days_of_months.trunc() + rest.trunc();
-        let nanos = self.of(interval.nanoseconds as f64, number) + rest.fract() * NANOS_PER_DAY;
+        let micros = self.of(micros, number) + rest.fract() * MICROS_PER_DAY;
         let fits = |value: f64, limit: f64| value.is_finite() && value.abs() <= limit;
-        if fits(months, f64::from(i32::MAX)) && fits(whole_days, f64::from(i32::MAX)) && fits(nanos, 9.2e18) {
+        if fits(months, f64::from(i32::MAX)) && fits(whole_days, f64::from(i32::MAX)) && fits(micros, 9.2e15)
+        {
             let (months, days) = (months.trunc() as i32, whole_days as i32);
-            return Ok(IntervalMonthDayNano::new(months, days, (nanos / 1000.0).round() as i64 * 1000));
+            return Ok(IntervalMonthDayNano::new(months, days, micros.round_ties_even() as i64 * 1000));
         }
         Err(Error::input(Subject::Type, "interval out of range").into())
     }
@@ -83,7 +90,7 @@ impl Scaling {
 
 /// A share of a day to a millionth of a second, so that 0.1 month is 3 days and not 2.999….
 fn micro_rounded(days: f64) -> f64 {
-    (days * 86_400e6).round() / 86_400e6
+    (days * MICROS_PER_DAY).round() / MICROS_PER_DAY
 }
 
 impl ScalarUDFImpl for ScaledInterval {

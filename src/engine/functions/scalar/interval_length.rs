@@ -3,13 +3,19 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, Int64Array};
-use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNanoType, IntervalUnit};
+use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use crate::engine::functions::scalar::answer::{answer, is_one, rows};
 
 const DAY_MICROS: i64 = 86_400_000_000;
+
+/// The length of one interval.
+pub fn micros_of_interval(interval: IntervalMonthDayNano) -> i64 {
+    let days = i64::from(interval.months) * 30 + i64::from(interval.days);
+    days.saturating_mul(DAY_MICROS).saturating_add(interval.nanoseconds / 1_000)
+}
 
 /// Microseconds of an interval, its months of 30 days and days of 24 hours, as PostgreSQL compares them.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -37,11 +43,7 @@ impl ScalarUDFImpl for IntervalLength {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let values = args.args[0].to_array(rows(&args))?;
         let values = values.as_primitive::<IntervalMonthDayNanoType>();
-        let length = |value: datafusion::arrow::datatypes::IntervalMonthDayNano| {
-            let days = i64::from(value.months) * 30 + i64::from(value.days);
-            days.saturating_mul(DAY_MICROS).saturating_add(value.nanoseconds / 1_000)
-        };
-        let lengths: Int64Array = values.iter().map(|value| value.map(length)).collect();
+        let lengths: Int64Array = values.iter().map(|value| value.map(micros_of_interval)).collect();
         answer(Arc::new(lengths), is_one(&args))
     }
 }
