@@ -23,7 +23,10 @@ pub fn rewrite_comparison(expr: &mut Expr, schema: &DFSchema, zone: &str) -> Res
             Ok(timed || measure(&mut [expr.as_mut(), low.as_mut(), high.as_mut()], schema))
         }
         Expr::InList(InList { expr, list, .. }) => {
-            Ok(list.iter_mut().fold(false, |changed, text| changed | type_text(text, expr, schema, zone)))
+            let timed =
+                list.iter_mut().fold(false, |changed, text| changed | type_text(text, expr, schema, zone));
+            let mut sides: Vec<&mut Expr> = std::iter::once(expr.as_mut()).chain(list).collect();
+            Ok(timed || measure(&mut sides, schema))
         }
         _ => Ok(false),
     }
@@ -56,9 +59,12 @@ fn type_text(text: &mut Expr, other: &Expr, schema: &DFSchema, zone: &str) -> bo
     true
 }
 
-/// Compares intervals by their length.
+/// Compares intervals by their length, those among them that are texts or NULL, too.
 fn measure(sides: &mut [&mut Expr], schema: &DFSchema) -> bool {
-    if !sides.iter().all(|side| is_interval(side, schema)) {
+    let mut all = sides.iter();
+    if !all.clone().any(|side| is_interval(side, schema))
+        || !all.all(|side| is_interval(side, schema) || is_written(side))
+    {
         return false;
     }
     for side in sides {
@@ -66,4 +72,9 @@ fn measure(sides: &mut [&mut Expr], schema: &DFSchema) -> bool {
         **side = functions::interval_length().call(vec![interval]);
     }
     true
+}
+
+/// True for a text that is written out, and for NULL.
+fn is_written(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(value, _) if value.is_null() || value.try_as_str().is_some())
 }

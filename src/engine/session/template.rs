@@ -17,7 +17,7 @@ use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
     AboveTotals, CheckedNumbers, ComputedKeys, DistinctKeys, FloatsInUnions, ForetellPlanner, InLists,
-    Orders, Relations, Semantics, TextCasts, ToldTypes, physical_rules,
+    IntervalKeys, Orders, Relations, Semantics, TextCasts, ToldTypes, physical_rules,
 };
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
@@ -55,7 +55,7 @@ pub(super) fn read_as_postgresql(options: &mut ConfigOptions) {
 /// DataFusion's rules, of which one adds casts, between those that it must find done and those that change its casts.
 pub(super) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(FloatsInUnions), Arc::new(Orders)];
+        vec![Arc::new(FloatsInUnions), Arc::new(Orders), Arc::new(IntervalKeys)];
     rules.extend(Analyzer::new().rules);
     let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 2] =
         [Arc::new(CheckedNumbers), Arc::new(TextCasts)];
