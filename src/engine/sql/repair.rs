@@ -58,7 +58,7 @@ impl VisitorMut for Repairs {
     }
 }
 
-/// FETCH FIRST n ROWS ONLY is LIMIT n; DataFusion has neither WITH TIES nor PERCENT.
+/// FETCH FIRST n ROWS ONLY is LIMIT n; DataFusion has no PERCENT.
 fn limit_by_fetch(query: &mut Query) {
     if !query.fetch.as_ref().is_some_and(|fetch| !fetch.with_ties && !fetch.percent) {
         return;

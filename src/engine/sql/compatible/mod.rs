@@ -11,6 +11,7 @@ mod hidden;
 mod row_members;
 mod rows;
 mod subqueries;
+mod ties;
 mod twins;
 mod using;
 
@@ -37,6 +38,7 @@ use crate::engine::sql::compatible::rows::rewrite_rows;
 use crate::engine::sql::compatible::subqueries::{
     make_scalar, only_expression, put_back, set_apart, take_array_query, unwrap_array_query,
 };
+use crate::engine::sql::compatible::ties::keep_ties;
 use crate::engine::sql::compatible::twins::{tell_casts_apart, tell_casts_apart_in_query};
 use crate::engine::sql::compatible::using::{merge_columns, merge_in_query};
 use crate::engine::sql::words::fold;
@@ -54,6 +56,7 @@ impl VisitorMut for Rewrites {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         merge_in_query(query);
         tell_casts_apart_in_query(query);
+        keep_ties(query);
         ControlFlow::Continue(())
     }
 
@@ -221,6 +224,10 @@ mod tests {
             ("SELECT string_agg(a, ',' ORDER BY 1)", "SELECT string_agg(a, ',')"),
             ("SELECT sum(a) FROM t GROUP BY ()", "SELECT sum(a) FROM t HAVING count(1) >= 0"),
             ("SELECT a FROM t GROUP BY (), a", "SELECT a FROM t GROUP BY a"),
+            (
+                "SELECT a, b + 1 AS c FROM t ORDER BY c DESC, 1 OFFSET 2 FETCH FIRST 3 ROWS WITH TIES",
+                "SELECT a, b + 1 AS c FROM t QUALIFY rank() OVER (ORDER BY b + 1 DESC, a) <= (3) + (2) ORDER BY c DESC, 1 OFFSET 2",
+            ),
             ("SELECT to_hex(-1), to_hex(a)", "SELECT to_hex(CAST(-1 AS INT)), to_hex(a)"),
             ("SELECT current_user, current_schema", "SELECT current_user(), current_schema()"),
         ] {
