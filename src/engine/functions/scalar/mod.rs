@@ -26,6 +26,7 @@ mod interval_length;
 mod is_holiday;
 mod is_month_end;
 mod is_weekend;
+mod isfinite;
 mod iso_week;
 mod justify;
 mod make_interval;
@@ -37,6 +38,7 @@ mod quoted;
 mod regexp_pieces;
 mod regexp_replace;
 mod rint;
+mod scale;
 mod similar_to_escape;
 mod text;
 mod timezone;
@@ -119,6 +121,7 @@ pub fn all() -> Vec<ScalarUDF> {
         days_between(),
         ScalarUDF::new_from_impl(div::Div::default()),
         ScalarUDF::new_from_impl(formatted::Formatted::default()),
+        ScalarUDF::new_from_impl(isfinite::IsFinite::default()),
         ScalarUDF::new_from_impl(justify::Justify::new(Parts::Days)),
         ScalarUDF::new_from_impl(justify::Justify::new(Parts::Hours)),
         ScalarUDF::new_from_impl(justify::Justify::new(Parts::All)),
@@ -132,6 +135,7 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(regexp_pieces::RegexpPieces::groups()),
         ScalarUDF::new_from_impl(regexp_pieces::RegexpPieces::split()),
         ScalarUDF::new_from_impl(regexp_replace::RegexpReplace::default()),
+        ScalarUDF::new_from_impl(scale::Scale::default()),
         ScalarUDF::new_from_impl(similar_to_escape::SimilarToEscape::default()),
         ScalarUDF::new_from_impl(timezone::Timezone::new()),
         ScalarUDF::new_from_impl(to_hex::ToHex::default()),
