@@ -13,6 +13,11 @@ pub fn controlled<F: Future>(control: Arc<Control>, work: F) -> impl Future<Outp
     STATEMENT.scope(control, work)
 }
 
+/// A step of such work on a task that may be of no statement.
+pub fn controlled_step<T>(control: &Arc<Control>, step: impl FnOnce() -> T) -> T {
+    STATEMENT.sync_scope(Arc::clone(control), step)
+}
+
 /// The control of the statement that this task is at; a fresh one in tasks of no statement.
 pub fn current_control() -> Arc<Control> {
     STATEMENT.try_with(Arc::clone).unwrap_or_default()
@@ -26,6 +31,8 @@ mod tests {
     async fn a_task_knows_the_control_of_its_statement() {
         let control = Arc::new(Control::default());
         let found = controlled(Arc::clone(&control), async { current_control() }).await;
+        assert!(Arc::ptr_eq(&found, &control));
+        let found = controlled_step(&control, current_control);
         assert!(Arc::ptr_eq(&found, &control));
         control.cancel();
         current_control().check().unwrap();

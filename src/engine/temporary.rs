@@ -22,6 +22,7 @@ use datafusion::logical_expr::{ColumnarValue, Expr, TypeSignature};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use parking_lot::Mutex;
 
+use crate::engine::controlled::current_control;
 use crate::engine::storage::{NextValue, RowMemory};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -174,6 +175,7 @@ impl TableProvider for TemporaryTable {
     }
 
     async fn delete_from(&self, state: &dyn Session, filters: Vec<Expr>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        current_control().commit_begins()?;
         let deleted = self.rows.delete_from(state, filters).await?;
         let rows = self.rows.batches[0].read().await;
         self.memory.lock().keep_only(&rows);
@@ -186,6 +188,7 @@ impl TableProvider for TemporaryTable {
         assignments: Vec<(String, Expr)>,
         filters: Vec<Expr>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        current_control().commit_begins()?;
         let before = self.rows.batches[0].read().await.clone();
         let updated = self.rows.update(state, assignments, filters).await?;
         let mut rows = self.rows.batches[0].write().await;
@@ -223,6 +226,7 @@ impl DataSink for TemporarySink {
         let mut batches = memory.collect(rows).await?;
         let count = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         let mut rows = self.rows.write().await;
+        current_control().commit_begins()?;
         self.memory.lock().take_over(memory, &batches);
         rows.append(&mut batches);
         Ok(count)

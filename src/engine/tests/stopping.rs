@@ -101,6 +101,8 @@ fn a_change_whose_commit_has_begun_is_told_as_made() {
         ("INSERT INTO t VALUES (5)", "_delta_log"),
         ("INSERT INTO t SELECT 9 FROM generate_series(1, 3000)", "_delta_log"),
         ("DELETE FROM t WHERE x = 9", "_delta_log"),
+        ("EXPLAIN ANALYZE UPDATE t SET x = x + 1", "_delta_log"),
+        ("EXPLAIN ANALYZE INSERT INTO t VALUES (7)", "_delta_log"),
         ("ALTER TABLE t RENAME COLUMN x TO y", "/catalog/"),
         ("CREATE TABLE u AS SELECT 3 AS z", "/catalog/"),
     ] {
@@ -112,7 +114,7 @@ fn a_change_whose_commit_has_begun_is_told_as_made() {
         gate.open();
         database.block_on(query.collect()).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
-    assert_eq!(rows(&session, "SELECT y FROM t ORDER BY y"), ["2", "5"]);
+    assert_eq!(rows(&session, "SELECT y FROM t ORDER BY y"), ["3", "6", "7"]);
     assert_eq!(rows(&session, "SELECT z FROM u"), ["3"]);
 }
 
