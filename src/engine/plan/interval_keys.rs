@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use crate::engine::plan::orders::{is_interval, measure_keys, measured};
-use crate::engine::plan::subqueries::has_subquery;
+use crate::engine::plan::subqueries::node_has_subquery;
 
 /// The rule that has DataFusion compare such keys by their length.
 #[derive(Debug)]
@@ -35,7 +35,9 @@ impl AnalyzerRule for IntervalKeys {
             LogicalPlan::Distinct(Distinct::All(input)) => distinct(input),
             LogicalPlan::Distinct(Distinct::On(on)) => Ok(distinct_on(on)),
             LogicalPlan::Join(join) => Ok(joined(join)),
-            LogicalPlan::Filter(_) | LogicalPlan::Projection(_) if has_subquery(&plan)? => contained(plan),
+            LogicalPlan::Filter(_) | LogicalPlan::Projection(_) if node_has_subquery(&plan)? => {
+                contained(plan)
+            }
             plan => Ok(Transformed::no(plan)),
         })
         .data()
