@@ -1,13 +1,18 @@
-//! Correlated subqueries that DataFusion cannot turn into joins, run once for every combination of the outer values.
+//! Correlated subqueries that DataFusion cannot turn into joins, run for the outer values of many rows at once, or, where
+//! that is not possible, once for every combination of them.
+
+mod answers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::array::{ArrayRef, ListArray, RecordBatch, StructArray, new_empty_array};
-use datafusion::arrow::buffer::OffsetBuffer;
-use datafusion::arrow::compute::{cast, concat_batches};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_empty_array};
+use datafusion::arrow::compute::{concat, concat_batches, take};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, UnnestOptions};
@@ -16,18 +21,21 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Join, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Subquery, TypeSignature, Volatility,
 };
 use datafusion::physical_plan::execute_stream;
 use datafusion::scalar::ScalarValue;
-use futures::TryStreamExt;
 
 use crate::engine::plan::cancel::cancellable;
-use crate::error::{Error, ErrorKind, Subject};
+use crate::engine::plan::domains::Domains;
+use crate::engine::storage::RowMemory;
+use crate::error::Error;
 use crate::ml::Control;
+
+/// So many combinations of outer values are asked for at once: what is joined with them is kept in memory.
+const DOMAIN_ROWS: usize = 500;
 
 /// True for a plan with subqueries or laterals, which may have failed because DataFusion does not take them.
 pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
@@ -57,7 +65,7 @@ pub fn with_applied_subqueries(
     control: &Arc<Control>,
 ) -> Result<LogicalPlan> {
     let apply = Apply { state, control };
-    plan.transform_up(|node| {
+    plan.transform_up_with_subqueries(|node| {
         let node = match node {
             LogicalPlan::Join(join) => apply.join(join)?,
             node => node,
@@ -65,7 +73,12 @@ pub fn with_applied_subqueries(
         let everywhere = matches!(node, LogicalPlan::Sort(_));
         let schemas: Vec<DFSchema> =
             node.inputs().iter().map(|input| input.schema().as_ref().clone()).collect();
-        node.map_expressions(|expr| expr.transform_up(|expr| apply.replace(expr, &schemas, everywhere)))
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let applied = expr.transform_up(|expr| apply.replace(expr, &schemas, everywhere))?;
+            Ok(applied.update_data(|expr| name.restore(expr)))
+        })
     })
     .data()
 }
@@ -147,8 +160,7 @@ impl Apply<'_> {
         value: Option<Expr>,
         schemas: &[DFSchema],
     ) -> Result<(Expr, bool)> {
-        let plan = with_applied_subqueries(plan.clone(), self.state, self.control)?;
-        let outer = outer_columns(&plan)?;
+        let (plan, outer) = (plan.clone(), outer_columns(plan)?);
         let refers = !outer.is_empty();
         // A column that is not here is one of a query further out.
         let argument =
@@ -172,6 +184,8 @@ impl Apply<'_> {
             ),
             state: Arc::clone(self.state),
             control: Arc::clone(self.control),
+            domains: OnceLock::new(),
+            one_by_one: AtomicBool::new(false),
         };
         let func = Arc::new(ScalarUDF::new_from_impl(applied));
         Ok((Expr::ScalarFunction(ScalarFunction::new_udf(func, args)), refers))
@@ -194,8 +208,9 @@ fn list_of(columns: &Schema) -> DataType {
     DataType::List(Arc::new(Field::new("item", DataType::Struct(parts), true)))
 }
 
-/// The columns of outer queries in a plan, each once.
-fn outer_columns(plan: &LogicalPlan) -> Result<Vec<(FieldRef, Column)>> {
+/// The columns of outer queries in a plan, each once. The subqueries in its expressions have none any more: those that
+/// referred outwards are functions of such columns.
+pub fn outer_columns(plan: &LogicalPlan) -> Result<Vec<(FieldRef, Column)>> {
     let mut found: Vec<(FieldRef, Column)> = vec![];
     plan.apply(|node| {
         node.apply_expressions(|expr| {
@@ -212,9 +227,34 @@ fn outer_columns(plan: &LogicalPlan) -> Result<Vec<(FieldRef, Column)>> {
     Ok(found)
 }
 
+/// True for a plan with values that may be others with every run.
+pub fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                found |= match applied_subquery(part) {
+                    Some(applied) => is_volatile(&applied.plan)?,
+                    None => part.is_volatile_node(),
+                };
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
+}
+
+/// The subquery that an expression is a call of.
+fn applied_subquery(expr: &Expr) -> Option<&AppliedSubquery> {
+    match expr {
+        Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<AppliedSubquery>(),
+        _ => None,
+    }
+}
+
 /// What is asked of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     /// The value of the only row.
     Scalar,
     /// Whether there are rows.
@@ -234,6 +274,10 @@ struct AppliedSubquery {
     signature: Signature,
     state: Arc<SessionState>,
     control: Arc<Control>,
+    /// Its plan for many outer values, where there is one.
+    domains: OnceLock<Option<Domains>>,
+    /// Set where that plan has failed.
+    one_by_one: AtomicBool,
 }
 
 impl fmt::Debug for AppliedSubquery {
@@ -283,45 +327,102 @@ impl ScalarUDFImpl for AppliedSubquery {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays: Vec<ArrayRef> =
             args.args.iter().map(|value| value.to_array(args.number_rows)).collect::<Result<_>>()?;
-        let mut known: HashMap<Vec<ScalarValue>, ScalarValue> = HashMap::new();
-        let mut values = Vec::with_capacity(args.number_rows);
-        for row in 0..args.number_rows {
-            let arguments: Vec<ScalarValue> =
-                arrays.iter().map(|array| ScalarValue::try_from_array(array, row)).collect::<Result<_>>()?;
-            let value = match known.get(&arguments) {
-                Some(value) => value.clone(),
-                None => {
-                    self.control.check().map_err(DataFusionError::from)?;
-                    let value = self.value(&arguments)?;
-                    known.insert(arguments, value.clone());
-                    value
-                }
-            };
-            values.push(value);
-        }
-        if values.is_empty() {
+        let (tuples, places) = distinct(&arrays, args.number_rows)?;
+        if tuples.is_empty() {
             return Ok(ColumnarValue::Array(new_empty_array(args.return_field.data_type())));
         }
-        Ok(ColumnarValue::Array(ScalarValue::iter_to_array(values)?))
+        let mut answers = Vec::with_capacity(tuples.len().div_ceil(DOMAIN_ROWS));
+        for rows in tuples.chunks(DOMAIN_ROWS) {
+            self.control.check().map_err(DataFusionError::from)?;
+            let rows = UInt32Array::from(rows.to_vec());
+            let values: Vec<ArrayRef> =
+                arrays.iter().map(|array| Ok(take(array, &rows, None)?)).collect::<Result<_>>()?;
+            answers.push(self.answers(values, rows.len())?);
+        }
+        let answers = match answers.as_slice() {
+            [all] => Arc::clone(all),
+            parts => {
+                let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+                concat(&parts)?
+            }
+        };
+        let all_differ = tuples.len() == args.number_rows;
+        Ok(ColumnarValue::Array(if all_differ { answers } else { take(&answers, &places, None)? }))
     }
 }
 
+/// The first row of every combination of values, and the place among them of that of each row.
+fn distinct(arrays: &[ArrayRef], rows: usize) -> Result<(Vec<u32>, UInt32Array)> {
+    let (mut known, mut firsts) = (HashMap::new(), vec![]);
+    let mut places = Vec::with_capacity(rows);
+    for (row, count) in (0..rows).zip(0_u32..) {
+        let place = *known.entry(values_at(arrays, row)?).or_insert_with(|| {
+            firsts.push(count);
+            firsts.len() as u32 - 1
+        });
+        places.push(place);
+    }
+    Ok((firsts, places.into()))
+}
+
+fn values_at(arrays: &[ArrayRef], row: usize) -> Result<Vec<ScalarValue>> {
+    arrays.iter().map(|array| ScalarValue::try_from_array(array, row)).collect()
+}
+
 impl AppliedSubquery {
+    /// What the subquery says for each row of these arguments, of which there are so many.
+    fn answers(&self, values: Vec<ArrayRef>, count: usize) -> Result<ArrayRef> {
+        let domains = if count > 1 { self.domains(&values) } else { None };
+        if let Some(domains) = domains {
+            match self.rows_of_all(domains, values.clone()) {
+                Ok(rows) => return answers::for_all(self.kind, &rows, count, self.field.data_type()),
+                // What fails for all may do for each, or tells better why not.
+                Err(_) => self.one_by_one.store(true, Ordering::Relaxed),
+            }
+        }
+        self.answers_one_by_one(&values, count)
+    }
+
+    fn domains(&self, values: &[ArrayRef]) -> Option<&Domains> {
+        let domains = self.domains.get_or_init(|| {
+            let types: Vec<DataType> = values.iter().map(|array| array.data_type().clone()).collect();
+            let outer = self.outer.iter().map(|(_, column)| column.clone()).collect();
+            Domains::try_new(self.kind, &self.plan, outer, &types, &self.state).ok()
+        });
+        domains.as_ref().filter(|_| !self.one_by_one.load(Ordering::Relaxed))
+    }
+
+    /// The rows for all of these arguments; the first column is the place of those that a row is of.
+    fn rows_of_all(&self, domains: &Domains, values: Vec<ArrayRef>) -> Result<RecordBatch> {
+        let plan = domains.plan(values)?;
+        let rows = self.run(&plan)?;
+        let schema = rows.first().map_or_else(|| Arc::clone(plan.schema().inner()), RecordBatch::schema);
+        Ok(concat_batches(&schema, &rows)?)
+    }
+
+    fn answers_one_by_one(&self, values: &[ArrayRef], count: usize) -> Result<ArrayRef> {
+        let mut answers = Vec::with_capacity(count);
+        for row in 0..count {
+            self.control.check().map_err(DataFusionError::from)?;
+            answers.push(self.value(&values_at(values, row)?)?);
+        }
+        ScalarValue::iter_to_array(answers)
+    }
+
     fn value(&self, arguments: &[ScalarValue]) -> Result<ScalarValue> {
         let (wanted, outer) = arguments.split_at(usize::from(self.kind == Kind::In));
         let rows = self.rows(outer)?;
         let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
         match self.kind {
             Kind::Exists => Ok(ScalarValue::Boolean(Some(count > 0))),
-            Kind::In => among(&wanted[0], &rows),
+            Kind::In => answers::among(&wanted[0], &rows),
             Kind::Rows if count == 0 => ScalarValue::try_from(self.field.data_type()),
-            Kind::Rows => listed(&rows, self.field.data_type()),
-            Kind::Scalar if count > 1 => {
-                let message = "more than one row returned by a subquery used as an expression";
-                Err(Error::new(ErrorKind::Data, Subject::Statement, message).into())
-            }
+            Kind::Rows => answers::listed(&rows, self.field.data_type()),
+            Kind::Scalar if count > 1 => Err(answers::more_than_one_row()),
             Kind::Scalar => match rows.iter().find(|batch| batch.num_rows() > 0) {
-                Some(batch) => ScalarValue::try_from_array(batch.column(0), 0),
+                Some(batch) => {
+                    ScalarValue::try_from_array(batch.column(0), 0)?.cast_to(self.field.data_type())
+                }
                 None => ScalarValue::try_from(self.field.data_type()),
             },
         }
@@ -353,45 +454,17 @@ impl AppliedSubquery {
                 Ok(bound.update_data(|expr| name.restore(expr)))
             })
         });
-        let (plan, state) = (bound.data()?, Arc::clone(&self.state));
-        let control = Arc::clone(&self.control);
-        let work = async move {
-            let physical = cancellable(state.create_physical_plan(&plan).await?, &control)?;
-            execute_stream(physical, state.task_ctx())?.try_collect().await
+        self.run(&self.state.optimize(&bound.data()?)?)
+    }
+
+    /// The rows of an optimised plan.
+    fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let state = self.state.as_ref();
+        let work = async {
+            let physical = state.query_planner().create_physical_plan(plan, state).await?;
+            let rows = execute_stream(cancellable(physical, &self.control)?, state.task_ctx())?;
+            RowMemory::new("rows of a subquery", &state.runtime_env().memory_pool).collect(rows).await
         };
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
     }
-}
-
-/// Rows as one value of this type of lists.
-fn listed(rows: &[RecordBatch], list: &DataType) -> Result<ScalarValue> {
-    let DataType::List(item) = list else { return Err(Error::internal("rows are a list").into()) };
-    let DataType::Struct(parts) = item.data_type() else {
-        return Err(Error::internal("a row is a struct").into());
-    };
-    let rows = concat_batches(&rows[0].schema(), rows)?;
-    let columns = rows.columns().iter().zip(parts).map(|(column, part)| cast(column, part.data_type()));
-    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
-    let rows_of = StructArray::try_new_with_length(parts.clone(), columns, None, rows.num_rows())?;
-    let offsets = OffsetBuffer::from_lengths([rows.num_rows()]);
-    Ok(ScalarValue::List(Arc::new(ListArray::try_new(Arc::clone(item), offsets, Arc::new(rows_of), None)?)))
-}
-
-/// Whether a value is among the first column of rows, in SQL's logic of three values.
-fn among(wanted: &ScalarValue, rows: &[RecordBatch]) -> Result<ScalarValue> {
-    let mut unsure = false;
-    for batch in rows {
-        let (found, given) = (batch.column(0).data_type(), wanted.data_type());
-        let common = comparison_coercion(found, &given).unwrap_or(given);
-        let wanted = wanted.cast_to(&common)?;
-        for row in 0..batch.num_rows() {
-            let value = ScalarValue::try_from_array(batch.column(0), row)?;
-            if value.is_null() || wanted.is_null() {
-                unsure = true;
-            } else if value.cast_to(&common)? == wanted {
-                return Ok(ScalarValue::Boolean(Some(true)));
-            }
-        }
-    }
-    Ok(ScalarValue::Boolean(if unsure { None } else { Some(false) }))
 }

@@ -16,6 +16,7 @@ mod computed_keys;
 mod counted_sets;
 mod distinct_keys;
 mod dml_guard;
+mod domains;
 mod features;
 mod forecast;
 mod forecasting;

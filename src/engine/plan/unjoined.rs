@@ -2,10 +2,10 @@
 //!
 //! DataFusion 55 takes the conditions on the outer query out of a subquery, past windows, LIMIT, outer joins and totals,
 //! which then are of the rows of all outer rows together. It does not pass a sort: below one, by nothing, such a subquery
-//! stays what it is, and is run for the values of each outer row.
+//! stays what it is, and is run for the values of the outer rows. LATERAL is such a subquery, too.
 
 use datafusion::common::JoinType;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
@@ -15,7 +15,13 @@ use crate::engine::plan::subqueries::with_subqueries;
 
 /// The plan with such subqueries kept from being joined.
 pub fn with_unjoined(plan: LogicalPlan) -> Result<LogicalPlan> {
-    with_subqueries(plan, unjoined)
+    let laterals = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Subquery(lateral) if is_torn(&lateral, Place::Lateral) => {
+            Ok(Transformed::yes(LogicalPlan::Subquery(below_sort(lateral)?)))
+        }
+        node => Ok(Transformed::no(node)),
+    });
+    with_subqueries(laterals.data()?, unjoined)
 }
 
 fn unjoined(expr: Expr) -> Result<Transformed<Expr>> {
@@ -43,13 +49,17 @@ fn below_sort(subquery: Subquery) -> Result<Subquery> {
 enum Place {
     Exists,
     In,
+    Lateral,
     Scalar,
 }
 
 /// True where a join would be of other rows than the subquery.
 fn is_torn(subquery: &Subquery, place: Place) -> bool {
     let plan = subquery.subquery.as_ref();
-    let plan = if place == Place::Scalar { below_total(plan) } else { plan };
+    let plan = match place {
+        Place::Lateral | Place::Scalar => below_total(plan),
+        Place::Exists | Place::In => plan,
+    };
     !subquery.outer_ref_columns.is_empty() && is_passed_wrongly(plan, place)
 }
 
@@ -73,7 +83,12 @@ fn is_passed_wrongly(plan: &LogicalPlan, place: Place) -> bool {
         LogicalPlan::Limit(limit) => place == Place::Exists && looks_outside(&limit.input),
         LogicalPlan::Window(window) => looks_outside(&window.input),
         LogicalPlan::Distinct(Distinct::On(distinct)) => looks_outside(&distinct.input),
-        LogicalPlan::Aggregate(aggregate) => gives_a_total(aggregate) && looks_outside(&aggregate.input),
+        // Rows that are distinct by the columns of conditions, too, are others.
+        LogicalPlan::Distinct(Distinct::All(input)) => place == Place::Lateral && looks_outside(input),
+        LogicalPlan::Aggregate(aggregate) => {
+            let is_distinct = place == Place::Lateral && aggregate.aggr_expr.is_empty();
+            (is_distinct || gives_a_total(aggregate)) && looks_outside(&aggregate.input)
+        }
         LogicalPlan::RecursiveQuery(_) => looks_outside(plan),
         LogicalPlan::Join(join) => is_passed_in_join(join),
         _ => false,
