@@ -51,17 +51,19 @@ impl Domain {
     /// A function of the rows that there are, in their order.
     fn of_rows(&self, function: &Expr, rows: &Carried, has_row: Option<&Expr>) -> Result<Expr> {
         let name = NamePreserver::new_for_projection().save(function);
-        let function = self.bound(function, &rows.values)?.transform_up(|part| {
-            let Expr::AggregateFunction(mut call) = part else { return Ok(Transformed::no(part)) };
-            let (function, params) = (call.func.name(), &mut call.params);
-            if let Some(has_row) = has_row.filter(|_| function != "grouping") {
-                let filter = params.filter.take().map(|filter| has_row.clone().and(*filter));
-                params.filter = Some(Box::new(filter.unwrap_or_else(|| has_row.clone())));
+        let function = self.bound(function, &rows.values)?.transform_up(|part| match part {
+            Expr::AggregateFunction(mut call) => {
+                let (function, params) = (call.func.name(), &mut call.params);
+                if let Some(has_row) = has_row.filter(|_| function != "grouping") {
+                    let filter = params.filter.take().map(|filter| has_row.clone().and(*filter));
+                    params.filter = Some(Box::new(filter.unwrap_or_else(|| has_row.clone())));
+                }
+                if OF_AN_ORDER.contains(&function) && params.order_by.is_empty() && !params.distinct {
+                    params.order_by = rows.keys();
+                }
+                Ok(Transformed::yes(Expr::AggregateFunction(call)))
             }
-            if OF_AN_ORDER.contains(&function) && params.order_by.is_empty() && !params.distinct {
-                params.order_by = rows.keys();
-            }
-            Ok(Transformed::yes(Expr::AggregateFunction(call)))
+            part => Ok(Transformed::no(part)),
         });
         Ok(name.restore(function.data()?))
     }
