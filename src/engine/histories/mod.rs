@@ -15,7 +15,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::LogicalPlan;
 use parking_lot::Mutex;
 
-use crate::engine::storage::Contents;
+use crate::engine::storage::{Contents, HeldVersions};
 
 pub use reading::{Reading, memory_share};
 pub use rows::KeptRows;
@@ -52,6 +52,18 @@ pub struct History {
     pub periods: Option<Arc<MemTable>>,
     sources: Sources,
     memory: MemoryReservation,
+}
+
+impl History {
+    /// True where it is what a statement reads that holds these versions, or holds them from here on.
+    pub async fn is_held(&self, held: &HeldVersions) -> bool {
+        self.sources.are_held(held).await
+    }
+
+    /// True unless a statement has read something else.
+    pub fn agrees(&self, held: &HeldVersions) -> bool {
+        self.sources.agree(held)
+    }
 }
 
 /// How reading a history into memory ended.

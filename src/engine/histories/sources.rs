@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
 use crate::engine::access::DefinerNode;
-use crate::engine::storage::{Contents, Entry, StoredTable, StoredTableProvider, TableName};
+use crate::engine::storage::{Contents, Entry, HeldVersions, StoredTable, StoredTableProvider, TableName};
 
 /// The tables that rows come from, as they were when the rows were read.
 #[derive(Debug)]
@@ -18,8 +18,9 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The sources of a plan's rows; `None` when they depend on anything but the rows of stored tables.
-    pub async fn of(plan: &LogicalPlan, contents: &Contents) -> Result<Option<Self>> {
+    /// The sources of a plan's rows at the versions that are held; `None` when they depend on anything but the rows of
+    /// stored tables.
+    pub async fn of(plan: &LogicalPlan, contents: &Contents, held: &HeldVersions) -> Result<Option<Self>> {
         let Some(found) = Found::of(plan)? else { return Ok(None) };
         let mut sources = Self { entries: vec![], tables: vec![] };
         for name in found.names {
@@ -27,7 +28,7 @@ impl Sources {
             sources.entries.push((name, entry.clone()));
         }
         for table in found.tables {
-            let version = table.latest().await?.version;
+            let version = held.version(&table).await?.snapshot.version;
             sources.tables.push((table, version));
         }
         Ok(Some(sources))
@@ -41,6 +42,21 @@ impl Sources {
     /// True while nothing has changed; looks at the ends of the tables' logs.
     pub fn hold(&self, contents: &Contents) -> bool {
         self.entries.iter().all(|(name, entry)| contents.find(name) == Some(entry)) && self.are_newest()
+    }
+
+    /// True where a statement reads all tables at these versions: the ones that it holds, or holds from here on.
+    pub async fn are_held(&self, held: &HeldVersions) -> bool {
+        for (table, version) in &self.tables {
+            if !held.version(table).await.is_ok_and(|found| found.snapshot.version == *version) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// True unless a statement has read one of the tables at another version.
+    pub fn agree(&self, held: &HeldVersions) -> bool {
+        self.tables.iter().all(|(table, version)| held.agree(table, *version))
     }
 
     /// True while no table has a newer version.

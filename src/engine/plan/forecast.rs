@@ -161,7 +161,7 @@ impl Asked {
         self,
         scope: &Scope,
         args: &Arguments,
-        model: &Model,
+        model: &Arc<Model>,
         past: Past,
         (shape, features): (Shape, Option<Arc<Vec<RowColumn>>>),
         context: &mut dyn RelationPlannerContext,
@@ -172,7 +172,7 @@ impl Asked {
                 let message = format!("{}: history does not go with items, which have none", args.function());
                 return Err(args.invalid(message));
             }
-            (past, items) = new_series::plan(scope, args, value, (model, past), context)?;
+            (past, items) = new_series::plan(scope, args, value, (model.as_ref(), past), context)?;
         }
         let Past { rows: history, periods, columns, origin } = past;
         let future = match self.future {
@@ -185,8 +185,7 @@ impl Asked {
             None => vec![],
         };
         let node = ForecastNode::new(Call {
-            model: manifest.name.clone(),
-            version: manifest.version,
+            model: Arc::clone(model),
             columns,
             shape,
             features,
@@ -479,9 +478,7 @@ fn known_schema(columns: &[InputColumn]) -> Result<DFSchema> {
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The model.
-    pub model: String,
-    /// Its version.
-    pub version: u64,
+    pub model: Arc<Model>,
     /// Columns of `history`.
     pub columns: Vec<InputColumn>,
     /// What shapes the result.
@@ -524,7 +521,7 @@ impl ForecastNode {
 
     /// The model's name.
     pub fn model(&self) -> &str {
-        &self.call.model
+        &self.call.model.manifest().name
     }
 
     /// The history in memory that it reads, when all its parameters are among its expressions.
@@ -536,9 +533,11 @@ impl ForecastNode {
     }
 
     fn identity(&self) -> impl Hash + PartialEq + '_ {
-        let c = &self.call;
+        let (c, m) = (&self.call, self.call.model.manifest());
         let options = (&c.horizon, &c.until, &c.set, c.features.is_some(), c.items);
-        (&c.model, c.version, format!("{:?}", c.shape), options, &c.history, &c.future)
+        // A name may be given again, and its versions with it.
+        let model = (&m.name, m.version, m.created_at);
+        (model, format!("{:?}", c.shape), options, &c.history, &c.future)
     }
 }
 
@@ -642,7 +641,8 @@ impl UserDefinedLogicalNodeCore for ForecastNode {
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.call.features.is_some() { "Features" } else { "Forecast" };
-        write!(f, "{what}: model={} version={}", self.call.model, self.call.version)?;
+        let manifest = self.call.model.manifest();
+        write!(f, "{what}: model={} version={}", manifest.name, manifest.version)?;
         self.expressions().iter().try_for_each(|e| write!(f, " {e}"))
     }
 
@@ -672,7 +672,7 @@ pub async fn plan_node(
     session: &dyn Session,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let call = &node.call;
-    let model = engine.registry.get(&call.model, Some(call.version))?;
+    let model = Arc::clone(&call.model);
     let horizon = call.horizon.as_ref().map(options::horizon).transpose()?;
     let until = call.until.as_ref().map(|expr| forecasting::until_instant(expr, session)).transpose()?;
     let texts = SeriesTexts::of(engine, &model)?;

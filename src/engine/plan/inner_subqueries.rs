@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
@@ -19,6 +20,7 @@ use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, Wr
 use super::apply::has_subqueries;
 use super::member_of::member_of;
 use super::subqueries::node_has_subquery;
+use crate::engine::storage::{StoredTable, StoredTableProvider};
 use crate::error::Error;
 
 /// Of more values, a set is made.
@@ -120,6 +122,19 @@ pub fn with_values(
         value(expr, &found, schema, pool)
     };
     Replaced { places: Places::of(&plan), value_of: put }.put_into_all(plan)
+}
+
+/// The stored table whose rows an UPDATE or DELETE with subqueries changes, also below EXPLAIN ANALYZE.
+pub fn changed_by_subqueries(plan: &LogicalPlan) -> Result<Option<Arc<StoredTable>>> {
+    match plan {
+        LogicalPlan::Analyze(analyze) => changed_by_subqueries(&analyze.input),
+        LogicalPlan::Dml(dml) if Places::of(plan) == Places::Everywhere && has_subqueries(plan)? => {
+            let provider = source_as_provider(&dml.target)?;
+            let stored = provider.downcast_ref::<StoredTableProvider>();
+            Ok(stored.and_then(StoredTableProvider::latest_table).cloned())
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The subqueries that are run before, each as something else; those that stay may have some in themselves.

@@ -85,7 +85,7 @@ pub use distinct_keys::DistinctKeys;
 pub use forecast::Shape;
 pub use generic::generic;
 pub use in_lists::InLists;
-pub use inner_subqueries::{inner_subqueries, with_values};
+pub use inner_subqueries::{changed_by_subqueries, inner_subqueries, with_values};
 pub use interval_keys::IntervalKeys;
 pub use numbers::{CheckedNumbers, FloatsInUnions};
 pub use orders::Orders;

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast;
 use crate::engine::histories::{self, History, HistoryKey, Outcome, Reading, Sources};
 use crate::engine::plan::authorize::authorized;
 use crate::engine::plan::input::{InputColumn, Role, TrainingInput, plan_input};
+use crate::engine::plan::relation::block;
 use crate::engine::plan::scope::Scope;
 use crate::engine::registry::{ColumnRole, Manifest, Model, ModelRole};
 use crate::engine::shared::Engine;
@@ -104,7 +105,9 @@ pub fn past(scope: &Scope, model: &Model, context: &mut dyn RelationPlannerConte
         time_zone: scope.session.config.options().execution.time_zone.clone().unwrap_or_default(),
     };
     let contents = engine.catalog.contents()?;
-    if let Some(history) = engine.histories.get(&key, &contents) {
+    if let Some(history) = engine.histories.get(&key, &contents)
+        && block(history.is_held(&scope.held))
+    {
         // Its owner may have lost rights meanwhile.
         authorized(engine, scope.session.actor(), history.plan.clone())?;
         return Past::kept(Kept { key, history }, manifest);
@@ -217,8 +220,11 @@ impl Unkept {
 
     /// How it is read; `None` when it is made of more than stored rows.
     async fn reading(&self) -> Result<Option<Reading>> {
-        let Some(sources) = Sources::of(&self.rows, &self.contents).await? else { return Ok(None) };
-        let state = self.scope.state();
+        // It is for the next statements: what this one holds may be old.
+        let scope = Scope { held: Arc::default(), ..self.scope.clone() };
+        let sources = Sources::of(&self.rows, &self.contents, &scope.held).await?;
+        let Some(sources) = sources else { return Ok(None) };
+        let state = scope.state();
         let periods = match &self.periods {
             Some(periods) => Some(state.create_physical_plan(periods).await?),
             None => None,

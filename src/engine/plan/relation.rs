@@ -49,7 +49,9 @@ use crate::engine::plan::train_sequence::TrainSequence;
 use crate::engine::plan::zero_shot;
 use crate::engine::registry::{Model, ModelKind};
 use crate::engine::sql::{self, MARK, TrainStatement, TuneClause, TuneValues, fold};
-use crate::engine::storage::{ColumnDefinition, Privilege, TableName, TableVersion, told_type};
+use crate::engine::storage::{
+    ColumnDefinition, Privilege, StoredTableProvider, TableName, TableVersion, told_type,
+};
 use crate::error::{Error, Result as OurResult, Subject};
 use crate::ml::holidays::parse_country;
 use crate::ml::models::{BASE_NAME, Tuning};
@@ -759,7 +761,7 @@ impl Scope {
         tables::history(block(self.engine.catalog.history(table))?)
     }
 
-    /// The stored tables that a plan reads, with their newest versions.
+    /// The stored tables that a plan reads, with the versions that it reads.
     pub fn lineage(&self, plan: &LogicalPlan) -> Result<Vec<(String, u64)>> {
         let mut found = vec![];
         self.collect_tables(plan, &mut found)?;
@@ -773,10 +775,10 @@ impl Scope {
             let provider = source_as_provider(&scan.source).ok();
             if let Some(inner) = provider.as_ref().and_then(|p| p.get_logical_plan()) {
                 self.collect_tables(&inner, found)?;
-            } else if let Ok(name) = ddl::table_name(&scan.table_name)
-                && let Ok((_, version)) = block(self.engine.catalog.current_version(&name))
+            } else if let Some(stored) =
+                provider.as_ref().and_then(|p| p.downcast_ref::<StoredTableProvider>())
             {
-                found.push((name.to_string(), version));
+                found.push((stored.name().to_string(), block(stored.version_number(&self.held))?));
             }
         }
         plan.inputs().into_iter().try_for_each(|input| self.collect_tables(input, found))
@@ -800,7 +802,7 @@ fn scores_of_others(models: &[Arc<Model>]) -> String {
     )
 }
 
-/// Waits for storage while planning; the query runtime moves its other work away meanwhile.
-fn block<F: Future>(work: F) -> F::Output {
+/// Waits for storage on a query thread; the query runtime moves its other work away meanwhile.
+pub fn block<F: Future>(work: F) -> F::Output {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
 }

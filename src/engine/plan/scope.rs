@@ -16,7 +16,7 @@ use crate::engine::settings::carried;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{Source, TrainStatement, repair};
 use crate::engine::states::StatementState;
-use crate::engine::storage::{Privilege, TableName};
+use crate::engine::storage::{HeldVersions, Privilege, TableName};
 use crate::error::{Error, ErrorKind, Result as OurResult, Subject};
 use crate::ml::models::BASE_NAME;
 
@@ -27,6 +27,8 @@ pub struct Scope {
     pub engine: Arc<Engine>,
     /// The running statement.
     pub query: Arc<QueryContext>,
+    /// The versions of tables that it reads.
+    pub held: Arc<HeldVersions>,
     /// The TRAIN statements in the text, by the numbers in their markers.
     pub trains: Arc<Vec<Arc<TrainStatement>>>,
     /// The text.
@@ -42,6 +44,7 @@ impl Scope {
     pub fn state(&self) -> StatementState {
         let mut state = self.session.state();
         state.config_mut().set_extension(Arc::clone(&self.query));
+        state.config_mut().set_extension(Arc::clone(&self.held));
         let extensions = &mut state.config_mut().options_mut().extensions;
         extensions.insert(CurrentQuery(Arc::clone(&self.query)));
         extensions.insert(self.clone());

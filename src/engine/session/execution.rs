@@ -47,10 +47,9 @@ impl Inner {
         }
         let source = Arc::clone(&statement.source);
         let scope = self.scope(&query, statement.trains.clone(), &source);
-        let mut state = scope.state();
         let located = |e: &_| fault::located(e, &source);
-        let planning = self.plan(&state, statement);
-        let planned = within(deadline, planning).await.map_err(|e| e.located(&source))?;
+        let planning = self.plan_to_run(&scope, statement);
+        let (mut state, planned) = within(deadline, planning).await.map_err(|e| e.located(&source))?;
         self.ensure_may_change(&planned)?;
         let Planned { plan, tag, copy, changes, origins } = planned;
         let constant = Some(&plan).filter(|_| tag == Tag::Rows && copy.is_none());

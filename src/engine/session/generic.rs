@@ -199,7 +199,8 @@ impl Inner {
         self.transaction.ensure_works()?;
         let query = Arc::new(QueryContext::of_current());
         query.control.set_deadline(deadline);
-        let mut state = self.scope(&query, vec![], &statement.source).state();
+        let scope = self.scope(&query, vec![], &statement.source);
+        let mut state = scope.state();
         state.config_mut().options_mut().optimizer.max_passes = 1;
         // What goes wrong is told by a plan for these values.
         let Ok(plan) = generic.bound(&state, values) else { return Ok(None) };
@@ -207,6 +208,10 @@ impl Inner {
         let Ok(physical) = physical.and_then(|physical| cancellable(physical, &query.control)) else {
             return Ok(None);
         };
+        // A table may have changed between the looks at a history in memory and at the table.
+        if !generic.basis.histories.iter().all(|kept| kept.history().agrees(&scope.held)) {
+            return Ok(None);
+        }
         let source = Arc::clone(&statement.source);
         let rows = execute_stream(physical, Arc::new(task_context(&state)));
         let rows = rows.map_err(|e| fault::located(&e, &source))?;

@@ -37,7 +37,7 @@ use crate::engine::settings::SharedVariables;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{self, Body, Piece, Source, Statement};
 use crate::engine::states::StatementState;
-use crate::engine::storage::{Contents, TableName};
+use crate::engine::storage::{Contents, HeldVersions, TableName};
 use crate::engine::temporary::TemporaryTables;
 use crate::engine::words::{self, Words};
 use crate::error::{Error, Result, Subject, qualified_identifier};
@@ -366,6 +366,7 @@ impl Inner {
         Scope {
             engine: Arc::clone(&self.engine),
             query: Arc::clone(query),
+            held: HeldVersions::of_planned(),
             trains: Arc::new(trains),
             source: Arc::clone(source),
             session: Arc::new(self.parts().clone()),

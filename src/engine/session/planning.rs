@@ -17,11 +17,13 @@ use super::explained::Explained;
 use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::plan::{
-    CommandNode, Mode, Origin, PretrainNode, TaskNode, TrainNode, authorized, columns, has_subqueries,
-    origins, with_origins, with_repairs,
+    CommandNode, Mode, Origin, PretrainNode, Scope, TaskNode, TrainNode, authorized, changed_by_subqueries,
+    columns, has_subqueries, origins, with_origins, with_repairs,
 };
 use crate::engine::query::{ClientCopy, Tag};
 use crate::engine::sql::{Body, Source, Statement};
+use crate::engine::states::StatementState;
+use crate::engine::storage::{HeldVersions, TableLock};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 impl Inner {
@@ -40,11 +42,50 @@ impl Inner {
         state: &SessionState,
         statement: Statement,
     ) -> Result<Planned, PlanError> {
-        let planned = self.plan_unchecked(state, statement).await?;
+        let held = HeldVersions::of(state.config());
+        let planned = held.planning(self.plan_unchecked(state, statement)).await?;
         let plan = ddl::with_meant_types(state, with_repairs(planned.plan)?)?;
         let origins = if planned.tag == Tag::Rows { origins(&plan) } else { vec![] };
         let plan = authorized(&self.engine, &self.actor, plan)?;
         Ok(Planned { plan, origins, ..planned })
+    }
+
+    /// The plan of a statement that is run then, with its state. What changes a table by what its subqueries say is
+    /// planned and run with the right to change it: nobody else does between the subqueries and the change.
+    pub(super) async fn plan_to_run(
+        &self,
+        scope: &Scope,
+        statement: Statement,
+    ) -> Result<(StatementState, Planned), PlanError> {
+        if statement.changes_rows() {
+            return Box::pin(self.plan_change(scope, statement)).await;
+        }
+        let state = scope.state();
+        let planned = self.plan(&state, statement).await?;
+        Ok((state, planned))
+    }
+
+    async fn plan_change(
+        &self,
+        scope: &Scope,
+        statement: Statement,
+    ) -> Result<(StatementState, Planned), PlanError> {
+        let mut lock: Option<Arc<TableLock>> = None;
+        loop {
+            // What was held before nobody else could change the table is old.
+            let mut state = Scope { held: Arc::default(), ..scope.clone() }.state();
+            let planned = self.plan(&state, statement.clone()).await?;
+            match changed_by_subqueries(&planned.plan)? {
+                Some(table) if lock.as_ref().is_none_or(|lock| !lock.is_of(&table)) => {
+                    drop(lock.take());
+                    lock = Some(Arc::new(TableLock::new(&table).await));
+                }
+                _ => {
+                    lock.into_iter().for_each(|lock| state.config_mut().set_extension(lock));
+                    return Ok((state, planned));
+                }
+            }
+        }
     }
 
     /// The columns of rows with the numbers of the tables and views that they come from.

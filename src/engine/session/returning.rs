@@ -1,6 +1,7 @@
 //! RETURNING: the rows of an INSERT are made once, stored, and given back; UPDATE and DELETE give back what
 //! they changed.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -16,13 +17,13 @@ use futures::TryStreamExt;
 
 use super::Inner;
 use super::execution::{run_subqueries, start};
-use super::planning::plan_schema;
+use super::planning::{Planned, plan_schema};
 use crate::engine::access::Guard;
 use crate::engine::fault;
 use crate::engine::plan::{authorized, stored_table, with_repairs};
 use crate::engine::query::{Query, QueryContext, Tag};
 use crate::engine::sql::{self, Body, Source, Statement};
-use crate::engine::storage::{Privilege, ReturnedRows, RowMemory};
+use crate::engine::storage::{HeldVersions, Privilege, ReturnedRows, RowMemory};
 use crate::engine::temporary::{TemporaryDefinition, TemporaryTables};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::ml::Control;
@@ -120,12 +121,14 @@ impl Inner {
             return Err(Error::new(ErrorKind::Denied, Subject::Transaction, message));
         }
         let source = &statement.source;
-        let mut state = self.scope(&query, vec![], source).state();
-        let dml = self.dml_plan(&state, &parts).await?;
+        let scope = self.scope(&query, vec![], source);
+        let planning = self.plan_to_run(&scope, parts.statement.clone());
+        let (mut state, planned) = planning.await.map_err(|e| e.located(source))?;
+        let dml = self.dml(planned)?;
         let mut memory = RowMemory::new("rows of RETURNING", &state.runtime_env().memory_pool);
         let Changed { rows, schema, answer } = match verb {
             "INSERT" => self.insert(&state, &parts, dml, &query.control, &mut memory).await?,
-            _ => self.change(&mut state, &parts, dml, &query.control).await?,
+            _ => self.change(&mut state, &parts, dml, &query.control, &mut memory).await?,
         };
         memory.keep_only(&answer);
         let words = if verb == "INSERT" { "INSERT 0" } else { verb };
@@ -163,32 +166,46 @@ impl Inner {
         Ok(Changed { rows: count, schema: answer_schema, answer })
     }
 
-    /// Changes or deletes rows, which the table gives back: new values of an UPDATE, old ones of a DELETE.
+    /// Changes or deletes rows, which the table gives back: new values of an UPDATE, old ones of a DELETE. The answer is
+    /// made of them before the change is committed.
     async fn change(
         &self,
         state: &mut SessionState,
         parts: &Returning,
         dml: DmlStatement,
         control: &Arc<Control>,
+        memory: &mut RowMemory,
     ) -> Result<Changed> {
         if stored_table(&dml.target).is_none() {
             let message = format!("{} … RETURNING of a temporary table is not supported", parts.verb);
             return Err(Error::unsupported(message).with_hint("SELECT the rows before or after the change"));
         }
         let schema = dml.target.schema();
-        // RETURNING is planned before anything changes: what is wrong in it must change nothing.
+        // What is wrong in RETURNING is told before rows are looked for.
         self.select(state, parts, Arc::clone(&schema), vec![]).await?;
         let source = &parts.statement.source;
         let returned = Arc::new(ReturnedRows::new(&state.runtime_env().memory_pool));
         state.config_mut().set_extension(Arc::clone(&returned));
-        collect(state, LogicalPlan::Dml(dml), source, control, None).await?;
-        self.transaction.changed(parts.verb);
+        let mut change = pin!(collect(state, LogicalPlan::Dml(dml), source, control, None));
+        let waits = tokio::select! {
+            biased;
+            // Where no row can match, nothing is changed.
+            changed = &mut change => {
+                changed?;
+                false
+            }
+            () = returned.complete() => true,
+        };
         let rows = returned.take(&schema)?;
         let count = row_count(&rows);
         let plan = self.select(state, parts, schema, rows).await?;
         let schema = plan_schema(&plan, plan.schema().inner());
-        // The change has been made, and its rows hold the memory of the answer, too.
-        let answer = collect(state, plan, source, control, None).await?;
+        let answer = collect(state, plan, source, control, Some(memory)).await?;
+        if waits {
+            returned.seen();
+            change.await?;
+        }
+        self.transaction.changed(parts.verb);
         Ok(Changed { rows: count, schema, answer })
     }
 
@@ -197,7 +214,8 @@ impl Inner {
         let Some(parts) = returning(statement) else { return Ok(None) };
         let query = Arc::new(QueryContext::default());
         let state = self.scope(&query, vec![], &statement.source).state();
-        let dml = self.dml_plan(&state, &parts).await?;
+        let planned = self.plan(&state, parts.statement.clone()).await;
+        let dml = self.dml(planned.map_err(|e| e.located(&statement.source))?)?;
         let schema = match parts.verb {
             "INSERT" => Arc::clone(dml.input.schema().inner()),
             _ => dml.target.schema(),
@@ -232,16 +250,13 @@ impl Inner {
         }
         sql::repair(&mut query);
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
-        let planned = state.statement_to_plan(statement).await;
+        let planned = HeldVersions::of(state.config()).planning(state.statement_to_plan(statement)).await;
         tables.drop_table(&name)?;
         Ok(authorized(&self.engine, &self.actor, with_repairs(planned?)?)?)
     }
 
-    /// The change without its RETURNING, which needs the right to read as well.
-    async fn dml_plan(&self, state: &SessionState, parts: &Returning) -> Result<DmlStatement> {
-        let statement = parts.statement.clone();
-        let source = Arc::clone(&statement.source);
-        let planned = self.plan(state, statement).await.map_err(|e| e.located(&source))?;
+    /// The change of a plan without RETURNING, which needs the right to read as well.
+    fn dml(&self, planned: Planned) -> Result<DmlStatement> {
         match planned.plan {
             LogicalPlan::Dml(dml) => {
                 let guard = Guard::new(&self.engine, &self.actor)?;

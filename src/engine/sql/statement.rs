@@ -58,9 +58,25 @@ impl Statement {
         self.query().is_some()
     }
 
+    /// True for an UPDATE or DELETE.
+    pub fn changes_rows(&self) -> bool {
+        matches!(&self.body, Body::Sql(body) if changes_rows(body))
+    }
+
     /// True for a query that asks for locks on its rows.
     pub fn locks_rows(&self) -> bool {
         self.query().is_some_and(|query| !query.locks.is_empty())
+    }
+}
+
+/// True for an UPDATE or DELETE, also below EXPLAIN.
+fn changes_rows(statement: &DfStatement) -> bool {
+    match statement {
+        DfStatement::Statement(inner) => {
+            matches!(inner.as_ref(), ast::Statement::Update(_) | ast::Statement::Delete(_))
+        }
+        DfStatement::Explain(explain) => changes_rows(&explain.statement),
+        _ => false,
     }
 }
 

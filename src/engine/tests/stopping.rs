@@ -135,6 +135,50 @@ fn rows_of_returning_are_told_once_they_are_changed() {
 }
 
 #[test]
+fn a_change_leaves_rows_alone_that_its_subqueries_did_not_see() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (database, session) = begun(directory.path(), &gate);
+    let beside_insert = |row: i64, change: &str| {
+        gate.close("_delta_log");
+        let insert = database.block_on(session.sql(&format!("INSERT INTO t VALUES ({row})"))).unwrap();
+        gate.wait();
+        thread::scope(|scope| {
+            let changing = scope.spawn(|| session.run(change).map(drop));
+            // Whatever it does without the right to change the table, it has done by then.
+            thread::sleep(Duration::from_millis(300));
+            gate.open();
+            changing.join().unwrap().unwrap();
+        });
+        database.block_on(insert.collect()).unwrap();
+    };
+    beside_insert(2, "DELETE FROM t WHERE x NOT IN (SELECT max(x) FROM t)");
+    assert_eq!(rows(&session, "SELECT x FROM t"), ["2"]);
+    beside_insert(3, "UPDATE t SET x = 9 WHERE x NOT IN (SELECT max(x) FROM t) RETURNING x");
+    assert_eq!(rows(&session, "SELECT x FROM t ORDER BY x"), ["3", "9"]);
+    beside_insert(4, "EXPLAIN ANALYZE DELETE FROM t WHERE x < (SELECT count(*) + 1 FROM t)");
+    assert_eq!(rows(&session, "SELECT x FROM t ORDER BY x"), ["4", "9"]);
+}
+
+#[test]
+fn a_change_that_is_stopped_while_others_change_its_table_leaves_the_table_to_them() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (database, session) = begun(directory.path(), &gate);
+    let hasty = database.session();
+    hasty.run("SET statement_timeout = '100ms'").unwrap();
+    gate.close("_delta_log");
+    let insert = database.block_on(session.sql("INSERT INTO t VALUES (2)")).unwrap();
+    gate.wait();
+    for returning in ["", " RETURNING x"] {
+        let sql = format!("DELETE FROM t WHERE x IN (SELECT max(x) FROM t){returning}");
+        assert_eq!(hasty.run(&sql).unwrap_err().kind(), ErrorKind::Cancelled, "{sql}");
+    }
+    gate.open();
+    database.block_on(insert.collect()).unwrap();
+    assert_eq!(rows(&session, "DELETE FROM t WHERE x IN (SELECT min(x) FROM t) RETURNING x"), ["1"]);
+    assert_eq!(rows(&session, "SELECT x FROM t"), ["2"]);
+}
+
+#[test]
 fn a_change_that_is_stopped_before_its_commit_leaves_nothing() {
     let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
     let (database, session) = begun(directory.path(), &gate);

@@ -152,3 +152,98 @@ fn trains_forecasts_inserts_and_drops_of_one_table_see_all_of_each_other_or_noth
     let again = database(directory.path()).session().run("SELECT count(*) % 6 FROM sales").unwrap();
     assert_eq!(lines(&again), ["0"]);
 }
+
+#[test]
+fn a_statement_sees_one_version_of_a_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = database(directory.path());
+    let session = database.session();
+    session.run("CREATE TABLE t AS SELECT 0 AS x").unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let ends = Ends(&done);
+        let inserting = scope.spawn(|| {
+            let session = database.session();
+            let mut x = 0;
+            read_until(&done, || {
+                x += 1;
+                session.run(&format!("INSERT INTO t VALUES ({x})")).is_ok()
+            })
+        });
+        for _ in 0..50 {
+            for sql in [
+                "SELECT a.n - b.n FROM (SELECT count(*) AS n FROM t) AS a, (SELECT count(*) AS n FROM t) AS b",
+                "SELECT count(*) FROM t WHERE (x IN (SELECT x FROM t)) IS NOT TRUE",
+                "SELECT count(*) - (SELECT count(*) FROM t) FROM t",
+                "SELECT count(*) FROM (SELECT x FROM t EXCEPT SELECT x FROM t) AS d",
+            ] {
+                assert_eq!(lines(&session.run(sql).unwrap()), ["0"], "{sql}");
+            }
+        }
+        drop(ends);
+        assert!(inserting.join().unwrap() > 0);
+    });
+}
+
+#[test]
+fn rows_that_are_fetched_later_are_of_the_version_that_was_seen_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = database(directory.path());
+    let (session, other) = (database.session(), database.session());
+    session.run("CREATE TABLE t AS SELECT 1 AS x").unwrap();
+    // The subquery is run for every batch of rows, and few batches are made ahead.
+    session
+        .run(
+            "DECLARE c CURSOR WITH HOLD FOR SELECT (SELECT count(*) FROM t WHERE t.x > s.k) AS n \
+             FROM (SELECT -(g / 8192) AS k FROM generate_series(1, 300000) AS g) AS s",
+        )
+        .unwrap();
+    assert_eq!(lines(&session.run("FETCH 1 FROM c").unwrap()), ["1"]);
+    other.run("INSERT INTO t VALUES (2)").unwrap();
+    other.run("DROP TABLE t").unwrap();
+    let rest = lines(&session.run("FETCH ALL FROM c").unwrap());
+    assert_eq!(rest.len(), 299_999);
+    assert!(rest.iter().all(|n| n == "1"));
+}
+
+#[test]
+fn forecasts_of_a_name_that_is_given_again_are_of_one_model() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = database(directory.path());
+    let session = database.session();
+    let models = [("ones", 1, 3), ("twos", 2, 5)];
+    for (table, y, _) in models {
+        session.run(&constant(table, y)).unwrap();
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let ends = Ends(&done);
+        let reading: Vec<_> = (0..2)
+            .map(|_| {
+                let (session, done) = (database.session(), &done);
+                let sql = "SELECT min(forecast), max(forecast), count(*) FROM forecast(m)";
+                scope.spawn(move || {
+                    read_until(done, || {
+                        let found = rows_if_there(&session, sql);
+                        let whole = |rows: &[String]| rows == ["1.0|1.0|6"] || rows == ["2.0|2.0|10"];
+                        assert!(found.as_deref().is_none_or(whole), "{found:?}");
+                        found.is_some()
+                    })
+                })
+            })
+            .collect();
+        for n in 0..REPLACEMENTS {
+            let (table, _, horizon) = models[n % 2];
+            session.run("DROP MODEL IF EXISTS m").unwrap();
+            session
+                .run(&format!(
+                    "TRAIN FORECAST MODEL m ON {table} TARGET y PARTITION BY k ORDER BY day HORIZON {horizon} \
+                     USING seasonal_naive"
+                ))
+                .unwrap();
+            thread::sleep(std::time::Duration::from_millis(20));
+        }
+        drop(ends);
+        assert!(reading.into_iter().all(|reader| reader.join().unwrap() > 0));
+    });
+}

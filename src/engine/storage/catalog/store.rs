@@ -19,7 +19,8 @@ use crate::engine::storage::catalog::generations::{Generations, Room};
 use crate::engine::storage::catalog::sequences::{Counters, with_next_value};
 use crate::engine::storage::catalog::{Created, IfExists};
 use crate::engine::storage::delta::{
-    self, Layout, OptimizeSummary, StoredTable, StoredTableProvider, TableVersion, VacuumSummary, VersionInfo,
+    self, HeldVersion, HeldVersions, Layout, OptimizeSummary, StoredTable, StoredTableProvider, TableVersion,
+    VacuumSummary, VersionInfo,
 };
 use crate::engine::storage::durable_fs::DurableFs;
 use crate::engine::storage::lock::DatabaseLock;
@@ -199,20 +200,26 @@ impl Catalog {
         self.inner.fs.bytes_below(path).map_err(|e| Error::io(path, &e))
     }
 
-    /// The stored table `name` at `version`, for reading and, at its newest, for writing.
+    /// The stored table `name` at `version`, for reading and, at its newest, for writing. The statement that is planned
+    /// holds its newest version from here on.
     pub async fn provider(&self, name: &TableName, version: TableVersion) -> Result<Arc<dyn TableProvider>> {
         let table = self.stored_table(name)?;
         if version != TableVersion::Latest {
-            let snapshot = table.snapshot(version).await?;
-            let layout = Layout::of_version(name, &*self.table(name)?, &snapshot.schema);
-            return Ok(Arc::new(StoredTableProvider::past(table, Arc::new(layout), snapshot)));
+            let directory = table.directory()?;
+            let past = HeldVersion { snapshot: table.snapshot(version).await?, directory };
+            let layout = Layout::of_version(name, &*self.table(name)?, &past.snapshot.schema);
+            return Ok(Arc::new(StoredTableProvider::past(table, Arc::new(layout), past)));
         }
         // Counted before the entry is read: an ALTER in between makes the plan old, never wrong.
         let layout_changes = table.layout_changes();
-        let snapshot = table.latest().await?;
+        let HeldVersion { snapshot, .. } = HeldVersions::of_planned().version(&table).await?;
         let entry = self.table(name)?;
-        let layout = Arc::new(Layout::current(name, &entry, &snapshot.schema, &self.inner.functions)?);
-        Ok(Arc::new(StoredTableProvider::latest(table, layout, layout_changes, self.is_writable())))
+        let layout = Layout::current(name, &entry, &snapshot.schema, &self.inner.functions);
+        // The statement may hold a version from before a column came.
+        let layout =
+            layout.map_err(|e| if table.is_newest(snapshot.version) { e } else { table.altered() })?;
+        let writable = self.is_writable();
+        Ok(Arc::new(StoredTableProvider::latest(table, Arc::new(layout), layout_changes, writable)))
     }
 
     /// The columns of the stored table `name` as CREATE TABLE would declare them.
@@ -232,12 +239,6 @@ impl Catalog {
             })
         });
         Ok(columns.collect())
-    }
-
-    /// Id and number of the newest version of the table `name`, the lineage of what is computed from it.
-    pub async fn current_version(&self, name: &TableName) -> Result<(String, u64)> {
-        let table = self.stored_table(name)?;
-        Ok((table.id().to_string(), table.latest().await?.version))
     }
 
     /// Number of rows of the newest version of the table `name` that can be told without reading anything: what it was

@@ -19,10 +19,12 @@ use deltalake::protocol::DeltaOperation;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::directory::NewFiles;
 use crate::engine::storage::delta::exec::Change;
+use crate::engine::storage::delta::held::TableLock;
 use crate::engine::storage::delta::scan::{Scan, ScanColumns};
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::table::{Commit, StoredTable};
@@ -39,14 +41,20 @@ pub enum RowChange {
     Update(Vec<(usize, Arc<dyn PhysicalExpr>)>),
 }
 
-/// The rows that a change is about, for who asks for them by putting this into its session.
+/// The rows that a change is about, for who asks for them by putting this into its session: the change waits with its
+/// commit until they were looked at.
 #[derive(Debug)]
-pub struct ReturnedRows(Mutex<(Vec<RecordBatch>, RowMemory)>);
+pub struct ReturnedRows {
+    rows: Mutex<(Vec<RecordBatch>, RowMemory)>,
+    complete: Notify,
+    seen: Notify,
+}
 
 impl ReturnedRows {
-    /// None yet; they take memory of this pool for as long as this lives, and as much again for what is made of them.
+    /// None yet; they take memory of this pool for as long as this lives.
     pub fn new(pool: &Arc<dyn MemoryPool>) -> Self {
-        Self(Mutex::new((vec![], RowMemory::new("rows of RETURNING", pool))))
+        let rows = Mutex::new((vec![], RowMemory::new("rows of RETURNING", pool)));
+        Self { rows, complete: Notify::new(), seen: Notify::new() }
     }
 
     fn of(context: &TaskContext) -> Option<Arc<Self>> {
@@ -54,10 +62,26 @@ impl ReturnedRows {
     }
 
     fn push(&self, rows: RecordBatch) -> DfResult<()> {
-        let (kept, memory) = &mut *self.0.lock();
-        memory.hold_twice(&rows)?;
+        let (kept, memory) = &mut *self.rows.lock();
+        memory.hold(&rows)?;
         kept.push(rows);
         Ok(())
+    }
+
+    /// Shows all rows, and waits until they were seen.
+    async fn show(&self) {
+        self.complete.notify_one();
+        self.seen.notified().await;
+    }
+
+    /// Returns once there are all rows.
+    pub async fn complete(&self) {
+        self.complete.notified().await;
+    }
+
+    /// Lets the change go on to its commit; where it is dropped instead, nothing has changed.
+    pub fn seen(&self) {
+        self.seen.notify_one();
     }
 
     /// The rows with the columns that SQL knows.
@@ -66,7 +90,7 @@ impl ReturnedRows {
             let columns = rows.columns()[..schema.fields().len()].to_vec();
             RecordBatch::try_new(Arc::clone(schema), columns).map_err(|e| DataFusionError::from(e).into())
         };
-        std::mem::take(&mut self.0.lock().0).into_iter().map(known).collect()
+        std::mem::take(&mut self.rows.lock().0).into_iter().map(known).collect()
     }
 }
 
@@ -117,7 +141,8 @@ impl RowsChange {
     }
 
     async fn run(&self, context: &Arc<TaskContext>) -> Result<u64> {
-        let _lock = self.table.write_lock().await;
+        let held = TableLock::is_held(context, &self.table);
+        let _lock = if held { None } else { Some(self.table.write_lock().await) };
         if self.table.layout_changes() != self.layout_changes {
             return Err(self.table.altered());
         }
@@ -126,11 +151,11 @@ impl RowsChange {
 
     /// Makes the change for a caller that holds the write lock.
     pub async fn run_locked(&self, context: &Arc<TaskContext>) -> Result<u64> {
-        let base = self.table.latest().await?;
-        let columns = all_columns(&self.columns, &base);
+        let base = self.table.held().await?;
+        let columns = all_columns(&self.columns, &base.snapshot);
         let scan = Scan {
             table: &self.table,
-            snapshot: &base,
+            version: &base,
             columns: &columns,
             cluster_by: &[],
             target_partitions: 1,
@@ -139,7 +164,10 @@ impl RowsChange {
         for file in scan.matching_files(self.pruning.as_ref()) {
             self.change_file(&scan, &file, context, &mut changed).await?;
         }
-        self.commit(base, changed).await
+        if let Some(returned) = ReturnedRows::of(context) {
+            returned.show().await;
+        }
+        self.commit(base.snapshot, changed).await
     }
 
     async fn change_file(

@@ -64,11 +64,11 @@ pub async fn optimize(
     context: &Arc<TaskContext>,
 ) -> Result<OptimizeSummary> {
     let _turn = table.wait_for_compaction().await;
-    let base = table.latest().await?;
-    let columns = ScanColumns::stored(&base);
+    let base = table.held().await?;
+    let columns = ScanColumns::stored(&base.snapshot);
     let scan = Scan {
         table,
-        snapshot: &base,
+        version: &base,
         columns: &columns,
         cluster_by,
         target_partitions: if cluster_by.is_empty() {
@@ -100,10 +100,10 @@ async fn compact(
     cluster_by: &[String],
     context: &Arc<TaskContext>,
 ) -> Result<OptimizeSummary> {
-    let base = table.latest().await?;
-    let columns = ScanColumns::stored(&base);
-    let scan = Scan { table, snapshot: &base, columns: &columns, cluster_by, target_partitions: 1 };
-    replace(&scan, &crowded(&base.files), context).await
+    let base = table.held().await?;
+    let columns = ScanColumns::stored(&base.snapshot);
+    let scan = Scan { table, version: &base, columns: &columns, cluster_by, target_partitions: 1 };
+    replace(&scan, &crowded(&base.snapshot.files), context).await
 }
 
 /// Files of about one size, where there are many of them: the smallest first.
@@ -136,7 +136,7 @@ async fn replace(
 
 /// All files when they must be sorted and are not, else the small ones if there are several.
 fn worth_merging(scan: &Scan<'_>) -> Vec<Arc<DataFile>> {
-    let all = &scan.snapshot.files;
+    let all = &scan.version.snapshot.files;
     if !scan.cluster_by.is_empty() {
         return if scan.is_clustered(all) { Vec::new() } else { all.clone() };
     }

@@ -9,6 +9,7 @@ mod errors;
 mod exec;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
+mod held;
 mod insert;
 mod layout;
 mod maintain;
@@ -24,6 +25,7 @@ pub use alter::{add_column, create, drop_column};
 pub use dml::ReturnedRows;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::log as fuzz_log;
+pub use held::{HeldVersion, HeldVersions, TableLock};
 pub use layout::Layout;
 pub use maintain::{OptimizeSummary, VacuumSummary, optimize, vacuum};
 pub use provider::{StoredTableProvider, unqualified};

@@ -19,33 +19,33 @@ use crate::engine::storage::catalog::TableName;
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::dml::{RowChange, RowsChange};
 use crate::engine::storage::delta::exec::ChangeExec;
+use crate::engine::storage::delta::held::{HeldVersion, HeldVersions};
 use crate::engine::storage::delta::insert::InsertSink;
 use crate::engine::storage::delta::layout::Layout;
 use crate::engine::storage::delta::scan::{Scan, ScanColumns, pruning_predicate};
-use crate::engine::storage::delta::snapshot::Snapshot;
 use crate::engine::storage::delta::table::StoredTable;
-use crate::error::{Error, ErrorKind, Subject};
+use crate::error::{Error, ErrorKind, Result as OurResult, Subject};
 
 /// A stored table, at its newest version or at a past one.
 #[derive(Debug)]
 pub struct StoredTableProvider {
     table: Arc<StoredTable>,
     layout: Arc<Layout>,
-    past: Option<Arc<Snapshot>>,
+    past: Option<HeldVersion>,
     writable: bool,
     layout_changes: u64,
 }
 
 impl StoredTableProvider {
-    /// The table at its newest version, whichever that is when a plan is made; `layout_changes` is what the
-    /// table counted before `layout` was read.
+    /// The table at the version that a statement holds when a plan is made; `layout_changes` is what the table
+    /// counted before `layout` was read.
     pub fn latest(table: Arc<StoredTable>, layout: Arc<Layout>, layout_changes: u64, writable: bool) -> Self {
         Self { table, layout, past: None, writable, layout_changes }
     }
 
-    /// The table as it was at `snapshot`.
-    pub fn past(table: Arc<StoredTable>, layout: Arc<Layout>, snapshot: Arc<Snapshot>) -> Self {
-        Self { table, layout, past: Some(snapshot), writable: false, layout_changes: 0 }
+    /// The table as it was at `version`.
+    pub fn past(table: Arc<StoredTable>, layout: Arc<Layout>, version: HeldVersion) -> Self {
+        Self { table, layout, past: Some(version), writable: false, layout_changes: 0 }
     }
 
     /// The table's name.
@@ -56,6 +56,19 @@ impl StoredTableProvider {
     /// The table, unless a past version of it is read.
     pub fn latest_table(&self) -> Option<&Arc<StoredTable>> {
         self.past.is_none().then_some(&self.table)
+    }
+
+    /// The version that a statement reads which holds these.
+    async fn version(&self, held: &HeldVersions) -> OurResult<HeldVersion> {
+        match &self.past {
+            Some(past) => Ok(past.clone()),
+            None => held.version(&self.table).await,
+        }
+    }
+
+    /// The number of [`StoredTableProvider::version`].
+    pub async fn version_number(&self, held: &HeldVersions) -> OurResult<u64> {
+        Ok(self.version(held).await?.snapshot.version)
     }
 
     fn columns(&self) -> ScanColumns {
@@ -132,14 +145,11 @@ impl TableProvider for StoredTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let snapshot = match &self.past {
-            Some(snapshot) => Arc::clone(snapshot),
-            None => self.table.latest().await?,
-        };
+        let version = self.version(&HeldVersions::of(session.config())).await?;
         let columns = self.columns();
         let scan = Scan {
             table: &self.table,
-            snapshot: &snapshot,
+            version: &version,
             columns: &columns,
             cluster_by: &self.layout.cluster_by,
             target_partitions: session.config().target_partitions(),

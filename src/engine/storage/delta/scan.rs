@@ -23,6 +23,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 
+use crate::engine::storage::delta::held::HeldVersion;
 use crate::engine::storage::delta::snapshot::{DataFile, Snapshot};
 use crate::engine::storage::delta::stats;
 use crate::engine::storage::delta::table::StoredTable;
@@ -66,7 +67,7 @@ pub struct Scan<'a> {
     /// The table.
     pub table: &'a Arc<StoredTable>,
     /// The version.
-    pub snapshot: &'a Arc<Snapshot>,
+    pub version: &'a HeldVersion,
     /// What to read.
     pub columns: &'a ScanColumns,
     /// Stored names of the columns the files may be sorted by.
@@ -114,7 +115,7 @@ impl Scan<'_> {
 
     fn groups(&self, files: &[Arc<DataFile>], one_file_each: bool) -> Result<Vec<FileGroup>> {
         // These ride along: the files of a dropped table wait for their readers, and so do those of an old version.
-        let held = Arc::new((self.table.directory()?, Arc::clone(self.snapshot)));
+        let held = Arc::new(self.version.clone());
         let entries = files.iter().map(|file| {
             let path = format!("{}/{}", self.table.id(), file.path);
             let mut entry = PartitionedFile::new(path, file.size);
@@ -179,7 +180,7 @@ impl Scan<'_> {
     }
 
     fn first_key(&self, file: &DataFile) -> Option<(ScalarValue, ScalarValue)> {
-        let bounds = file.bounds(&self.snapshot.schema, self.cluster_by.first()?)?;
+        let bounds = file.bounds(&self.version.snapshot.schema, self.cluster_by.first()?)?;
         (bounds.null_count == Some(0)).then(|| bounds.min.clone().zip(bounds.max.clone())).flatten()
     }
 
@@ -218,7 +219,7 @@ impl Scan<'_> {
     /// Bounds are outer bounds (cut strings, rounded timestamps), so they are never called exact.
     fn column_statistics(&self, files: &[Arc<DataFile>], stored_name: &str) -> ColumnStatistics {
         let bounds: Option<Vec<_>> =
-            files.iter().map(|f| f.bounds(&self.snapshot.schema, stored_name)).collect();
+            files.iter().map(|f| f.bounds(&self.version.snapshot.schema, stored_name)).collect();
         let Some(bounds) = bounds else { return ColumnStatistics::new_unknown() };
         let nulls: Option<u64> = bounds.iter().map(|b| b.null_count).sum();
         let mins: Option<Vec<_>> = bounds.iter().map(|b| b.min.as_ref()).collect();
@@ -239,7 +240,7 @@ impl Scan<'_> {
     /// The files of the version that can hold a row for which `predicate` is true.
     pub fn matching_files(&self, predicate: Option<&PruningPredicate>) -> Vec<Arc<DataFile>> {
         let keep = predicate.and_then(|p| p.prune(&FileBounds { scan: self }).ok());
-        let files = self.snapshot.files.iter();
+        let files = self.version.snapshot.files.iter();
         match keep {
             Some(keep) => files.zip(keep).filter(|(_, keep)| *keep).map(|(f, _)| Arc::clone(f)).collect(),
             None => files.cloned().collect(),
@@ -276,8 +277,8 @@ impl FileBounds<'_> {
         bound: fn(&stats::ColumnBounds) -> Option<&ScalarValue>,
     ) -> Option<ArrayRef> {
         let name = self.stored_name(column)?;
-        let schema = &self.scan.snapshot.schema;
-        let bounds = self.scan.snapshot.files.iter().map(|f| f.bounds(schema, name).and_then(bound));
+        let schema = &self.scan.version.snapshot.schema;
+        let bounds = self.scan.version.snapshot.files.iter().map(|f| f.bounds(schema, name).and_then(bound));
         stats::bounds_array(bounds, schema.field_with_name(name).ok()?.data_type())
     }
 }
@@ -292,18 +293,18 @@ impl PruningStatistics for FileBounds<'_> {
     }
 
     fn num_containers(&self) -> usize {
-        self.scan.snapshot.files.len()
+        self.scan.version.snapshot.files.len()
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
         let name = self.stored_name(column)?;
-        let schema = &self.scan.snapshot.schema;
-        let counts = self.scan.snapshot.files.iter().map(|f| f.bounds(schema, name)?.null_count);
+        let schema = &self.scan.version.snapshot.schema;
+        let counts = self.scan.version.snapshot.files.iter().map(|f| f.bounds(schema, name)?.null_count);
         Some(stats::counts_array(counts))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(stats::counts_array(self.scan.snapshot.files.iter().map(|f| f.rows)))
+        Some(stats::counts_array(self.scan.version.snapshot.files.iter().map(|f| f.rows)))
     }
 
     fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {

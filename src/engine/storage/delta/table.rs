@@ -28,6 +28,7 @@ use crate::engine::controlled::current_control;
 use crate::engine::storage::delta::append::Waiting;
 use crate::engine::storage::delta::directory::{NewFiles, TableDirectory};
 use crate::engine::storage::delta::errors::{from_delta, no_such_version};
+use crate::engine::storage::delta::held::HeldVersion;
 use crate::engine::storage::delta::snapshot::Snapshot;
 use crate::engine::storage::durable_fs::DurableFs;
 use crate::engine::storage::durable_store::DurableStore;
@@ -264,6 +265,12 @@ impl StoredTable {
         let snapshot = self.version_of(state, Some(known))?;
         *newest = Some(Arc::clone(&snapshot));
         Ok(snapshot)
+    }
+
+    /// As [`StoredTable::latest`], with its files.
+    pub async fn held(&self) -> Result<HeldVersion> {
+        let directory = self.directory()?;
+        Ok(HeldVersion { snapshot: self.latest().await?, directory })
     }
 
     /// True when the log ends with this version: its entry is there and the next one is not. Entries that are too

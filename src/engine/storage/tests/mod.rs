@@ -121,7 +121,7 @@ impl Database {
     }
 
     pub(super) async fn version(&self, table: &str) -> u64 {
-        self.catalog.current_version(&name(table)).await.unwrap().1
+        self.catalog.history(&name(table)).await.unwrap()[0].version
     }
 
     pub(super) async fn rows_of_version(&self, table: &str, version: TableVersion, sql: &str) -> Vec<String> {

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use chrono::{TimeDelta, Utc};
+use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::super::TableVersion;
-use super::{Database, column, name};
+use super::super::{HeldVersions, TableVersion};
+use super::{Database, column, lines, name};
 use crate::error::ErrorKind;
 
 #[tokio::test]
@@ -53,6 +56,24 @@ async fn past_version_is_read_only_and_knows_columns_by_their_name_of_today() {
     let refused = async { session.sql("DELETE FROM past").await?.collect().await };
     let error = crate::error::Error::from(refused.await.unwrap_err());
     assert_eq!(error.message(), "a past version of table sales cannot be changed");
+}
+
+#[tokio::test]
+async fn a_statement_reads_the_version_that_it_saw_first() {
+    let database = Database::with_sales().await;
+    database.run("INSERT INTO sales VALUES ('a', 1, 'x')").await.unwrap();
+    let provider = database.catalog.provider(&name("sales"), TableVersion::Latest).await.unwrap();
+    let config = SessionConfig::new().with_extension(Arc::new(HeldVersions::default()));
+    let session = SessionContext::new_with_config(config);
+    session.register_table("sales", provider).unwrap();
+    let keys = async || lines(&session.sql("SELECT k FROM sales").await.unwrap().collect().await.unwrap());
+    assert_eq!(keys().await, ["a"]);
+    database.run("UPDATE sales SET k = 'b'").await.unwrap();
+    assert_eq!(keys().await, ["a"]);
+    assert_eq!(database.rows("SELECT k FROM sales").await, ["b"]);
+    assert_eq!(database.catalog.vacuum(&name("sales"), TimeDelta::zero()).await.unwrap().files_deleted, 0);
+    database.catalog.drop_entries(vec![(name("sales"), "table")], false).await.unwrap();
+    assert_eq!(keys().await, ["a"]);
 }
 
 #[tokio::test]
