@@ -241,10 +241,10 @@ impl DurableFs {
     }
 
     /// As [`DurableFs::sync_dir`], of a directory whose new entry others may have seen: whatever fails now, nobody knows
-    /// whether it stays.
+    /// whether it stays. A directory that was removed has nothing to keep.
     fn sync_entry(&self, path: &Path) -> io::Result<()> {
         let synced = self.fs.sync_dir(path);
-        if synced.is_err() {
+        if synced.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
             self.state.failed.store(true, Ordering::Release);
         }
         synced
@@ -560,6 +560,24 @@ mod tests {
             assert_eq!(clone.read(&kept).unwrap(), b"k");
         }
         DurableFs::default().write(&late, b"x", Publish::Create).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_meanwhile_fails_only_what_is_written_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = dir.path().join("gone");
+        let removed = gone.clone();
+        let fs = DurableFs::new(Arc::new(Hooked::before(move |operation, path| {
+            if operation == Operation::SyncDirectory && path == removed && path.exists() {
+                std::fs::remove_dir_all(path)?;
+            }
+            Ok(())
+        })));
+        std::fs::create_dir(&gone).unwrap();
+        let error = fs.write(&gone.join("a"), b"x", Publish::Replace).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!fs.has_failed());
+        fs.write(&dir.path().join("late"), b"x", Publish::Create).unwrap();
     }
 
     #[test]
