@@ -22,47 +22,72 @@ struct Gate(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
-    /// Names with this in their path are held up.
-    closed: Option<&'static str>,
+    closed: bool,
+    /// Names with this in their path are held up while it is closed.
+    part: &'static str,
     /// Somebody is.
     waits: bool,
+    /// A file has got such a name.
+    named: bool,
 }
 
 impl Gate {
     fn fs(&self) -> DurableFs {
-        let gate = self.clone();
-        DurableFs::new(Arc::new(Hooked::before(move |operation, path| {
+        let (before, after) = (self.clone(), self.clone());
+        let before_link = move |operation: Operation, path: &Path| {
             if operation == Operation::Link {
-                gate.pass(path);
+                before.pass(path);
             }
             Ok(())
-        })))
+        };
+        let after_link = move |operation: Operation, path: &Path| {
+            if operation == Operation::Link {
+                after.passed(path);
+            }
+            Ok(())
+        };
+        DurableFs::new(Arc::new(Hooked::around(before_link, after_link)))
     }
 
     fn pass(&self, path: &Path) {
         let (state, changed) = &*self.0;
         let mut state = state.lock();
-        if state.closed.is_none_or(|part| !path.to_string_lossy().contains(part)) {
+        if !state.closed || !path.to_string_lossy().contains(state.part) {
             return;
         }
         state.waits = true;
         changed.notify_all();
-        changed.wait_while_for(&mut state, |state| state.closed.is_some(), PATIENCE);
+        changed.wait_while_for(&mut state, |state| state.closed, PATIENCE);
+    }
+
+    fn passed(&self, path: &Path) {
+        let mut state = self.0.0.lock();
+        state.named |= path.to_string_lossy().contains(state.part);
+        self.0.1.notify_all();
     }
 
     fn close(&self, part: &'static str) {
-        *self.0.0.lock() = State { closed: Some(part), waits: false };
+        *self.0.0.lock() = State { closed: true, part, ..State::default() };
     }
 
     fn open(&self) {
-        self.0.0.lock().closed = None;
+        self.0.0.lock().closed = false;
         self.0.1.notify_all();
     }
 
     /// Returns once somebody is held up.
     fn wait(&self) {
+        self.wait_for(|state| state.waits);
+    }
+
+    /// Returns once a file that was held up has its name.
+    fn wait_for_name(&self) {
+        self.wait_for(|state| state.named);
+    }
+
+    fn wait_for(&self, event: fn(&State) -> bool) {
         let mut state = self.0.0.lock();
-        let waited = self.0.1.wait_while_for(&mut state, |state| !state.waits, PATIENCE);
+        let waited = self.0.1.wait_while_for(&mut state, |state| !event(state), PATIENCE);
         assert!(!waited.timed_out(), "nobody came to the gate");
     }
 }
@@ -191,7 +216,7 @@ fn a_change_that_is_stopped_before_its_commit_leaves_nothing() {
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     // The file is finished while nobody waits for it.
     gate.open();
-    thread::sleep(Duration::from_millis(100));
+    gate.wait_for_name();
     let started = Instant::now();
     while data_files(directory.path()) != before {
         assert!(started.elapsed() < PATIENCE, "{:?}", data_files(directory.path()));
