@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch, UInt64Array};
 use datafusion::arrow::buffer::Buffer;
-use datafusion::arrow::compute::take_record_batch;
+use datafusion::arrow::compute::{concat_batches, take_record_batch};
 use datafusion::arrow::datatypes::{ByteViewType, DataType};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::utils::evaluate_partition_ranges;
@@ -139,14 +139,23 @@ impl Waiting {
             return Ok(None);
         }
         let last = self.last_partition(&batch)?;
-        if last == 0 || self.rows + last < self.batch_size {
-            self.keep(batch)?;
-            return Ok(None);
+        if last > 0 && self.rows + last >= self.batch_size {
+            self.keep(batch.slice(0, last))?;
+            let whole = self.take_all();
+            self.keep(batch.slice(last, batch.num_rows() - last))?;
+            return Ok(Some(whole));
         }
-        self.keep(batch.slice(0, last))?;
-        let whole = self.take_all();
-        self.keep(batch.slice(last, batch.num_rows() - last))?;
-        Ok(Some(whole))
+        let enough = self.rows >= self.batch_size && self.ends_before(&batch)?;
+        let whole = enough.then(|| self.take_all());
+        self.keep(batch)?;
+        Ok(whole)
+    }
+
+    /// True if the partition of the last row is none of this batch.
+    fn ends_before(&self, batch: &RecordBatch) -> Result<bool> {
+        let Some(waiting) = self.batches.last() else { return Ok(false) };
+        let rows = [waiting.slice(waiting.num_rows() - 1, 1), batch.slice(0, 1)];
+        Ok(self.last_partition(&concat_batches(&batch.schema(), &rows)?)? > 0)
     }
 
     /// Where the last partition of a batch begins.
@@ -377,6 +386,7 @@ impl ExecutionPlan for Given {
 mod tests {
     use datafusion::arrow::array::{Int64Array, StringViewArray};
     use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
+    use datafusion::physical_expr::expressions::Column;
 
     use super::*;
 
@@ -407,6 +417,20 @@ mod tests {
         assert!(matches!(error, DataFusionError::ResourcesExhausted(_)));
         drop(held);
         assert_eq!(pool.reserved(), 0);
+    }
+
+    #[test]
+    fn partitions_that_end_where_batches_do_are_handed_on() {
+        let (_pool, memory) = memory(16 << 20);
+        let keys = vec![PhysicalSortExpr::new_default(Arc::new(Column::new("n", 0)))];
+        let mut waiting =
+            Waiting { keys, result_bytes: 0, batch_size: 100, batches: vec![], rows: 0, memory };
+        let mut push = |key: i64| {
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![key; 60]));
+            let whole = waiting.push(RecordBatch::try_from_iter([("n", column)]).unwrap()).unwrap();
+            whole.map_or(0, |(batches, _)| batches.iter().map(RecordBatch::num_rows).sum::<usize>())
+        };
+        assert_eq!([1, 1, 1, 2, 3, 4, 4].map(&mut push), [0, 0, 0, 180, 0, 120, 0]);
     }
 
     #[test]

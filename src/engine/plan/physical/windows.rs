@@ -210,6 +210,12 @@ mod tests {
             let answer = answer(&session, &lengths(by)).await.unwrap();
             assert!(answer.contains(" 6780000 "), "{answer}");
         }
+        // The one below hands on batches that end with their partitions.
+        let (lower, upper) = ("ntile(4) OVER (PARTITION BY g ORDER BY v)", "max(word) OVER (PARTITION BY g)");
+        let both = format!("SELECT {lower} AS part, {upper} AS w FROM t");
+        let sql = format!("SELECT max(part) AS parts, sum(length(w)) AS n FROM ({both}) AS x");
+        let told = answer(&session, &sql).await.unwrap();
+        assert!(told.contains(" 6780000 "), "{told}");
         let error = answer(&session, &lengths("")).await.unwrap_err();
         assert!(matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)), "{error}");
         assert!(error.to_string().contains("WindowAggExec[0]"), "{error}");
