@@ -2,6 +2,7 @@
 
 mod access;
 mod activity;
+mod array_bytes;
 mod constants;
 mod controlled;
 mod database;

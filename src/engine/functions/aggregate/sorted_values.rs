@@ -14,6 +14,7 @@ use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_na
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::array_bytes::array_bytes;
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
 
@@ -161,7 +162,7 @@ impl Values {
             _ => filter(values, &is_not_null(values)?)?,
         };
         if !present.is_empty() {
-            self.bytes += bytes(&present);
+            self.bytes += array_bytes(&present);
             self.values.push(present);
         }
         while let [.., before, last] = self.values.as_slice()
@@ -195,16 +196,6 @@ impl Values {
         self.values = vec![Arc::clone(&all)];
         Ok(all)
     }
-}
-
-/// What values take by themselves, whatever else their buffers hold.
-fn bytes(values: &ArrayRef) -> usize {
-    let texts = match values.data_type() {
-        DataType::Utf8View => values.as_string_view().total_buffer_bytes_used(),
-        DataType::BinaryView => values.as_binary_view().total_buffer_bytes_used(),
-        _ => 0,
-    };
-    texts + values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size())
 }
 
 impl Accumulator for Values {

@@ -25,6 +25,8 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
+use crate::engine::array_bytes::array_bytes;
+
 /// Memory that is told to the pool, but not refused by it: a few batches always go through.
 const UNASKED_BYTES: usize = 4 << 20;
 
@@ -293,16 +295,7 @@ fn take(memory: &MemoryReservation, bytes: usize) -> Result<()> {
 
 /// What the rows of a batch take by themselves, whatever else its buffers hold.
 fn bytes(batch: &RecordBatch) -> usize {
-    let of = |column: &dyn Array| {
-        let fixed = column.to_data().get_slice_memory_size();
-        let texts = match column.data_type() {
-            DataType::Utf8View => column.as_string_view().total_buffer_bytes_used(),
-            DataType::BinaryView => column.as_binary_view().total_buffer_bytes_used(),
-            _ => 0,
-        };
-        fixed.unwrap_or_else(|_| column.get_array_memory_size()).saturating_add(texts)
-    };
-    batch.columns().iter().map(|column| of(column.as_ref())).fold(0, usize::saturating_add)
+    batch.columns().iter().map(|column| array_bytes(column)).fold(0, usize::saturating_add)
 }
 
 /// The batch without the texts of other rows, where most of what its buffers hold is of these.
