@@ -112,10 +112,10 @@ impl Trainings {
         let entries = self.lock();
         let entry = entries.1.get(&job).filter(|entry| may(&entry.training.acl));
         match entry {
-            Some(entry) if entry.training.outcome.is_none() => {
-                entry.control.cancel();
-                Ok(())
-            }
+            Some(entry) if entry.training.outcome.is_none() => match entry.control.cancel() {
+                true => Ok(()),
+                false => Err(too_late(job)),
+            },
             Some(_) => Err(Error::input(Subject::Model, format!("training {job} has ended"))),
             None => Err(Error::not_found(Subject::Model, format!("no training {job}"))
                 .with_hint("SELECT * FROM ml.training_jobs lists them")),
@@ -137,6 +137,12 @@ impl Trainings {
             entries.1.remove(job);
         }
     }
+}
+
+fn too_late(job: u64) -> Error {
+    let message = format!("training {job} cannot be cancelled: it is storing its model");
+    Error::new(ErrorKind::Unavailable, Subject::Model, message)
+        .with_hint("SELECT * FROM ml.training_jobs tells its version once it has ended")
 }
 
 /// A training that runs; when it is dropped without an end, it was cancelled.
@@ -188,7 +194,14 @@ mod tests {
         assert_eq!(list.cancel(1, |_| false).unwrap_err().message(), "no training 1");
         list.cancel(1, |_| true).unwrap();
         assert!(control.is_cancelled());
+        let storing = Arc::new(Control::default());
+        let last = list.enter("m", 1, &storing, Acl::default());
+        storing.commit_begins().unwrap();
+        let error = list.cancel(5, |_| true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.message(), "training 5 cannot be cancelled: it is storing its model");
         first.end(Ok(None));
+        last.end(Ok(None));
         (0..ENDED_MAX).for_each(|_| enter().end(Ok(None)));
         assert_eq!(list.list().len(), ENDED_MAX);
     }

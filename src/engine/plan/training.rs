@@ -19,7 +19,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
-use crate::engine::controlled::current_control;
+use crate::engine::controlled::{controlled, current_control};
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::hierarchy::{hierarchy, keys_of_rows};
 use crate::engine::plan::input::{InputColumn, Role, table_name};
@@ -179,11 +179,11 @@ pub fn train_in_background(
     let own = Arc::new(QueryContext::default());
     let running = job.enter(&own.control);
     let row = job_row(i64::try_from(running.job()).ok(), &job.name());
-    let (job, pool) = (Arc::clone(job), Arc::clone(pool));
-    tokio::spawn(async move {
+    let (job, pool, control) = (Arc::clone(job), Arc::clone(pool), Arc::clone(&own.control));
+    tokio::spawn(controlled(control, async move {
         let trained = fit(&job, inputs, &own, &pool, true, &Count::new()).await;
         running.end(trained.map(|trained| Some(trained.version)));
-    });
+    }));
     Ok(row)
 }
 

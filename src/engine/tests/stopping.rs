@@ -227,6 +227,30 @@ fn a_change_that_is_stopped_before_its_commit_leaves_nothing() {
 }
 
 #[test]
+fn a_training_that_stores_its_model_is_not_cancelled() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (_database, session) = begun(directory.path(), &gate);
+    let rows_of_sales =
+        "SELECT DATE '2026-01-01' + n::int AS day, n % 7 AS units FROM generate_series(0, 60) AS d(n)";
+    session.run(&format!("CREATE TABLE sales AS {rows_of_sales}")).unwrap();
+    gate.close("/models/");
+    let train = "TRAIN FORECAST MODEL m ON sales TARGET units ORDER BY day HORIZON 7 USING seasonal_naive \
+                 WITH (background = true)";
+    assert_eq!(rows(&session, train), ["1|m"]);
+    gate.wait();
+    let error = session.run("CANCEL TRAINING 1").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.message(), "training 1 cannot be cancelled: it is storing its model");
+    gate.open();
+    let started = Instant::now();
+    while rows(&session, "SELECT status FROM ml.training_jobs") != ["done"] {
+        assert!(started.elapsed() < PATIENCE, "{:?}", rows(&session, "SELECT * FROM ml.training_jobs"));
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(rows(&session, "SELECT count(*) FROM forecast(m)"), ["7"]);
+}
+
+#[test]
 fn a_database_that_is_closed_in_a_commit_is_opened_after_it() {
     let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
     let path = directory.path().to_path_buf();
