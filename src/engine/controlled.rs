@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::TaskContext;
+
 use crate::ml::Control;
 
 tokio::task_local! {
@@ -13,18 +15,20 @@ pub fn controlled<F: Future>(control: Arc<Control>, work: F) -> impl Future<Outp
     STATEMENT.scope(control, work)
 }
 
-/// A step of such work on a task that may be of no statement.
-pub fn controlled_step<T>(control: &Arc<Control>, step: impl FnOnce() -> T) -> T {
-    STATEMENT.sync_scope(Arc::clone(control), step)
-}
-
 /// The control of the statement that this task is at; a fresh one in tasks of no statement.
 pub fn current_control() -> Arc<Control> {
     STATEMENT.try_with(Arc::clone).unwrap_or_default()
 }
 
+/// The control of the statement whose plan runs in this context, whatever task has come to it.
+pub fn control_of(context: &TaskContext) -> Arc<Control> {
+    context.session_config().get_extension().unwrap_or_else(current_control)
+}
+
 #[cfg(test)]
 mod tests {
+    use datafusion::prelude::SessionConfig;
+
     use super::*;
 
     #[tokio::test]
@@ -32,9 +36,18 @@ mod tests {
         let control = Arc::new(Control::default());
         let found = controlled(Arc::clone(&control), async { current_control() }).await;
         assert!(Arc::ptr_eq(&found, &control));
-        let found = controlled_step(&control, current_control);
-        assert!(Arc::ptr_eq(&found, &control));
         control.cancel();
         current_control().check().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_plan_knows_it_in_every_task() {
+        let (control, other) = (Arc::new(Control::default()), Arc::new(Control::default()));
+        let config = SessionConfig::new().with_extension(Arc::clone(&control));
+        let context = TaskContext::default().with_session_config(config);
+        let found = tokio::spawn(async move { control_of(&context) }).await.unwrap();
+        assert!(Arc::ptr_eq(&found, &control));
+        let found = controlled(Arc::clone(&other), async { control_of(&TaskContext::default()) }).await;
+        assert!(Arc::ptr_eq(&found, &other));
     }
 }

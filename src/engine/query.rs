@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use crate::engine::constants::Constant;
-use crate::engine::controlled::current_control;
+use crate::engine::controlled::{controlled, current_control};
 use crate::engine::session::Transaction;
 use crate::engine::settings::carried;
 use crate::engine::storage::RowMemory;
@@ -241,7 +241,10 @@ impl Started {
     /// Runs it as a task of its own.
     pub fn spawn(self) -> Query {
         match self.rows {
-            Some(rows) => self.query.made_by(tokio::spawn(rows).abort_handle()),
+            Some(rows) => {
+                let control = Arc::clone(&self.query.context.control);
+                self.query.made_by(tokio::spawn(controlled(control, rows)).abort_handle())
+            }
             None => self.query,
         }
     }

@@ -22,7 +22,7 @@ use datafusion::logical_expr::{ColumnarValue, Expr, TypeSignature};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use parking_lot::Mutex;
 
-use crate::engine::controlled::current_control;
+use crate::engine::controlled::{control_of, current_control};
 use crate::engine::storage::{NextValue, RowMemory};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -226,9 +226,44 @@ impl DataSink for TemporarySink {
         let mut batches = memory.collect(rows).await?;
         let count = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         let mut rows = self.rows.write().await;
-        current_control().commit_begins()?;
+        control_of(context).commit_begins()?;
         self.memory.lock().take_over(memory, &batches);
         rows.append(&mut batches);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, Int64Array};
+    use datafusion::execution::memory_pool::UnboundedMemoryPool;
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use datafusion::prelude::SessionConfig;
+
+    use super::*;
+    use crate::ml::Control;
+
+    async fn insert(sink: &TemporarySink, batch: &RecordBatch, control: &Arc<Control>) -> DfResult<u64> {
+        let config = SessionConfig::new().with_extension(Arc::clone(control));
+        let context = Arc::new(TaskContext::default().with_session_config(config));
+        let rows = futures::stream::iter([Ok(batch.clone())]);
+        sink.write_all(Box::pin(RecordBatchStreamAdapter::new(batch.schema(), rows)), &context).await
+    }
+
+    #[tokio::test]
+    async fn an_insert_is_cancelled_before_its_rows_are_there_or_not_at_all() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let memory = Arc::new(Mutex::new(TemporaryTables::memory(&pool)));
+        let sink = TemporarySink { schema: batch.schema(), rows: Arc::default(), memory };
+        let control = Arc::new(Control::default());
+        assert_eq!(insert(&sink, &batch, &control).await.unwrap(), 2);
+        assert!(!control.cancel());
+        let control = Arc::new(Control::default());
+        control.cancel();
+        let error = Error::from(insert(&sink, &batch, &control).await.unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert_eq!(sink.rows.read().await.len(), 1);
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! What makes many rows of few can work for hours without returning to the runtime, so that aborting its task has no
 //! effect (DataFusion issue 19358). The streams of leaves and of such operators look at the statement's control before
-//! each batch, and give way after some; joins look at it whenever their condition is evaluated, too. Changes of tables
-//! know it as that of their commit.
+//! each batch, and give way after some; joins look at it whenever their condition is evaluated, too.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,7 +14,6 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::Statistics;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::sink::DataSinkExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::ColumnarValue;
@@ -36,7 +34,6 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt};
 
-use crate::engine::controlled::controlled_step;
 use crate::engine::plan::physical::replaced;
 use crate::ml::Control;
 
@@ -62,7 +59,7 @@ pub fn cancellable(plan: Arc<dyn ExecutionPlan>, control: &Arc<Control>) -> Resu
         }
         let groups = node.downcast_ref::<AggregateExec>().is_some_and(|node| !node.group_expr().is_empty());
         let makes_rows = groups || node.children().is_empty();
-        Ok(if makes_rows || node.is::<DataSinkExec>() { stoppable(Arc::clone(node)) } else { None })
+        Ok(if makes_rows { stoppable(Arc::clone(node)) } else { None })
     })
 }
 
@@ -255,8 +252,7 @@ impl Stream for Stoppable {
         }
         let batch = match this.rest.take() {
             Some(batch) => batch,
-            // EXPLAIN ANALYZE polls on tasks of its own.
-            None => match ready!(controlled_step(&this.control, || this.input.poll_next_unpin(cx))) {
+            None => match ready!(this.input.poll_next_unpin(cx)) {
                 Some(Ok(batch)) => batch,
                 end => return Poll::Ready(end),
             },

@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
+use crate::engine::controlled::controlled;
 use crate::engine::ddl::{self, Command};
 use crate::engine::plan::node::{all_columns, identified};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
@@ -115,11 +116,11 @@ impl Work for Change {
     ) -> SendableRecordBatchStream {
         let query = query_context(&context);
         let output = Arc::clone(&schema);
-        let work = async move {
+        let work = controlled(Arc::clone(&query.control), async move {
             let count = ddl::run(&self.engine, &self.command, inputs.pop(), &query, &context).await?;
             let column: ArrayRef = Arc::new(UInt64Array::from(vec![count]));
             Ok(RecordBatch::try_new(output, vec![column])?)
-        };
+        });
         Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(work)))
     }
 }

@@ -15,6 +15,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
+use crate::engine::controlled::controlled;
 use crate::engine::plan::input::ordering;
 use crate::engine::plan::node::{all_columns, extension, identified, runs};
 use crate::engine::plan::pretrain_function::PretrainRequest;
@@ -164,10 +165,10 @@ impl Work for PretrainWork {
     ) -> SendableRecordBatchStream {
         let query = query_context(&context);
         let output = Arc::clone(&schema);
-        let work = async move {
+        let work = controlled(Arc::clone(&query.control), async move {
             let columns = pretrain(&self.0, inputs, &query, context.memory_pool()).await?;
             Ok(RecordBatch::try_new(output, columns)?)
-        };
+        });
         Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(work)))
     }
 }

@@ -45,6 +45,7 @@ impl Scope {
         let mut state = self.session.state();
         state.config_mut().set_extension(Arc::clone(&self.query));
         state.config_mut().set_extension(Arc::clone(&self.held));
+        state.config_mut().set_extension(Arc::clone(&self.query.control));
         let extensions = &mut state.config_mut().options_mut().extensions;
         extensions.insert(CurrentQuery(Arc::clone(&self.query)));
         extensions.insert(self.clone());

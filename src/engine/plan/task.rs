@@ -18,6 +18,7 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use crate::engine::access::{Actor, Guard};
+use crate::engine::controlled::controlled;
 use crate::engine::pg_catalog::Surroundings;
 use crate::engine::plan::node::{all_columns, extension, identified, runs};
 use crate::engine::plan::work::{Work, WorkExec, query_context};
@@ -196,8 +197,8 @@ impl Work for TaskWork {
             owner: self.owner.clone(),
             pid: self.pid,
         };
-        let task = Arc::clone(&self.task);
-        let work = async move { Ok(task.run(call).await?) };
+        let (task, control) = (Arc::clone(&self.task), Arc::clone(&call.query.control));
+        let work = controlled(control, async move { Ok(task.run(call).await?) });
         Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(work)))
     }
 }

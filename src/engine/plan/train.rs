@@ -16,6 +16,7 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder}
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use crate::engine::access::Actor;
+use crate::engine::controlled::controlled;
 use crate::engine::options::{RawOption, TrainOptions};
 use crate::engine::pg_catalog::Surroundings;
 use crate::engine::plan::forecast::Shape;
@@ -374,7 +375,7 @@ impl Work for Training {
         let query = query_context(&context);
         let epochs = MetricBuilder::new(metrics).counter("epochs", 0);
         let output = Arc::clone(&schema);
-        let work = async move {
+        let work = controlled(Arc::clone(&query.control), async move {
             let (job, pool) = (&self.job, context.memory_pool());
             let columns = match self.mode {
                 Mode::Forecast => {
@@ -388,7 +389,7 @@ impl Work for Training {
                 Mode::Discard => training::train(job, inputs, &query, pool, false, &epochs).await?,
             };
             Ok(RecordBatch::try_new(output, columns)?)
-        };
+        });
         Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(work)))
     }
 }

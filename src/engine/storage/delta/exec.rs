@@ -15,6 +15,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::future::BoxFuture;
 use futures::stream;
 
+use crate::engine::controlled::{control_of, controlled};
 use crate::error::Result as OurResult;
 
 /// A change of a table; it says how many rows it touched.
@@ -87,7 +88,7 @@ impl ExecutionPlan for ChangeExec {
         }
         let (change, schema) = (Arc::clone(&self.change), Arc::clone(&self.schema));
         let row = async move {
-            let count = change.apply(context).await?;
+            let count = controlled(control_of(&context), change.apply(context)).await?;
             Ok(RecordBatch::try_new(schema, vec![Arc::new(UInt64Array::from(vec![count]))])?)
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::once(row))))

@@ -14,7 +14,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType};
 use futures::{Stream, StreamExt, stream};
 
-use crate::engine::controlled::current_control;
+use crate::engine::controlled::{control_of, controlled, current_control};
 use crate::engine::storage::delta::append::{self, Append};
 use crate::engine::storage::delta::constraints::Constraints;
 use crate::engine::storage::delta::maintain;
@@ -57,6 +57,23 @@ impl InsertSink {
             self.constraints.verify(&batch)?;
             Ok(RecordBatch::try_new(self.columns.in_files(), batch.columns().to_vec())?)
         })
+    }
+
+    /// Adds the rows: few of them with those of other statements.
+    async fn write(&self, rows: SendableRecordBatchStream, context: &TaskContext) -> Result<u64> {
+        let mut rows = pin!(self.prepared(rows));
+        let (mut first, mut count) = (Vec::new(), 0);
+        let mut memory = RowMemory::new("rows of an INSERT", context.memory_pool());
+        while !self.overwrite && count <= APPENDED_ROWS_MAX {
+            let Some(batch) = rows.next().await.transpose()? else {
+                return self.append(first, memory, context).await;
+            };
+            memory.hold(&batch)?;
+            count += batch.num_rows();
+            first.push(batch);
+        }
+        drop(memory);
+        self.stream(stream::iter(first.into_iter().map(Ok)).chain(rows), context).await
     }
 
     /// Adds few rows with those of other statements.
@@ -125,18 +142,6 @@ impl DataSink for InsertSink {
     }
 
     async fn write_all(&self, rows: SendableRecordBatchStream, context: &Arc<TaskContext>) -> Result<u64> {
-        let mut rows = pin!(self.prepared(rows));
-        let (mut first, mut count) = (Vec::new(), 0);
-        let mut memory = RowMemory::new("rows of an INSERT", context.memory_pool());
-        while !self.overwrite && count <= APPENDED_ROWS_MAX {
-            let Some(batch) = rows.next().await.transpose()? else {
-                return self.append(first, memory, context).await;
-            };
-            memory.hold(&batch)?;
-            count += batch.num_rows();
-            first.push(batch);
-        }
-        drop(memory);
-        self.stream(stream::iter(first.into_iter().map(Ok)).chain(rows), context).await
+        controlled(control_of(context), self.write(rows, context)).await
     }
 }
