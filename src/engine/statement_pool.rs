@@ -16,6 +16,9 @@ const UNSPILLABLE_SHARE: usize = 4;
 /// leave as much free as those that can spill do.
 const MERGE_SHARE: usize = 4;
 
+/// Where others still hold more than their shares, who can spill may have one of so many parts of its own.
+const LEAST_SHARE: usize = 4;
+
 /// Memory that those who can spill share evenly, and of which others take what is left.
 #[derive(Debug)]
 pub struct StatementPool {
@@ -48,7 +51,11 @@ impl StatementPool {
         let free = self.limit / UNSPILLABLE_SHARE;
         if consumer.can_spill() {
             let all = self.limit.saturating_sub(taken.unspillable.max(free));
-            return (all / taken.spillers.max(1)).saturating_sub(held);
+            let share = all / taken.spillers.max(1);
+            // Who holds nothing could only fail.
+            let least = if held == 0 { share } else { share / LEAST_SHARE };
+            let rest = all.saturating_sub(taken.spillable);
+            return share.saturating_sub(held).min(rest.max(least.saturating_sub(held)));
         }
         let left = self.limit.saturating_sub(taken.spillable.saturating_add(taken.unspillable));
         let many_runs = consumer.name().starts_with("ExternalSorterMerge[")
@@ -174,6 +181,43 @@ mod tests {
         assert_eq!(pool.reserved(), 1_600);
         drop((first, other));
         assert_eq!(pool.reserved(), 0);
+    }
+
+    #[test]
+    fn who_comes_later_begins_with_little_until_the_first_have_spilled() {
+        let pool = pool(1_600);
+        let first = spiller("ExternalSorter[0]", &pool);
+        first.try_grow(1_200).unwrap();
+        let second = spiller("ExternalSorter[1]", &pool);
+        second.try_grow(100).unwrap();
+        second.try_grow(51).unwrap_err();
+        second.try_grow(50).unwrap();
+        second.try_grow(1).unwrap_err();
+        first.try_grow(1).unwrap_err();
+        assert_eq!(pool.reserved(), 1_350);
+        let third = spiller("ExternalSorter[2]", &pool);
+        third.try_grow(401).unwrap_err();
+        third.try_grow(200).unwrap();
+        third.try_grow(1).unwrap_err();
+        first.free();
+        for (held, sorter) in [(150, &second), (200, &third), (0, &first)] {
+            sorter.try_grow(400 - held).unwrap();
+            sorter.try_grow(1).unwrap_err();
+        }
+        assert_eq!(pool.reserved(), 1_200);
+    }
+
+    #[test]
+    fn many_that_come_one_after_the_other_keep_to_the_limit() {
+        let pool = pool(1 << 20);
+        let mut sorters = vec![];
+        for number in 0..5 {
+            let sorter = spiller(&format!("ExternalSorter[{number}]"), &pool);
+            while sorter.try_grow(1_000).is_ok() {}
+            assert!(sorter.size() > 0);
+            sorters.push(sorter);
+        }
+        assert!(pool.reserved() <= 1 << 20, "{}", pool.reserved());
     }
 
     #[test]
