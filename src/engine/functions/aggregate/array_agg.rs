@@ -4,11 +4,13 @@
 use std::mem::size_of;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, BinaryBuilder, ListArray};
+use datafusion::arrow::array::{Array, ArrayRef, BinaryBuilder, ListArray, RecordBatch};
 use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::{filter, is_not_null};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::cast::{as_binary_array, as_list_array};
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::functions_aggregate::array_agg::ArrayAgg as Unordered;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -42,10 +44,14 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match OrderedArray::of(&args)? {
-            Some(ordered) => Ok(Box::new(ordered)),
-            None => self.0.accumulator(args),
+        if let Some(ordered) = OrderedArray::of(&args)? {
+            return Ok(Box::new(ordered));
         }
+        if args.is_distinct || !args.order_bys.is_empty() {
+            return self.0.accumulator(args);
+        }
+        let (ignore_nulls, array) = (args.ignore_nulls, self.0.accumulator(args)?);
+        Ok(Box::new(Unsorted { array, ignore_nulls, kept: RecordBatchMemoryCounter::new() }))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -79,6 +85,62 @@ pub fn ordered_state(args: &StateFieldsArgs<'_>) -> Option<Vec<FieldRef>> {
         Arc::new(Field::new_list(format_state_name(args.name, part), item, true)) as FieldRef
     };
     Some(vec![list("values", value), list("order", &DataType::Binary)])
+}
+
+/// DataFusion's array of values as they come. It keeps whole batches, and counts 16 bytes for each text: here the buffers
+/// count, each once.
+#[derive(Debug)]
+struct Unsorted {
+    array: Box<dyn Accumulator>,
+    ignore_nulls: bool,
+    kept: RecordBatchMemoryCounter,
+}
+
+impl Unsorted {
+    fn keep(&mut self, values: &ArrayRef) -> Result<()> {
+        self.kept.count_batch(&RecordBatch::try_from_iter([("values", Arc::clone(values))])?);
+        Ok(())
+    }
+}
+
+impl Accumulator for Unsorted {
+    fn update_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
+        let [column] = columns else { return self.array.update_batch(columns) };
+        // Without its NULLs a column is a copy, which is kept in its place.
+        let values = match self.ignore_nulls && column.logical_null_count() > 0 {
+            true => filter(column, &is_not_null(column)?)?,
+            false => Arc::clone(column),
+        };
+        self.keep(&values)?;
+        self.array.update_batch(&[values])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        if let [lists] = states {
+            self.keep(as_list_array(lists)?.values())?;
+        }
+        self.array.merge_batch(states)
+    }
+
+    fn retract_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
+        self.array.retract_batch(columns)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.array.supports_retract_batch()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.array.state()
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.array.evaluate()
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.kept.memory_usage()
+    }
 }
 
 /// The rows of one group: each the bytes that sort it, and behind them those of its value.
@@ -210,8 +272,11 @@ fn one_list(items: ArrayRef) -> Result<ScalarValue> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{AsArray, Int64Array, StringArray};
+    use std::iter::repeat_n;
+
+    use datafusion::arrow::array::{AsArray, Int64Array, StringArray, StringViewArray};
     use datafusion::arrow::compute::SortOptions;
+    use datafusion::functions_aggregate::array_agg::ArrayAggAccumulator;
 
     use super::*;
 
@@ -249,6 +314,29 @@ mod tests {
         present.update_batch(&batch(&[(None, Some(7)), (Some("z"), Some(3))])).unwrap();
         assert_eq!(texts(&mut present), [Some("z".to_owned())]);
         assert!(descending(false).evaluate().unwrap().is_null());
+    }
+
+    #[test]
+    fn texts_that_come_as_views_count_with_their_buffers_once() {
+        let text = "a text that is too long to stand in a view";
+        let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(repeat_n(text, 1_000)));
+        let array = || {
+            let array = Box::new(ArrayAggAccumulator::try_new(&DataType::Utf8View, false).unwrap());
+            Unsorted { array, ignore_nulls: false, kept: RecordBatchMemoryCounter::new() }
+        };
+        let (mut all, mut parts) = (array(), array());
+        let empty = all.size();
+        all.update_batch(&[Arc::clone(&texts)]).unwrap();
+        assert!(all.size() - empty >= 1_000 * (16 + text.len()), "{}", all.size() - empty);
+        for part in [texts.slice(0, 300), texts.slice(300, 700)] {
+            parts.update_batch(&[part]).unwrap();
+        }
+        assert_eq!(parts.size(), all.size());
+        assert_eq!(parts.evaluate().unwrap(), all.evaluate().unwrap());
+        let state: Vec<_> = all.state().unwrap().iter().map(|state| state.to_array().unwrap()).collect();
+        let mut merged = array();
+        merged.merge_batch(&state).unwrap();
+        assert!(merged.size() - empty >= 1_000 * (16 + text.len()), "{}", merged.size() - empty);
     }
 
     #[test]
