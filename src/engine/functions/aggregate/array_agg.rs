@@ -18,6 +18,7 @@ use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_na
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature};
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::functions::aggregate::ahead::grown;
 use crate::engine::methods::delegate;
 
 /// Values as an array: DataFusion's where they have no order, and for types whose bytes do not sort.
@@ -153,6 +154,8 @@ pub struct OrderedArray {
     bytes: Vec<u8>,
     /// Where the two parts of each row end.
     ends: Vec<(usize, usize)>,
+    /// The most bytes, and rows, that came at once.
+    most: (usize, usize),
 }
 
 impl OrderedArray {
@@ -177,7 +180,8 @@ impl OrderedArray {
 
     fn new(order: RowConverter, data_type: &DataType, ignore_nulls: bool) -> Result<Self> {
         let values = RowConverter::new(vec![SortField::new(data_type.clone())])?;
-        Ok(Self { order, values, data_type: data_type.clone(), ignore_nulls, bytes: vec![], ends: vec![] })
+        let (bytes, ends, most) = <_>::default();
+        Ok(Self { order, values, data_type: data_type.clone(), ignore_nulls, bytes, ends, most })
     }
 
     fn push(&mut self, key: &[u8], value: &[u8]) {
@@ -185,6 +189,12 @@ impl OrderedArray {
         let middle = self.bytes.len();
         self.bytes.extend_from_slice(value);
         self.ends.push((middle, self.bytes.len()));
+    }
+
+    /// Notes how much has come since there were so many bytes and rows.
+    fn note(&mut self, (bytes, rows): (usize, usize)) {
+        self.most.0 = self.most.0.max(self.bytes.len() - bytes);
+        self.most.1 = self.most.1.max(self.ends.len() - rows);
     }
 
     fn start(&self, row: usize) -> usize {
@@ -221,12 +231,14 @@ impl Accumulator for OrderedArray {
         // A window gives its rows in their order, without what they are ordered by.
         let keys = if order.is_empty() { None } else { Some(self.order.convert_columns(order)?) };
         let nulls = if self.ignore_nulls { column.logical_nulls() } else { None };
+        let before = (self.bytes.len(), self.ends.len());
         for row in 0..column.len() {
             if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
                 let key = keys.as_ref().map_or(&[][..], |keys| keys.row(row).data());
                 self.push(key, values.row(row).data());
             }
         }
+        self.note(before);
         Ok(())
     }
 
@@ -242,12 +254,14 @@ impl Accumulator for OrderedArray {
             return Err(DataFusionError::Internal(format!("an array keeps 2 states, got {}", states.len())));
         };
         let (values, keys) = (as_list_array(values)?, as_list_array(keys)?);
+        let before = (self.bytes.len(), self.ends.len());
         for (values, keys) in values.iter().flatten().zip(keys.iter().flatten()) {
             let values = self.values.convert_columns(&[values])?;
             for (value, key) in values.iter().zip(as_binary_array(&keys)?.iter().flatten()) {
                 self.push(key, value.as_ref());
             }
         }
+        self.note(before);
         Ok(())
     }
 
@@ -259,8 +273,8 @@ impl Accumulator for OrderedArray {
     }
 
     fn size(&self) -> usize {
-        let ends = self.ends.capacity() * size_of::<(usize, usize)>();
-        size_of::<Self>() + self.order.size() + self.values.size() + self.bytes.capacity() + ends
+        let rows = grown(&self.bytes, self.most.0) + grown(&self.ends, self.most.1);
+        size_of::<Self>() + self.order.size() + self.values.size() + rows
     }
 }
 
@@ -347,5 +361,12 @@ mod tests {
             array.update_batch(&batch(&[(Some("eight by"), Some(1)); 100])).unwrap();
         }
         assert!(array.size() - empty < 10_000 * 100, "{}", array.size() - empty);
+        let mut told = array.size();
+        for _ in 0..200 {
+            array.update_batch(&batch(&[(Some("eight by"), Some(1)); 100])).unwrap();
+            let vectors = array.bytes.capacity() + array.ends.capacity() * size_of::<(usize, usize)>();
+            assert!(empty + vectors <= told, "{vectors} of {told}");
+            told = array.size();
+        }
     }
 }

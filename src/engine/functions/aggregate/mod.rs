@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod adi;
+mod ahead;
 mod array_agg;
 mod auc;
 mod avg;
@@ -20,6 +21,7 @@ mod log_loss;
 mod mae;
 mod mape;
 mod mase;
+mod median;
 mod metric;
 mod mode;
 mod mrr;
@@ -102,6 +104,7 @@ pub fn all() -> Vec<AggregateUDF> {
         AggregateUDF::new_from_impl(sum::Sum::default()),
         AggregateUDF::new_from_impl(bool_and_or::BoolAndOr::and()),
         AggregateUDF::new_from_impl(bool_and_or::BoolAndOr::or()),
+        AggregateUDF::new_from_impl(median::Median::default()),
         mode::MODE.into_udaf(),
         percentile_disc::PERCENTILE_DISC.into_udaf(),
         AggregateUDF::new_from_impl(percentile_cont::PercentileCont::default()),

@@ -8,6 +8,8 @@ use datafusion::logical_expr::function::{AccumulatorArgs, AggregateFunctionSimpl
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature};
 
+use crate::engine::functions::aggregate::ahead::Ahead;
+
 /// The value at a fraction, between two of them where it falls there.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct PercentileCont(OfSorted);
@@ -34,7 +36,9 @@ impl AggregateUDFImpl for PercentileCont {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        self.0.accumulator(args)
+        let is_distinct = args.is_distinct;
+        let values = self.0.accumulator(args)?;
+        Ok(if is_distinct { values } else { Ahead::of(values, 0) })
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {

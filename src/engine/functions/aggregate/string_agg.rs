@@ -14,6 +14,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Documentation, Gro
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::functions::aggregate::ahead::Ahead;
 use crate::engine::functions::aggregate::array_agg::{OrderedArray, ordered_state};
 use crate::engine::functions::aggregate::frame_texts::FrameTexts;
 use crate::engine::methods::delegate;
@@ -42,13 +43,17 @@ impl AggregateUDFImpl for StringAgg {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let Some(array) = OrderedArray::of(&args)? else { return self.0.accumulator(args) };
         let Some(delimiter) = args.exprs.get(1).and_then(|delimiter| delimiter.downcast_ref::<Literal>())
         else {
             return Err(Error::unsupported("string_agg delimiter must be a string literal").into());
         };
         let delimiter = delimiter.value().try_as_str().flatten().unwrap_or_default().to_owned();
-        Ok(Box::new(Ordered { array, delimiter }))
+        if let Some(array) = OrderedArray::of(&args)? {
+            return Ok(Box::new(Ordered { array, delimiter }));
+        }
+        let appends = !args.is_distinct && args.order_bys.is_empty();
+        let texts = self.0.accumulator(args)?;
+        Ok(if appends { Ahead::of(texts, delimiter.len()) } else { texts })
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
