@@ -277,7 +277,7 @@ fn acl_items(call: &Call<'_>) -> Value {
 /// `substring(text FROM pattern)`: what the first parentheses of the pattern match, or all of it.
 fn regexp_substring(call: &Call<'_>) -> Value {
     let (Some(text), Some(pattern)) = (call.text(0), call.text(1)) else { return Ok(Cell::Null) };
-    let pattern = regex::Regex::new(&pattern)
+    let pattern = regex::Regex::new(&format!("(?s){pattern}"))
         .map_err(|e| Error::input(Subject::Value, format!("invalid regular expression: {e}")))?;
     let found = pattern.captures(&text);
     Ok(found.and_then(|found| found.get(usize::from(found.len() > 1))).map(|m| m.as_str().to_owned()).into())

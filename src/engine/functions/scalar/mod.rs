@@ -35,6 +35,7 @@ mod num_nulls;
 mod pg_sleep;
 mod pg_typeof;
 mod quoted;
+mod regexp_flags;
 mod regexp_pieces;
 mod regexp_replace;
 mod rint;

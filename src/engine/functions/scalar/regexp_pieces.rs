@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 use regex::Regex;
 
 use crate::engine::functions::scalar::answer::{answer, is_one, rows};
+use crate::engine::functions::scalar::regexp_flags::Flags;
 use crate::error::{Error, Subject};
 
 /// What is taken of a text.
@@ -97,30 +98,12 @@ struct Pattern {
 }
 
 impl Pattern {
-    /// Reads flags as PostgreSQL does: a point is any character and `^` is the beginning of the text if nothing else is said.
-    fn new(pattern: &str, flags: &str) -> Result<Self> {
-        let (mut all, mut modes) = (false, String::from("s"));
-        for flag in flags.chars() {
-            match flag {
-                'g' => all = true,
-                'i' | 'x' => modes.push(flag),
-                'c' => modes.retain(|mode| mode != 'i'),
-                's' => modes = modes.replace('m', "") + "s",
-                'n' | 'm' => modes = modes.replace('s', "") + "m",
-                'p' => modes = modes.replace('s', ""),
-                'w' => modes.push('m'),
-                other => {
-                    let message = format!("invalid regular expression option: \"{other}\"");
-                    return Err(Error::input(Subject::Value, message)
-                        .with_hint("Flags are g, i, c, n, m, s, p, w and x.")
-                        .into());
-                }
-            }
-        }
-        let written = if modes.is_empty() { pattern.to_owned() } else { format!("(?{modes}){pattern}") };
+    fn new(pattern: &str, letters: &str) -> Result<Self> {
+        let flags = Flags::parse(letters)?;
+        let written = format!("(?{}){pattern}", flags.modes());
         let expression = Regex::new(&written)
             .map_err(|e| Error::input(Subject::Value, format!("invalid regular expression: {e}")))?;
-        Ok(Self { expression, all })
+        Ok(Self { expression, all: flags.all })
     }
 }
 

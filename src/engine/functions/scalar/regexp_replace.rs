@@ -12,6 +12,7 @@ use datafusion::functions::regex::regexpreplace::RegexpReplaceFunc;
 use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature};
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::functions::scalar::regexp_flags::Flags;
 use crate::engine::methods::delegate;
 
 /// DataFusion's function, with PostgreSQL's replacements.
@@ -28,31 +29,45 @@ impl ScalarUDFImpl for RegexpReplace {
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if let Some(replacement) = args.args.get_mut(2) {
-            *replacement = translated(replacement)?;
+        args.args[2] = translated(&args.args[2], |text| Ok(with_references(text)))?;
+        if args.args.len() > 3 {
+            args.args[3] = translated(&args.args[3], modes)?;
+        } else if has_lines(&args.args[0])? {
+            // Elsewhere a point is any character as it is, and DataFusion is faster without flags.
+            let modes = ScalarValue::from(Flags::default().modes()).cast_to(&args.args[1].data_type())?;
+            args.args.push(ColumnarValue::Scalar(modes));
         }
         self.0.invoke_with_args(args)
     }
 }
 
-/// Replacements with Rust's references, in texts of the same type.
-fn translated(replacement: &ColumnarValue) -> Result<ColumnarValue> {
-    let given = replacement.data_type();
-    Ok(match replacement {
+/// The texts as others, of the same type.
+fn translated(texts: &ColumnarValue, translate: impl Fn(&str) -> Result<String>) -> Result<ColumnarValue> {
+    let given = texts.data_type();
+    Ok(match texts {
         ColumnarValue::Scalar(value) => match value.try_as_str() {
-            Some(Some(text)) => {
-                ColumnarValue::Scalar(ScalarValue::from(with_references(text)).cast_to(&given)?)
-            }
-            _ => replacement.clone(),
+            Some(Some(text)) => ColumnarValue::Scalar(ScalarValue::from(translate(text)?).cast_to(&given)?),
+            _ => texts.clone(),
         },
         ColumnarValue::Array(values) => {
-            let texts = cast(values, &DataType::Utf8)?;
-            let texts: StringArray =
-                texts.as_string::<i32>().iter().map(|text| text.map(with_references)).collect();
-            let texts: ArrayRef = Arc::new(texts);
-            ColumnarValue::Array(cast(&texts, &given)?)
+            let plain = cast(values, &DataType::Utf8)?;
+            let written = plain.as_string::<i32>().iter().map(|text| text.map(&translate).transpose());
+            let written: ArrayRef = Arc::new(written.collect::<Result<StringArray>>()?);
+            ColumnarValue::Array(cast(&written, &given)?)
         }
     })
+}
+
+/// PostgreSQL's flags as those that DataFusion puts before the expression.
+fn modes(letters: &str) -> Result<String> {
+    let flags = Flags::parse(letters)?;
+    Ok(format!("{}{}", if flags.all { "g" } else { "" }, flags.modes()))
+}
+
+/// True where a text has more than one line.
+fn has_lines(texts: &ColumnarValue) -> Result<bool> {
+    let texts = cast(&texts.to_array(1)?, &DataType::Utf8View)?;
+    Ok(texts.as_string_view().iter().flatten().any(|text| text.contains('\n')))
 }
 
 /// The replacement with `${1}` for `\1`, `${0}` for `\&`, `$$` for `$`, and one backslash for two.
