@@ -6,10 +6,10 @@ use super::udf::{Call, Function};
 use super::{privileges, procedure_name, procedure_oid, procedures};
 use crate::engine::access::Guard;
 use crate::engine::activity::SessionActivity;
-use crate::engine::functions::quoted_text;
+use crate::engine::functions::{quoted_name, quoted_text};
 use crate::engine::settings::VERSION_TEXT;
 use crate::engine::storage::{DEFAULT_SCHEMA, Privilege, TableName, split_name};
-use crate::error::{Error, ErrorKind, Result, Subject, identifier};
+use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::postgres;
 
 type Value = Result<Cell>;
@@ -118,7 +118,7 @@ pub const FUNCTIONS: &[Function] = &[
             })
             .into())
     }),
-    function("quote_ident", "text", |call| Ok(call.text(0).map(|text| identifier(&text)).into())),
+    function("quote_ident", "text", |call| Ok(call.text(0).map(|text| quoted_name(&text)).into())),
     function("quote_literal", "text", |call| Ok(call.text(0).map(|text| quoted_text(&text)).into())),
     lenient("quote_nullable", "text", |call| {
         Ok(call.text(0).map_or_else(|| "NULL".to_owned(), |text| quoted_text(&text)).into())
@@ -433,7 +433,7 @@ fn serial_sequence(call: &Call<'_>) -> Value {
     let wanted = call.text(1).unwrap_or_default();
     let column = relation.columns.iter().find(|column| column.name == wanted);
     let found = column.and_then(|column| call.snapshot().sequence_of(&relation, column.number));
-    let written = |schema: &str, name: &str| format!("{}.{}", identifier(schema), identifier(name));
+    let written = |schema: &str, name: &str| format!("{}.{}", quoted_name(schema), quoted_name(name));
     Ok(found.map(|object| written(&object.schema.name, &object.name)).into())
 }
 
@@ -515,22 +515,22 @@ pub fn relation_name(call: &Call<'_>, oid: i64) -> String {
 }
 
 fn qualified(relation: &RelationObject) -> String {
-    let name = identifier(&relation.name);
+    let name = quoted_name(&relation.name);
     match relation.schema.name.as_str() {
         "public" => name,
-        schema => format!("{}.{name}", identifier(schema)),
+        schema => format!("{}.{name}", quoted_name(schema)),
     }
 }
 
 fn schema_name(call: &Call<'_>, oid: i64) -> String {
     let snapshot = call.snapshot();
     let found = snapshot.schemas.iter().find(|schema| i64::from(schema.oid) == oid);
-    found.map_or_else(|| oid.to_string(), |schema| identifier(&schema.name))
+    found.map_or_else(|| oid.to_string(), |schema| quoted_name(&schema.name))
 }
 
 /// The name of a role as it must be written.
 fn role_name(call: &Call<'_>, oid: i64) -> String {
     let snapshot = call.snapshot();
     let found = snapshot.roles.iter().find(|role| i64::from(role.oid) == oid);
-    found.map_or_else(|| oid.to_string(), |role| identifier(&role.name))
+    found.map_or_else(|| oid.to_string(), |role| quoted_name(&role.name))
 }

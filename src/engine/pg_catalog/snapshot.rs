@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field};
 
 use crate::engine::access::Rights;
+use crate::engine::functions::quoted_name;
 use crate::engine::schemas::{FORECASTS, SYSTEM_SCHEMA};
 use crate::engine::shared::Engine;
 use crate::engine::storage::{
@@ -135,9 +136,10 @@ impl RelationObject {
 
     /// SQL's text of the index that clients take a key for.
     pub fn index_text(&self, key: &KeyObject) -> String {
-        let columns = self.column_names(&key.columns).iter().map(|name| identifier(name)).collect::<Vec<_>>();
-        let table = format!("{}.{}", identifier(&self.schema.name), identifier(&self.name));
-        let name = identifier(&key.name);
+        let columns =
+            self.column_names(&key.columns).iter().map(|name| quoted_name(name)).collect::<Vec<_>>();
+        let table = format!("{}.{}", quoted_name(&self.schema.name), quoted_name(&self.name));
+        let name = quoted_name(&key.name);
         let unique = if key.kind == 'i' { "" } else { "UNIQUE " };
         format!("CREATE {unique}INDEX {name} ON {table} USING btree ({})", columns.join(", "))
     }
@@ -145,13 +147,16 @@ impl RelationObject {
     /// SQL's text of a key.
     pub fn key_text(&self, key: &KeyObject) -> String {
         let list =
-            |names: &[String]| names.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ");
+            |names: &[String]| names.iter().map(|name| quoted_name(name)).collect::<Vec<_>>().join(", ");
         let columns = list(&self.column_names(&key.columns));
         match (&key.references, key.kind) {
             (Some((schema, table, referred)), _) => {
-                let table = identifier(table);
-                let schema =
-                    if schema == DEFAULT_SCHEMA { String::new() } else { format!("{}.", identifier(schema)) };
+                let table = quoted_name(table);
+                let schema = if schema == DEFAULT_SCHEMA {
+                    String::new()
+                } else {
+                    format!("{}.", quoted_name(schema))
+                };
                 let referred =
                     if referred.is_empty() { String::new() } else { format!("({})", list(referred)) };
                 format!("FOREIGN KEY ({columns}) REFERENCES {schema}{table}{referred}")

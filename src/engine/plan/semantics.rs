@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::compute::cast_single_string_to_boolean_default;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
@@ -166,11 +167,7 @@ fn typed_literals(expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
     let as_other = |text: &Expr, other: &Expr| {
         let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = text else { return None };
         match other.get_type(schema).ok()? {
-            DataType::Boolean => match text.trim().to_lowercase().as_str() {
-                "t" | "true" | "yes" | "on" | "1" => Some(lit(true)),
-                "f" | "false" | "no" | "off" | "0" => Some(lit(false)),
-                _ => None,
-            },
+            DataType::Boolean => cast_single_string_to_boolean_default(text).map(lit),
             list @ DataType::List(_) => array_of(text, &list),
             _ => None,
         }

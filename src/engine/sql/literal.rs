@@ -1,5 +1,6 @@
 //! Values in PostgreSQL's text form as expressions.
 
+use datafusion::arrow::compute::cast_single_string_to_boolean_default;
 use datafusion::sql::sqlparser::ast::{self, DataType, ExactNumberInfo, Expr, Value};
 
 use crate::engine::sql::parameters::cast;
@@ -21,7 +22,10 @@ pub fn literal(text: Option<&str>, data_type: &DataType) -> Result<Expr> {
         DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) => {
             value(Value::SingleQuotedString(text.to_owned()))
         }
-        DataType::Boolean | DataType::Bool => value(Value::Boolean(boolean(text).ok_or_else(invalid)?)),
+        DataType::Boolean | DataType::Bool => {
+            let truth = cast_single_string_to_boolean_default(text).ok_or_else(invalid)?;
+            value(Value::Boolean(truth))
+        }
         DataType::Numeric(ExactNumberInfo::None)
         | DataType::Decimal(ExactNumberInfo::None)
         | DataType::Dec(ExactNumberInfo::None) => numeric(text).ok_or_else(invalid)?,
@@ -47,14 +51,6 @@ fn value(value: Value) -> Expr {
 fn invalid(text: &str, data_type: &DataType) -> Error {
     let name = data_type.to_string().to_lowercase();
     Error::input(Subject::Value, format!("invalid input syntax for type {name}: \"{text}\""))
-}
-
-fn boolean(text: &str) -> Option<bool> {
-    match text.trim().to_lowercase().as_str() {
-        "t" | "true" | "on" | "yes" | "y" | "1" => Some(true),
-        "f" | "false" | "off" | "no" | "n" | "0" => Some(false),
-        _ => None,
-    }
 }
 
 /// A number with as many digits as were written.
@@ -156,6 +152,7 @@ mod tests {
             ("-5", "BIGINT", "-5"),
             ("o'k", "TEXT", "'o''k'"),
             ("t", "BOOLEAN", "true"),
+            (" Of ", "BOOLEAN", "false"),
             ("-12.50", "NUMERIC", "CAST('-12.50' AS NUMERIC(4,2))"),
             ("1e3", "NUMERIC", "CAST('1000' AS NUMERIC(4,0))"),
             ("-1.25E1", "NUMERIC", "CAST('-12.5' AS NUMERIC(3,1))"),

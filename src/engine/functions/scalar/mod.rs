@@ -59,7 +59,7 @@ pub use formula::{first_number, joined};
 pub use from_text::is_read_otherwise;
 pub use interval::Scaling;
 pub use interval_length::micros_of_interval;
-pub use quoted::quoted_text;
+pub use quoted::{quoted_name, quoted_text};
 pub use text::is_written_otherwise;
 
 /// The function behind `interval * number` or `interval / number`.
