@@ -96,8 +96,17 @@ fn translate(error: &DataFusionError) -> Error {
 
 /// The error that a message is known to mean, whatever kind DataFusion gives it; the first of these that fits.
 fn recognised(message: &str) -> Option<Error> {
-    let readers =
-        [wrong_arguments, no_type, no_field, ungrouped, unreadable, out_of_range, unreadable_cell, in_filter];
+    let readers = [
+        wrong_arguments,
+        no_type,
+        no_field,
+        ungrouped,
+        unreadable,
+        out_of_range,
+        unreadable_cell,
+        in_filter,
+        many_rows,
+    ];
     readers.iter().find_map(|read| read(message))
 }
 
@@ -157,6 +166,12 @@ fn in_filter(message: &str) -> Option<Error> {
         true => Error::data("division by zero"),
         false => Error::data(plain(cause.split('"').nth(1).unwrap_or(cause))),
     })
+}
+
+/// A subquery that is a value, and has more than one.
+fn many_rows(message: &str) -> Option<Error> {
+    let found = message.contains("Scalar subquery returned more than one row");
+    found.then(|| Error::data("more than one row returned by a subquery used as an expression"))
 }
 
 /// A value of a CSV file that is none of its column's type.

@@ -99,6 +99,7 @@ const TIMES_OUT_OF_RANGE: [&str; 5] = [
 fn code(error: &Error) -> &'static str {
     match (error.kind(), error.message()) {
         (ErrorKind::Data, "division by zero") => "22012",
+        (ErrorKind::Data, "more than one row returned by a subquery used as an expression") => "21000",
         (ErrorKind::Input, message) if TOO_MUCH.iter().any(|begin| message.starts_with(begin)) => "54000",
         (_, message) if message.starts_with("invalid byte sequence for encoding") => "22021",
         (_, message) if TIMES_OUT_OF_RANGE.iter().any(|begin| message.starts_with(begin)) => "22008",

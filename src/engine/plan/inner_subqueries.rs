@@ -2,7 +2,7 @@
 //! once, before the statement, and its values take its place.
 //!
 //! DataFusion 55 joins them instead, which says false where `x IN (SELECT …)` is NULL; elsewhere than in WHERE it does
-//! not know them, and in a change it forgets them.
+//! not know them, in a change it forgets them, and VALUES it computes before anything runs.
 
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ enum Places {
     Inside,
     /// Of an UPDATE or DELETE: all.
     Everywhere,
+    /// Of VALUES: all, and EXISTS.
+    Rows,
 }
 
 impl Places {
@@ -47,8 +49,8 @@ impl Places {
     fn subquery(self, expr: &Expr) -> Result<Option<LogicalPlan>> {
         let (subquery, exists) = match expr {
             Expr::InSubquery(InSubquery { subquery, .. }) => (subquery, false),
-            Expr::Exists(Exists { subquery, .. }) if self == Self::Inside => (subquery, true),
-            Expr::ScalarSubquery(subquery) if self == Self::Everywhere => (subquery, false),
+            Expr::Exists(Exists { subquery, .. }) if self != Self::Everywhere => (subquery, true),
+            Expr::ScalarSubquery(subquery) if self != Self::Inside => (subquery, false),
             _ => return Ok(None),
         };
         if !subquery.outer_ref_columns.is_empty() || looks_outside(&subquery.subquery)? {
@@ -157,10 +159,11 @@ impl<F: FnMut(Expr, LogicalPlan, &DFSchema) -> Result<Expr>> Replaced<F> {
         if let LogicalPlan::Filter(filter) = node {
             return self.put_into_filter(filter, &schema);
         }
+        let places = if matches!(node, LogicalPlan::Values(_)) { Places::Rows } else { self.places };
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
-            Ok(self.put(expr, &schema)?.update_data(|expr| name.restore(expr)))
+            Ok(self.put(expr, places, &schema)?.update_data(|expr| name.restore(expr)))
         })
     }
 
@@ -171,7 +174,7 @@ impl<F: FnMut(Expr, LogicalPlan, &DFSchema) -> Result<Expr>> Replaced<F> {
                 conditions.push(condition);
                 continue;
             }
-            let put = self.put(condition, schema)?;
+            let put = self.put(condition, self.places, schema)?;
             changed |= put.transformed;
             conditions.push(put.data);
         }
@@ -184,8 +187,8 @@ impl<F: FnMut(Expr, LogicalPlan, &DFSchema) -> Result<Expr>> Replaced<F> {
     }
 
     /// The expression with the values of its subqueries.
-    fn put(&mut self, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-        expr.transform_down(|e| match self.places.subquery(&e)? {
+    fn put(&mut self, expr: Expr, places: Places, schema: &DFSchema) -> Result<Transformed<Expr>> {
+        expr.transform_down(|e| match places.subquery(&e)? {
             None => Ok(Transformed::no(e)),
             Some(subquery) => (self.value_of)(e, subquery, schema).map(Transformed::yes),
         })
@@ -204,7 +207,7 @@ fn value(expr: Expr, found: &ArrayRef, schema: &DFSchema, pool: &Arc<dyn MemoryP
         _ if found.len() > 1 => {
             Err(Error::data("more than one row returned by a subquery used as an expression").into())
         }
-        _ if found.is_empty() => Ok(lit(ScalarValue::Null)),
+        _ if found.is_empty() => Ok(lit(ScalarValue::try_from(found.data_type())?)),
         _ => value(0),
     }
 }

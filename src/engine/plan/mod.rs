@@ -40,6 +40,7 @@ mod numbers;
 mod orders;
 mod origins;
 mod outer_keys;
+mod own_values;
 mod panels;
 mod past;
 mod physical;

@@ -10,6 +10,7 @@ use crate::engine::plan::counted_sets::with_counted_sets;
 use crate::engine::plan::grouped::with_keys_in_columns;
 use crate::engine::plan::not_in::with_exists;
 use crate::engine::plan::outer_keys::with_distinct_outer_keys;
+use crate::engine::plan::own_values::with_own_values;
 use crate::engine::plan::single_rows::with_single_rows;
 use crate::engine::plan::subqueries::has_set_comparisons;
 use crate::engine::plan::subqueries_below::with_subqueries_below;
@@ -28,5 +29,5 @@ pub fn with_repairs(plan: LogicalPlan) -> Result<LogicalPlan> {
         false => plan,
     };
     let plan = with_counted_sets(with_distinct_outer_keys(with_exists(plan)?)?)?;
-    with_unjoined(plan)
+    with_own_values(with_unjoined(plan)?)
 }

@@ -64,7 +64,8 @@ pub(super) fn put_back(operand: &mut Expr) {
     }
 }
 
-/// What `(SELECT x)` gives, without any relation. `(SELECT 1 AS x)` may be a relation of one row, as an argument is.
+/// What `(SELECT x)` gives for each row of the outer query. Without a column of it, the value is one for all rows, and
+/// `(SELECT 1 AS x)` may be a relation of one row, as an argument is.
 pub(super) fn only_expression(query: &Query) -> Option<Expr> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let plain = query.with.is_none()
@@ -74,12 +75,14 @@ pub(super) fn only_expression(query: &Query) -> Option<Expr> {
         && select.selection.is_none()
         && select.having.is_none()
         && select.group_by_is_empty();
-    let expr = match select.projection.as_slice() {
-        [SelectItem::UnnamedExpr(expr)] => expr,
-        [SelectItem::ExprWithAlias { expr, .. }] if names_column(expr) => expr,
-        _ => return None,
+    let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
+        select.projection.as_slice()
+    else {
+        return None;
     };
-    (plain && !is_aggregate(expr) && !calls(expr, "unnest")).then(|| expr.clone())
+    // An aggregate of outer columns alone is one of the outer query.
+    let own_aggregate = calls(expr, |call| is_aggregate(call) && !names_column(call));
+    (plain && names_column(expr) && !own_aggregate && !calls(expr, sees_rows)).then(|| expr.clone())
 }
 
 /// True when an expression has a column in it.
@@ -92,16 +95,29 @@ fn names_column(expr: &Expr) -> bool {
     found.is_break()
 }
 
-/// True when a function is called in an expression.
-fn calls(expr: &Expr, function: &str) -> bool {
-    let mut found = false;
-    let _ = ast::visit_expressions(expr, |expr| {
-        if let Expr::Function(call) = expr {
-            found |= last_word(&call.name).as_deref() == Some(function);
-        }
-        ControlFlow::<()>::Continue(())
+/// True when such a function is called in an expression.
+fn calls(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
+    let found = ast::visit_expressions(expr, |expr| match wanted(expr) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
     });
-    found
+    found.is_break()
+}
+
+/// True for a call that sees the rows of its query, or makes more of them.
+fn sees_rows(call: &Expr) -> bool {
+    let Expr::Function(function) = call else { return false };
+    function.over.is_some() || last_word(&function.name).as_deref() == Some("unnest")
+}
+
+/// True for an expression of many rows: with an aggregate or a function of a window in it.
+pub(super) fn is_of_rows(expr: &Expr) -> bool {
+    calls(expr, |call| is_aggregate(call) || sees_rows(call))
+}
+
+fn is_aggregate(call: &Expr) -> bool {
+    let Expr::Function(function) = call else { return false };
+    last_word(&function.name).is_some_and(|name| functions::is_aggregate(&name))
 }
 
 /// DataFusion takes a subquery that refers to the outer query as one value only when it cannot have two rows: an
@@ -126,11 +142,11 @@ pub(super) fn make_scalar(query: &mut Query) -> Option<Expr> {
     {
         return None;
     }
-    let aggregate = match select.projection.as_slice() {
-        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] => is_aggregate(expr),
-        _ => return None,
+    let many = match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] => !is_of_rows(expr),
+        _ => false,
     };
-    if aggregate {
+    if !many {
         return None;
     }
     let outer = split_conditions(select);
@@ -294,25 +310,4 @@ impl GroupByIsEmpty for Select {
     fn group_by_is_empty(&self) -> bool {
         matches!(&self.group_by, ast::GroupByExpr::Expressions(exprs, modifiers) if exprs.is_empty() && modifiers.is_empty())
     }
-}
-
-/// True for an expression of many rows: with an aggregate or a function of a window in it.
-pub(super) fn is_of_rows(expr: &Expr) -> bool {
-    let over_window = ast::visit_expressions(expr, |expr| match expr {
-        Expr::Function(Function { over: Some(_), .. }) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    over_window.is_break() || is_aggregate(expr)
-}
-
-/// True for an expression with an aggregate in it.
-fn is_aggregate(expr: &Expr) -> bool {
-    let mut found = false;
-    let _ = ast::visit_expressions(expr, |expr| {
-        if let Expr::Function(function) = expr {
-            found |= last_word(&function.name).is_some_and(|name| functions::is_aggregate(&name));
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    found
 }
