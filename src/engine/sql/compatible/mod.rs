@@ -193,6 +193,11 @@ mod tests {
                 "SELECT (SELECT single_value(d.x) FROM d WHERE d.i = o.i) FROM o",
             ),
             (
+                "SELECT (SELECT d.x FROM d WHERE d.i = o.i AND d.x > o.i / 2 AND (d.y < o.i OR d.z = o.i)) FROM o",
+                "SELECT (SELECT single_value(d.x) FROM d \
+                 WHERE d.i = o.i AND d.x > o.i / 2 AND (d.y < d.i OR d.z = d.i)) FROM o",
+            ),
+            (
                 "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
                 "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",
             ),

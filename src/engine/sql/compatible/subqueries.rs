@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::functions;
-use crate::engine::sql::compatible::build::{call, plain_arguments, taken};
+use crate::engine::sql::compatible::build::{call, each_outside_subqueries, plain_arguments, taken};
 use crate::engine::sql::compatible::calls::place_keys;
 use crate::engine::sql::words::{fold, last_word};
 
@@ -168,7 +168,7 @@ pub(super) fn make_scalar(query: &mut Query) -> Option<Expr> {
 }
 
 /// Takes the conditions on the outer query alone out of WHERE, and writes the inner side of an equality where other
-/// conditions have its outer side: what is left refers to the outer query by equalities only.
+/// conditions compare its outer side: what is left refers to the outer query by equalities, as far as it can.
 fn split_conditions(select: &mut Select) -> Option<Expr> {
     let labels = labels(select);
     let mut conditions = vec![];
@@ -193,16 +193,30 @@ fn split_conditions(select: &mut Select) -> Option<Expr> {
         .collect();
     for condition in &mut inner {
         if !matches!(condition, Expr::BinaryOp { op: BinaryOperator::Eq, .. }) {
-            let _ = ast::visit_expressions_mut(condition, |expr| {
-                if let Some((_, inside)) = equal.iter().find(|(outside, _)| same_column(outside, expr)) {
-                    *expr = inside.clone();
-                }
-                ControlFlow::<()>::Continue(())
-            });
+            write_inside(condition, &equal);
         }
     }
     select.selection = joined(inner);
     joined(outer)
+}
+
+/// Writes the second of two equal columns where the first is compared as it is: computed with, it may be of another type,
+/// and in a subquery its table may be another one.
+fn write_inside(condition: &mut Expr, equal: &[(Expr, Expr)]) {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    let write = |side: &mut Expr| {
+        if let Some((_, inside)) = equal.iter().find(|(outside, _)| same_column(outside, side)) {
+            *side = inside.clone();
+        }
+    };
+    each_outside_subqueries(condition, |expr| match expr {
+        Expr::BinaryOp { left, op: Eq | NotEq | Lt | LtEq | Gt | GtEq, right } => {
+            write(left);
+            write(right);
+        }
+        Expr::Between { expr, low, high, .. } => [expr, low, high].into_iter().for_each(|side| write(side)),
+        _ => {}
+    });
 }
 
 /// True for the same column, wherever it stands.
@@ -221,7 +235,9 @@ fn conjuncts(expr: Expr, found: &mut Vec<Expr>) {
             conjuncts(*left, found);
             conjuncts(*right, found);
         }
-        Expr::Nested(inner) => conjuncts(*inner, found),
+        Expr::Nested(inner) if !matches!(*inner, Expr::BinaryOp { op: BinaryOperator::Or, .. }) => {
+            conjuncts(*inner, found)
+        }
         other => found.push(other),
     }
 }
