@@ -1,4 +1,5 @@
-//! NATURAL JOIN as JOIN … USING the columns that both sides have, where tables and texts tell them.
+//! NATURAL JOIN as JOIN … USING the columns that both sides have, and tables before the columns of USING that subqueries
+//! name, where tables and texts tell which columns there are.
 
 use std::ops::ControlFlow;
 
@@ -8,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     TableAliasColumnDef, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
+use crate::engine::sql::compatible::{Merged, labels, merged_column, merged_in, named};
 use crate::engine::sql::naming::{name_columns, output_name};
 use crate::engine::sql::session::SessionStatement;
 use crate::engine::sql::statement::{Body, Statement};
@@ -16,10 +18,11 @@ use crate::engine::sql::words::fold;
 /// The names of the columns of a table, when they are known.
 pub type TableColumns<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
 
-/// Writes the columns of NATURAL joins out, where both sides are known.
+/// Writes the columns of NATURAL joins out, where both sides are known, and what those of USING are in subqueries.
 pub fn write_out_natural(statement: &mut Statement, columns: TableColumns<'_>) {
-    let is_natural = |word: &[u8]| word.eq_ignore_ascii_case(b"natural");
-    if statement.source.text().as_bytes().windows(7).any(is_natural) {
+    let text = statement.source.text().as_bytes();
+    let has = |word: &str| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    if has("natural") || has("using") {
         in_body(&mut statement.body, columns);
     }
 }
@@ -30,7 +33,7 @@ fn in_body(body: &mut Body, columns: TableColumns<'_>) {
         Body::Prepare { body, .. } => in_body(body, columns),
         Body::Session(statement) => {
             if let SessionStatement::Declare { query, .. } = statement.as_mut() {
-                let _ = query.visit(&mut Natural { columns, withs: vec![] });
+                let _ = query.visit(&mut Natural::new(columns));
             }
         }
         Body::Command(_) => {}
@@ -38,7 +41,7 @@ fn in_body(body: &mut Body, columns: TableColumns<'_>) {
 }
 
 fn in_statement(statement: &mut DfStatement, columns: TableColumns<'_>) {
-    let mut natural = Natural { columns, withs: vec![] };
+    let mut natural = Natural::new(columns);
     match statement {
         DfStatement::Statement(inner) => {
             let _ = inner.visit(&mut natural);
@@ -70,6 +73,47 @@ struct Natural<'a> {
     columns: TableColumns<'a>,
     /// Names and columns of the WITH clauses around, innermost last.
     withs: Vec<Vec<(String, Option<Vec<String>>)>>,
+    /// The SELECTs around, innermost last.
+    scopes: Vec<Scope>,
+}
+
+/// What names in a SELECT may stand for.
+struct Scope {
+    /// The columns of its tables, and those of its output that have a name of their own; none where they are not known.
+    columns: Option<Vec<String>>,
+    /// What its tables are called; none where they are not known.
+    labels: Option<Vec<String>>,
+    /// The columns of USING, which are merged behind FROM only.
+    merged: Vec<Merged>,
+    /// FROM, while the rest of the SELECT is visited.
+    from: Vec<TableWithJoins>,
+}
+
+impl Scope {
+    /// As FROM sees it.
+    fn of(select: &Select, columns: Option<Vec<String>>) -> Self {
+        let labels: Option<Vec<Vec<Ident>>> = select.from.iter().map(labels).collect();
+        let output = select.projection.iter().filter_map(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+            _ => None,
+        });
+        Self {
+            columns: columns.map(|columns| columns.into_iter().chain(output).collect()),
+            labels: labels.map(|labels| labels.iter().flatten().map(fold).collect()),
+            merged: vec![],
+            from: vec![],
+        }
+    }
+
+    /// True where a name without a table may be that of a column.
+    fn may_have(&self, name: &str) -> bool {
+        self.columns.as_ref().is_none_or(|columns| columns.iter().any(|column| column == name))
+    }
+
+    /// True where a name may be that of a table.
+    fn may_hide(&self, table: &Ident) -> bool {
+        self.labels.as_ref().is_none_or(|labels| labels.contains(&fold(table)))
+    }
 }
 
 impl VisitorMut for Natural<'_> {
@@ -92,14 +136,66 @@ impl VisitorMut for Natural<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let mut columns = Some(vec![]);
         for table in &mut select.from {
-            self.write_out(table);
+            columns = columns.zip(self.write_out(table)).map(|(all, more)| [all, more].concat());
+        }
+        let merged = merged_in(select);
+        self.scopes.push(Scope::of(select, columns));
+        let mut from = std::mem::take(&mut select.from);
+        let _ = from.visit(self);
+        if let Some(scope) = self.scopes.last_mut() {
+            (scope.merged, scope.from) = (merged, from);
+        }
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(Expr::Identifier(written)) = item
+                && let Some(value) = self.outer_value(written)
+            {
+                *item = named(value, written.clone());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if let Some(scope) = self.scopes.pop() {
+            select.from = scope.from;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(written) = expr
+            && let Some(value) = self.outer_value(written)
+        {
+            *expr = value;
         }
         ControlFlow::Continue(())
     }
 }
 
-impl Natural<'_> {
+impl<'a> Natural<'a> {
+    fn new(columns: TableColumns<'a>) -> Self {
+        Self { columns, withs: vec![], scopes: vec![] }
+    }
+
+    /// The value of a column that USING merges in a query around, where the name without a table is that column's for sure.
+    fn outer_value(&self, written: &Ident) -> Option<Expr> {
+        let name = fold(written);
+        for (n, scope) in self.scopes.iter().enumerate().rev() {
+            let inner = &self.scopes[n + 1..];
+            let column = merged_column(written, &scope.merged).filter(|_| !inner.is_empty());
+            if let Some(column) = column {
+                let is_hidden = |table: &Ident| inner.iter().any(|scope| scope.may_hide(table));
+                return if column.tables.iter().any(is_hidden) { None } else { column.value(written) };
+            }
+            if scope.may_have(&name) {
+                return None;
+            }
+        }
+        None
+    }
+
     /// Writes the joins of a part of FROM out; gives the columns of them all, those of USING once.
     fn write_out(&self, table: &mut TableWithJoins) -> Option<Vec<String>> {
         let mut left = self.of_factor(&mut table.relation);
@@ -231,10 +327,24 @@ mod tests {
             ),
             ("a JOIN a b ON true NATURAL JOIN b c", "a JOIN a b ON true NATURAL JOIN b c"),
             ("a NATURAL JOIN other", "a NATURAL JOIN other"),
+            ("a JOIN b USING (k) WHERE k > (SELECT k)", "a JOIN b USING(k) WHERE k > (SELECT a.k)"),
+            (
+                "a FULL JOIN b USING (k) WHERE EXISTS (SELECT k FROM (VALUES (1)) v (z) WHERE z = k)",
+                "a FULL JOIN b USING(k) WHERE EXISTS (SELECT coalesce(a.k, b.k) AS k FROM (VALUES (1)) v (z) \
+                 WHERE z = coalesce(a.k, b.k))",
+            ),
+            (
+                "a JOIN b USING (k) WHERE k IN (SELECT k FROM b) AND k IN (SELECT k FROM other)",
+                "a JOIN b USING(k) WHERE k IN (SELECT k FROM b) AND k IN (SELECT k FROM other)",
+            ),
+            (
+                "a JOIN b USING (k) WHERE EXISTS (SELECT k FROM (SELECT 1 AS z) a)",
+                "a JOIN b USING(k) WHERE EXISTS (SELECT k FROM (SELECT 1 AS z) a)",
+            ),
         ] {
             let sql = format!("SELECT * FROM {from}");
             let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, &sql).unwrap().remove(0);
-            let _ = statement.visit(&mut Natural { columns: &columns, withs: vec![] });
+            let _ = statement.visit(&mut Natural::new(&columns));
             assert_eq!(statement.to_string(), format!("SELECT * FROM {expected}"));
         }
     }

@@ -43,6 +43,8 @@ use crate::engine::sql::compatible::twins::{tell_casts_apart, tell_casts_apart_i
 use crate::engine::sql::compatible::using::{merge_columns, merge_in_query};
 use crate::engine::sql::words::fold;
 
+pub use using::{Merged, labels, merged_column, merged_in, named};
+
 /// Rewrites the statement, or the query, and everything in it.
 pub fn make_compatible(node: &mut impl VisitMut) {
     let _ = node.visit(&mut Rewrites);

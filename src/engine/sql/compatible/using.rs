@@ -53,11 +53,11 @@ pub(super) fn merge_columns(select: &mut Select) {
 
 /// A column that USING merges.
 #[derive(Clone)]
-struct Merged {
+pub struct Merged {
     /// The name, folded.
     name: String,
     /// The tables whose values it has, the first that is not NULL; none where they are not known.
-    tables: Vec<Ident>,
+    pub tables: Vec<Ident>,
     /// The tables that have a column of this name, in their order; none where they are not all known.
     owners: Option<Vec<Ident>>,
 }
@@ -85,7 +85,7 @@ impl Merged {
     }
 
     /// The value, when it is known.
-    fn value(&self, written: &Ident) -> Option<Expr> {
+    pub fn value(&self, written: &Ident) -> Option<Expr> {
         let column = |table: &Ident| {
             let table = Ident { span: written.span, ..table.clone() };
             Expr::CompoundIdentifier(vec![table, written.clone()])
@@ -135,7 +135,8 @@ fn using(operator: &JoinOperator) -> Option<(Kind, Vec<Ident>)> {
     Some((kind, names.collect::<Option<_>>()?))
 }
 
-fn merged_in(select: &Select) -> Vec<Merged> {
+/// The columns that the joins of a SELECT merge.
+pub fn merged_in(select: &Select) -> Vec<Merged> {
     select.from.iter().flat_map(merged_of).collect()
 }
 
@@ -266,7 +267,7 @@ fn star_of(table: &TableWithJoins) -> Option<Vec<SelectItem>> {
 }
 
 /// The labels of all tables of a part of FROM.
-fn labels(table: &TableWithJoins) -> Option<Vec<Ident>> {
+pub fn labels(table: &TableWithJoins) -> Option<Vec<Ident>> {
     let mut labels = match &table.relation {
         TableFactor::NestedJoin { table_with_joins, alias: None } => labels(table_with_joins)?,
         relation => vec![label(relation)?],
@@ -278,21 +279,23 @@ fn labels(table: &TableWithJoins) -> Option<Vec<Ident>> {
 }
 
 /// A column of the output that has the name of the merged one.
-fn named(value: Expr, name: Ident) -> SelectItem {
+pub fn named(value: Expr, name: Ident) -> SelectItem {
     match value {
         Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(value),
         expr => SelectItem::ExprWithAlias { expr, alias: name },
     }
 }
 
-/// What a name without a table stands for; two columns of this name are not told apart.
+/// What a name without a table stands for.
 fn value_of(written: &Ident, merged: &[Merged]) -> Option<Expr> {
+    merged_column(written, merged)?.value(written)
+}
+
+/// The column of this name; two of them are not told apart.
+pub fn merged_column<'a>(written: &Ident, merged: &'a [Merged]) -> Option<&'a Merged> {
     let name = fold(written);
     let mut found = merged.iter().filter(|column| column.name == name);
-    match (found.next(), found.next()) {
-        (Some(column), None) => column.value(written),
-        _ => None,
-    }
+    found.next().filter(|_| found.next().is_none())
 }
 
 fn name_tables(node: &mut impl VisitMut, merged: &[Merged]) {
