@@ -4,6 +4,7 @@ mod age;
 mod answer;
 mod argument_types;
 mod arithmetic;
+mod array_has;
 mod coalesce;
 mod cosine_similarity;
 mod date;
@@ -119,6 +120,7 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(discount_pct::DiscountPct::new()),
         ScalarUDF::new_from_impl(embed::Embed::new()),
         ScalarUDF::new_from_impl(age::Age::default()),
+        ScalarUDF::new_from_impl(array_has::ArrayHas::default()),
         days_between(),
         ScalarUDF::new_from_impl(div::Div::default()),
         ScalarUDF::new_from_impl(formatted::Formatted::default()),

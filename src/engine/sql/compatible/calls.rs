@@ -2,10 +2,10 @@
 
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, DataType, DateTimeField, ExactNumberInfo, Expr, Function, FunctionArgumentList,
-    FunctionArguments, ObjectNamePart, Query, SelectItem, SetExpr, TableFactor, TimezoneInfo, UnaryOperator,
-    Value,
+    FunctionArguments, ObjectNamePart, Query, SetExpr, TableFactor, TimezoneInfo, UnaryOperator, Value,
 };
 
+use crate::engine::sql::compatible::arrays::collect_rows;
 use crate::engine::sql::compatible::build::{call, case, is_text, plain_arguments, strip_schema, taken};
 use crate::engine::sql::compatible::rows::rows_as_structs;
 use crate::engine::sql::naming::narrow_expr;
@@ -179,33 +179,4 @@ fn names_of_roles(query: &Query) -> Option<Expr> {
     };
     let contained = last_word(name)? == "array_has";
     (roles && contained).then(|| plain_arguments(list).into_iter().next()).flatten()
-}
-
-/// Writes the only column of a query where its order has the column's place.
-pub(super) fn place_keys(order: &mut [ast::OrderByExpr], column: &Expr) {
-    for key in order {
-        if matches!(&key.expr, Expr::Value(value) if matches!(value.value, Value::Number(..))) {
-            key.expr = column.clone();
-        }
-    }
-}
-
-/// `(SELECT x … ORDER BY y)` as `(SELECT array_agg(x ORDER BY y) …)`.
-fn collect_rows(query: &mut Query) {
-    let mut order = match query.order_by.take().map(|order| order.kind) {
-        Some(ast::OrderByKind::Expressions(exprs)) => exprs,
-        _ => vec![],
-    };
-    if let SetExpr::Select(select) = query.body.as_mut()
-        && let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
-            select.projection.as_mut_slice()
-    {
-        place_keys(&mut order, expr);
-        *expr = call("array_agg", vec![taken(expr)]);
-        if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
-            && !order.is_empty()
-        {
-            list.clauses.push(ast::FunctionArgumentClause::OrderBy(order));
-        }
-    }
 }

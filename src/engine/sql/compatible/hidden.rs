@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Ident, ObjectName, Select, SelectItem, TableFactor, Value, VisitMut, VisitorMut,
+    self, Expr, Ident, ObjectName, Query, Select, SelectItem, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use crate::engine::sql::compatible::build::{call, taken};
@@ -12,14 +12,31 @@ use crate::engine::sql::words::{fold, last_word};
 /// Columns that every table of PostgreSQL has, and what they are here.
 const HIDDEN: [&str; 6] = ["tableoid", "xmin", "xmax", "cmin", "cmax", "ctid"];
 
-/// Replaces the hidden columns of the tables of a SELECT by what they are.
-pub(super) fn replace_hidden(select: &mut Select) {
-    let tables: Vec<(String, ObjectName)> = select.from.iter().flat_map(labelled).collect();
+/// Replaces the hidden columns of the tables of a SELECT by what they are; what `withs` names has none.
+pub(super) fn replace_hidden(select: &mut Select, withs: &[Vec<String>]) {
+    let is_with = |name: &ObjectName| {
+        name.0.len() == 1
+            && last_word(name).is_some_and(|word| withs.iter().flatten().any(|with| *with == word))
+    };
+    let tables: Vec<(String, ObjectName)> =
+        select.from.iter().flat_map(labelled).filter(|(_, name)| !is_with(name)).collect();
     struct Replace<'a> {
         tables: &'a [(String, ObjectName)],
+        /// Subqueries around, which have tables of their own.
+        depth: usize,
     }
     impl VisitorMut for Replace<'_> {
         type Break = ();
+
+        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.depth += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.depth -= 1;
+            ControlFlow::Continue(())
+        }
 
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             let (table, column) = match expr {
@@ -30,7 +47,7 @@ pub(super) fn replace_hidden(select: &mut Select) {
                 Expr::Identifier(column) => (None, fold(column)),
                 _ => return ControlFlow::Continue(()),
             };
-            if !HIDDEN.contains(&column.as_str()) {
+            if !HIDDEN.contains(&column.as_str()) || table.is_none() && self.depth > 0 {
                 return ControlFlow::Continue(());
             }
             let found =
@@ -51,7 +68,7 @@ pub(super) fn replace_hidden(select: &mut Select) {
             *item = SelectItem::ExprWithAlias { expr: taken(expr), alias: column };
         }
     }
-    let _ = VisitMut::visit(select, &mut Replace { tables: &tables });
+    let _ = VisitMut::visit(select, &mut Replace { tables: &tables, depth: 0 });
 }
 
 /// The name of a hidden column, when an expression is one.

@@ -1,5 +1,6 @@
 //! PostgreSQL's ways of writing that DataFusion does not read, most of them from queries on the catalogue.
 
+mod arrays;
 mod build;
 mod calls;
 mod casts;
@@ -47,30 +48,46 @@ pub use using::{Merged, labels, merged_column, merged_in, named};
 
 /// Rewrites the statement, or the query, and everything in it.
 pub fn make_compatible(node: &mut impl VisitMut) {
-    let _ = node.visit(&mut Rewrites);
+    let _ = node.visit(&mut Rewrites::default());
 }
 
-struct Rewrites;
+#[derive(Default)]
+struct Rewrites {
+    /// What the WITH clauses around name.
+    withs: Vec<Vec<String>>,
+}
 
 impl VisitorMut for Rewrites {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.withs.push(tables.map(|table| fold(&table.alias.name)).collect());
         merge_in_query(query);
         tell_casts_apart_in_query(query);
         keep_ties(query);
         ControlFlow::Continue(())
     }
 
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.withs.pop();
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         merge_columns(select);
         tell_casts_apart(select);
-        replace_hidden(select);
         label_schemas(select);
         drop_empty_groups(select);
         for condition in [&mut select.selection, &mut select.having].into_iter().flatten() {
             search_rows_in_condition(condition);
         }
+        ControlFlow::Continue(())
+    }
+
+    /// Subqueries first: a name is one of their tables before it is one of those around.
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        replace_hidden(select, &self.withs);
         ControlFlow::Continue(())
     }
 

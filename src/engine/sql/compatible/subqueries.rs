@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Function, FunctionArguments, Query, Select, SelectItem, SetExpr, TableFactor,
-    Value,
+    TableWithJoins, Value,
 };
 
 use crate::engine::functions;
+use crate::engine::sql::compatible::arrays::place_keys;
 use crate::engine::sql::compatible::build::{call, each_outside_subqueries, plain_arguments, taken};
-use crate::engine::sql::compatible::calls::place_keys;
 use crate::engine::sql::words::{fold, last_word};
 
 /// `(SELECT ARRAY (SELECT …))` is `ARRAY (SELECT …)`, which reaches the tables around it; so is
@@ -96,7 +96,7 @@ fn names_column(expr: &Expr) -> bool {
 }
 
 /// True when such a function is called in an expression.
-fn calls(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
+pub(super) fn calls(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
     let found = ast::visit_expressions(expr, |expr| match wanted(expr) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
@@ -105,7 +105,7 @@ fn calls(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
 }
 
 /// True for a call that sees the rows of its query, or makes more of them.
-fn sees_rows(call: &Expr) -> bool {
+pub(super) fn sees_rows(call: &Expr) -> bool {
     let Expr::Function(function) = call else { return false };
     function.over.is_some() || last_word(&function.name).as_deref() == Some("unnest")
 }
@@ -115,7 +115,7 @@ pub(super) fn is_of_rows(expr: &Expr) -> bool {
     calls(expr, |call| is_aggregate(call) || sees_rows(call))
 }
 
-fn is_aggregate(call: &Expr) -> bool {
+pub(super) fn is_aggregate(call: &Expr) -> bool {
     let Expr::Function(function) = call else { return false };
     last_word(&function.name).is_some_and(|name| functions::is_aggregate(&name))
 }
@@ -150,12 +150,9 @@ pub(super) fn make_scalar(query: &mut Query) -> Option<Expr> {
         return None;
     }
     let outer = split_conditions(select);
-    let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
-        select.projection.as_mut_slice()
-    else {
-        return None;
-    };
-    place_keys(&mut order, expr);
+    let [item] = select.projection.as_mut_slice() else { return None };
+    place_keys(&mut order, item);
+    let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return None };
     *expr = call(if first { "first_value" } else { "single_value" }, vec![taken(expr)]);
     if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
         && !order.is_empty()
@@ -303,22 +300,25 @@ fn looks_outside(select: &Select) -> bool {
 
 /// What the columns of the tables of FROM may be written after.
 fn labels(select: &Select) -> Vec<String> {
-    let factors = select.from.iter().flat_map(|table| {
-        std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation))
-    });
-    factors
-        .filter_map(|factor| match factor {
-            TableFactor::Table { alias: Some(alias), .. }
-            | TableFactor::Derived { alias: Some(alias), .. }
-            | TableFactor::Function { alias: Some(alias), .. }
-            | TableFactor::UNNEST { alias: Some(alias), .. } => Some(fold(&alias.name)),
-            TableFactor::Table { name, .. } => last_word(name),
-            _ => None,
-        })
-        .collect()
+    select.from.iter().flat_map(labels_of).collect()
 }
 
-trait GroupByIsEmpty {
+fn labels_of(table: &TableWithJoins) -> Vec<String> {
+    let factors = std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation));
+    let labels = factors.flat_map(|factor| match factor {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. }
+        | TableFactor::NestedJoin { alias: Some(alias), .. }
+        | TableFactor::UNNEST { alias: Some(alias), .. } => vec![fold(&alias.name)],
+        TableFactor::NestedJoin { table_with_joins, .. } => labels_of(table_with_joins),
+        TableFactor::Table { name, .. } => last_word(name).into_iter().collect(),
+        _ => vec![],
+    });
+    labels.collect()
+}
+
+pub(super) trait GroupByIsEmpty {
     fn group_by_is_empty(&self) -> bool;
 }
 
