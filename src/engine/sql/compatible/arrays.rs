@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::sql::compatible::build::{call, taken};
-use crate::engine::sql::compatible::subqueries::{GroupByIsEmpty, calls, is_aggregate, sees_rows};
+use crate::engine::sql::compatible::subqueries::{GroupByIsEmpty, is_of_rows};
 use crate::engine::sql::naming::output_name;
 use crate::engine::sql::select::{derived, select_columns};
 use crate::engine::sql::words::fold;
@@ -65,9 +65,7 @@ pub(super) fn place_keys(order: &mut [OrderByExpr], item: &SelectItem) {
 fn is_plain(query: &Query) -> bool {
     let SetExpr::Select(select) = query.body.as_ref() else { return false };
     let counted = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            calls(expr, |call| is_aggregate(call) || sees_rows(call))
-        }
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => is_of_rows(expr),
         _ => false,
     };
     query.limit_clause.is_none()

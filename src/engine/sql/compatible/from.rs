@@ -172,7 +172,10 @@ pub(super) fn select_from_scalar(factor: &mut TableFactor) {
     let column = alias.as_ref().and_then(|alias| alias.columns.first()).map(|column| column.name.clone());
     let label =
         column.or_else(|| alias.as_ref().map(|alias| alias.name.clone())).unwrap_or_else(|| word.clone());
-    let expr = call(&function, table_arguments(arguments));
+    let arguments = table_arguments(arguments);
+    // It may refer to the tables before it.
+    let lateral = arguments.iter().any(depends);
+    let expr = call(&function, arguments);
     let mut query = select_from(table(ObjectName::from(vec![Ident::new("t")])), None);
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.from = vec![];
@@ -181,7 +184,7 @@ pub(super) fn select_from_scalar(factor: &mut TableFactor) {
     let alias = alias
         .clone()
         .or_else(|| Some(ast::TableAlias { explicit: true, name: word.clone(), columns: vec![], at: None }));
-    *factor = TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None };
+    *factor = TableFactor::Derived { lateral, subquery: Box::new(query), alias, sample: None };
 }
 
 /// `t.*` of a table that FROM writes with its schema: the table gets its last word as an alias.

@@ -96,7 +96,7 @@ fn names_column(expr: &Expr) -> bool {
 }
 
 /// True when such a function is called in an expression.
-pub(super) fn calls(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
+fn calls(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
     let found = ast::visit_expressions(expr, |expr| match wanted(expr) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
@@ -105,7 +105,7 @@ pub(super) fn calls(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
 }
 
 /// True for a call that sees the rows of its query, or makes more of them.
-pub(super) fn sees_rows(call: &Expr) -> bool {
+fn sees_rows(call: &Expr) -> bool {
     let Expr::Function(function) = call else { return false };
     function.over.is_some() || last_word(&function.name).as_deref() == Some("unnest")
 }
@@ -115,7 +115,7 @@ pub(super) fn is_of_rows(expr: &Expr) -> bool {
     calls(expr, |call| is_aggregate(call) || sees_rows(call))
 }
 
-pub(super) fn is_aggregate(call: &Expr) -> bool {
+fn is_aggregate(call: &Expr) -> bool {
     let Expr::Function(function) = call else { return false };
     last_word(&function.name).is_some_and(|name| functions::is_aggregate(&name))
 }
