@@ -93,6 +93,7 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
             let result = cast(one(), DataType::Integer(None));
             *expr = case(vec![ast::CaseWhen { condition, result }]);
         }
+        ("cardinality", 1) => *expr = cast(call("cardinality", arguments), DataType::Integer(None)),
         ("mod", 2) => {
             let (right, left) = (arguments.pop(), arguments.pop());
             if let (Some(left), Some(right)) = (left, right) {
