@@ -28,6 +28,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::execute_stream;
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::ddl;
 use crate::engine::plan::cancel::cancellable;
 use crate::engine::plan::domains::Domains;
 use crate::engine::storage::RowMemory;
@@ -160,7 +161,9 @@ impl Apply<'_> {
         value: Option<Expr>,
         schemas: &[DFSchema],
     ) -> Result<(Expr, bool)> {
-        let (plan, outer) = (plan.clone(), outer_columns(plan)?);
+        // Its columns have the types that those of all branches of a UNION come to.
+        let plan = ddl::analyzed(self.state, plan);
+        let outer = outer_columns(&plan)?;
         let refers = !outer.is_empty();
         // A column that is not here is one of a query further out.
         let argument =

@@ -39,8 +39,7 @@ fn said(expr: &Expr) -> Result<Option<Expr>> {
     let correlated = |subquery: &Subquery| !subquery.outer_ref_columns.is_empty();
     Ok(match expr {
         Expr::Exists(Exists { subquery, negated }) if correlated(subquery) => {
-            let has_rows = has_rows(&subquery.subquery)?;
-            has_rows.map(|has_rows| negated_if(*negated, has_rows.and(needs_rights(subquery))))
+            has_rows(&subquery.subquery)?.map(|has_rows| negated_if(*negated, has_rows))
         }
         Expr::InSubquery(InSubquery { expr, subquery, negated }) if correlated(subquery) => {
             let is_any = |row: SingleRow| row.compared(expr, Operator::Eq, SetQuantifier::Any);
@@ -54,11 +53,6 @@ fn said(expr: &Expr) -> Result<Option<Expr>> {
         }
         _ => None,
     })
-}
-
-/// A condition that always holds: what a subquery reads needs its rights, also where its rows are not asked for.
-fn needs_rights(subquery: &Subquery) -> Expr {
-    lit(true).or(exists(Arc::clone(&subquery.subquery)))
 }
 
 fn negated_if(negated: bool, condition: Expr) -> Expr {

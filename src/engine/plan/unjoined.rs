@@ -5,7 +5,7 @@
 //! stays what it is, and is run for the values of the outer rows. LATERAL is such a subquery, too.
 
 use datafusion::common::JoinType;
-use datafusion::common::tree_node::{Transformed, TransformedResult};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
@@ -15,13 +15,18 @@ use crate::engine::plan::subqueries::with_subqueries;
 
 /// The plan with such subqueries kept from being joined.
 pub fn with_unjoined(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let laterals = plan.transform_up_with_subqueries(|node| match node {
+    // Subqueries of expressions are such nodes as well, but no inputs.
+    let laterals = plan.transform_up_with_subqueries(|node| node.map_children(unjoined_lateral));
+    with_subqueries(laterals.data()?, unjoined)
+}
+
+fn unjoined_lateral(input: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match input {
         LogicalPlan::Subquery(lateral) if is_torn(&lateral, Place::Lateral) => {
             Ok(Transformed::yes(LogicalPlan::Subquery(below_sort(lateral)?)))
         }
-        node => Ok(Transformed::no(node)),
-    });
-    with_subqueries(laterals.data()?, unjoined)
+        input => Ok(Transformed::no(input)),
+    }
 }
 
 fn unjoined(expr: Expr) -> Result<Transformed<Expr>> {

@@ -44,9 +44,10 @@ impl Inner {
     ) -> Result<Planned, PlanError> {
         let held = HeldVersions::of(state.config());
         let planned = held.planning(self.plan_unchecked(state, statement)).await?;
-        let plan = ddl::with_meant_types(state, with_repairs(planned.plan)?)?;
-        let origins = if planned.tag == Tag::Rows { origins(&plan) } else { vec![] };
-        let plan = authorized(&self.engine, &self.actor, plan)?;
+        let origins = if planned.tag == Tag::Rows { origins(&planned.plan) } else { vec![] };
+        // Rights are of what was written: a table that no answer depends on may be gone after the repairs.
+        let plan = authorized(&self.engine, &self.actor, planned.plan)?;
+        let plan = ddl::with_meant_types(state, with_repairs(plan)?)?;
         Ok(Planned { plan, origins, ..planned })
     }
 
