@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{SchemaRef, UInt64Type};
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, Session, TableProvider};
 use datafusion::common::Constraints;
 use datafusion::datasource::memory::PartitionData;
@@ -19,11 +19,12 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{ColumnarValue, Expr, TypeSignature};
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, collect};
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::engine::controlled::{control_of, current_control};
-use crate::engine::storage::{NextValue, RowMemory};
+use crate::engine::controlled::control_of;
+use crate::engine::storage::{Change, ChangeExec, NextValue, RowMemory};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// The schema that temporary tables may be written with.
@@ -103,7 +104,7 @@ impl TemporaryTables {
             return Err(Error::new(ErrorKind::Exists, Subject::Table, message));
         }
         let rows = MemTable::try_new(schema, vec![rows])?.with_column_defaults(rest.defaults);
-        let table = TemporaryTable { rows, memory: Arc::new(Mutex::new(memory)) };
+        let table = TemporaryTable { rows: Arc::new(rows), memory: Arc::new(Mutex::new(memory)) };
         self.0.register_table(name.to_owned(), Arc::new(table))?;
         Ok(true)
     }
@@ -123,10 +124,10 @@ impl TemporaryTables {
 }
 
 /// The rows of a temporary table, and the memory that holds them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct TemporaryTable {
     /// One partition.
-    rows: MemTable,
+    rows: Arc<MemTable>,
     memory: Arc<Mutex<RowMemory>>,
 }
 
@@ -175,11 +176,7 @@ impl TableProvider for TemporaryTable {
     }
 
     async fn delete_from(&self, state: &dyn Session, filters: Vec<Expr>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        current_control().commit_begins()?;
-        let deleted = self.rows.delete_from(state, filters).await?;
-        let rows = self.rows.batches[0].read().await;
-        self.memory.lock().keep_only(&rows);
-        Ok(deleted)
+        self.change(state, filters, None)
     }
 
     async fn update(
@@ -188,14 +185,74 @@ impl TableProvider for TemporaryTable {
         assignments: Vec<(String, Expr)>,
         filters: Vec<Expr>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        current_control().commit_begins()?;
-        let before = self.rows.batches[0].read().await.clone();
-        let updated = self.rows.update(state, assignments, filters).await?;
-        let mut rows = self.rows.batches[0].write().await;
-        let kept = self.memory.lock().try_keep_only(&rows);
+        self.change(state, filters, Some(assignments))
+    }
+}
+
+impl TemporaryTable {
+    fn change(
+        &self,
+        state: &dyn Session,
+        filters: Vec<Expr>,
+        assignments: Option<Vec<(String, Expr)>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let state = state.as_any().downcast_ref::<SessionState>();
+        let state = state.ok_or_else(|| Error::internal("temporary tables are of a session"))?.clone();
+        let change = TemporaryChange { table: self.clone(), state, filters, assignments };
+        Ok(Arc::new(ChangeExec::new(Arc::new(change))))
+    }
+}
+
+/// A DELETE or UPDATE of a temporary table, which DataFusion would make while it is planned.
+#[derive(Debug)]
+struct TemporaryChange {
+    table: TemporaryTable,
+    state: SessionState,
+    filters: Vec<Expr>,
+    /// The new values of an UPDATE.
+    assignments: Option<Vec<(String, Expr)>>,
+}
+
+impl fmt::Display for TemporaryChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.assignments.is_some() { "UPDATE" } else { "DELETE" })?;
+        f.write_str(" of a temporary table")
+    }
+}
+
+impl Change for TemporaryChange {
+    fn apply(self: Arc<Self>, context: Arc<TaskContext>) -> BoxFuture<'static, Result<u64>> {
+        Box::pin(async move {
+            control_of(&context).commit_begins()?;
+            let made = match &self.assignments {
+                Some(assignments) => self.update(assignments.clone()).await?,
+                None => self.delete().await?,
+            };
+            let counted = collect(made, context).await?;
+            let count = counted.first().and_then(|batch| batch.column(0).as_primitive_opt::<UInt64Type>());
+            Ok(count.filter(|count| !count.is_empty()).map_or(0, |count| count.value(0)))
+        })
+    }
+}
+
+impl TemporaryChange {
+    async fn delete(&self) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let TemporaryTable { rows, memory } = &self.table;
+        let deleted = rows.delete_from(&self.state, self.filters.clone()).await?;
+        let rows = rows.batches[0].read().await;
+        memory.lock().keep_only(&rows);
+        Ok(deleted)
+    }
+
+    async fn update(&self, assignments: Vec<(String, Expr)>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let TemporaryTable { rows, memory } = &self.table;
+        let before = rows.batches[0].read().await.clone();
+        let updated = rows.update(&self.state, assignments, self.filters.clone()).await?;
+        let mut rows = rows.batches[0].write().await;
+        let kept = memory.lock().try_keep_only(&rows);
         if kept.is_err() {
             *rows = before;
-            self.memory.lock().keep_only(&rows);
+            memory.lock().keep_only(&rows);
         }
         kept.map(|()| updated)
     }

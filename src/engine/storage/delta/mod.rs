@@ -23,6 +23,7 @@ mod writer;
 
 pub use alter::{add_column, create, drop_column};
 pub use dml::ReturnedRows;
+pub use exec::{Change, ChangeExec};
 #[cfg(any(test, fuzzing))]
 pub use fuzz::log as fuzz_log;
 pub use held::{HeldVersion, HeldVersions, TableLock};
