@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{SchemaRef, UInt64Type};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, Session, TableProvider};
-use datafusion::common::Constraints;
+use datafusion::common::{Constraints, DFSchema};
 use datafusion::datasource::memory::PartitionData;
 use datafusion::datasource::sink::{DataSink, DataSinkExec};
 use datafusion::datasource::{MemTable, TableType};
@@ -18,13 +18,17 @@ use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, TypeSignature};
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, collect};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
 
 use crate::engine::controlled::control_of;
-use crate::engine::storage::{Change, ChangeExec, NextValue, RowMemory};
+use crate::engine::storage::{
+    Change, ChangeExec, NextValue, RowChange, RowMemory, matching_rows, unqualified,
+};
 use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// The schema that temporary tables may be written with.
@@ -128,6 +132,7 @@ impl TemporaryTables {
 struct TemporaryTable {
     /// One partition.
     rows: Arc<MemTable>,
+    /// Locked by who changes the rows.
     memory: Arc<Mutex<RowMemory>>,
 }
 
@@ -176,7 +181,7 @@ impl TableProvider for TemporaryTable {
     }
 
     async fn delete_from(&self, state: &dyn Session, filters: Vec<Expr>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        self.change(state, filters, None)
+        self.change(state, filters, RowChange::Delete)
     }
 
     async fn update(
@@ -185,37 +190,52 @@ impl TableProvider for TemporaryTable {
         assignments: Vec<(String, Expr)>,
         filters: Vec<Expr>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        self.change(state, filters, Some(assignments))
+        let schema = self.rows.schema();
+        let assignments = assignments
+            .into_iter()
+            .map(|(column, value)| Ok((schema.index_of(&column)?, self.physical(state, value)?)));
+        let assignments = assignments.collect::<DfResult<Vec<_>>>()?;
+        self.change(state, filters, RowChange::Update(assignments))
+    }
+
+    async fn truncate(&self, state: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
+        self.change(state, vec![], RowChange::Delete)
     }
 }
 
 impl TemporaryTable {
+    fn physical(&self, state: &dyn Session, expr: Expr) -> DfResult<Arc<dyn PhysicalExpr>> {
+        let schema = DFSchema::try_from(self.rows.schema())?;
+        state.create_physical_expr(unqualified(expr)?, &schema)
+    }
+
     fn change(
         &self,
         state: &dyn Session,
         filters: Vec<Expr>,
-        assignments: Option<Vec<(String, Expr)>>,
+        change: RowChange,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let state = state.as_any().downcast_ref::<SessionState>();
-        let state = state.ok_or_else(|| Error::internal("temporary tables are of a session"))?.clone();
-        let change = TemporaryChange { table: self.clone(), state, filters, assignments };
+        let predicate = conjunction(filters).map(|filter| self.physical(state, filter)).transpose()?;
+        let change = TemporaryChange { table: self.clone(), predicate, change };
         Ok(Arc::new(ChangeExec::new(Arc::new(change))))
     }
 }
 
-/// A DELETE or UPDATE of a temporary table, which DataFusion would make while it is planned.
+/// A DELETE, UPDATE or TRUNCATE of a temporary table.
 #[derive(Debug)]
 struct TemporaryChange {
     table: TemporaryTable,
-    state: SessionState,
-    filters: Vec<Expr>,
-    /// The new values of an UPDATE.
-    assignments: Option<Vec<(String, Expr)>>,
+    /// True for the rows to change; `None` changes every row.
+    predicate: Option<Arc<dyn PhysicalExpr>>,
+    change: RowChange,
 }
 
 impl fmt::Display for TemporaryChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.assignments.is_some() { "UPDATE" } else { "DELETE" })?;
+        f.write_str(match self.change {
+            RowChange::Delete => "DELETE",
+            RowChange::Update(_) => "UPDATE",
+        })?;
         f.write_str(" of a temporary table")
     }
 }
@@ -223,38 +243,53 @@ impl fmt::Display for TemporaryChange {
 impl Change for TemporaryChange {
     fn apply(self: Arc<Self>, context: Arc<TaskContext>) -> BoxFuture<'static, Result<u64>> {
         Box::pin(async move {
-            control_of(&context).commit_begins()?;
-            let made = match &self.assignments {
-                Some(assignments) => self.update(assignments.clone()).await?,
-                None => self.delete().await?,
-            };
-            let counted = collect(made, context).await?;
-            let count = counted.first().and_then(|batch| batch.column(0).as_primitive_opt::<UInt64Type>());
-            Ok(count.filter(|count| !count.is_empty()).map_or(0, |count| count.value(0)))
+            let TemporaryTable { rows, memory } = &self.table;
+            // Held to the end: nobody else changes the rows. Subqueries of the change read them.
+            let mut memory = memory.lock().await;
+            let before = rows.batches[0].read().await.clone();
+            let control = control_of(&context);
+            let mut changed = Changed::new(context.memory_pool());
+            for batch in before {
+                control.check()?;
+                self.change_batch(batch, &mut changed)?;
+            }
+            let mut rows = rows.batches[0].write().await;
+            control.commit_begins()?;
+            memory.keep_only(&changed.batches);
+            *rows = changed.batches;
+            Ok(changed.count)
         })
     }
 }
 
 impl TemporaryChange {
-    async fn delete(&self) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let TemporaryTable { rows, memory } = &self.table;
-        let deleted = rows.delete_from(&self.state, self.filters.clone()).await?;
-        let rows = rows.batches[0].read().await;
-        memory.lock().keep_only(&rows);
-        Ok(deleted)
-    }
-
-    async fn update(&self, assignments: Vec<(String, Expr)>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let TemporaryTable { rows, memory } = &self.table;
-        let before = rows.batches[0].read().await.clone();
-        let updated = rows.update(&self.state, assignments, self.filters.clone()).await?;
-        let mut rows = rows.batches[0].write().await;
-        let kept = memory.lock().try_keep_only(&rows);
-        if kept.is_err() {
-            *rows = before;
-            memory.lock().keep_only(&rows);
+    fn change_batch(&self, batch: RecordBatch, changed: &mut Changed) -> DfResult<()> {
+        let matching = matching_rows(self.predicate.as_ref(), &batch)?;
+        if matching.true_count() == 0 {
+            changed.batches.push(batch);
+            return Ok(());
         }
-        kept.map(|()| updated)
+        // New values may be NULL where those of the batch are known not to be.
+        let batch = RecordBatch::try_new(self.table.rows.schema(), batch.columns().to_vec())?;
+        let batch = self.change.apply(&batch, &matching)?;
+        changed.memory.hold(&batch)?;
+        changed.count += matching.true_count() as u64;
+        changed.batches.extend(Some(batch).filter(|batch| batch.num_rows() > 0));
+        Ok(())
+    }
+}
+
+/// The rows as they are after a change, and how many of them it was about.
+struct Changed {
+    batches: Vec<RecordBatch>,
+    count: u64,
+    /// What the changed ones take while those before are there as well.
+    memory: RowMemory,
+}
+
+impl Changed {
+    fn new(pool: &Arc<dyn MemoryPool>) -> Self {
+        Self { batches: vec![], count: 0, memory: TemporaryTables::memory(pool) }
     }
 }
 
@@ -282,9 +317,10 @@ impl DataSink for TemporarySink {
         let mut memory = TemporaryTables::memory(context.memory_pool());
         let mut batches = memory.collect(rows).await?;
         let count = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        let mut held = self.memory.lock().await;
         let mut rows = self.rows.write().await;
         control_of(context).commit_begins()?;
-        self.memory.lock().take_over(memory, &batches);
+        held.take_over(memory, &batches);
         rows.append(&mut batches);
         Ok(count)
     }
@@ -322,5 +358,41 @@ mod tests {
         let error = Error::from(insert(&sink, &batch, &control).await.unwrap_err());
         assert_eq!(error.kind(), ErrorKind::Cancelled);
         assert_eq!(sink.rows.read().await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_change_is_cancelled_before_its_rows_are_there_or_not_at_all() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let memory = Arc::new(Mutex::new(TemporaryTables::memory(&pool)));
+        let rows = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap());
+        let table = TemporaryTable { rows: Arc::clone(&rows), memory };
+        let change = TemporaryChange { table, predicate: None, change: RowChange::Delete };
+        let change = Arc::new(change);
+        let apply = |control: &Arc<Control>| {
+            let config = SessionConfig::new().with_extension(Arc::clone(control));
+            let context = TaskContext::default().with_session_config(config);
+            Arc::clone(&change).apply(Arc::new(context))
+        };
+        let control = Arc::new(Control::default());
+        control.cancel();
+        assert_eq!(apply(&control).await.unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(rows.batches[0].read().await.len(), 1);
+
+        // What waits for a reader has begun nothing that could not be stopped.
+        let control = Arc::new(Control::default());
+        let reading = rows.batches[0].read().await;
+        let waiting = tokio::spawn(apply(&control));
+        tokio::task::yield_now().await;
+        assert!(control.cancel());
+        drop(reading);
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(rows.batches[0].read().await.len(), 1);
+
+        let control = Arc::new(Control::default());
+        assert_eq!(apply(&control).await.unwrap(), 2);
+        assert!(!control.cancel());
+        assert!(rows.batches[0].read().await.is_empty());
     }
 }

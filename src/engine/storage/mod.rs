@@ -20,8 +20,8 @@ pub use catalog::{
 #[cfg(any(test, fuzzing))]
 pub use delta::fuzz_log;
 pub use delta::{
-    Change, ChangeExec, HeldVersions, OptimizeSummary, ReturnedRows, StoredTable, StoredTableProvider,
-    TableLock, TableVersion, VacuumSummary, VersionInfo, unqualified,
+    Change, ChangeExec, HeldVersions, OptimizeSummary, ReturnedRows, RowChange, StoredTable,
+    StoredTableProvider, TableLock, TableVersion, VacuumSummary, VersionInfo, matching_rows, unqualified,
 };
 pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};
 pub use lock::DatabaseLock;

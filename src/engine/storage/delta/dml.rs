@@ -41,6 +41,16 @@ pub enum RowChange {
     Update(Vec<(usize, Arc<dyn PhysicalExpr>)>),
 }
 
+impl RowChange {
+    /// The rows of a batch as they are after it is made of those that match.
+    pub fn apply(&self, batch: &RecordBatch, matching: &BooleanArray) -> DfResult<RecordBatch> {
+        match self {
+            Self::Delete => Ok(filter_record_batch(batch, &not(matching)?)?),
+            Self::Update(assignments) => update(batch, matching, assignments),
+        }
+    }
+}
+
 /// The rows that a change is about, for who asks for them by putting this into its session: the change waits with its
 /// commit until they were looked at.
 #[derive(Debug)]
@@ -226,7 +236,7 @@ impl RowsChange {
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             rows += batch.num_rows() as u64;
-            matching += mask(predicate.as_ref(), &batch)?.true_count() as u64;
+            matching += matching_rows(predicate.as_ref(), &batch)?.true_count() as u64;
         }
         Ok((matching, rows))
     }
@@ -242,7 +252,7 @@ impl RowsChange {
         let returned = ReturnedRows::of(context);
         let mut count = 0;
         let written = write_rows(target, read(scan, file, None, context)?, |batch| {
-            let matching = mask(self.predicate.as_ref(), &batch)?;
+            let matching = matching_rows(self.predicate.as_ref(), &batch)?;
             count += matching.true_count() as u64;
             self.change_rows(&batch, &matching, returned.as_deref())
         });
@@ -256,23 +266,22 @@ impl RowsChange {
         matching: &BooleanArray,
         returned: Option<&ReturnedRows>,
     ) -> DfResult<RecordBatch> {
-        match &self.change {
+        let after = self.change.apply(batch, matching)?;
+        match self.change {
             RowChange::Delete => {
                 if let Some(returned) = returned {
                     returned.push(filter_record_batch(batch, matching)?)?;
                 }
-                Ok(filter_record_batch(batch, &not(matching)?)?)
             }
-            RowChange::Update(assignments) => {
-                let updated = update(batch, matching, assignments)?;
-                let changed = filter_record_batch(&updated, matching)?;
+            RowChange::Update(_) => {
+                let changed = filter_record_batch(&after, matching)?;
                 self.constraints.verify(&changed)?;
                 if let Some(returned) = returned {
                     returned.push(changed)?;
                 }
-                Ok(updated)
             }
         }
+        Ok(after)
     }
 
     async fn commit(&self, base: Arc<Snapshot>, changed: Changed) -> Result<u64> {
@@ -328,7 +337,10 @@ fn read(
 }
 
 /// True where the predicate is true, false where it is false or NULL.
-fn mask(predicate: Option<&Arc<dyn PhysicalExpr>>, batch: &RecordBatch) -> DfResult<BooleanArray> {
+pub fn matching_rows(
+    predicate: Option<&Arc<dyn PhysicalExpr>>,
+    batch: &RecordBatch,
+) -> DfResult<BooleanArray> {
     let Some(predicate) = predicate else {
         return Ok(BooleanArray::from(vec![true; batch.num_rows()]));
     };

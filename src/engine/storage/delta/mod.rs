@@ -22,7 +22,7 @@ mod uncommitted;
 mod writer;
 
 pub use alter::{add_column, create, drop_column};
-pub use dml::ReturnedRows;
+pub use dml::{ReturnedRows, RowChange, matching_rows};
 pub use exec::{Change, ChangeExec};
 #[cfg(any(test, fuzzing))]
 pub use fuzz::log as fuzz_log;
