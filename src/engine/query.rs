@@ -326,10 +326,10 @@ impl Query {
         self
     }
 
-    /// The statement as a part of its session's transaction; `changes` says that it changes tables or models.
-    pub(super) fn in_transaction(mut self, transaction: Transaction, changes: bool) -> Self {
+    /// The statement as a part of its session's transaction; `change` is its command, when it changes tables or models.
+    pub(super) fn in_transaction(mut self, transaction: Transaction, change: Option<&'static str>) -> Self {
         self.transaction = Some(transaction);
-        self.change = changes.then(|| self.tag.command());
+        self.change = change;
         self
     }
 

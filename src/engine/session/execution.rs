@@ -51,7 +51,7 @@ impl Inner {
         let planning = self.plan_to_run(&scope, statement);
         let (mut state, planned) = within(deadline, planning).await.map_err(|e| e.located(&source))?;
         self.ensure_may_change(&planned)?;
-        let Planned { plan, tag, copy, changes, origins } = planned;
+        let Planned { plan, tag, copy, change, origins } = planned;
         let constant = Some(&plan).filter(|_| tag == Tag::Rows && copy.is_none());
         let schema = || plan_schema(&plan, plan.schema().inner());
         if let Some(constant) = constant.and_then(|plan| Constant::of(plan, schema)) {
@@ -65,7 +65,7 @@ impl Inner {
             None => rows,
         };
         let schema = self.with_origins(plan_schema(&plan, &rows.schema()), &origins)?;
-        let started = self.started(rows, schema, source, query, tag, changes);
+        let started = self.started(rows, schema, source, query, tag, change);
         Ok(Started { query: started.query.with_copy(copy), ..started })
     }
 
@@ -77,12 +77,12 @@ impl Inner {
         source: Arc<Source>,
         query: Arc<QueryContext>,
         tag: Tag,
-        changes: bool,
+        change: Option<&'static str>,
     ) -> Started {
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         watch_deadline(self.engine.runtimes.clock(), query.control.deadline(), &query);
         let query = Query::new(schema, receiver, query, tag);
-        let query = query.in_transaction(self.transaction.clone(), changes);
+        let query = query.in_transaction(self.transaction.clone(), change);
         Started { query, rows: Some(Box::pin(pump(rows, sender, source))), constant: None }
     }
 }

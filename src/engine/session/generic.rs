@@ -218,7 +218,7 @@ impl Inner {
         let schema = plan_schema(&generic.planned, &rows.schema());
         let schema = self.with_origins(schema, &generic.origins)?;
         prepared.plans.count_generic();
-        Ok(Some(self.started(rows, schema, source, query, Tag::Rows, false)))
+        Ok(Some(self.started(rows, schema, source, query, Tag::Rows, None)))
     }
 
     async fn generic(

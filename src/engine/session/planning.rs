@@ -29,10 +29,8 @@ use crate::error::{Error, ErrorKind, Result, Subject};
 impl Inner {
     /// Fails when the statement changes something in a transaction that only reads.
     pub(super) fn ensure_may_change(&self, planned: &Planned) -> Result<()> {
-        if !planned.changes || !self.is_read_only() {
-            return Ok(());
-        }
-        let message = format!("cannot execute {} in a read-only transaction", planned.tag.command());
+        let Some(command) = planned.change.filter(|_| self.is_read_only()) else { return Ok(()) };
+        let message = format!("cannot execute {command} in a read-only transaction");
         Err(Error::new(ErrorKind::Denied, Subject::Transaction, message))
     }
 
@@ -123,11 +121,9 @@ impl Inner {
             LogicalPlan::Ddl(ddl) => planned(ddl::lower(state, ddl).await?),
             plan => {
                 let tag = tag_of(&plan);
-                let publishes = [TrainNode::publishes, PretrainNode::publishes, TaskNode::publishes]
-                    .iter()
-                    .any(|f| f(&plan));
-                let changes = !tag.has_rows() || publishes;
-                Ok(Planned::new(dry_run(plan)?, tag, None, changes))
+                let plan = dry_run(plan)?;
+                let change = change_of(&plan);
+                Ok(Planned::new(plan, tag, None, change))
             }
         }
     }
@@ -139,15 +135,15 @@ pub(super) struct Planned {
     pub(super) tag: Tag,
     /// Rows come from the client or go to it in a format of COPY.
     pub(super) copy: Option<ClientCopy>,
-    /// True when it changes tables or models.
-    pub(super) changes: bool,
+    /// The command, when it changes tables or models.
+    pub(super) change: Option<&'static str>,
     /// Where the columns of its rows come from.
     pub(super) origins: Vec<Origin>,
 }
 
 impl Planned {
-    fn new(plan: LogicalPlan, tag: Tag, copy: Option<ClientCopy>, changes: bool) -> Self {
-        Self { plan, tag, copy, changes, origins: vec![] }
+    fn new(plan: LogicalPlan, tag: Tag, copy: Option<ClientCopy>, change: Option<&'static str>) -> Self {
+        Self { plan, tag, copy, change, origins: vec![] }
     }
 }
 
@@ -193,17 +189,19 @@ pub(super) async fn within<T>(
 fn planned(lowered: Lowered) -> Result<Planned, PlanError> {
     Ok(match lowered {
         Lowered::Plan(plan, tag) => {
-            let changes = matches!(plan, LogicalPlan::Dml(_));
-            Planned::new(plan, tag, None, changes)
+            let change = matches!(plan, LogicalPlan::Dml(_)).then(|| tag.command());
+            Planned::new(plan, tag, None, change)
         }
         Lowered::Copy(plan, copy) => {
-            let changes = matches!(copy, ClientCopy::In(_));
-            Planned::new(plan, copy.tag(), Some(copy), changes)
+            let tag = copy.tag();
+            let change = matches!(copy, ClientCopy::In(_)).then(|| tag.command());
+            Planned::new(plan, tag, Some(copy), change)
         }
         Lowered::Command(command, input) => {
             let tag = command.tag(input.is_some());
             let plan = CommandNode::new(*command, input)?.into_plan();
-            Planned::new(plan, tag, None, true)
+            let change = Some(tag.command());
+            Planned::new(plan, tag, None, change)
         }
     })
 }
@@ -224,6 +222,18 @@ fn dry_run(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         },
         _ => Ok(plan),
     }
+}
+
+/// The command of a plan that changes tables or models. EXPLAIN ANALYZE makes the change that it is about.
+fn change_of(plan: &LogicalPlan) -> Option<&'static str> {
+    let run = match plan {
+        LogicalPlan::Analyze(analyze) => analyze.input.as_ref(),
+        plan => plan,
+    };
+    let tag = tag_of(run);
+    let publishes = [TrainNode::publishes, PretrainNode::publishes, TaskNode::publishes];
+    let changes = !tag.has_rows() || publishes.iter().any(|f| f(run));
+    changes.then(|| tag.command())
 }
 
 fn tag_of(plan: &LogicalPlan) -> Tag {
