@@ -174,9 +174,17 @@ impl Histories {
     /// Tells holders that a history may be kept no longer.
     fn let_go(&self) {
         let kept: Vec<Arc<History>> = self.entries.lock().kept().cloned().collect();
+        self.tell(&|history| kept.iter().any(|known| Arc::ptr_eq(known, history)));
+    }
+
+    /// Tells holders that models have changed: who holds a history holds its model too, and that its files.
+    pub fn let_go_all(&self) {
+        self.tell(&|_| false);
+    }
+
+    fn tell(&self, is_kept: &dyn Fn(&Arc<History>) -> bool) {
         let holders: Vec<Arc<dyn Holder>> = self.holders.lock().iter().filter_map(Weak::upgrade).collect();
-        let is_kept = |history: &Arc<History>| kept.iter().any(|known| Arc::ptr_eq(known, history));
-        holders.iter().for_each(|holder| holder.let_go(&is_kept));
+        holders.iter().for_each(|holder| holder.let_go(is_kept));
     }
 
     /// Notes that a history is read from files; true when all of it should be read into memory, too.

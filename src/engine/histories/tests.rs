@@ -103,6 +103,28 @@ fn a_change_of_the_table_ends_what_was_kept() {
 }
 
 #[test]
+fn a_dropped_model_leaves_no_files_while_a_plan_of_it_was_kept() {
+    let (database, session) = shop();
+    train(
+        &session,
+        "m ON sales TARGET units PARTITION BY store_id, item_id ORDER BY sale_date HORIZON 7 USING seasonal_naive",
+    );
+    keep(&session, "forecast(m)");
+    session.run("PREPARE f AS SELECT count(*) FROM forecast(m)").unwrap();
+    for _ in 0..4 {
+        session.run("EXECUTE f").unwrap();
+    }
+    let plans =
+        ask(&session, "SELECT generic_plans > 0 AS kept FROM pg_prepared_statements WHERE name = 'f'");
+    assert!(plans.contains("true"), "{plans}");
+    database.session().run("DROP MODEL m").unwrap();
+    let left: Vec<_> = std::fs::read_dir(database.path().join("models")).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+    let error = session.run("EXECUTE f").unwrap_err();
+    assert!(error.message().contains("no model m"), "{error}");
+}
+
+#[test]
 fn what_depends_on_more_than_stored_rows_is_read_every_time() {
     let (_database, session) = shop();
     train(

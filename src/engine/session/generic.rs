@@ -245,7 +245,12 @@ impl Inner {
         if made.as_ref().is_some_and(|plan| !plan.basis.histories.is_empty()) {
             self.engine.histories.held_by(Arc::downgrade(&prepared.plans) as Weak<dyn Holder>);
         }
-        Ok(prepared.plans.keep(made))
+        let kept = prepared.plans.keep(made);
+        // A change of models while it was made was told before it was kept.
+        if kept.as_ref().is_some_and(|plan| plan.basis.models != self.engine.registry.generation()) {
+            prepared.plans.let_go(&|_| false);
+        }
+        Ok(kept)
     }
 
     /// A plan for all values, where that can be as good as one for the values at hand.
