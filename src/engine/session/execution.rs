@@ -1,5 +1,6 @@
 //! From a plan to its rows, on their way to whoever reads them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Analyze, Explain, LogicalPlan};
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -119,15 +120,33 @@ pub(super) async fn start(
     plan: &LogicalPlan,
     control: &Arc<Control>,
 ) -> DfResult<SendableRecordBatchStream> {
-    let physical = match state.create_physical_plan(plan).await {
+    let physical = match plan {
+        // By itself, it would tell the error of a plan that cannot be made.
+        LogicalPlan::Explain(explain) if has_subqueries(plan)? => {
+            let (inner, _) = physical_plan(state, &explain.plan, control).await?;
+            let explain = Explain { plan: Arc::new(inner.into_owned()), ..explain.clone() };
+            state.create_physical_plan(&LogicalPlan::Explain(explain)).await?
+        }
+        plan => physical_plan(state, plan, control).await?.1,
+    };
+    execute_stream(cancellable(physical, control)?, Arc::new(task_context(state)))
+}
+
+/// The physical plan, and the logical one that it is made of: where there is no other way, with applied subqueries.
+async fn physical_plan<'a>(
+    state: &SessionState,
+    plan: &'a LogicalPlan,
+    control: &Arc<Control>,
+) -> DfResult<(Cow<'a, LogicalPlan>, Arc<dyn ExecutionPlan>)> {
+    match state.create_physical_plan(plan).await {
         Err(error) if has_subqueries(plan)? => {
             let applied = with_applied_subqueries(plan.clone(), &Arc::new(state.clone()), control)?;
             // Where that does not help either, the first error tells more.
-            state.create_physical_plan(&applied).await.map_err(|_| error)?
+            let physical = state.create_physical_plan(&applied).await.map_err(|_| error)?;
+            Ok((Cow::Owned(applied), physical))
         }
-        physical => physical?,
-    };
-    execute_stream(cancellable(physical, control)?, Arc::new(task_context(state)))
+        physical => Ok((Cow::Borrowed(plan), physical?)),
+    }
 }
 
 /// The context that a plan runs in. Plans have their functions in them, so that it needs none: DataFusion's own
