@@ -108,7 +108,11 @@ impl Inner {
                 }
                 let bound = prepared.bind(&arguments(&prepared, values)?)?;
                 prepared.plans.count_custom();
-                prepared.checked(Box::pin(self.run_planned(bound, query)).await?)
+                let started = match is_returning(&bound) {
+                    true => Box::pin(self.run_returning(&bound, query)).await?.into(),
+                    false => Box::pin(self.run_planned(bound, query)).await?,
+                };
+                prepared.checked(started)
             }
             SessionStatement::Deallocate(Some(name)) => {
                 self.kept().prepared.remove(&fold(name))?;
