@@ -29,6 +29,8 @@ use crate::engine::plan::node::{all_columns, identified};
 use crate::engine::plan::past::{Past, past, past_in};
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::scores::{self, no_group};
+use crate::engine::plan::series_texts::SeriesTexts;
+use crate::engine::plan::training::base_of;
 use crate::engine::plan::work::{Work, WorkExec, query_context};
 use crate::engine::registry::{Manifest, Model};
 use crate::engine::shared::Engine;
@@ -93,7 +95,7 @@ pub fn plan_evaluation(
     for model in models {
         let known = past(scope, model, context)?;
         let new = past_in(model, relation.clone(), context)?;
-        let mut one = PastPlan::new(model, new);
+        let mut one = PastPlan::new(scope, model, new)?;
         one.rows = followed(known.rows, one.rows, model.manifest())?;
         check_groups(&rows, &one, &[])?;
         contenders.push(Contender { label: one.manifest().name.clone(), past: pasts.len(), family: None });
@@ -143,7 +145,8 @@ fn contenders(
         let contender = match (scope.fitted(name, version), parse_family(name)) {
             (Ok(model), _) => {
                 let known = past(scope, &model, context)?;
-                pasts.push(PastPlan::new(&model, known));
+                let base = base_of(&scope.engine, model.manifest())?;
+                pasts.push(PastPlan { base, ..PastPlan::new(scope, &model, known)? });
                 Contender { label: name.clone(), past: pasts.len() - 1, family: None }
             }
             (Err(error), Ok(family)) if error.kind() == ErrorKind::NotFound => {
@@ -200,14 +203,18 @@ fn check_groups(rows: &BacktestRows, past: &PastPlan, others: &[&str]) -> Result
 #[derive(Debug, Clone)]
 struct PastPlan {
     model: Arc<Model>,
+    encoder: Option<Arc<Model>>,
+    base: Option<Arc<Model>>,
     columns: Vec<InputColumn>,
     rows: LogicalPlan,
     periods: Option<LogicalPlan>,
 }
 
 impl PastPlan {
-    fn new(model: &Arc<Model>, past: Past) -> Self {
-        Self { model: Arc::clone(model), columns: past.columns, rows: past.rows, periods: past.periods }
+    fn new(scope: &Scope, model: &Arc<Model>, past: Past) -> Result<Self> {
+        let encoder = SeriesTexts::encoder_of(&scope.engine, model)?;
+        let Past { columns, rows, periods, .. } = past;
+        Ok(Self { model: Arc::clone(model), encoder, base: None, columns, rows, periods })
     }
 
     fn manifest(&self) -> &Manifest {
@@ -368,6 +375,8 @@ pub fn plan_node(
     let schema = Arc::clone(node.schema.inner());
     let past = |past: &PastPlan| PastRows {
         model: Arc::clone(&past.model),
+        encoder: past.encoder.clone(),
+        base: past.base.clone(),
         columns: past.columns.clone(),
         has_periods: past.periods.is_some(),
     };

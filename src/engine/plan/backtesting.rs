@@ -65,6 +65,10 @@ pub struct Contender {
 pub struct PastRows {
     /// The model.
     pub model: Arc<Model>,
+    /// The text model that reads the texts of its series, where it has one.
+    pub encoder: Option<Arc<Model>>,
+    /// The model whose network it began with, where it is fitted again.
+    pub base: Option<Arc<Model>>,
     /// Columns of the rows and their roles.
     pub columns: Vec<InputColumn>,
     /// The next input tells of the rows of every period.
@@ -166,7 +170,7 @@ impl Run {
             let periods = if past.has_periods { inputs.next() } else { None };
             let memory = self.memory.new_empty();
             let manifest = past.model.manifest();
-            let texts = SeriesTexts::of(&self.backtest.engine, &past.model)?;
+            let texts = SeriesTexts::of(&past.model, past.encoder.as_deref())?;
             let known = (manifest, texts.as_ref());
             let told = panels::read(known, &past.columns, (rows, periods), &self.query, &memory).await?;
             self.memory.try_grow(memory.free())?;
@@ -191,7 +195,8 @@ impl Run {
     }
 
     async fn forecast(&mut self, contender: &Contender, told: &Arc<Told>) -> Result<Vec<BacktestWindow>> {
-        let model = Arc::clone(&self.backtest.pasts[contender.past].model);
+        let past = &self.backtest.pasts[contender.past];
+        let (model, base) = (Arc::clone(&past.model), past.base.clone());
         let (told, manifest) = (Arc::clone(told), model.manifest());
         let runtimes = &self.backtest.engine.runtimes;
         match self.backtest.windows {
@@ -200,7 +205,7 @@ impl Run {
                     Some(family) => vec![family],
                     None => families(manifest)?,
                 };
-                let options = refit_options(&self.backtest.engine, manifest)?;
+                let options = refit_options(base.as_deref(), manifest)?;
                 let options = FitOptions { horizon: rolling.horizon, ..options };
                 let memory = self.reserve(&families, told.whole(), &options, &rolling)?;
                 if runtimes.is_training() {

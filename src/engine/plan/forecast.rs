@@ -186,6 +186,7 @@ impl Asked {
         };
         let node = ForecastNode::new(Call {
             model: Arc::clone(model),
+            encoder: SeriesTexts::encoder_of(&scope.engine, model)?,
             columns,
             shape,
             features,
@@ -479,6 +480,8 @@ fn known_schema(columns: &[InputColumn]) -> Result<DFSchema> {
 pub struct Call {
     /// The model.
     pub model: Arc<Model>,
+    /// The text model that reads the texts of its series, where it has one.
+    pub encoder: Option<Arc<Model>>,
     /// Columns of `history`.
     pub columns: Vec<InputColumn>,
     /// What shapes the result.
@@ -675,7 +678,7 @@ pub async fn plan_node(
     let model = Arc::clone(&call.model);
     let horizon = call.horizon.as_ref().map(options::horizon).transpose()?;
     let until = call.until.as_ref().map(|expr| forecasting::until_instant(expr, session)).transpose()?;
-    let texts = SeriesTexts::of(engine, &model)?;
+    let texts = SeriesTexts::of(&model, call.encoder.as_deref())?;
     let schema = Arc::clone(node.schema.inner());
     let known = known_schema(&call.columns)?;
     let mut set = vec![];

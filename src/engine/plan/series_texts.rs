@@ -18,24 +18,27 @@ pub struct SeriesTexts {
 }
 
 impl SeriesTexts {
-    /// Those of a model; `None` where it reads no texts.
-    pub fn of(engine: &Engine, model: &Model) -> Result<Option<Self>> {
-        let Some(texts) = model.texts()? else { return Ok(None) };
+    /// The text model that a model reads the texts of its series by; `None` where it has none.
+    pub fn encoder_of(engine: &Engine, model: &Model) -> Result<Option<Arc<Model>>> {
         let manifest = model.manifest();
-        let encoder = match &manifest.encoder {
-            None => None,
-            Some((name, version)) => {
-                let gone = |e: Error| {
-                    let model = &manifest.name;
-                    let message =
-                        format!("model {model} reads texts by {name} version {version}: {}", e.message());
-                    Error::new(e.kind(), Subject::Model, message).with_hint(format!(
-                        "train {model} again with an encoder that is there: TRAIN OR REPLACE FORECAST MODEL {model} …"
-                    ))
-                };
-                Some(engine.registry.get(name, Some(*version)).map_err(gone)?.encoder()?)
-            }
+        let Some((name, version)) = &manifest.encoder else { return Ok(None) };
+        if model.texts()?.is_none() {
+            return Ok(None);
+        }
+        let gone = |e: Error| {
+            let model = &manifest.name;
+            let message = format!("model {model} reads texts by {name} version {version}: {}", e.message());
+            Error::new(e.kind(), Subject::Model, message).with_hint(format!(
+                "train {model} again with an encoder that is there: TRAIN OR REPLACE FORECAST MODEL {model} …"
+            ))
         };
+        engine.registry.get(name, Some(*version)).map(Some).map_err(gone)
+    }
+
+    /// Those of a model with its encoder; `None` where it reads no texts.
+    pub fn of(model: &Model, encoder: Option<&Model>) -> Result<Option<Self>> {
+        let Some(texts) = model.texts()? else { return Ok(None) };
+        let encoder = encoder.map(Model::encoder).transpose()?;
         Ok(Some(Self { texts, encoder }))
     }
 

@@ -331,14 +331,20 @@ fn scores_of(nodes: &[usize], scores: &SeriesScores) -> SeriesScores {
     SeriesScores { model: of(&scores.model), naive: of(&scores.naive) }
 }
 
-/// The options of a fit as it was when a model was trained.
-pub fn refit_options(engine: &Engine, manifest: &Manifest) -> Result<FitOptions> {
-    let base = match &manifest.base {
-        None => None,
+/// The model whose network a model begins with when it is fitted again.
+pub fn base_of(engine: &Engine, manifest: &Manifest) -> Result<Option<Arc<Model>>> {
+    match &manifest.base {
         // Of what it learnt from a teacher nothing is known any more: it learns from the rows.
-        Some(_) if manifest.options.distill => None,
-        Some((name, version)) => Some(Base::read(&engine.registry.get(name, Some(*version))?.network()?)?),
-    };
+        Some((name, version)) if !manifest.options.distill => {
+            engine.registry.get(name, Some(*version)).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The options of a fit as it was when a model was trained.
+pub fn refit_options(base: Option<&Model>, manifest: &Manifest) -> Result<FitOptions> {
+    let base = base.map(|base| Base::read(&base.network()?)).transpose()?;
     Ok(FitOptions { base, ..manifest.options.clone() })
 }
 

@@ -162,7 +162,10 @@ pub(super) fn grid(manifest: &Manifest) -> (Grid, Option<usize>) {
 pub(super) fn texts(job: &Job) -> Result<Option<SeriesTexts>> {
     let going_on = job.refresh.as_ref().filter(|refresh| !refresh.change.is_full());
     match going_on.map(|refresh| &refresh.model).or(job.trained_teacher()) {
-        Some(model) => SeriesTexts::of(&job.engine, model),
+        Some(model) => {
+            let encoder = SeriesTexts::encoder_of(&job.engine, model)?;
+            SeriesTexts::of(model, encoder.as_deref())
+        }
         None => Ok(None),
     }
 }
