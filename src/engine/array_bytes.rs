@@ -1,7 +1,9 @@
 //! The memory of values that share their buffers with others.
 
-use datafusion::arrow::array::{Array, AsArray, GenericByteViewArray, OffsetSizeTrait};
-use datafusion::arrow::buffer::OffsetBuffer;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait};
+use datafusion::arrow::buffer::{Buffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{ByteViewType, DataType};
 
 /// What the values of an array take by themselves, whatever else its buffers hold.
@@ -44,12 +46,26 @@ fn dictionary_bytes(array: &dyn Array) -> usize {
     array_bytes(dictionary.keys()).saturating_add(each.saturating_mul(array.len().min(values.len())))
 }
 
+/// The texts in buffers of their own, where most of what their buffers hold is of others.
+pub fn own_texts(array: &ArrayRef) -> Option<ArrayRef> {
+    match array.data_type() {
+        DataType::Utf8View => own_bytes(array.as_string_view()).map(|own| Arc::new(own) as ArrayRef),
+        DataType::BinaryView => own_bytes(array.as_binary_view()).map(|own| Arc::new(own) as ArrayRef),
+        _ => None,
+    }
+}
+
+/// The values in buffers of their own, where their buffers hold more than twice as much.
+fn own_bytes<T: ByteViewType>(values: &GenericByteViewArray<T>) -> Option<GenericByteViewArray<T>> {
+    let held: usize = values.data_buffers().iter().map(Buffer::len).sum();
+    (held / 2 > values.total_buffer_bytes_used()).then(|| values.gc())
+}
+
 #[cfg(test)]
 mod tests {
     use std::iter::repeat_n;
-    use std::sync::Arc;
 
-    use datafusion::arrow::array::{ArrayRef, DictionaryArray, ListArray, StringViewArray, StructArray};
+    use datafusion::arrow::array::{DictionaryArray, ListArray, StringViewArray, StructArray};
     use datafusion::arrow::datatypes::{Field, Int32Type, Int64Type};
 
     use super::*;

@@ -18,6 +18,7 @@ use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_na
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature};
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::array_bytes::own_texts;
 use crate::engine::functions::aggregate::ahead::grown;
 use crate::engine::methods::delegate;
 
@@ -112,6 +113,8 @@ impl Accumulator for Unsorted {
             true => filter(column, &is_not_null(column)?)?,
             false => Arc::clone(column),
         };
+        // A window hands over single rows, each with the buffers of all: every answer would name them anew.
+        let values = own_texts(&values).unwrap_or(values);
         self.keep(&values)?;
         self.array.update_batch(&[values])
     }

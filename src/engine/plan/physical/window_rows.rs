@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch, UInt64Array};
-use datafusion::arrow::buffer::Buffer;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use datafusion::arrow::compute::{concat_batches, take_record_batch};
-use datafusion::arrow::datatypes::{ByteViewType, DataType};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::utils::evaluate_partition_ranges;
 use datafusion::error::{DataFusionError, Result};
@@ -25,7 +24,8 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
-use crate::engine::array_bytes::array_bytes;
+use super::frame_answers::{BYTES_AT_ONCE, FrameAnswers};
+use crate::engine::array_bytes::{array_bytes, own_texts};
 
 /// Memory that is told to the pool, but not refused by it: a few batches always go through.
 const UNASKED_BYTES: usize = 4 << 20;
@@ -45,6 +45,10 @@ pub struct Window {
 }
 
 impl Window {
+    fn frame_answers(&self) -> FrameAnswers {
+        FrameAnswers::of(self.plan.as_ref(), self.input.schema().fields().len())
+    }
+
     /// What the node makes of these rows of its input.
     fn over(&self, rows: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
         let given = Given { input: Arc::clone(&self.input), rows: Mutex::new(Some(rows)) };
@@ -80,7 +84,9 @@ pub fn whole_partitions(
         rows: 0,
         memory,
     };
-    let partitions = Partitions { window, rows: Some(rows), waiting, made, metrics };
+    let answers = window.frame_answers();
+    let parts = VecDeque::new();
+    let partitions = Partitions { window, answers, rows: Some(rows), waiting, parts, made, metrics };
     let answers = stream::try_unfold(partitions, |mut partitions| async move {
         let next = partitions.next().await;
         next.map(|batch| batch.map(|batch| (batch, partitions)))
@@ -91,11 +97,21 @@ pub fn whole_partitions(
 /// The rows of partitions, from their input to the answer.
 struct Partitions {
     window: Window,
+    answers: FrameAnswers,
     /// `None` once all have come.
     rows: Option<SendableRecordBatchStream>,
     waiting: Waiting,
+    parts: VecDeque<Part>,
     made: Made,
     metrics: BaselineMetrics,
+}
+
+/// Whole partitions that are worked on together.
+struct Part {
+    batches: Vec<RecordBatch>,
+    /// What answers take that hold the values of their frames.
+    answers: usize,
+    memory: MemoryReservation,
 }
 
 impl Partitions {
@@ -104,6 +120,10 @@ impl Partitions {
             if let Some(batch) = self.made.next()? {
                 self.metrics.record_output(batch.num_rows());
                 return Ok(Some(batch));
+            }
+            if let Some(part) = self.parts.pop_front() {
+                self.answer(part).await?;
+                continue;
             }
             let Some(rows) = self.rows.as_mut() else { return Ok(None) };
             let batch = rows.next().await.transpose()?;
@@ -115,12 +135,42 @@ impl Partitions {
                 }
             };
             let Some((batches, memory)) = whole else { continue };
-            let batches = {
-                let _timer = self.metrics.elapsed_compute().timer();
-                self.window.of(batches).await?
-            };
-            self.made.put(batches, memory)?;
+            self.parts = self.parted(batches, memory)?;
         }
+    }
+
+    async fn answer(&mut self, part: Part) -> Result<()> {
+        take(&part.memory, part.answers)?;
+        let batches = {
+            let _timer = self.metrics.elapsed_compute().timer();
+            self.window.of(part.batches).await?
+        };
+        self.made.put(batches, part.memory)
+    }
+
+    /// The partitions, no more together than have answers of about as much as is made at once.
+    fn parted(&self, batches: Vec<RecordBatch>, memory: MemoryReservation) -> Result<VecDeque<Part>> {
+        let Some(first) = batches.first().filter(|_| !self.answers.is_empty()) else {
+            return Ok(VecDeque::from([Part { batches, answers: 0, memory }]));
+        };
+        let all = concat_batches(&first.schema(), &batches)?;
+        let row_bytes = memory.size() / all.num_rows().max(1);
+        let part = |rows: Range<usize>, answers: usize| -> Result<Part> {
+            let memory = memory.split(row_bytes.saturating_mul(rows.len()));
+            let batches = vec![compacted(all.slice(rows.start, rows.len()))?];
+            Ok(Part { batches, answers, memory })
+        };
+        let (mut parts, mut start, mut answers) = (VecDeque::new(), 0, 0_usize);
+        for rows in self.waiting.partitions(&all)? {
+            let more = self.answers.of_partition(&all.slice(rows.start, rows.len()))?;
+            if start < rows.start && answers.saturating_add(more) > BYTES_AT_ONCE {
+                parts.push_back(part(start..rows.start, answers)?);
+                (start, answers) = (rows.start, 0);
+            }
+            answers = answers.saturating_add(more);
+        }
+        parts.push_back(part(start..all.num_rows(), answers)?);
+        Ok(parts)
     }
 }
 
@@ -162,9 +212,13 @@ impl Waiting {
 
     /// Where the last partition of a batch begins.
     fn last_partition(&self, batch: &RecordBatch) -> Result<usize> {
+        Ok(self.partitions(batch)?.last().map_or(0, |range| range.start))
+    }
+
+    /// Where the rows of each partition are in a batch.
+    fn partitions(&self, batch: &RecordBatch) -> Result<Vec<Range<usize>>> {
         let keys = self.keys.iter().map(|key| key.evaluate_to_sort_column(batch));
-        let ranges = evaluate_partition_ranges(batch.num_rows(), &keys.collect::<Result<Vec<_>>>()?)?;
-        Ok(ranges.last().map_or(0, |range| range.start))
+        evaluate_partition_ranges(batch.num_rows(), &keys.collect::<Result<Vec<_>>>()?)
     }
 
     /// The batches are put together to one, and what is made of them stands beside it.
@@ -195,10 +249,7 @@ struct Made {
 impl Made {
     fn put(&mut self, batches: Vec<RecordBatch>, memory: MemoryReservation) -> Result<()> {
         let kept = batches.iter().map(bytes).fold(0, usize::saturating_add);
-        match kept.checked_sub(memory.size()) {
-            Some(more) => take(&memory, more)?,
-            None => memory.resize(kept),
-        }
+        resize(&memory, kept)?;
         self.batches = batches.into();
         self.memory = memory;
         Ok(())
@@ -238,48 +289,123 @@ pub fn held(
     memory: MemoryReservation,
     metrics: BaselineMetrics,
 ) -> Result<SendableRecordBatchStream> {
-    let held = Arc::new(Mutex::new(Held { batches: VecDeque::new(), memory }));
+    let held = Arc::new(Mutex::new(Held::new(window.frame_answers(), memory)));
     let (came, schema) = (Arc::clone(&held), rows.schema());
-    let rows = rows.map(move |batch| {
-        let batch = compacted(batch?)?;
-        came.lock().take_up(&batch)?;
-        Ok(batch)
+    let rows = stream::try_unfold((rows, None), move |(mut rows, rest)| {
+        let came = Arc::clone(&came);
+        async move {
+            let next = next_part(&came, &mut rows, rest).await;
+            next.map(|next| next.map(|(part, rest)| (part, (rows, rest))))
+        }
     });
     let answers = window.over(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))?;
     let schema = answers.schema();
     let answers = answers.map(move |batch| {
         let batch = batch?;
-        held.lock().give_out(batch.num_rows());
+        held.lock().give_out(&batch);
         metrics.record_output(batch.num_rows());
         Ok(batch)
     });
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema, answers)))
 }
 
-/// Rows that have come and not gone yet, in batches of so many with the memory of each.
+/// The rows that are worked on next, and those of their batch that are left.
+async fn next_part(
+    held: &Mutex<Held>,
+    rows: &mut SendableRecordBatchStream,
+    rest: Option<RecordBatch>,
+) -> Result<Option<(RecordBatch, Option<RecordBatch>)>> {
+    let batch = match rest {
+        Some(rest) => Some(rest),
+        None => rows.next().await.transpose()?,
+    };
+    batch.map(|batch| held.lock().part(&batch)).transpose()
+}
+
+/// Rows that have come and not gone yet, and the answers that are made of them.
 struct Held {
-    batches: VecDeque<(usize, usize)>,
+    batches: VecDeque<HeldRows>,
     memory: MemoryReservation,
+    answers: FrameAnswers,
+    /// What the answer of the row that went last holds.
+    last_answer: usize,
+    answers_memory: MemoryReservation,
+}
+
+struct HeldRows {
+    rows: usize,
+    bytes: usize,
+    /// What their values take in an answer.
+    values: usize,
 }
 
 impl Held {
+    fn new(answers: FrameAnswers, memory: MemoryReservation) -> Self {
+        let answers_memory = memory.new_empty();
+        Self { batches: VecDeque::new(), memory, answers, last_answer: 0, answers_memory }
+    }
+
+    /// As many of the rows as are worked on at once, and the others.
+    fn part(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, Option<RecordBatch>)> {
+        let rows = self.rows_at_once(batch)?;
+        let rest = (rows < batch.num_rows()).then(|| batch.slice(rows, batch.num_rows() - rows));
+        let part = compacted(batch.slice(0, rows))?;
+        self.take_up(&part)?;
+        Ok((part, rest))
+    }
+
+    fn rows_at_once(&self, batch: &RecordBatch) -> Result<usize> {
+        if self.answers.is_empty() || batch.num_rows() == 0 {
+            return Ok(batch.num_rows());
+        }
+        let each = self.answers.values(batch)? / batch.num_rows();
+        let (waiting, before) = self.waiting();
+        // The answers of the rows hold what was there before and, each more of them, the rows themselves.
+        let rows = (BYTES_AT_ONCE / before.max(1)).min((BYTES_AT_ONCE / each.max(1)).isqrt());
+        // What waits for its frame is copied for every part that comes: it should not be for few rows.
+        Ok(rows.max(waiting / 4).max(1).min(batch.num_rows()))
+    }
+
+    /// The rows that wait, and what an answer may hold of them and those before.
+    fn waiting(&self) -> (usize, usize) {
+        let rows = self.batches.iter().map(|batch| batch.rows).sum();
+        (rows, self.batches.iter().fold(self.last_answer, |bytes, batch| bytes.saturating_add(batch.values)))
+    }
+
     fn take_up(&mut self, batch: &RecordBatch) -> Result<()> {
         let bytes = bytes(batch).saturating_mul(COPIES_WAITING);
         take(&self.memory, bytes)?;
-        self.batches.push_back((batch.num_rows(), bytes));
-        Ok(())
+        let values = self.answers.values(batch)?;
+        self.batches.push_back(HeldRows { rows: batch.num_rows(), bytes, values });
+        let (rows, values) = self.waiting();
+        resize(&self.answers_memory, FrameAnswers::of_rows(rows, values))
     }
 
-    /// So many rows have gone, the first first.
-    fn give_out(&mut self, mut rows: usize) {
-        while let Some((waiting, bytes)) = self.batches.front_mut() {
-            if *waiting > rows {
-                *waiting -= rows;
+    /// These rows have gone, the first first.
+    fn give_out(&mut self, answers: &RecordBatch) {
+        if answers.num_rows() > 0 {
+            self.last_answer = self.answers.last(answers);
+        }
+        let mut rows = answers.num_rows();
+        while let Some(waiting) = self.batches.front_mut() {
+            if waiting.rows > rows {
+                waiting.rows -= rows;
                 return;
             }
-            rows -= *waiting;
-            self.memory.shrink(*bytes);
+            rows -= waiting.rows;
+            self.memory.shrink(waiting.bytes);
             self.batches.pop_front();
+        }
+    }
+}
+
+/// Takes or gives back memory until it is so much.
+fn resize(memory: &MemoryReservation, bytes: usize) -> Result<()> {
+    match bytes.checked_sub(memory.size()) {
+        Some(more) => take(memory, more),
+        None => {
+            memory.resize(bytes);
+            Ok(())
         }
     }
 }
@@ -302,13 +428,6 @@ fn bytes(batch: &RecordBatch) -> usize {
 ///
 /// Sorts and merges hand on batches of which each holds the buffers of all, and count them for each.
 fn compacted(batch: RecordBatch) -> Result<RecordBatch> {
-    let own_texts = |column: &ArrayRef| -> Option<ArrayRef> {
-        Some(match column.data_type() {
-            DataType::Utf8View => Arc::new(own_bytes(column.as_string_view())?),
-            DataType::BinaryView => Arc::new(own_bytes(column.as_binary_view())?),
-            _ => return None,
-        })
-    };
     let own: Vec<Option<ArrayRef>> = batch.columns().iter().map(own_texts).collect();
     if own.iter().all(Option::is_none) {
         return Ok(batch);
@@ -316,12 +435,6 @@ fn compacted(batch: RecordBatch) -> Result<RecordBatch> {
     let columns =
         batch.columns().iter().zip(own).map(|(column, own)| own.unwrap_or_else(|| Arc::clone(column)));
     Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
-}
-
-/// The values in buffers of their own, where their buffers hold more than twice as much.
-fn own_bytes<T: ByteViewType>(values: &GenericByteViewArray<T>) -> Option<GenericByteViewArray<T>> {
-    let held: usize = values.data_buffers().iter().map(Buffer::len).sum();
-    (held / 2 > values.total_buffer_bytes_used()).then(|| values.gc())
 }
 
 /// Rows in the place of the node that they come from.
@@ -380,6 +493,7 @@ mod tests {
     use datafusion::arrow::array::{Int64Array, StringViewArray};
     use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
     use datafusion::physical_expr::expressions::Column;
+    use datafusion::physical_plan::empty::EmptyExec;
 
     use super::*;
 
@@ -387,6 +501,11 @@ mod tests {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(limit));
         let memory = MemoryConsumer::new("WindowAggExec[0]").register(&pool);
         (pool, memory)
+    }
+
+    /// A node without window functions.
+    fn none() -> EmptyExec {
+        EmptyExec::new(numbers(0).schema())
     }
 
     fn numbers(count: i64) -> RecordBatch {
@@ -397,14 +516,14 @@ mod tests {
     #[test]
     fn rows_that_have_gone_give_their_memory_back() {
         let (pool, memory) = memory(16 << 20);
-        let mut held = Held { batches: VecDeque::new(), memory };
+        let mut held = Held::new(FrameAnswers::of(&none(), 1), memory);
         for _ in 0..3 {
             held.take_up(&numbers(1_000)).unwrap();
         }
         assert_eq!(pool.reserved(), 3 * COPIES_WAITING * 8_000);
-        held.give_out(1_999);
+        held.give_out(&numbers(1_999));
         assert_eq!(pool.reserved(), 2 * COPIES_WAITING * 8_000);
-        held.give_out(1_001);
+        held.give_out(&numbers(1_001));
         assert_eq!(pool.reserved(), 0);
         let error = held.take_up(&numbers(1_000_000)).unwrap_err();
         assert!(matches!(error, DataFusionError::ResourcesExhausted(_)));

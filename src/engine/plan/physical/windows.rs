@@ -220,4 +220,32 @@ mod tests {
         assert!(matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)), "{error}");
         assert!(error.to_string().contains("WindowAggExec[0]"), "{error}");
     }
+
+    #[tokio::test]
+    async fn answers_of_whole_frames_are_made_of_few_rows_at_once_or_refused() {
+        let session = session(true, 12 << 20);
+        let sizes = |size: &str, window: &str, rows: &str| {
+            format!("SELECT sum({size}) AS n FROM (SELECT {window} AS w FROM t WHERE {rows}) AS x")
+        };
+        for (size, window, rows, told) in [
+            ("cardinality(w)", "array_agg(v) OVER (ORDER BY word)", "g = 0", " 1125750 "),
+            ("length(w)", "string_agg(word, ',') OVER (ORDER BY word)", "g = 0", " 128334000 "),
+            ("cardinality(w)", "array_agg(v) OVER (ORDER BY word ROWS 1 PRECEDING)", "g < 4", " 11999 "),
+            ("cardinality(w)", "array_agg(v) OVER (PARTITION BY word)", "g < 4", " 6000 "),
+        ] {
+            let answer = answer(&session, &sizes(size, window, rows)).await.unwrap();
+            assert!(answer.contains(told), "{window}: {answer}");
+        }
+        for (size, window) in [
+            ("cardinality(w)", "array_agg(v) OVER ()"),
+            ("cardinality(w)", "array_agg(v) OVER (PARTITION BY g)"),
+            ("cardinality(w)", "array_agg(word) OVER (ORDER BY v)"),
+            ("length(w)", "string_agg(word, ',') OVER (PARTITION BY g % 2)"),
+        ] {
+            let error = answer(&session, &sizes(size, window, "g < 100")).await;
+            let error = error.map(|_| window).unwrap_err();
+            assert!(matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)), "{error}");
+            assert!(error.to_string().contains("WindowAggExec["), "{error}");
+        }
+    }
 }
