@@ -9,6 +9,9 @@ use datafusion::execution::memory_pool::{
 };
 use parking_lot::Mutex;
 
+/// How the last stages of aggregates are called.
+const FINAL_STAGE: &str = "FinalHashAggregateStream[";
+
 /// One of so many parts of the pool is not for those that can spill.
 const UNSPILLABLE_SHARE: usize = 4;
 
@@ -18,6 +21,10 @@ const MERGE_SHARE: usize = 4;
 
 /// Where others still hold more than their shares, who can spill may have one of so many parts of its own.
 const LEAST_SHARE: usize = 4;
+
+/// Where so much is free, the last stage of an aggregate may have it whatever its share: what it has spilled, it reads
+/// again into a table that cannot spill, of two blocks of texts and what waits to go out.
+const FINAL_BYTES: usize = 16 << 20;
 
 /// Memory that those who can spill share evenly, and of which others take what is left.
 #[derive(Debug)]
@@ -55,7 +62,9 @@ impl StatementPool {
             // Who holds nothing could only fail.
             let least = if held == 0 { share } else { share / LEAST_SHARE };
             let rest = all.saturating_sub(taken.spillable);
-            return share.saturating_sub(held).min(rest.max(least.saturating_sub(held)));
+            let few = if consumer.name().starts_with(FINAL_STAGE) { FINAL_BYTES } else { 0 };
+            let even = share.saturating_sub(held).min(rest.max(least.saturating_sub(held)));
+            return even.max(few.saturating_sub(held).min(rest));
         }
         let left = self.limit.saturating_sub(taken.spillable.saturating_add(taken.unspillable));
         let many_runs = consumer.name().starts_with("ExternalSorterMerge[")
@@ -69,7 +78,7 @@ fn weight(consumer: &MemoryConsumer) -> usize {
     // A table of groups is copied whole before it is spilled or given out, and while it grows; so is a heap of rows.
     // What comes out of the last one waits beside it.
     match consumer.name() {
-        name if name.starts_with("FinalHashAggregateStream[") => 3,
+        name if name.starts_with(FINAL_STAGE) => 3,
         name if name.contains("AggregateStream[") || name.contains("TopK[") => 2,
         _ => 1,
     }
@@ -244,6 +253,25 @@ mod tests {
         let error = error.strip_backtrace();
         let told = "AggregateStream[0] holds 1600.0 B and needs 2.0 B more, of the limit of 1600.0 B there are 0.0 B left";
         assert!(error.contains(told), "{error}");
+    }
+
+    #[test]
+    fn last_stages_may_have_a_little_whatever_their_share() {
+        let pool = pool(96 << 20);
+        let others: Vec<_> =
+            (0..7).map(|number| spiller(&format!("RepartitionExec[{number}]"), &pool)).collect();
+        let last = spiller("FinalHashAggregateStream[0]", &pool);
+        last.try_grow(5 << 20).unwrap();
+        last.try_grow(1 << 20).unwrap_err();
+        others[0].try_grow(9 << 20).unwrap();
+        others[0].try_grow(1).unwrap_err();
+        last.free();
+        for other in &others[1..] {
+            other.try_grow(9 << 20).unwrap();
+        }
+        last.try_grow(3 << 20).unwrap();
+        last.try_grow(1).unwrap_err();
+        assert_eq!(pool.reserved(), 72 << 20);
     }
 
     #[test]

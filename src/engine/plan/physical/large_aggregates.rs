@@ -386,6 +386,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_streams_have_no_share_for_is_sorted() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(StatementPool::new(48 << 20));
+        let session = session(&pool, Arc::clone(&pool), 150_000);
+        let sets = "SELECT g, count(DISTINCT n) AS n, count(DISTINCT word) AS words FROM t GROUP BY g";
+        let plan = plan(&session, sets).await;
+        assert!(plan.contains("ordering_mode=Sorted"), "{plan}");
+        let rows = answer(&session, &format!("SELECT count(*) AS g, sum(n) AS n FROM ({sets}) AS x")).await;
+        assert!(rows.iter().any(|row| row.contains("| 100 | 150000 |")), "{rows:?}");
+    }
+
+    #[tokio::test]
     async fn one_group_is_held_of_many_rows() {
         let watched = Arc::new(Watched::new(12 << 20));
         let pool: Arc<dyn MemoryPool> = Arc::clone(&watched) as _;

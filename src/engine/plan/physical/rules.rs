@@ -30,10 +30,11 @@ pub fn physical_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Rule> {
                 rules.push(rule);
                 rules.push(Arc::new(LargeJoins { bytes_max: limit / 4 * 3 }));
             }
-            // What is kept grows by doubling, and the pool counts it twice.
+            // The pool counts what a last stage keeps three times, and it grows by doubling; of three quarters of the pool
+            // its streams have a third or less, beside those that make, pass on and sort its rows.
             "CombinePartialFinalAggregate" => {
                 rules.push(rule);
-                rules.push(Arc::new(LargeAggregates { bytes_max: limit / 4 }));
+                rules.push(Arc::new(LargeAggregates { bytes_max: limit / 32 }));
             }
             "EnsureRequirements" => rules.push(Arc::new(HeldSkips(rule))),
             "FilterPushdown" => rules.push(Arc::new(FiltersByPlace(rule))),
