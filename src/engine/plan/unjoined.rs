@@ -4,11 +4,13 @@
 //! which then are of the rows of all outer rows together. It does not pass a sort: below one, by nothing, such a subquery
 //! stays what it is, and is run for the values of the outer rows. LATERAL is such a subquery, too.
 
+use std::sync::Arc;
+
 use datafusion::common::JoinType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
-use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
+use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, Sort, SortExpr, Subquery, lit};
 
 use crate::engine::plan::above_totals::gives_a_total;
 use crate::engine::plan::subqueries::with_subqueries;
@@ -23,7 +25,7 @@ pub fn with_unjoined(plan: LogicalPlan) -> Result<LogicalPlan> {
 fn unjoined_lateral(input: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match input {
         LogicalPlan::Subquery(lateral) if is_torn(&lateral, Place::Lateral) => {
-            Ok(Transformed::yes(LogicalPlan::Subquery(below_sort(lateral)?)))
+            Ok(Transformed::yes(LogicalPlan::Subquery(below_sort(lateral))))
         }
         input => Ok(Transformed::no(input)),
     }
@@ -32,21 +34,25 @@ fn unjoined_lateral(input: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 fn unjoined(expr: Expr) -> Result<Transformed<Expr>> {
     Ok(match expr {
         Expr::Exists(Exists { subquery, negated }) if is_torn(&subquery, Place::Exists) => {
-            Transformed::yes(Expr::Exists(Exists { subquery: below_sort(subquery)?, negated }))
+            Transformed::yes(Expr::Exists(Exists { subquery: below_sort(subquery), negated }))
         }
         Expr::InSubquery(InSubquery { expr, subquery, negated }) if is_torn(&subquery, Place::In) => {
-            Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery: below_sort(subquery)?, negated }))
+            Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery: below_sort(subquery), negated }))
         }
         Expr::ScalarSubquery(subquery) if is_torn(&subquery, Place::Scalar) => {
-            Transformed::yes(Expr::ScalarSubquery(below_sort(subquery)?))
+            Transformed::yes(Expr::ScalarSubquery(below_sort(subquery)))
         }
         expr => Transformed::no(expr),
     })
 }
 
-fn below_sort(subquery: Subquery) -> Result<Subquery> {
-    let plan = LogicalPlanBuilder::from(subquery.subquery).sort([lit(true).sort(true, false)])?.build()?;
-    Ok(Subquery { subquery: plan.into(), ..subquery })
+fn below_sort(subquery: Subquery) -> Subquery {
+    let sort = Sort { expr: by_nothing(), input: subquery.subquery, fetch: None };
+    Subquery { subquery: Arc::new(LogicalPlan::Sort(sort)), ..subquery }
+}
+
+fn by_nothing() -> Vec<SortExpr> {
+    vec![lit(true).sort(true, false)]
 }
 
 /// Where a subquery stands.
@@ -61,6 +67,9 @@ enum Place {
 /// True where a join would be of other rows than the subquery.
 fn is_torn(subquery: &Subquery, place: Place) -> bool {
     let plan = subquery.subquery.as_ref();
+    if matches!(plan, LogicalPlan::Sort(sort) if sort.expr == by_nothing()) {
+        return false;
+    }
     let plan = match place {
         Place::Lateral | Place::Scalar => below_total(plan),
         Place::Exists | Place::In => plan,
