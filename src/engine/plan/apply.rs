@@ -174,7 +174,9 @@ impl Apply<'_> {
         let args = value.into_iter().chain(outer.iter().map(argument)).collect();
         let field = match kind {
             Kind::Rows => Field::new(ROWS, list_of(plan.schema().as_arrow()), true),
-            _ => plan.schema().field(0).as_ref().clone().with_nullable(true),
+            Kind::Scalar => plan.schema().field(0).as_ref().clone().with_nullable(true),
+            // A query without columns has rows as well.
+            Kind::Exists | Kind::In => Field::new(ANSWER, DataType::Boolean, true),
         };
         let applied = AppliedSubquery {
             plan,
@@ -195,6 +197,8 @@ impl Apply<'_> {
     }
 }
 
+/// The column of an answer, which is true or false.
+const ANSWER: &str = "answer";
 /// The column of the right rows.
 const ROWS: &str = "applied rows";
 
@@ -313,18 +317,11 @@ impl ScalarUDFImpl for AppliedSubquery {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(match self.kind {
-            Kind::Scalar | Kind::Rows => self.field.data_type().clone(),
-            Kind::Exists | Kind::In => DataType::Boolean,
-        })
+        Ok(self.field.data_type().clone())
     }
 
     fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let field = self.field.as_ref().clone();
-        Ok(Arc::new(match self.kind {
-            Kind::Scalar | Kind::Rows => field,
-            _ => Field::new(self.name(), DataType::Boolean, true),
-        }))
+        Ok(Arc::clone(&self.field))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
