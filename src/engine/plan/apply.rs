@@ -179,6 +179,7 @@ impl Apply<'_> {
             Kind::Exists | Kind::In => Field::new(ANSWER, DataType::Boolean, true),
         };
         let applied = AppliedSubquery {
+            is_volatile: refers && is_volatile(&plan)?,
             plan,
             kind,
             outer,
@@ -277,6 +278,8 @@ struct AppliedSubquery {
     plan: LogicalPlan,
     kind: Kind,
     outer: Vec<(FieldRef, Column)>,
+    /// True where it says something else for each outer row, also for those that are alike.
+    is_volatile: bool,
     field: FieldRef,
     signature: Signature,
     state: Arc<SessionState>,
@@ -327,7 +330,10 @@ impl ScalarUDFImpl for AppliedSubquery {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays: Vec<ArrayRef> =
             args.args.iter().map(|value| value.to_array(args.number_rows)).collect::<Result<_>>()?;
-        let (tuples, places) = distinct(&arrays, args.number_rows)?;
+        let (tuples, places) = match self.is_volatile {
+            true => each(args.number_rows),
+            false => distinct(&arrays, args.number_rows)?,
+        };
         if tuples.is_empty() {
             return Ok(ColumnarValue::Array(new_empty_array(args.return_field.data_type())));
         }
@@ -349,6 +355,12 @@ impl ScalarUDFImpl for AppliedSubquery {
         let all_differ = tuples.len() == args.number_rows;
         Ok(ColumnarValue::Array(if all_differ { answers } else { take(&answers, &places, None)? }))
     }
+}
+
+/// Every row by itself, and its place.
+fn each(rows: usize) -> (Vec<u32>, UInt32Array) {
+    let rows: Vec<u32> = (0_u32..).take(rows).collect();
+    (rows.clone(), rows.into())
 }
 
 /// The first row of every combination of values, and the place among them of that of each row.
