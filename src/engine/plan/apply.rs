@@ -67,7 +67,7 @@ pub fn with_applied_subqueries(
 ) -> Result<LogicalPlan> {
     let apply = Apply { state, control };
     plan.transform_up_with_subqueries(|node| {
-        let node = match node {
+        let node = match node.map_children(as_relation).data()? {
             LogicalPlan::Join(join) => apply.join(join)?,
             node => node,
         };
@@ -82,6 +82,14 @@ pub fn with_applied_subqueries(
         })
     })
     .data()
+}
+
+/// A relation that may refer to those before it as a plain one.
+fn as_relation(input: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match input {
+        LogicalPlan::Subquery(lateral) => Ok(Transformed::yes(Arc::unwrap_or_clone(lateral.subquery))),
+        input => Ok(Transformed::no(input)),
+    }
 }
 
 struct Apply<'a> {
@@ -447,11 +455,6 @@ impl AppliedSubquery {
             outer.get(n).cloned()
         };
         let bound = self.plan.clone().transform_up(|node| {
-            // A relation that referred to the outer query is a plain one now.
-            let node = match node {
-                LogicalPlan::Subquery(subquery) => Arc::unwrap_or_clone(subquery.subquery),
-                node => node,
-            };
             // What others call a column by its expression stays so called.
             let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {

@@ -150,7 +150,6 @@ impl Domain {
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Sort(sort) => self.sort(sort),
-            LogicalPlan::Subquery(subquery) => self.carry(&subquery.subquery),
             LogicalPlan::SubqueryAlias(alias) => self.alias(alias),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),

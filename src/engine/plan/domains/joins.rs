@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::coalesce;
@@ -32,7 +31,7 @@ impl Domain {
             {
                 return Ok(outer);
             }
-            plan => plain(plan)?,
+            plan => Arc::new(plan.clone()),
         };
         let joined = joined(plan, Arc::clone(&outer.plan), vec![], JoinType::Inner)?;
         Ok(outer.with(joined))
@@ -71,8 +70,8 @@ impl Domain {
         }
         let values = left.as_ref().or(right.as_ref()).map(|rows| rows.values.as_slice()).unwrap_or_default();
         let plan = LogicalPlan::Join(Join::try_new(
-            plan_of(left.as_ref(), &join.left)?,
-            plan_of(right.as_ref(), &join.right)?,
+            plan_of(left.as_ref(), &join.left),
+            plan_of(right.as_ref(), &join.right),
             on,
             join.filter.as_ref().map(|filter| self.bound(filter, values)).transpose()?,
             join.join_type,
@@ -117,20 +116,8 @@ fn carrying(join: &Join) -> Result<(bool, bool)> {
     }
 }
 
-fn plan_of(carried: Option<&Carried>, plan: &LogicalPlan) -> Result<Arc<LogicalPlan>> {
-    match carried {
-        Some(rows) => Ok(Arc::clone(&rows.plan)),
-        None => plain(plan),
-    }
-}
-
-/// A plan without outer columns, whose relations that could have had some are plain ones.
-fn plain(plan: &LogicalPlan) -> Result<Arc<LogicalPlan>> {
-    let plain = plan.clone().transform_up(|node| match node {
-        LogicalPlan::Subquery(subquery) => Ok(Transformed::yes(Arc::unwrap_or_clone(subquery.subquery))),
-        node => Ok(Transformed::no(node)),
-    });
-    plain.data().map(Arc::new)
+fn plan_of(carried: Option<&Carried>, plan: &Arc<LogicalPlan>) -> Arc<LogicalPlan> {
+    Arc::clone(carried.map_or(plan, |rows| &rows.plan))
 }
 
 fn joined(
