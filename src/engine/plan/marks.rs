@@ -17,7 +17,7 @@ use crate::postgres::PG_TYPE;
 type Mark = Option<String>;
 
 /// Functions whose values are those of their first argument.
-const FIRST_ARGUMENT: [&str; 13] = [
+const FIRST_ARGUMENT: [&str; 14] = [
     "any_value",
     "coalesce",
     "first_value",
@@ -26,6 +26,7 @@ const FIRST_ARGUMENT: [&str; 13] = [
     "last_value",
     "least",
     "max",
+    "may_be_null",
     "min",
     "nullif",
     "nvl",

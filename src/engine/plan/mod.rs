@@ -30,6 +30,7 @@ mod input;
 mod interval_keys;
 mod kept;
 mod marks;
+mod may_be_null;
 mod member_of;
 mod moments;
 mod new_model;

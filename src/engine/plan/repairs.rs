@@ -8,6 +8,7 @@ use datafusion::optimizer::{OptimizerContext, OptimizerRule};
 use crate::engine::plan::apply::has_subqueries;
 use crate::engine::plan::counted_sets::with_counted_sets;
 use crate::engine::plan::grouped::with_keys_in_columns;
+use crate::engine::plan::may_be_null::with_nullable_values;
 use crate::engine::plan::not_in::with_exists;
 use crate::engine::plan::outer_keys::with_distinct_outer_keys;
 use crate::engine::plan::own_values::with_own_values;
@@ -29,5 +30,5 @@ pub fn with_repairs(plan: LogicalPlan) -> Result<LogicalPlan> {
         false => plan,
     };
     let plan = with_counted_sets(with_distinct_outer_keys(with_exists(plan)?)?)?;
-    with_own_values(with_unjoined(plan)?)
+    with_nullable_values(with_own_values(with_unjoined(plan)?)?)
 }

@@ -173,7 +173,7 @@ fn filtered_row(projection: &Projection, filter: &Filter) -> Result<Option<Singl
 }
 
 /// True for a query that always gives one row.
-fn is_one_row(plan: &LogicalPlan) -> bool {
+pub fn is_one_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Aggregate(Aggregate { group_expr, .. }) => group_expr.is_empty(),
         LogicalPlan::Projection(_)
