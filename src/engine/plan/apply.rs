@@ -71,13 +71,12 @@ pub fn with_applied_subqueries(
             LogicalPlan::Join(join) => apply.join(join)?,
             node => node,
         };
-        let everywhere = matches!(node, LogicalPlan::Sort(_));
         let schemas: Vec<DFSchema> =
             node.inputs().iter().map(|input| input.schema().as_ref().clone()).collect();
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
-            let applied = expr.transform_up(|expr| apply.replace(expr, &schemas, everywhere))?;
+            let applied = expr.transform_up(|expr| apply.replace(expr, &schemas))?;
             Ok(applied.update_data(|expr| name.restore(expr)))
         })
     })
@@ -130,8 +129,8 @@ impl Apply<'_> {
         }
     }
 
-    /// The expression without its subqueries that refer to the outer query, or, with `all`, without any.
-    fn replace(&self, expr: Expr, schemas: &[DFSchema], all: bool) -> Result<Transformed<Expr>> {
+    /// The expression without its subqueries that refer to the outer query.
+    fn replace(&self, expr: Expr, schemas: &[DFSchema]) -> Result<Transformed<Expr>> {
         let call = match &expr {
             Expr::ScalarSubquery(subquery) => self.call(subquery, Kind::Scalar, None, schemas)?,
             Expr::Exists(Exists { subquery, .. }) => self.call(subquery, Kind::Exists, None, schemas)?,
@@ -140,7 +139,7 @@ impl Apply<'_> {
             }
             _ => None,
         };
-        let Some((call, _)) = call.filter(|(_, outer)| all || *outer) else {
+        let Some((call, _)) = call.filter(|(_, outer)| *outer) else {
             return Ok(Transformed::no(expr));
         };
         let negated = match &expr {
