@@ -86,6 +86,9 @@ const DATES: [&str; 5] = [
     "invalid input syntax for type interval",
 ];
 
+/// How errors about windows that extend others begin.
+const WINDOWS: [&str; 3] = ["cannot override ", "cannot copy window \"", "window \""];
+
 /// How errors about times that are too early, too late or not there begin.
 const TIMES_OUT_OF_RANGE: [&str; 5] = [
     "date/time field value out of range",
@@ -112,6 +115,7 @@ fn code(error: &Error) -> &'static str {
             "22007"
         }
         (ErrorKind::Input, message) if DATES.iter().any(|begin| message.starts_with(begin)) => "22007",
+        (ErrorKind::Input, message) if WINDOWS.iter().any(|begin| message.starts_with(begin)) => "42P20",
         (ErrorKind::Data, message) if message.contains("out of bounds for sequence") => "22003",
         (ErrorKind::Data, message) if message.contains("NOT NULL") || message.contains("not-null") => "23502",
         (ErrorKind::Input, message) if message.contains("cannot be dropped because") => "2BP01",

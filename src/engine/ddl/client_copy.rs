@@ -39,7 +39,7 @@ pub async fn copy_to_client(
     options: Vec<(String, String)>,
 ) -> Result<Lowered> {
     let format = read_format(options)?;
-    repair(query.as_mut());
+    repair(query.as_mut())?;
     let statement = DfStatement::Statement(Box::new(ast::Statement::Query(query)));
     let plan = state.statement_to_plan(statement).await?;
     Ok(Lowered::Copy(plan, ClientCopy::Out(format)))

@@ -139,7 +139,7 @@ pub async fn copy_to(
     let path = FileAccess::writing(state, &path)?;
     let options = FileOptions::read(&path, options, Direction::To)?;
     ensure_folder(&path)?;
-    repair(query.as_mut());
+    repair(query.as_mut())?;
     let value = |text: String| Value::SingleQuotedString(text);
     let statement = CopyToStatement {
         source: CopyToSource::Query(query),

@@ -146,7 +146,7 @@ impl Scope {
 
     /// Plans a query that is not part of the statement's own text; call it on a query thread.
     pub fn plan_query(&self, mut query: ast::Query) -> Result<LogicalPlan> {
-        repair(&mut query);
+        repair(&mut query)?;
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         let state = self.state();
         with_repairs(tokio::task::block_in_place(|| {

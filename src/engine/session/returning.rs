@@ -237,7 +237,6 @@ impl Inner {
         let name = format!("returning {}", uuid::Uuid::new_v4().simple());
         // Whoever has collected the rows holds them.
         let memory = TemporaryTables::memory(&state.runtime_env().memory_pool);
-        tables.create(&name, schema, rows, memory, TemporaryDefinition::default())?;
         let ident = Ident::with_quote('"', &name);
         let mut factor = sql::table(ObjectName::from(vec![ident]));
         if let TableFactor::Table { alias, .. } = &mut factor {
@@ -248,7 +247,8 @@ impl Inner {
         if let SetExpr::Select(select) = query.body.as_mut() {
             select.projection = parts.items.clone();
         }
-        sql::repair(&mut query);
+        sql::repair(&mut query)?;
+        tables.create(&name, schema, rows, memory, TemporaryDefinition::default())?;
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         let planned = HeldVersions::of(state.config()).planning(state.statement_to_plan(statement)).await;
         tables.drop_table(&name)?;

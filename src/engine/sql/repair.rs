@@ -12,12 +12,13 @@ use crate::engine::sql::ordering::separate_order;
 use crate::engine::sql::unnest::separate_unnest;
 use crate::engine::sql::whole_row::write_out_rows;
 use crate::engine::sql::words::fold;
+use crate::error::Result;
 
 /// Rewrites the statement, or the query, and everything in it.
-pub fn repair(node: &mut impl VisitMut) {
+pub fn repair(node: &mut impl VisitMut) -> Result<()> {
     // Names of columns come before: they are those of what was written.
     let _ = node.visit(&mut Repairs { is_query: false, depth: 0 });
-    make_compatible(node);
+    make_compatible(node)
 }
 
 struct Repairs {
@@ -100,7 +101,7 @@ mod tests {
 
     fn repaired(sql: &str) -> String {
         let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-        repair(&mut statement);
+        repair(&mut statement).unwrap();
         statement.to_string()
     }
 

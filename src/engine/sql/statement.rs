@@ -169,23 +169,23 @@ pub fn parse_one(
         select_into::create_table(inner);
     }
     qualify(&mut statement)?;
-    repair_body(&mut statement.body);
+    repair_body(&mut statement.body)?;
     Ok(statement)
 }
 
-fn repair_body(body: &mut Body) {
+fn repair_body(body: &mut Body) -> Result<()> {
     match body {
         Body::Sql(statement) => {
-            repair_all(statement);
+            repair_all(statement)?;
             narrow_results(statement);
+            Ok(())
         }
         Body::Prepare { body, .. } => repair_body(body),
-        Body::Session(statement) => {
-            if let SessionStatement::Declare { query, .. } = statement.as_mut() {
-                repair(query.as_mut());
-            }
-        }
-        Body::Command(_) => {}
+        Body::Session(statement) => match statement.as_mut() {
+            SessionStatement::Declare { query, .. } => repair(query.as_mut()),
+            _ => Ok(()),
+        },
+        Body::Command(_) => Ok(()),
     }
 }
 
@@ -198,14 +198,14 @@ fn narrow_results(statement: &mut DfStatement) {
     }
 }
 
-fn repair_all(statement: &mut DfStatement) {
+fn repair_all(statement: &mut DfStatement) -> Result<()> {
     match statement {
         DfStatement::Statement(inner) => repair(inner.as_mut()),
         DfStatement::Explain(explain) => repair_all(&mut explain.statement),
         DfStatement::CopyTo(CopyToStatement { source: CopyToSource::Query(query), .. }) => {
             repair(query.as_mut())
         }
-        _ => {}
+        _ => Ok(()),
     }
 }
 

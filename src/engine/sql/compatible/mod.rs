@@ -15,6 +15,7 @@ mod subqueries;
 mod ties;
 mod twins;
 mod using;
+mod windows;
 
 use std::ops::ControlFlow;
 
@@ -42,13 +43,15 @@ use crate::engine::sql::compatible::subqueries::{
 use crate::engine::sql::compatible::ties::keep_ties;
 use crate::engine::sql::compatible::twins::{tell_casts_apart, tell_casts_apart_in_query};
 use crate::engine::sql::compatible::using::{merge_columns, merge_in_query};
+use crate::engine::sql::compatible::windows::{write_out_windows, write_out_windows_in_query};
 use crate::engine::sql::words::fold;
+use crate::error::{Error, Result};
 
 pub use using::{Merged, labels, merged_column, merged_in, named};
 
 /// Rewrites the statement, or the query, and everything in it.
-pub fn make_compatible(node: &mut impl VisitMut) {
-    let _ = node.visit(&mut Rewrites::default());
+pub fn make_compatible(node: &mut impl VisitMut) -> Result<()> {
+    node.visit(&mut Rewrites::default()).break_value().map_or(Ok(()), Err)
 }
 
 #[derive(Default)]
@@ -58,23 +61,29 @@ struct Rewrites {
 }
 
 impl VisitorMut for Rewrites {
-    type Break = ();
+    type Break = Error;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         self.withs.push(tables.map(|table| fold(&table.alias.name)).collect());
+        if let Err(error) = write_out_windows_in_query(query) {
+            return ControlFlow::Break(error);
+        }
         merge_in_query(query);
         tell_casts_apart_in_query(query);
         keep_ties(query);
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
         self.withs.pop();
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        if let Err(error) = write_out_windows(select) {
+            return ControlFlow::Break(error);
+        }
         merge_columns(select);
         tell_casts_apart(select);
         label_schemas(select);
@@ -86,12 +95,12 @@ impl VisitorMut for Rewrites {
     }
 
     /// Subqueries first: a name is one of their tables before it is one of those around.
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         replace_hidden(select, &self.withs);
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         rewrite_lateral(factor);
         if let TableFactor::Table { name, args: Some(_), .. } = factor {
             strip_schema(name);
@@ -102,7 +111,7 @@ impl VisitorMut for Rewrites {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         unwrap_array_query(expr);
         if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr {
             take_array_query(right);
@@ -111,7 +120,7 @@ impl VisitorMut for Rewrites {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         rewrite(expr);
         rewrite_rows(expr);
         search_rows(expr);
@@ -253,10 +262,14 @@ mod tests {
                 "SELECT a, b + 1 AS c FROM t QUALIFY rank() OVER (ORDER BY b + 1 DESC, a) <= (3) + (2) ORDER BY c DESC, 1 OFFSET 2",
             ),
             ("SELECT to_hex(-1), to_hex(a)", "SELECT to_hex(CAST(-1 AS INT)), to_hex(a)"),
+            (
+                "SELECT sum(a) OVER (z ROWS 1 PRECEDING) FROM t WINDOW w AS (PARTITION BY k), z AS (w ORDER BY i) ORDER BY max(a) OVER w",
+                "SELECT sum(a) OVER (PARTITION BY k ORDER BY i ROWS 1 PRECEDING) FROM t ORDER BY max(a) OVER (PARTITION BY k)",
+            ),
             ("SELECT current_user, current_schema", "SELECT current_user(), current_schema()"),
         ] {
             let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-            make_compatible(&mut statement);
+            make_compatible(&mut statement).unwrap();
             assert_eq!(statement.to_string(), expected);
         }
     }

@@ -189,7 +189,7 @@ mod tests {
             ("SELECT max('b'), max('b'::text) FROM t", "SELECT max('b'), max('b'::TEXT) FROM t"),
         ] {
             let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-            make_compatible(&mut statement);
+            make_compatible(&mut statement).unwrap();
             assert_eq!(statement.to_string(), expected);
         }
     }

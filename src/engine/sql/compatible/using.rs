@@ -317,7 +317,7 @@ mod tests {
 
     fn compatible(sql: &str) -> String {
         let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-        make_compatible(&mut statement);
+        make_compatible(&mut statement).unwrap();
         statement.to_string()
     }
 
