@@ -1,8 +1,8 @@
 //! Arrays that queries fill: `ARRAY (SELECT x FROM t ORDER BY y)`.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArgumentClause, FunctionArguments, Ident, OrderByExpr, OrderByKind, Query,
-    Select, SelectItem, SetExpr, TableAliasColumnDef, TableFactor, Value,
+    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, Ident, OrderByExpr, OrderByKind,
+    Query, Select, SelectItem, SetExpr, TableAliasColumnDef, TableFactor, Value,
 };
 
 use crate::engine::sql::compatible::build::{call, taken};
@@ -72,6 +72,7 @@ fn is_plain(query: &Query) -> bool {
         && query.fetch.is_none()
         && select.distinct.is_none()
         && select.having.is_none()
+        && select.qualify.is_none()
         && select.group_by_is_empty()
         && !select.projection.iter().any(counted)
 }
@@ -80,12 +81,17 @@ fn is_plain(query: &Query) -> bool {
 fn set_apart(query: &mut Query, order: &mut [OrderByExpr]) {
     let mut rows = query.clone();
     let mut columns = vec![Ident::new(VALUE)];
+    // The order tells which rows there are, too.
+    let mut is_needed = rows.limit_clause.is_some() || rows.fetch.is_some();
     match rows.body.as_mut() {
-        SetExpr::Select(select) if select.distinct.is_none() => add_keys(select, order, &mut columns),
+        SetExpr::Select(select) if !matches!(select.distinct, Some(Distinct::Distinct)) => {
+            is_needed |= select.distinct.is_some();
+            add_keys(select, order, &mut columns);
+        }
         // Such queries are sorted by what they give.
         _ => order.iter_mut().for_each(|key| key.expr = Expr::Identifier(Ident::new(VALUE))),
     }
-    if rows.limit_clause.is_none() && rows.fetch.is_none() {
+    if !is_needed {
         rows.order_by = None;
     }
     let mut factor = derived(rows, ROWS);
