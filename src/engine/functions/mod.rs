@@ -13,8 +13,8 @@ pub const SECTIONS: [&str; 4] = ["Calendar", "Demand statistics", "Forecast metr
 pub use aggregate::{interval_extreme, is_aggregate};
 pub use register::register_all;
 pub use scalar::{
-    Operation, Scaling, WHOLE_DIGITS, arithmetic, days_between, first_number, from_text, instant_text,
-    interval_length, is_long_product, is_read_otherwise, is_written_otherwise, joined, quoted_name,
-    quoted_text, rint, scaled_interval, text, timezone,
+    Operation, Scaling, WHOLE_DIGITS, arithmetic, at_all_characters, days_between, first_number, from_text,
+    instant_text, interval_length, is_long_product, is_read_otherwise, is_written_otherwise, joined,
+    quoted_name, quoted_text, rint, scaled_interval, text, timezone,
 };
 pub use table::{SyntheticSales, SyntheticSalesTable, holidays};

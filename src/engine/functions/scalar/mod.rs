@@ -39,6 +39,7 @@ mod quoted;
 mod regexp_flags;
 mod regexp_pieces;
 mod regexp_replace;
+mod regexp_search;
 mod rint;
 mod scale;
 mod similar_to_escape;
@@ -61,6 +62,7 @@ pub use from_text::is_read_otherwise;
 pub use interval::Scaling;
 pub use interval_length::micros_of_interval;
 pub use quoted::{quoted_name, quoted_text};
+pub use regexp_flags::at_all_characters;
 pub use text::is_written_otherwise;
 
 /// The function behind `interval * number` or `interval / number`.
@@ -106,6 +108,7 @@ pub fn text(target: DataType) -> ScalarUDF {
 /// Every scalar function, one line each.
 pub fn all() -> Vec<ScalarUDF> {
     let mut functions = format::all();
+    functions.extend(regexp_search::all());
     functions.extend([
         is_weekend::IS_WEEKEND.into_udf(),
         iso_week::ISO_WEEK.into_udf(),

@@ -2,6 +2,15 @@
 //!
 //! Source: PostgreSQL 15, `parse_re_flags` in regexp.c.
 
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::scalar::ScalarValue;
+
 use crate::error::{Error, Result, Subject};
 
 /// What flags say of an expression; a point is any character and `^` is the beginning of the text if nothing else is said.
@@ -50,9 +59,40 @@ impl Flags {
     }
 }
 
+/// The pattern whose points are ends of lines, too, as they are without flags.
+pub fn at_all_characters(pattern: &str) -> String {
+    format!("{}{pattern}", if pattern.contains('.') { "(?s)" } else { "" })
+}
+
+/// The texts as others, of the same type.
+pub fn translated(
+    texts: &ColumnarValue,
+    translate: impl Fn(&str) -> DataFusionResult<String>,
+) -> DataFusionResult<ColumnarValue> {
+    let given = texts.data_type();
+    Ok(match texts {
+        ColumnarValue::Scalar(value) => match value.try_as_str() {
+            Some(Some(text)) => ColumnarValue::Scalar(ScalarValue::from(translate(text)?).cast_to(&given)?),
+            _ => texts.clone(),
+        },
+        ColumnarValue::Array(values) => {
+            let plain = cast(values, &DataType::Utf8)?;
+            let written = plain.as_string::<i32>().iter().map(|text| text.map(&translate).transpose());
+            let written: ArrayRef = Arc::new(written.collect::<DataFusionResult<StringArray>>()?);
+            ColumnarValue::Array(cast(&written, &given)?)
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_are_all_characters() {
+        assert_eq!(at_all_characters("a.b"), "(?s)a.b");
+        assert_eq!(at_all_characters("^ab"), "^ab");
+    }
 
     #[test]
     fn the_last_flag_that_tells_a_mode_counts() {

@@ -2,9 +2,7 @@
 //!
 //! Source: PostgreSQL 15, `appendStringInfoRegexpSubstr` in varlena.c.
 
-use std::sync::Arc;
-
-use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
+use datafusion::arrow::array::AsArray;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::Result;
@@ -12,7 +10,7 @@ use datafusion::functions::regex::regexpreplace::RegexpReplaceFunc;
 use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature};
 use datafusion::scalar::ScalarValue;
 
-use crate::engine::functions::scalar::regexp_flags::Flags;
+use crate::engine::functions::scalar::regexp_flags::{Flags, translated};
 use crate::engine::methods::delegate;
 
 /// DataFusion's function, with PostgreSQL's replacements.
@@ -39,23 +37,6 @@ impl ScalarUDFImpl for RegexpReplace {
         }
         self.0.invoke_with_args(args)
     }
-}
-
-/// The texts as others, of the same type.
-fn translated(texts: &ColumnarValue, translate: impl Fn(&str) -> Result<String>) -> Result<ColumnarValue> {
-    let given = texts.data_type();
-    Ok(match texts {
-        ColumnarValue::Scalar(value) => match value.try_as_str() {
-            Some(Some(text)) => ColumnarValue::Scalar(ScalarValue::from(translate(text)?).cast_to(&given)?),
-            _ => texts.clone(),
-        },
-        ColumnarValue::Array(values) => {
-            let plain = cast(values, &DataType::Utf8)?;
-            let written = plain.as_string::<i32>().iter().map(|text| text.map(&translate).transpose());
-            let written: ArrayRef = Arc::new(written.collect::<Result<StringArray>>()?);
-            ColumnarValue::Array(cast(&written, &given)?)
-        }
-    })
 }
 
 /// PostgreSQL's flags as those that DataFusion puts before the expression.

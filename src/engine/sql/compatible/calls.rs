@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::sql::compatible::arrays::collect_rows;
 use crate::engine::sql::compatible::build::{call, case, is_text, plain_arguments, strip_schema, taken};
+use crate::engine::sql::compatible::comparisons::match_at_lines;
 use crate::engine::sql::compatible::rows::rows_as_structs;
 use crate::engine::sql::naming::narrow_expr;
 use crate::engine::sql::parameters::cast;
@@ -117,6 +118,15 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
         ("aclexplode", 1) => *expr = call("unnest", vec![call("acl_items", arguments)]),
         ("pg_partition_ancestors", 1) => {
             *expr = call("unnest", vec![call("pg_partition_ancestors", arguments)])
+        }
+        ("regexp_like", 2) => {
+            let (pattern, text) = (arguments.pop(), arguments.pop());
+            if let (Some(text), Some(mut pattern)) = (text, pattern) {
+                let op = BinaryOperator::PGRegexMatch;
+                match_at_lines(&op, &mut pattern);
+                let matched = Expr::BinaryOp { left: Box::new(text), op, right: Box::new(pattern) };
+                *expr = Expr::Nested(Box::new(matched));
+            }
         }
         ("regexp_matches", 2 | 3) => *expr = call("unnest", vec![call("regexp_groups", arguments)]),
         ("regexp_split_to_table", 2 | 3) => {

@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     self, ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArguments, Value,
 };
 
+use crate::engine::functions;
 use crate::engine::sql::compatible::build::{balanced, call, is_text, plain_arguments, taken};
 use crate::engine::sql::literal::literal;
 use crate::engine::sql::parameters::cast;
@@ -23,10 +24,10 @@ pub(super) fn rewrite_quantified(expr: &mut Expr) {
         (_, op) if is_match(op) => {
             if let Some(patterns) = written_elements(right.as_ref().clone()) {
                 let left = taken(left);
-                let matched = |pattern| Expr::BinaryOp {
-                    left: Box::new(left.clone()),
-                    op: op.clone(),
-                    right: Box::new(pattern),
+                let matched = |mut pattern| {
+                    match_at_lines(op, &mut pattern);
+                    let (left, right) = (Box::new(left.clone()), Box::new(pattern));
+                    Expr::BinaryOp { left, op: op.clone(), right }
                 };
                 *expr = any_or_all(patterns.into_iter().map(matched).collect(), any);
             }
@@ -72,6 +73,24 @@ pub(super) fn rewrite_quantified(expr: &mut Expr) {
         true => found,
         false => Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(found) },
     };
+}
+
+/// A point in a regular expression is the end of a line, too.
+pub(super) fn match_at_lines(op: &BinaryOperator, pattern: &mut Expr) {
+    use BinaryOperator::{PGRegexIMatch, PGRegexMatch, PGRegexNotIMatch, PGRegexNotMatch};
+    if !matches!(op, PGRegexMatch | PGRegexIMatch | PGRegexNotMatch | PGRegexNotIMatch) {
+        return;
+    }
+    let text = |text: String| Expr::Value(Value::SingleQuotedString(text).with_empty_span());
+    if let Expr::Value(value) = &*pattern
+        && let Some(written) = value.value.clone().into_string()
+    {
+        *pattern = text(functions::at_all_characters(&written));
+        return;
+    }
+    let (left, right) = (Box::new(text("(?s)".to_owned())), Box::new(taken(pattern)));
+    let joined = Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right };
+    *pattern = Expr::Nested(Box::new(joined));
 }
 
 /// True for an operator with a pattern behind it.

@@ -27,7 +27,8 @@ use crate::engine::sql::compatible::build::{call, case, is_text, strip_schema, t
 use crate::engine::sql::compatible::calls::{function_of, part, rewrite_call, rewrite_function};
 use crate::engine::sql::compatible::casts::{rewrite_cast, rewrite_interval, wide_number};
 use crate::engine::sql::compatible::comparisons::{
-    make_boolean, match_similar, rewrite_like, rewrite_operator, rewrite_quantified, search_cases,
+    make_boolean, match_at_lines, match_similar, rewrite_like, rewrite_operator, rewrite_quantified,
+    search_cases,
 };
 use crate::engine::sql::compatible::defaults::fill_arguments;
 use crate::engine::sql::compatible::from::{
@@ -139,7 +140,10 @@ fn rewrite(expr: &mut Expr) {
         Expr::BinaryOp { left, op: BinaryOperator::PGOverlap, right } => {
             *expr = call("array_has_any", vec![taken(left), taken(right)]);
         }
-        Expr::BinaryOp { op, .. } => rewrite_operator(op),
+        Expr::BinaryOp { op, right, .. } => {
+            rewrite_operator(op);
+            match_at_lines(op, right);
+        }
         Expr::Like { .. } | Expr::ILike { .. } => rewrite_like(expr),
         Expr::SimilarTo { .. } => match_similar(expr),
         Expr::Cast { .. } => rewrite_cast(expr),
@@ -206,6 +210,8 @@ mod tests {
     #[test]
     fn postgresql_is_written_as_datafusion_reads_it() {
         for (sql, expected) in [
+            ("SELECT a !~ 'b.', a ~* b, a ~ 'b'", "SELECT a !~ '(?s)b.', a ~* ('(?s)' || b), a ~ 'b'"),
+            ("SELECT regexp_like(a, 'b.')", "SELECT (a ~ '(?s)b.')"),
             ("SELECT pg_catalog.f(a COLLATE pg_catalog.default)", "SELECT f(a)"),
             ("SELECT a OPERATOR(pg_catalog.~) 'x'", "SELECT a ~ 'x'"),
             ("SELECT 'pg_class'::regclass", "SELECT regclass('pg_class')"),
