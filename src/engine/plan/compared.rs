@@ -5,7 +5,7 @@ use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, InList};
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast, when};
 use datafusion::scalar::ScalarValue;
 
 use crate::engine::functions;
@@ -27,6 +27,16 @@ pub fn rewrite_comparison(expr: &mut Expr, schema: &DFSchema, zone: &str) -> Res
                 list.iter_mut().fold(false, |changed, text| changed | type_text(text, expr, schema, zone));
             let mut sides: Vec<&mut Expr> = std::iter::once(expr.as_mut()).chain(list).collect();
             Ok(timed || measure(&mut sides, schema))
+        }
+        Expr::ScalarFunction(call) if call.func.name() == "nullif" => {
+            let [value, other] = call.args.as_slice() else { return Ok(false) };
+            let (left, right) = (Box::new(value.clone()), Box::new(other.clone()));
+            let mut equal = Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right });
+            if !is_interval(value, schema) || !rewrite_comparison(&mut equal, schema, zone)? {
+                return Ok(false);
+            }
+            *expr = when(equal.is_not_true(), value.clone()).end()?;
+            Ok(true)
         }
         _ => Ok(false),
     }

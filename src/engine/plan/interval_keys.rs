@@ -13,7 +13,8 @@ use datafusion::functions_aggregate::expr_fn::first_value;
 use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, DistinctOn, Expr, Join, LogicalPlan, LogicalPlanBuilder, Projection, Subquery,
+    Aggregate, Distinct, DistinctOn, Expr, GroupingSet, Join, LogicalPlan, LogicalPlanBuilder, Projection,
+    Subquery, when,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
@@ -49,7 +50,16 @@ fn shown(place: usize) -> String {
     format!("interval {place}\u{1}")
 }
 
+/// The name of a column with the length of an interval.
+fn length(place: usize) -> String {
+    format!("length {place}\u{1}")
+}
+
 fn grouped(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+    if let [Expr::GroupingSet(set)] = aggregate.group_expr.as_slice() {
+        let set = set.clone();
+        return grouped_in_sets(aggregate, &set);
+    }
     let is_measured: Vec<bool> =
         aggregate.group_expr.iter().map(|key| is_interval(key, aggregate.input.schema())).collect();
     if !is_measured.contains(&true) {
@@ -63,22 +73,75 @@ fn grouped(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
             continue;
         }
         let key = key.unalias();
-        keys.push(measured(key.clone(), input.schema()).data.alias(format!("length {place}\u{1}")));
+        keys.push(measured(key.clone(), input.schema()).data.alias(length(place)));
         aggr_expr.push(first_value(key, vec![]).alias(shown(place)));
     }
     let aggregate = Aggregate::try_new(input, keys, aggr_expr)?;
-    // Whatever is above knows the columns by the names they had.
+    named_as_before(aggregate, &schema, &is_measured)
+}
+
+/// The columns by the names that whatever is above knows, and intervals for lengths where there are such.
+fn named_as_before(
+    aggregate: Aggregate,
+    schema: &DFSchema,
+    is_measured: &[bool],
+) -> Result<Transformed<LogicalPlan>> {
+    let is_in_sets = matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]);
     let columns = schema.columns().into_iter().zip(aggregate.schema.columns()).enumerate();
-    let above = columns
-        .map(|(place, (known, column))| match is_measured.get(place) {
-            Some(true) => Expr::Column(Column::new_unqualified(shown(place)))
-                .alias_qualified(known.relation, known.name),
-            _ if column == known => Expr::Column(column),
-            _ => Expr::Column(column).alias_qualified(known.relation, known.name),
-        })
-        .collect();
+    let above = columns.map(|(place, (known, column))| -> Result<Expr> {
+        let interval = || Expr::Column(Column::new_unqualified(shown(place)));
+        let value = match is_measured.get(place) {
+            // A key that is not in the set of a row shows nothing there.
+            Some(true) if is_in_sets => when(Expr::Column(column).is_not_null(), interval()).end()?,
+            Some(true) => interval(),
+            _ if column == known => return Ok(Expr::Column(column)),
+            _ => Expr::Column(column),
+        };
+        Ok(value.alias_qualified(known.relation, known.name))
+    });
+    let above = above.collect::<Result<Vec<_>>>()?;
     let aggregate = Arc::new(LogicalPlan::Aggregate(aggregate));
     Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(above, aggregate)?)))
+}
+
+/// As [`grouped`], by sets of keys, which are columns below.
+fn grouped_in_sets(aggregate: Aggregate, set: &GroupingSet) -> Result<Transformed<LogicalPlan>> {
+    let keys: Vec<Expr> = set.distinct_expr().into_iter().cloned().collect();
+    let is_measured: Vec<bool> = keys.iter().map(|key| is_interval(key, aggregate.input.schema())).collect();
+    if !is_measured.contains(&true) {
+        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+    }
+    let Aggregate { input, mut aggr_expr, schema, .. } = aggregate;
+    let lengths_of = |written: &[Expr]| -> Vec<Expr> {
+        let length_of = |key: &Expr| match keys.iter().position(|known| known == key) {
+            Some(place) if is_measured[place] => Expr::Column(Column::new_unqualified(length(place))),
+            _ => key.clone(),
+        };
+        written.iter().map(length_of).collect()
+    };
+    for call in &mut aggr_expr {
+        if let Expr::AggregateFunction(function) = call
+            && function.func.name() == "grouping"
+        {
+            function.params.args = lengths_of(&function.params.args);
+        }
+    }
+    let set = match set {
+        GroupingSet::Rollup(keys) => GroupingSet::Rollup(lengths_of(keys)),
+        GroupingSet::Cube(keys) => GroupingSet::Cube(lengths_of(keys)),
+        GroupingSet::GroupingSets(sets) => {
+            GroupingSet::GroupingSets(sets.iter().map(|keys| lengths_of(keys)).collect())
+        }
+    };
+    let mut below: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    for (place, key) in keys.iter().enumerate().filter(|(place, _)| is_measured[*place]) {
+        let key = key.clone().unalias();
+        below.push(measured(key.clone(), input.schema()).data.alias(length(place)));
+        aggr_expr.push(first_value(key, vec![]).alias(shown(place)));
+    }
+    let below = Arc::new(LogicalPlan::Projection(Projection::try_new(below, input)?));
+    let aggregate = Aggregate::try_new(below, vec![Expr::GroupingSet(set)], aggr_expr)?;
+    named_as_before(aggregate, &schema, &is_measured)
 }
 
 /// Rows that are alike are a group.

@@ -89,7 +89,7 @@ fn in_aggregate(mut aggregate: AggregateFunction, schema: &DFSchema) -> Transfor
             changed = true;
         }
         None if params.distinct && func.name() == "count" => {
-            changed |= measure_all(&mut params.args, schema);
+            changed |= measure_fields(&mut params.args, schema);
         }
         None => {}
     }
@@ -114,6 +114,17 @@ fn measure_all(exprs: &mut [Expr], schema: &DFSchema) -> bool {
         *expr = measured.data;
         changed | measured.transformed
     })
+}
+
+/// As [`measure_all`], in rows as well.
+fn measure_fields(exprs: &mut [Expr], schema: &DFSchema) -> bool {
+    let in_rows = exprs.iter_mut().fold(false, |changed, expr| match expr {
+        Expr::ScalarFunction(row) if row.func.name() == "struct" => {
+            changed | measure_fields(&mut row.args, schema)
+        }
+        _ => changed,
+    });
+    in_rows | measure_all(exprs, schema)
 }
 
 /// True for what finds the least value, false for what finds the greatest.
