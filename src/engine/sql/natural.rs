@@ -90,19 +90,23 @@ struct Scope {
 }
 
 impl Scope {
-    /// As FROM sees it.
-    fn of(select: &Select, columns: Option<Vec<String>>) -> Self {
-        let labels: Option<Vec<Vec<Ident>>> = select.from.iter().map(labels).collect();
-        let output = select.projection.iter().filter_map(|item| match item {
+    /// Of tables that have these columns.
+    fn of(from: &[TableWithJoins], columns: Option<Vec<String>>) -> Self {
+        let labels: Option<Vec<Vec<Ident>>> = from.iter().map(labels).collect();
+        let labels = labels.map(|labels| labels.iter().flatten().map(fold).collect());
+        Self { columns, labels, merged: vec![], from: vec![] }
+    }
+
+    /// With the names of the output, as FROM sees it.
+    fn with_output(mut self, items: &[SelectItem]) -> Self {
+        let output = items.iter().filter_map(|item| match item {
             SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
             _ => None,
         });
-        Self {
-            columns: columns.map(|columns| columns.into_iter().chain(output).collect()),
-            labels: labels.map(|labels| labels.iter().flatten().map(fold).collect()),
-            merged: vec![],
-            from: vec![],
+        if let Some(columns) = &mut self.columns {
+            columns.extend(output);
         }
+        self
     }
 
     /// True where a name without a table may be that of a column.
@@ -136,14 +140,11 @@ impl VisitorMut for Natural<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let mut columns = Some(vec![]);
-        for table in &mut select.from {
-            columns = columns.zip(self.write_out(table)).map(|(all, more)| [all, more].concat());
-        }
-        let merged = merged_in(select);
-        self.scopes.push(Scope::of(select, columns));
+        let columns = self.of_tables(&mut select.from);
+        let merged = merged_in(&select.from);
+        self.scopes.push(Scope::of(&select.from, columns).with_output(&select.projection));
         let mut from = std::mem::take(&mut select.from);
-        let _ = from.visit(self);
+        self.visit_from(&mut from);
         if let Some(scope) = self.scopes.last_mut() {
             (scope.merged, scope.from) = (merged, from);
         }
@@ -179,6 +180,38 @@ impl<'a> Natural<'a> {
         Self { columns, withs: vec![], scopes: vec![] }
     }
 
+    /// Visits the relations of FROM, and the conditions between them.
+    fn visit_from(&mut self, from: &mut [TableWithJoins]) {
+        for n in 0..from.len() {
+            let (before, rest) = from.split_at_mut(n);
+            let [table, ..] = rest else { return };
+            self.visit_factor(&mut table.relation, || before.to_vec());
+            for m in 0..table.joins.len() {
+                let (joined, rest) = table.joins.split_at_mut(m);
+                let [join, ..] = rest else { break };
+                let left = || TableWithJoins { relation: table.relation.clone(), joins: joined.to_vec() };
+                self.visit_factor(&mut join.relation, || [before.to_vec(), vec![left()]].concat());
+                let _ = join.join_operator.visit(self);
+            }
+        }
+    }
+
+    /// A query in FROM sees none of the tables beside it, and with LATERAL those before it.
+    fn visit_factor(&mut self, factor: &mut TableFactor, before: impl FnOnce() -> Vec<TableWithJoins>) {
+        let TableFactor::Derived { lateral, .. } = factor else {
+            let _ = factor.visit(self);
+            return;
+        };
+        let mut before = if *lateral { before() } else { vec![] };
+        let columns = self.of_tables(&mut before);
+        let seen = Scope { merged: merged_in(&before), ..Scope::of(&before, columns) };
+        let around = self.scopes.pop();
+        self.scopes.push(seen);
+        let _ = factor.visit(self);
+        self.scopes.pop();
+        self.scopes.extend(around);
+    }
+
     /// The value of a column that USING merges in a query around, where the name without a table is that column's for sure.
     fn outer_value(&self, written: &Ident) -> Option<Expr> {
         let name = fold(written);
@@ -194,6 +227,18 @@ impl<'a> Natural<'a> {
             }
         }
         None
+    }
+
+    /// As [`Self::write_out`], of all parts of FROM.
+    fn of_tables(&self, from: &mut [TableWithJoins]) -> Option<Vec<String>> {
+        let mut all = vec![];
+        let mut is_known = true;
+        for table in from {
+            let columns = self.write_out(table);
+            is_known &= columns.is_some();
+            all.extend(columns.into_iter().flatten());
+        }
+        is_known.then_some(all)
     }
 
     /// Writes the joins of a part of FROM out; gives the columns of them all, those of USING once.
@@ -332,6 +377,14 @@ mod tests {
                 "a FULL JOIN b USING (k) WHERE EXISTS (SELECT k FROM (VALUES (1)) v (z) WHERE z = k)",
                 "a FULL JOIN b USING(k) WHERE EXISTS (SELECT coalesce(a.k, b.k) AS k FROM (VALUES (1)) v (z) \
                  WHERE z = coalesce(a.k, b.k))",
+            ),
+            (
+                "a JOIN b USING (k) WHERE 1 = (SELECT count(*) FROM (SELECT k) q)",
+                "a JOIN b USING(k) WHERE 1 = (SELECT count(*) FROM (SELECT a.k) q)",
+            ),
+            (
+                "a LEFT JOIN b USING (k) CROSS JOIN LATERAL (SELECT k AS z) l, LATERAL (SELECT k FROM other) m",
+                "a LEFT JOIN b USING(k) CROSS JOIN LATERAL (SELECT a.k AS z) l, LATERAL (SELECT k FROM other) m",
             ),
             (
                 "a JOIN b USING (k) WHERE k IN (SELECT k FROM b) AND k IN (SELECT k FROM other)",

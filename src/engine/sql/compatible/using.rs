@@ -15,7 +15,7 @@ use crate::engine::sql::words::fold;
 /// Names tables before the columns that USING merges, in a SELECT and in the ORDER BY of its query.
 pub(super) fn merge_in_query(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_mut() else { return };
-    let merged = merged_in(select);
+    let merged = merged_in(&select.from);
     if merged.is_empty() {
         return;
     }
@@ -33,7 +33,7 @@ pub(super) fn merge_in_query(query: &mut Query) {
 
 /// Names tables before the columns that USING merges, and writes out what `*` stands for.
 pub(super) fn merge_columns(select: &mut Select) {
-    let merged = merged_in(select);
+    let merged = merged_in(&select.from);
     if merged.is_empty() {
         return;
     }
@@ -136,8 +136,8 @@ fn using(operator: &JoinOperator) -> Option<(Kind, Vec<Ident>)> {
 }
 
 /// The columns that the joins of a SELECT merge.
-pub fn merged_in(select: &Select) -> Vec<Merged> {
-    select.from.iter().flat_map(merged_of).collect()
+pub fn merged_in(from: &[TableWithJoins]) -> Vec<Merged> {
+    from.iter().flat_map(merged_of).collect()
 }
 
 fn merged_of(table: &TableWithJoins) -> Vec<Merged> {
