@@ -1,7 +1,7 @@
 //! Comparisons with PostgreSQL's meaning: texts beside times are times of the session's zone, and intervals are as
 //! long as their months of 30 days, days of 24 hours and hours together.
 
-use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, InList};
@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast, when};
 use datafusion::scalar::ScalarValue;
 
 use crate::engine::functions;
-use crate::postgres::plain_time;
+use crate::postgres::{parse_interval, plain_time};
 
 /// Rewrites a comparison; true when something was changed.
 pub fn rewrite_comparison(expr: &mut Expr, schema: &DFSchema, zone: &str) -> Result<bool> {
@@ -78,10 +78,19 @@ fn measure(sides: &mut [&mut Expr], schema: &DFSchema) -> bool {
         return false;
     }
     for side in sides {
-        let interval = cast(std::mem::take(*side), DataType::Interval(IntervalUnit::MonthDayNano));
+        let interval = written_interval(side)
+            .unwrap_or_else(|| cast(std::mem::take(*side), DataType::Interval(IntervalUnit::MonthDayNano)));
         **side = functions::interval_length().call(vec![interval]);
     }
     true
+}
+
+/// The interval that a text is.
+fn written_interval(text: &Expr) -> Option<Expr> {
+    let Expr::Literal(value, _) = text else { return None };
+    let (months, days, micros) = parse_interval(value.try_as_str()??)?;
+    let interval = IntervalMonthDayNano::new(months, days, micros.checked_mul(1_000)?);
+    Some(Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), None))
 }
 
 /// True for a text that is written out, and for NULL.
