@@ -1,4 +1,6 @@
 //! `interval_times(interval, number)` and `interval_over`, which `interval * number` and `/` become.
+//!
+//! Source: PostgreSQL 15, `interval_mul` and `interval_div` in timestamp.c.
 
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use datafusion::logical_expr::{
 use crate::error::{Error, Subject};
 
 const DAYS_PER_MONTH: f64 = 30.0;
-const MICROS_PER_DAY: f64 = 86_400e6;
+const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// What is done with an interval and a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,11 +75,12 @@ impl Scaling {
     /// The interval of so many months, days and microseconds, which may be more than one holds.
     pub fn of_parts(self, months: f64, days: f64, micros: f64, number: f64) -> Result<IntervalMonthDayNano> {
         let months = self.of(months, number);
-        let days_of_months = micro_rounded(months.fract() * DAYS_PER_MONTH);
+        let days_of_months = rounded(months.fract() * DAYS_PER_MONTH);
         let days = self.of(days, number);
-        let rest = micro_rounded(days.fract() + days_of_months.fract());
-        let whole_days = days.trunc() + days_of_months.trunc() + rest.trunc();
-        let micros = self.of(micros, number) + rest.fract() * MICROS_PER_DAY;
+        let seconds = rounded((days.fract() + days_of_months - days_of_months.trunc()) * SECONDS_PER_DAY);
+        let days_of_seconds = (seconds / SECONDS_PER_DAY).trunc();
+        let whole_days = days.trunc() + days_of_months.trunc() + days_of_seconds;
+        let micros = self.of(micros, number) + (seconds - days_of_seconds * SECONDS_PER_DAY) * 1e6;
         let fits = |value: f64, limit: f64| value.is_finite() && value.abs() <= limit;
         if fits(months, f64::from(i32::MAX)) && fits(whole_days, f64::from(i32::MAX)) && fits(micros, 9.2e15)
         {
@@ -88,9 +91,9 @@ impl Scaling {
     }
 }
 
-/// A share of a day to a millionth of a second, so that 0.1 month is 3 days and not 2.999….
-fn micro_rounded(days: f64) -> f64 {
-    (days * MICROS_PER_DAY).round() / MICROS_PER_DAY
+/// Days or seconds to a millionth, so that 0.1 month is 3 days and not 2.999….
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round_ties_even() / 1e6
 }
 
 impl ScalarUDFImpl for ScaledInterval {
