@@ -1,8 +1,10 @@
-//! Arrays that queries fill: `ARRAY (SELECT x FROM t ORDER BY y)`.
+//! Arrays that queries fill, `ARRAY (SELECT x FROM t ORDER BY y)`, and those of columns, `ARRAY[x, y]`.
+
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, Ident, OrderByExpr, OrderByKind,
-    Query, Select, SelectItem, SetExpr, TableAliasColumnDef, TableFactor, Value,
+    Query, Select, SelectItem, SetExpr, TableAliasColumnDef, TableFactor, Value, visit_expressions,
 };
 
 use crate::engine::sql::compatible::build::{call, taken};
@@ -10,6 +12,31 @@ use crate::engine::sql::compatible::subqueries::{GroupByIsEmpty, is_of_rows};
 use crate::engine::sql::naming::output_name;
 use crate::engine::sql::select::{derived, select_columns};
 use crate::engine::sql::words::fold;
+
+/// The function that makes an array of its arguments.
+pub(super) const MAKE_ARRAY: &str = "make_array";
+
+/// `ARRAY[x, (SELECT y)]` as a call: DataFusion plans an array that is written out without the tables around the query.
+pub(super) fn call_array(expr: &mut Expr) {
+    if let Expr::Array(array) = expr
+        && array.elem.iter().any(looks_around)
+    {
+        *expr = call(MAKE_ARRAY, std::mem::take(&mut array.elem));
+    }
+}
+
+/// True for an expression with a column or a subquery in it.
+fn looks_around(expr: &Expr) -> bool {
+    let found = visit_expressions(expr, |expr| match expr {
+        Expr::Identifier(_)
+        | Expr::CompoundIdentifier(_)
+        | Expr::Subquery(_)
+        | Expr::InSubquery { .. }
+        | Expr::Exists { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
 
 /// The name of rows that are set apart, and of what they give.
 const ROWS: &str = "collected";

@@ -1,10 +1,11 @@
 //! Comparisons: ANY and ALL of an array, operators with a schema, LIKE and SIMILAR TO, NOT and CASE of a text.
 
 use datafusion::sql::sqlparser::ast::{
-    self, ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArguments, Value,
+    self, ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArguments, Value,
 };
 
 use crate::engine::functions;
+use crate::engine::sql::compatible::arrays::MAKE_ARRAY;
 use crate::engine::sql::compatible::build::{balanced, call, is_text, plain_arguments, taken};
 use crate::engine::sql::literal::literal;
 use crate::engine::sql::parameters::cast;
@@ -138,18 +139,23 @@ fn array_of_texts() -> DataType {
 fn elements(array: Expr) -> Result<Vec<Expr>, Box<Expr>> {
     match array {
         Expr::Array(array) => Ok(array.elem),
+        Expr::Function(Function { name, args: FunctionArguments::List(list), .. })
+            if last_word(&name).as_deref() == Some(MAKE_ARRAY) =>
+        {
+            Ok(plain_arguments(&list))
+        }
         Expr::Cast { kind, expr, data_type, array, format } => {
             let element = match &data_type {
                 DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _)) => Some(inner.as_ref().clone()),
                 _ => None,
             };
-            match (*expr, element) {
-                (Expr::Array(list), Some(element)) => {
-                    Ok(list.elem.into_iter().map(|e| cast(e, element.clone())).collect())
+            match (elements(*expr), element) {
+                (Ok(list), Some(element)) => Ok(list.into_iter().map(|e| cast(e, element.clone())).collect()),
+                (Ok(list), None) => {
+                    let expr = Box::new(call(MAKE_ARRAY, list));
+                    Err(Box::new(Expr::Cast { kind, expr, data_type, array, format }))
                 }
-                (inner, _) => {
-                    Err(Box::new(Expr::Cast { kind, expr: Box::new(inner), data_type, array, format }))
-                }
+                (Err(expr), _) => Err(Box::new(Expr::Cast { kind, expr, data_type, array, format })),
             }
         }
         other => Err(Box::new(other)),

@@ -23,6 +23,7 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Query, Select, TableFactor, Value, VisitMut, VisitorMut,
 };
 
+use crate::engine::sql::compatible::arrays::call_array;
 use crate::engine::sql::compatible::build::{call, case, is_text, strip_schema, taken};
 use crate::engine::sql::compatible::calls::{function_of, part, rewrite_call, rewrite_function};
 use crate::engine::sql::compatible::casts::{rewrite_cast, rewrite_interval, wide_number};
@@ -59,6 +60,8 @@ pub fn make_compatible(node: &mut impl VisitMut) -> Result<()> {
 struct Rewrites {
     /// What the WITH clauses around name.
     withs: Vec<Vec<String>>,
+    /// Table functions around, which read their arguments as they are written.
+    functions: usize,
 }
 
 impl VisitorMut for Rewrites {
@@ -109,6 +112,12 @@ impl VisitorMut for Rewrites {
         rewrite_table_function(factor);
         rewrite_unnest(factor);
         select_from_scalar(factor);
+        self.functions += usize::from(is_function(factor));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        self.functions -= usize::from(is_function(factor));
         ControlFlow::Continue(())
     }
 
@@ -125,8 +134,15 @@ impl VisitorMut for Rewrites {
         rewrite(expr);
         rewrite_rows(expr);
         search_rows(expr);
+        if self.functions == 0 {
+            call_array(expr);
+        }
         ControlFlow::Continue(())
     }
+}
+
+fn is_function(factor: &TableFactor) -> bool {
+    matches!(factor, TableFactor::Table { args: Some(_), .. })
 }
 
 fn rewrite(expr: &mut Expr) {
@@ -272,6 +288,11 @@ mod tests {
                 "SELECT sum(a) OVER (z ROWS 1 PRECEDING) FROM t WINDOW w AS (PARTITION BY k), z AS (w ORDER BY i) ORDER BY max(a) OVER w",
                 "SELECT sum(a) OVER (PARTITION BY k ORDER BY i ROWS 1 PRECEDING) FROM t ORDER BY max(a) OVER (PARTITION BY k)",
             ),
+            (
+                "SELECT ARRAY[a, 1], ARRAY[1], ARRAY[[a], [2]], ARRAY[(SELECT 1 FROM t)] FROM f(by => ARRAY[a])",
+                "SELECT make_array(a, 1), ARRAY[1], make_array(make_array(a), [2]), make_array((SELECT 1 FROM t)) FROM f(by => ARRAY[a])",
+            ),
+            ("SELECT a = ANY (ARRAY[b]::INT[])", "SELECT a IN (CAST(b AS INT))"),
             ("SELECT current_user, current_schema", "SELECT current_user(), current_schema()"),
         ] {
             let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
