@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait, RecordBatch,
+};
 use datafusion::arrow::buffer::{Buffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{ByteViewType, DataType};
+use datafusion::error::Result;
 
 /// What the values of an array take by themselves, whatever else its buffers hold.
 pub fn array_bytes(array: &dyn Array) -> usize {
@@ -44,6 +47,19 @@ fn dictionary_bytes(array: &dyn Array) -> usize {
     let values = dictionary.values();
     let each = array_bytes(values) / values.len().max(1);
     array_bytes(dictionary.keys()).saturating_add(each.saturating_mul(array.len().min(values.len())))
+}
+
+/// The batch without the texts of other rows, where most of what its buffers hold is of these.
+///
+/// Sorts and merges hand on batches of which each holds the buffers of all, and count them for each.
+pub fn compacted(batch: RecordBatch) -> Result<RecordBatch> {
+    let own: Vec<Option<ArrayRef>> = batch.columns().iter().map(own_texts).collect();
+    if own.iter().all(Option::is_none) {
+        return Ok(batch);
+    }
+    let columns =
+        batch.columns().iter().zip(own).map(|(column, own)| own.unwrap_or_else(|| Arc::clone(column)));
+    Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
 }
 
 /// The texts in buffers of their own, where most of what their buffers hold is of others.

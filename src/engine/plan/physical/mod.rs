@@ -2,6 +2,7 @@
 
 mod far_rows;
 mod filters;
+mod first_rows;
 mod frame_answers;
 mod large_aggregates;
 mod large_joins;

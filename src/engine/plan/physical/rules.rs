@@ -8,6 +8,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use super::far_rows::FarRows;
 use super::filters::FiltersByPlace;
+use super::first_rows::FirstRows;
 use super::large_aggregates::LargeAggregates;
 use super::large_joins::LargeJoins;
 use super::skips::HeldSkips;
@@ -48,6 +49,7 @@ pub fn physical_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Rule> {
             _ => rules.push(rule),
         }
     }
+    rules.push(Arc::new(FirstRows));
     rules.push(Arc::new(CountedWindows));
     rules
 }
@@ -62,7 +64,7 @@ mod tests {
     fn finds_the_rules_that_it_mends() {
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let rules = physical_rules(&pool);
-        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 5);
+        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 6);
         let shown = format!("{rules:?}");
         assert_eq!(shown.matches("FiltersByPlace").count(), 2);
         for ours in [
@@ -72,6 +74,7 @@ mod tests {
             "LargeJoins",
             "LargeAggregates",
             "SortedAgain",
+            "FirstRows",
             "CountedWindows",
         ] {
             assert_eq!(shown.matches(ours).count(), 1, "{ours}");

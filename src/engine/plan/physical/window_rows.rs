@@ -6,7 +6,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use datafusion::arrow::array::{RecordBatch, UInt64Array};
 use datafusion::arrow::compute::{concat_batches, take_record_batch};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::utils::evaluate_partition_ranges;
@@ -25,7 +25,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
 use super::frame_answers::{BYTES_AT_ONCE, FrameAnswers};
-use crate::engine::array_bytes::{array_bytes, own_texts};
+use crate::engine::array_bytes::{array_bytes, compacted};
 
 /// Memory that is told to the pool, but not refused by it: a few batches always go through.
 const UNASKED_BYTES: usize = 4 << 20;
@@ -424,19 +424,6 @@ fn bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| array_bytes(column)).fold(0, usize::saturating_add)
 }
 
-/// The batch without the texts of other rows, where most of what its buffers hold is of these.
-///
-/// Sorts and merges hand on batches of which each holds the buffers of all, and count them for each.
-fn compacted(batch: RecordBatch) -> Result<RecordBatch> {
-    let own: Vec<Option<ArrayRef>> = batch.columns().iter().map(own_texts).collect();
-    if own.iter().all(Option::is_none) {
-        return Ok(batch);
-    }
-    let columns =
-        batch.columns().iter().zip(own).map(|(column, own)| own.unwrap_or_else(|| Arc::clone(column)));
-    Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
-}
-
 /// Rows in the place of the node that they come from.
 struct Given {
     input: Arc<dyn ExecutionPlan>,
@@ -490,7 +477,7 @@ impl ExecutionPlan for Given {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{Int64Array, StringViewArray};
+    use datafusion::arrow::array::{ArrayRef, Int64Array, StringViewArray};
     use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
     use datafusion::physical_expr::expressions::Column;
     use datafusion::physical_plan::empty::EmptyExec;
