@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::dml::InsertOp;
@@ -118,6 +119,11 @@ fn missing_column<'a>(name: &str, found: impl Iterator<Item = &'a str>) -> Error
 /// Formats that files have.
 const FORMATS: [&str; 3] = ["CSV", "PARQUET", "JSON"];
 
+/// A row group of a Parquet file has a row for so many bytes of the memory limit, within these bounds.
+const MEMORY_PER_GROUP_ROW: usize = 1 << 10;
+const GROUP_ROWS_LEAST: usize = 1 << 16;
+const GROUP_ROWS_MOST: usize = 1 << 20;
+
 /// The format that a file's name tells: the extension where it is none that is known.
 fn format_of(path: &str) -> String {
     let extension = Path::new(path).extension().map(|e| e.to_string_lossy().to_uppercase());
@@ -137,7 +143,8 @@ pub async fn copy_to(
     options: Vec<(String, String)>,
 ) -> Result<Lowered> {
     let path = FileAccess::writing(state, &path)?;
-    let options = FileOptions::read(&path, options, Direction::To)?;
+    let mut options = FileOptions::read(&path, options, Direction::To)?;
+    options.bound_groups(&state.runtime_env().memory_pool.memory_limit());
     ensure_folder(&path)?;
     repair(query.as_mut())?;
     let value = |text: String| Value::SingleQuotedString(text);
@@ -233,6 +240,16 @@ impl FileOptions {
         Ok(())
     }
 
+    /// Bounds the row groups of a Parquet file, of which a few are in memory, unless the statement does.
+    fn bound_groups(&mut self, memory: &MemoryLimit) {
+        if let MemoryLimit::Finite(limit) = memory
+            && self.format == "PARQUET"
+        {
+            let rows = (limit / MEMORY_PER_GROUP_ROW).clamp(GROUP_ROWS_LEAST, GROUP_ROWS_MOST);
+            self.raw.entry("format.max_row_group_size".to_owned()).or_insert_with(|| rows.to_string());
+        }
+    }
+
     /// Opens the file with the table's types, so that a text `007` stays what it is.
     async fn open(
         &self,
@@ -264,5 +281,26 @@ impl FileOptions {
         });
         let typed: SchemaRef = Arc::new(Schema::new(typed.collect::<Vec<_>>()));
         Ok(external::listing(path, &self.format, &self.raw, Some(typed), state).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_groups_are_small_where_memory_is() {
+        let rows = |path: &str, options: &[(&str, &str)], limit: usize| {
+            let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let mut options = FileOptions::read(path, options.collect(), Direction::To).unwrap();
+            options.bound_groups(&MemoryLimit::Finite(limit));
+            options.raw.get("format.max_row_group_size").cloned()
+        };
+        assert_eq!(rows("t.parquet", &[], 256 << 20).as_deref(), Some("262144"));
+        assert_eq!(rows("t.parquet", &[], 16 << 20).as_deref(), Some("65536"));
+        assert_eq!(rows("t.parquet", &[], 64 << 30).as_deref(), Some("1048576"));
+        let own = [("format.max_row_group_size", "1000")];
+        assert_eq!(rows("t.parquet", &own, 256 << 20).as_deref(), Some("1000"));
+        assert_eq!(rows("t.csv", &[], 256 << 20), None);
     }
 }
