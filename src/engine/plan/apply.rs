@@ -2,6 +2,7 @@
 //! that is not possible, once for every combination of them.
 
 mod answers;
+mod crossed;
 #[cfg(test)]
 mod tests;
 
@@ -25,9 +26,10 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, Join, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Subquery, TypeSignature, Volatility,
 };
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 
+use self::crossed::most_rows;
 use crate::engine::ddl;
 use crate::engine::plan::cancel::cancellable;
 use crate::engine::plan::domains::Domains;
@@ -37,6 +39,9 @@ use crate::ml::Control;
 
 /// So many combinations of outer values are asked for at once: what is joined with them is kept in memory.
 const DOMAIN_ROWS: usize = 500;
+
+/// So many rows are numbered for outer values, to take the first ones of each.
+const CROSSED_ROWS_MAX: usize = 10_000_000;
 
 /// True for a plan with subqueries or laterals, which may have failed because DataFusion does not take them.
 pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
@@ -413,9 +418,15 @@ impl AppliedSubquery {
 
     /// The rows for all of these arguments; the first column is the place of those that a row is of.
     fn rows_of_all(&self, domains: &Domains, values: Vec<ArrayRef>) -> Result<RecordBatch> {
-        let plan = domains.plan(values)?;
-        let rows = self.run(&plan)?;
-        let schema = rows.first().map_or_else(|| Arc::clone(plan.schema().inner()), RecordBatch::schema);
+        let count = values.first().map_or(0, |column| column.len());
+        let plan = self.physical(&domains.plan(values)?)?;
+        // One by one, rows are read as far as they are wanted.
+        if domains.crosses && most_rows(plan.as_ref()).saturating_mul(count) > CROSSED_ROWS_MAX {
+            return Err(Error::unsupported("the first rows of a large table for each outer row").into());
+        }
+        let schema = plan.schema();
+        let rows = self.run(plan)?;
+        let schema = rows.first().map_or(schema, RecordBatch::schema);
         Ok(concat_batches(&schema, &rows)?)
     }
 
@@ -468,17 +479,25 @@ impl AppliedSubquery {
                 Ok(bound.update_data(|expr| name.restore(expr)))
             })
         });
-        self.run(&self.state.optimize(&bound.data()?)?)
+        self.run(self.physical(&self.state.optimize(&bound.data()?)?)?)
     }
 
-    /// The rows of an optimised plan.
-    fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+    /// How an optimised plan is run.
+    fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let state = self.state.as_ref();
-        let work = async {
-            let physical = state.query_planner().create_physical_plan(plan, state).await?;
-            let rows = execute_stream(cancellable(physical, &self.control)?, state.task_ctx())?;
-            RowMemory::new("rows of a subquery", &state.runtime_env().memory_pool).collect(rows).await
-        };
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
+        waited(state.query_planner().create_physical_plan(plan, state))
     }
+
+    fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
+        let state = self.state.as_ref();
+        waited(async {
+            let rows = execute_stream(cancellable(plan, &self.control)?, state.task_ctx())?;
+            RowMemory::new("rows of a subquery", &state.runtime_env().memory_pool).collect(rows).await
+        })
+    }
+}
+
+/// What a function gives to one that cannot await it.
+fn waited<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
 }

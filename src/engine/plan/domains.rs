@@ -38,6 +38,8 @@ const FOUND: [&str; 2] = ["is wanted\u{1}", "is unsure\u{1}"];
 pub struct Domains {
     plan: LogicalPlan,
     values: SchemaRef,
+    /// True where it takes the first of rows that it has for each of the outer values, in no order.
+    pub crosses: bool,
 }
 
 impl Domains {
@@ -59,10 +61,10 @@ impl Domains {
         let table = provider_as_source(Arc::new(MemTable::try_new(Arc::clone(&values), vec![vec![]])?));
         let scan = LogicalPlanBuilder::scan(TableReference::bare(OUTER), table, None)?.build()?;
         let before = types.len().saturating_sub(outer.len());
-        let mut domain = Domain { outer, before, scan, names: 0 };
+        let mut domain = Domain { outer, before, scan, names: 0, crosses: false };
         let rows = domain.carry(subquery)?;
         let plan = domain.asked(kind, rows, subquery.schema())?;
-        Ok(Self { plan: state.optimize(&plan)?, values })
+        Ok(Self { plan: state.optimize(&plan)?, values, crosses: domain.crosses })
     }
 
     /// The optimised plan for these values; the first column of its rows is the place of the values that a row is of.
@@ -93,6 +95,8 @@ struct Domain {
     scan: LogicalPlan,
     /// How many names were given.
     names: usize,
+    /// Whether all rows are there for each of the outer values only to take the first ones.
+    crosses: bool,
 }
 
 /// Rows for all outer values: the columns of a node of the subquery, and those that are carried beside them.

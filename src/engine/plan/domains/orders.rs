@@ -9,9 +9,10 @@ use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Distinct, DistinctOn, Expr, ExprFunctionExt, Filter, Limit, LogicalPlan, Sort, SortExpr, Window,
-    WindowFrameUnits, cast, lit,
+    BinaryExpr, Distinct, DistinctOn, Expr, ExprFunctionExt, Filter, Limit, LogicalPlan, Operator, Sort,
+    SortExpr, Window, WindowFrameUnits, cast, lit,
 };
 
 use super::{Carried, Domain, columns_of, projected};
@@ -32,6 +33,7 @@ impl Domain {
     pub(super) fn limit(&mut self, limit: &Limit) -> Result<Carried> {
         let counts = limit.skip.as_deref().into_iter().chain(limit.fetch.as_deref());
         let input = self.input(&limit.input, counts)?;
+        self.crosses |= input.order.is_empty() && !limit.input.as_ref().exists(is_narrow)?;
         let skip = self.count(limit.skip.as_deref(), &input.values)?;
         let fetch = self.count(limit.fetch.as_deref(), &input.values)?;
         self.limited(input, skip, fetch)
@@ -144,6 +146,33 @@ impl Domain {
         let window = Window::try_new(vec![number], plan)?;
         Ok((Arc::new(LogicalPlan::Window(window)), Column::from_name(name)))
     }
+}
+
+/// True for a node that looks at all rows anyway, or has a few of them for each of the outer values.
+fn is_narrow(node: &LogicalPlan) -> Result<bool> {
+    Ok(match node {
+        LogicalPlan::Aggregate(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Window(_) => true,
+        LogicalPlan::Filter(filter) => split_conjunction(&filter.predicate).into_iter().any(is_key),
+        LogicalPlan::Join(join) => {
+            join.filter.as_ref().is_some_and(|filter| split_conjunction(filter).into_iter().any(is_key))
+        }
+        _ => false,
+    })
+}
+
+/// True for a column that is to be equal to an outer value.
+fn is_key(condition: &Expr) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return false };
+    let is_pair = |inner: &Expr, outer: &Expr| {
+        inner.any_column_refs()
+            && !inner.contains_outer()
+            && outer.contains_outer()
+            && !outer.any_column_refs()
+    };
+    is_pair(left, right) || is_pair(right, left)
 }
 
 /// True for a window function without an order, whose frame is the same with one.
