@@ -33,6 +33,7 @@ use self::crossed::most_rows;
 use crate::engine::ddl;
 use crate::engine::plan::cancel::cancellable;
 use crate::engine::plan::domains::Domains;
+use crate::engine::plan::subqueries::node_has_subquery;
 use crate::engine::storage::RowMemory;
 use crate::error::Error;
 use crate::ml::Control;
@@ -76,8 +77,11 @@ pub fn with_applied_subqueries(
             LogicalPlan::Join(join) => apply.join(join)?,
             node => node,
         };
-        let schemas: Vec<DFSchema> =
-            node.inputs().iter().map(|input| input.schema().as_ref().clone()).collect();
+        if !node_has_subquery(&node)? {
+            return Ok(Transformed::no(node));
+        }
+        let schema = |input: &&LogicalPlan| ddl::analyzed(state, input).schema().as_ref().clone();
+        let schemas: Vec<DFSchema> = node.inputs().iter().map(schema).collect();
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
@@ -115,7 +119,8 @@ impl Apply<'_> {
             let message = "LATERAL is supported in a cross join, an inner join and LEFT JOIN … ON true";
             return Err(Error::unsupported(message).into());
         }
-        let (call, _) = self.applied(right, Kind::Rows, None, &[left_schema.as_ref().clone()])?;
+        let left_types = ddl::analyzed(self.state, left).schema().as_ref().clone();
+        let (call, _) = self.applied(right, Kind::Rows, None, &[left_types])?;
         let left_columns: Vec<Expr> = left_schema.columns().into_iter().map(Expr::Column).collect();
         let rows = Column::from_name(ROWS);
         let listed = left_columns.iter().cloned().chain([call.alias(ROWS)]);
@@ -174,7 +179,7 @@ impl Apply<'_> {
         schemas: &[DFSchema],
     ) -> Result<(Expr, bool)> {
         // Its columns have the types that those of all branches of a UNION come to.
-        let plan = ddl::analyzed(self.state, plan);
+        let plan = ddl::analyzed(self.state, &typed(plan, schemas)?);
         let outer = outer_columns(&plan)?;
         let refers = !outer.is_empty();
         // A column that is not here is one of a query further out.
@@ -208,6 +213,29 @@ impl Apply<'_> {
         let func = Arc::new(ScalarUDF::new_from_impl(applied));
         Ok((Expr::ScalarFunction(ScalarFunction::new_udf(func, args)), refers))
     }
+}
+
+/// The subquery with its outer columns as these schemas have them: in branches of a UNION or of CASE, say, their types
+/// were not known when it was written down.
+fn typed(plan: &LogicalPlan, schemas: &[DFSchema]) -> Result<LogicalPlan> {
+    let field_in = |schema: &DFSchema, column: &Column| {
+        schema.maybe_index_of_column(column).map(|place| Arc::clone(schema.field(place)))
+    };
+    let typed = plan.clone().transform_up(|node| {
+        node.map_expressions(|expr| {
+            expr.transform_up(|part| match &part {
+                Expr::OuterReferenceColumn(field, column) => {
+                    let found = schemas.iter().find_map(|schema| field_in(schema, column));
+                    Ok(match found.filter(|found| found.data_type() != field.data_type()) {
+                        Some(found) => Transformed::yes(Expr::OuterReferenceColumn(found, column.clone())),
+                        None => Transformed::no(part),
+                    })
+                }
+                _ => Ok(Transformed::no(part)),
+            })
+        })
+    });
+    typed.data()
 }
 
 /// The column of an answer, which is true or false.
