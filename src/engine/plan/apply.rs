@@ -23,7 +23,7 @@ use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Join, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs,
+    ColumnarValue, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Subquery, TypeSignature, Volatility,
 };
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -115,12 +115,16 @@ impl Apply<'_> {
             return Ok(LogicalPlan::Join(join));
         }
         let on_true = matches!(filter, None | Some(Expr::Literal(ScalarValue::Boolean(Some(true)), _)));
-        if !on.is_empty() || !(*join_type == JoinType::Inner || *join_type == JoinType::Left && on_true) {
-            let message = "LATERAL is supported in a cross join, an inner join and LEFT JOIN … ON true";
+        if !on.is_empty() || !matches!(join_type, JoinType::Inner | JoinType::Left) {
+            let message = "LATERAL is supported in a cross join, an inner join and a LEFT JOIN with ON";
             return Err(Error::unsupported(message).into());
         }
+        let right = match filter {
+            Some(filter) if *join_type == JoinType::Left && !on_true => meeting(right, filter, left_schema)?,
+            _ => Arc::clone(right),
+        };
         let left_types = ddl::analyzed(self.state, left).schema().as_ref().clone();
-        let (call, _) = self.applied(right, Kind::Rows, None, &[left_types])?;
+        let (call, _) = self.applied(&right, Kind::Rows, None, &[left_types])?;
         let left_columns: Vec<Expr> = left_schema.columns().into_iter().map(Expr::Column).collect();
         let rows = Column::from_name(ROWS);
         let listed = left_columns.iter().cloned().chain([call.alias(ROWS)]);
@@ -134,7 +138,7 @@ impl Apply<'_> {
             .unnest_column_with_options(rows.clone(), options)?
             .project(left_columns.into_iter().chain(right_columns))?;
         match filter {
-            Some(filter) if !on_true => plan.filter(filter.clone())?.build(),
+            Some(filter) if *join_type == JoinType::Inner && !on_true => plan.filter(filter.clone())?.build(),
             _ => plan.build(),
         }
     }
@@ -213,6 +217,21 @@ impl Apply<'_> {
         let func = Arc::new(ScalarUDF::new_from_impl(applied));
         Ok((Expr::ScalarFunction(ScalarFunction::new_udf(func, args)), refers))
     }
+}
+
+/// The right rows that meet a condition on them and on a left row.
+fn meeting(rows: &Arc<LogicalPlan>, condition: &Expr, left: &DFSchema) -> Result<Arc<LogicalPlan>> {
+    let condition = condition.clone().transform_up(|part| match &part {
+        Expr::Column(column) => Ok(match left.maybe_index_of_column(column) {
+            Some(place) => {
+                let field = Arc::clone(left.field(place));
+                Transformed::yes(Expr::OuterReferenceColumn(field, column.clone()))
+            }
+            None => Transformed::no(part),
+        }),
+        _ => Ok(Transformed::no(part)),
+    });
+    Ok(Arc::new(LogicalPlan::Filter(Filter::try_new(condition.data()?, Arc::clone(rows))?)))
 }
 
 /// The subquery with its outer columns as these schemas have them: in branches of a UNION or of CASE, say, their types
