@@ -61,6 +61,7 @@ mod semantics;
 mod sequences;
 mod series;
 mod series_texts;
+mod set_conditions;
 mod single_rows;
 mod subqueries;
 mod subqueries_below;

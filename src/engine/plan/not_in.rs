@@ -91,7 +91,7 @@ fn answered(contained: InSubquery, schema: &DFSchema, place: Place) -> Result<Ex
 }
 
 /// The condition that the subquery has a row that meets a condition on its value and the wanted one.
-fn exists(
+pub fn exists(
     contained: &InSubquery,
     schema: &DFSchema,
     condition: impl FnOnce(Expr, Expr) -> Expr,

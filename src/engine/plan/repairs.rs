@@ -12,6 +12,7 @@ use crate::engine::plan::may_be_null::with_nullable_values;
 use crate::engine::plan::not_in::with_exists;
 use crate::engine::plan::outer_keys::with_distinct_outer_keys;
 use crate::engine::plan::own_values::with_own_values;
+use crate::engine::plan::set_conditions::with_set_conditions;
 use crate::engine::plan::single_rows::with_single_rows;
 use crate::engine::plan::subqueries::has_set_comparisons;
 use crate::engine::plan::subqueries_below::with_subqueries_below;
@@ -23,7 +24,7 @@ pub fn with_repairs(plan: LogicalPlan) -> Result<LogicalPlan> {
     if !has_subqueries(&plan)? {
         return with_counted_sets(plan);
     }
-    let plan = with_single_rows(with_subqueries_below(plan)?)?;
+    let plan = with_set_conditions(with_single_rows(with_subqueries_below(plan)?)?)?;
     // As EXISTS, comparisons with ANY and ALL may be run for the values of each outer row.
     let plan = match has_set_comparisons(&plan)? {
         true => RewriteSetComparison::new().rewrite(plan, &OptimizerContext::new())?.data,
