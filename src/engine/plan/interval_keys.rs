@@ -87,7 +87,11 @@ fn named_as_before(
     is_measured: &[bool],
 ) -> Result<Transformed<LogicalPlan>> {
     let is_in_sets = matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]);
+    // The number of a set is lost where grouping() is made of it.
+    let is_lost = aggregate.aggr_expr.iter().any(is_grouping);
     let columns = schema.columns().into_iter().zip(aggregate.schema.columns()).enumerate();
+    let columns =
+        columns.filter(|(_, (_, column))| !(is_lost && column.name == Aggregate::INTERNAL_GROUPING_ID));
     let above = columns.map(|(place, (known, column))| -> Result<Expr> {
         let interval = || Expr::Column(Column::new_unqualified(shown(place)));
         let value = match is_measured.get(place) {
@@ -120,8 +124,8 @@ fn grouped_in_sets(aggregate: Aggregate, set: &GroupingSet) -> Result<Transforme
         written.iter().map(length_of).collect()
     };
     for call in &mut aggr_expr {
-        if let Expr::AggregateFunction(function) = call
-            && function.func.name() == "grouping"
+        if is_grouping(call)
+            && let Expr::AggregateFunction(function) = call
         {
             function.params.args = lengths_of(&function.params.args);
         }
@@ -142,6 +146,11 @@ fn grouped_in_sets(aggregate: Aggregate, set: &GroupingSet) -> Result<Transforme
     let below = Arc::new(LogicalPlan::Projection(Projection::try_new(below, input)?));
     let aggregate = Aggregate::try_new(below, vec![Expr::GroupingSet(set)], aggr_expr)?;
     named_as_before(aggregate, &schema, &is_measured)
+}
+
+/// True for a call of `grouping()`.
+fn is_grouping(call: &Expr) -> bool {
+    matches!(call, Expr::AggregateFunction(function) if function.func.name() == "grouping")
 }
 
 /// Rows that are alike are a group.
