@@ -96,7 +96,7 @@ fn frame_rows(window: &dyn WindowExpr, rows: usize) -> usize {
     // Without an order all rows are peers.
     let all_peers = frame.units == WindowFrameUnits::Range && window.order_by().is_empty();
     let moves = |bound: &WindowFrameBound| {
-        !bound.is_unbounded() && !(all_peers && bound == &WindowFrameBound::CurrentRow)
+        !(bound.is_unbounded() || (all_peers && bound == &WindowFrameBound::CurrentRow))
     };
     let distance = |bound: &WindowFrameBound| match bound {
         WindowFrameBound::CurrentRow => 0,
