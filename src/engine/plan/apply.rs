@@ -153,9 +153,7 @@ impl Apply<'_> {
             }
             _ => None,
         };
-        let Some((call, _)) = call.filter(|(_, outer)| *outer) else {
-            return Ok(Transformed::no(expr));
-        };
+        let Some(call) = call else { return Ok(Transformed::no(expr)) };
         let negated = match &expr {
             Expr::Exists(exists) => exists.negated,
             Expr::InSubquery(contained) => contained.negated,
@@ -164,15 +162,16 @@ impl Apply<'_> {
         Ok(Transformed::yes(if negated { Expr::Not(Box::new(call)) } else { call }))
     }
 
-    /// The call for a subquery, and whether it refers to the outer query.
+    /// The call for a subquery that refers to the outer query.
     fn call(
         &self,
         subquery: &Subquery,
         kind: Kind,
         value: Option<Expr>,
         schemas: &[DFSchema],
-    ) -> Result<Option<(Expr, bool)>> {
-        self.applied(&subquery.subquery, kind, value, schemas).map(Some)
+    ) -> Result<Option<Expr>> {
+        let (call, refers) = self.applied(&subquery.subquery, kind, value, schemas)?;
+        Ok(refers.then_some(call))
     }
 
     fn applied(

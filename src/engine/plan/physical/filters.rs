@@ -189,13 +189,9 @@ impl ExecutionPlan for Guard {
         input_distribution_requirements() -> InputDistributionRequirements;
         maintains_input_order() -> Vec<bool>;
         execute(partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream>;
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.node.apply_expressions(f)
+        apply_expressions(
+            f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>
+        ) -> Result<TreeNodeRecursion>;
     }
 
     fn replace_children(

@@ -75,13 +75,9 @@ impl ExecutionPlan for FirstRowsExec {
         statistics_from_inputs(inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>>;
         fetch() -> Option<usize>;
         metrics() -> Option<MetricsSet>;
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.sort.apply_expressions(f)
+        apply_expressions(
+            f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>
+        ) -> Result<TreeNodeRecursion>;
     }
 
     fn replace_children(

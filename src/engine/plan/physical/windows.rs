@@ -78,13 +78,9 @@ impl ExecutionPlan for CountedWindowExec {
         maintains_input_order() -> Vec<bool>;
         child_stats_requests(partition: Option<usize>) -> Vec<ChildStats>;
         statistics_from_inputs(inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>>;
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.window.apply_expressions(f)
+        apply_expressions(
+            f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>
+        ) -> Result<TreeNodeRecursion>;
     }
 
     fn replace_children(

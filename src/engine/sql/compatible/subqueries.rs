@@ -81,22 +81,17 @@ pub(super) fn only_expression(query: &Query) -> Option<Expr> {
         return None;
     };
     // An aggregate of outer columns alone is one of the outer query.
-    let own_aggregate = calls(expr, |call| is_aggregate(call) && !names_column(call));
-    (plain && names_column(expr) && !own_aggregate && !calls(expr, sees_rows)).then(|| expr.clone())
+    let own_aggregate = has_part(expr, |call| is_aggregate(call) && !names_column(call));
+    (plain && names_column(expr) && !own_aggregate && !has_part(expr, sees_rows)).then(|| expr.clone())
 }
 
 /// True when an expression has a column in it.
 fn names_column(expr: &Expr) -> bool {
-    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-    let found = ast::visit_expressions(expr, |expr| match is_column(expr) {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
-    });
-    found.is_break()
+    has_part(expr, |part| matches!(part, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
 }
 
-/// True when such a function is called in an expression.
-fn calls(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
+/// True when a part of an expression is one of these.
+fn has_part(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
     let found = ast::visit_expressions(expr, |expr| match wanted(expr) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
@@ -112,7 +107,7 @@ fn sees_rows(call: &Expr) -> bool {
 
 /// True for an expression of many rows: with an aggregate or a function of a window in it.
 pub(super) fn is_of_rows(expr: &Expr) -> bool {
-    calls(expr, |call| is_aggregate(call) || sees_rows(call))
+    has_part(expr, |call| is_aggregate(call) || sees_rows(call))
 }
 
 fn is_aggregate(call: &Expr) -> bool {

@@ -66,7 +66,7 @@ impl StoredTableProvider {
         }
     }
 
-    /// The number of [`StoredTableProvider::version`].
+    /// The number of the version that a scan reads.
     pub async fn version_number(&self, held: &HeldVersions) -> OurResult<u64> {
         Ok(self.version(held).await?.snapshot.version)
     }
