@@ -185,6 +185,24 @@ fn a_change_leaves_rows_alone_that_its_subqueries_did_not_see() {
 }
 
 #[test]
+fn a_table_that_gets_another_name_in_an_alter_is_the_one_that_is_altered() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (database, session) = begun(directory.path(), &gate);
+    session.run("CREATE TABLE u AS SELECT 2 AS x").unwrap();
+    gate.close("_delta_log");
+    thread::scope(|scope| {
+        let altering = scope.spawn(|| database.session().run("ALTER TABLE t ADD COLUMN y int DEFAULT 7"));
+        gate.wait();
+        session.run("ALTER TABLE t RENAME TO old").unwrap();
+        session.run("ALTER TABLE u RENAME TO t").unwrap();
+        gate.open();
+        altering.join().unwrap().unwrap();
+    });
+    assert_eq!(rows(&session, "SELECT * FROM old"), ["1|7"]);
+    assert_eq!(rows(&session, "SELECT * FROM t"), ["2"]);
+}
+
+#[test]
 fn a_change_that_is_stopped_while_others_change_its_table_leaves_the_table_to_them() {
     let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
     let (database, session) = begun(directory.path(), &gate);

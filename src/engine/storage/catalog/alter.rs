@@ -9,7 +9,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::engine::storage::catalog::create::{stored_key, validate};
 use crate::engine::storage::catalog::entries::{
-    Column, ColumnDefinition, Entry, Key, Table, TableName, View,
+    Column, ColumnDefinition, Contents, Entry, Key, Table, TableName, View,
 };
 use crate::engine::storage::catalog::expressions::{mentions, rename_column};
 use crate::engine::storage::catalog::generations::Room;
@@ -32,8 +32,8 @@ impl Catalog {
             contents.put(&new, entry.clone(), false)?;
             Ok(entry)
         });
-        if let Entry::Table(_) = entry.await? {
-            self.stored_table(to)?.set_label(to.to_string());
+        if let Entry::Table(table) = entry.await? {
+            self.set_label(&table.id, to);
         }
         Ok(())
     }
@@ -84,9 +84,7 @@ impl Catalog {
         context: &Arc<TaskContext>,
     ) -> Result<bool> {
         self.ensure_writable()?;
-        let table = self.stored_table(name)?;
-        let lock = table.write_lock().await;
-        let entry = self.table(name)?;
+        let (table, entry, lock) = self.locked_table(name).await?;
         match entry.ensure_column_is_free(name, &column.name) {
             Err(e) if e.kind() == ErrorKind::Exists && if_not_exists => return Ok(false),
             free => free?,
@@ -120,7 +118,7 @@ impl Catalog {
         validate(&Layout::current(name, &planned, &future, &self.inner.functions)?)?;
 
         delta::add_column(&table, &field, fill, &entry.cluster_by, context).await?;
-        self.alter_table(name, lock, move |entry| {
+        self.alter_table(table, lock, move |entry| {
             entry.columns.push(added);
             Ok(())
         })
@@ -131,23 +129,20 @@ impl Catalog {
     /// Drops a column; versions from before still have it. False when there was none.
     pub async fn drop_column(&self, name: &TableName, column: &str, if_exists: bool) -> Result<bool> {
         self.ensure_writable()?;
-        let table = self.stored_table(name)?;
-        let lock = Arc::new(table.write_lock().await);
-        let entry = self.table(name)?;
+        let (table, entry, lock) = self.locked_table(name).await?;
+        let lock = Arc::new(lock);
         let index = match entry.column_index(name, column) {
             Err(_) if if_exists => return Ok(false),
             found => found?,
         };
         let stored_name = entry.columns[index].stored_name.clone();
         ensure_droppable(name, &entry, column, &stored_name)?;
-        let dropped = stored_name.clone();
-        let altered = name.clone();
+        let (altered, dropped) = (Arc::clone(&table), stored_name.clone());
         self.change_then(Room::Takes, noting(Arc::clone(&table), Arc::clone(&lock)), move |contents| {
-            let entry = contents.table_mut(&altered)?;
+            let entry = altered_entry(contents, &altered)?;
             entry.columns[index].dropped = true;
             entry.keys.retain(|key| !key.columns.contains(&dropped));
-            let id = entry.id.clone();
-            contents.drop_owned(&id, Some(&dropped));
+            contents.drop_owned(altered.id(), Some(&dropped));
             Ok(())
         })
         .await?;
@@ -159,11 +154,11 @@ impl Catalog {
     /// Gives the column `from` the name `to`; the files keep the name they have.
     pub async fn rename_column(&self, name: &TableName, from: &str, to: &str) -> Result<()> {
         self.ensure_writable()?;
-        let lock = self.stored_table(name)?.write_lock().await;
-        let (table_name, from, to) = (name.clone(), from.to_string(), to.to_string());
-        self.alter_table(name, lock, move |entry| {
-            let index = entry.column_index(&table_name, &from)?;
-            entry.ensure_column_is_free(&table_name, &to)?;
+        let (table, _, lock) = self.locked_table(name).await?;
+        let (name, from, to) = (name.clone(), from.to_string(), to.to_string());
+        self.alter_table(table, lock, move |entry| {
+            let index = entry.column_index(&name, &from)?;
+            entry.ensure_column_is_free(&name, &to)?;
             for check in &mut entry.checks {
                 check.sql = rename_column(&check.sql, &from, &to)?;
             }
@@ -181,14 +176,13 @@ impl Catalog {
         default_sql: Option<String>,
     ) -> Result<()> {
         self.ensure_writable()?;
-        let table = self.stored_table(name)?;
-        let lock = table.write_lock().await;
+        let (table, entry, lock) = self.locked_table(name).await?;
         let snapshot = table.latest().await?;
-        let mut planned = (*self.table(name)?).clone();
+        let mut planned = (*entry).clone();
         let index = planned.column_index(name, column)?;
         planned.columns[index].default_sql = default_sql.clone();
         validate(&Layout::current(name, &planned, &snapshot.schema, &self.inner.functions)?)?;
-        self.alter_table(name, lock, move |entry| {
+        self.alter_table(table, lock, move |entry| {
             entry.columns[index].default_sql = default_sql;
             Ok(())
         })
@@ -250,18 +244,21 @@ impl Catalog {
         .await
     }
 
-    /// Changes the catalog entry of the table `name`, whose write lock this is; plans made before can read but no longer
-    /// write.
+    /// Changes the catalog entry of a table, whose write lock this is; plans made before can read but no longer write.
     pub(super) async fn alter_table(
         &self,
-        name: &TableName,
+        table: Arc<StoredTable>,
         lock: OwnedMutexGuard<()>,
         change: impl FnOnce(&mut Table) -> Result<()> + Send + 'static,
     ) -> Result<()> {
-        let after = noting(self.stored_table(name)?, lock);
-        let name = name.clone();
-        self.change_then(Room::Takes, after, move |contents| change(contents.table_mut(&name)?)).await
+        let after = noting(Arc::clone(&table), lock);
+        self.change_then(Room::Takes, after, move |contents| change(altered_entry(contents, &table)?)).await
     }
+}
+
+/// The catalog entry of a table that is altered: it may have got another name since.
+fn altered_entry<'a>(contents: &'a mut Contents, table: &StoredTable) -> Result<&'a mut Table> {
+    contents.table_of_id_mut(table.id()).ok_or_else(|| table.dropped())
 }
 
 /// What makes plans old once a change of a table has been made, whoever still waits for it: until then nobody writes.

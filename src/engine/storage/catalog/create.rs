@@ -171,17 +171,6 @@ impl Catalog {
             definition.keys.iter().map(|key| stored_key(name, &table, key)).collect::<Result<_>>()?;
         Ok((table, stored))
     }
-
-    /// The stored names of the columns that rows of the table `name` are to be sorted by.
-    pub(super) async fn cluster_columns(
-        &self,
-        name: &TableName,
-        entry: &Table,
-        columns: &[String],
-    ) -> Result<Vec<String>> {
-        let snapshot = self.stored_table(name)?.latest().await?;
-        cluster_columns(name, entry, &snapshot.schema, columns)
-    }
 }
 
 async fn create_directory(table: &Arc<StoredTable>) -> Result<()> {
@@ -220,7 +209,8 @@ pub(super) fn stored_key(name: &TableName, table: &Table, key: &Key) -> Result<K
     Ok(Key { columns: key.columns.iter().map(stored).collect::<Result<_>>()?, ..key.clone() })
 }
 
-fn cluster_columns(
+/// The stored names of the columns that rows of the table `name` are to be sorted by.
+pub(super) fn cluster_columns(
     name: &TableName,
     table: &Table,
     stored: &Schema,

@@ -549,6 +549,15 @@ impl Contents {
         }
     }
 
+    /// The stored table of this id, to change it, whatever its name is by now.
+    pub fn table_of_id_mut(&mut self, id: &str) -> Option<&mut Table> {
+        let mut entries = self.schemas.values_mut().flat_map(|schema| schema.entries.values_mut());
+        entries.find_map(|entry| match entry {
+            Entry::Table(table) if table.id == id => Some(Arc::make_mut(table)),
+            _ => None,
+        })
+    }
+
     /// Puts `entry` under `name`; with `replace` it may take the place of an entry of its kind, and its rights.
     pub fn put(&mut self, name: &TableName, mut entry: Entry, replace: bool) -> Result<Option<Entry>> {
         check_identifier(&name.table, Subject::Table)?;

@@ -8,9 +8,11 @@ use chrono::TimeDelta;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::{SessionState, TaskContext};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::engine::controlled::current_control;
 use crate::engine::storage::catalog::counts::Counts;
+use crate::engine::storage::catalog::create::cluster_columns;
 use crate::engine::storage::catalog::entries::{
     ColumnDefinition, Contents, DEFAULT_SCHEMA, Entry, ExternalTable, SchemaEntry, Table, TableName, View,
     check_identifier,
@@ -19,7 +21,7 @@ use crate::engine::storage::catalog::generations::{Generations, Room};
 use crate::engine::storage::catalog::sequences::{Counters, with_next_value};
 use crate::engine::storage::catalog::{Created, IfExists};
 use crate::engine::storage::delta::{
-    self, HeldVersion, HeldVersions, Layout, OptimizeSummary, StoredTable, StoredTableProvider, TableVersion,
+    self, HeldVersions, Layout, OptimizeSummary, StoredTable, StoredTableProvider, TableVersion,
     VacuumSummary, VersionInfo,
 };
 use crate::engine::storage::durable_fs::DurableFs;
@@ -203,17 +205,25 @@ impl Catalog {
     /// The stored table `name` at `version`, for reading and, at its newest, for writing. The statement that is planned
     /// holds its newest version from here on.
     pub async fn provider(&self, name: &TableName, version: TableVersion) -> Result<Arc<dyn TableProvider>> {
-        let table = self.stored_table(name)?;
+        let (table, layout_changes, found, entry) = loop {
+            let table = self.stored_table(name)?;
+            // Counted before the entry is read: an ALTER in between makes the plan old, never wrong.
+            let layout_changes = table.layout_changes();
+            let found = match version {
+                TableVersion::Latest => HeldVersions::of_planned().version(&table).await?,
+                past => table.held_at(past).await?,
+            };
+            let entry = self.table(name)?;
+            // Another table may have got the name meanwhile.
+            if entry.id == table.id() {
+                break (table, layout_changes, found, entry);
+            }
+        };
         if version != TableVersion::Latest {
-            let directory = table.directory()?;
-            let past = HeldVersion { snapshot: table.snapshot(version).await?, directory };
-            let layout = Layout::of_version(name, &*self.table(name)?, &past.snapshot.schema);
-            return Ok(Arc::new(StoredTableProvider::past(table, Arc::new(layout), past)));
+            let layout = Layout::of_version(name, &entry, &found.snapshot.schema);
+            return Ok(Arc::new(StoredTableProvider::past(table, Arc::new(layout), found)));
         }
-        // Counted before the entry is read: an ALTER in between makes the plan old, never wrong.
-        let layout_changes = table.layout_changes();
-        let HeldVersion { snapshot, .. } = HeldVersions::of_planned().version(&table).await?;
-        let entry = self.table(name)?;
+        let snapshot = found.snapshot;
         let layout = Layout::current(name, &entry, &snapshot.schema, &self.inner.functions);
         // The statement may hold a version from before a column came.
         let layout =
@@ -224,8 +234,12 @@ impl Catalog {
 
     /// The columns of the stored table `name` as CREATE TABLE would declare them.
     pub async fn columns(&self, name: &TableName) -> Result<Vec<ColumnDefinition>> {
-        let snapshot = self.stored_table(name)?.latest().await?;
+        let table = self.stored_table(name)?;
+        let snapshot = table.latest().await?;
         let entry = self.table(name)?;
+        if entry.id != table.id() {
+            return Err(table.altered());
+        }
         let layout = Layout::current(name, &entry, &snapshot.schema, &self.inner.functions)?;
         let columns = entry.live_columns().zip(layout.required).filter_map(|(column, required)| {
             let stored = snapshot.schema.field_with_name(&column.stored_name).ok()?;
@@ -263,16 +277,15 @@ impl Catalog {
         context: &Arc<TaskContext>,
     ) -> Result<OptimizeSummary> {
         self.ensure_writable()?;
-        let entry = self.table(name)?;
-        let table = self.stored_table(name)?;
+        let (entry, table) = self.opened(name)?;
         let stored_names = match cluster_by {
-            Some(columns) => self.cluster_columns(name, &entry, columns).await?,
+            Some(columns) => cluster_columns(name, &entry, &table.latest().await?.schema, columns)?,
             None => entry.cluster_by.clone(),
         };
         let summary = delta::optimize(&table, &stored_names, context).await?;
         if stored_names != entry.cluster_by {
             let lock = table.write_lock().await;
-            self.alter_table(name, lock, |entry| {
+            self.alter_table(table, lock, |entry| {
                 entry.cluster_by = stored_names;
                 Ok(())
             })
@@ -386,10 +399,39 @@ impl Catalog {
 
     /// The opened table behind the entry `name`; opening reads nothing.
     pub(super) fn stored_table(&self, name: &TableName) -> Result<Arc<StoredTable>> {
+        self.opened(name).map(|(_, table)| table)
+    }
+
+    /// As [`Catalog::stored_table`], with the entry.
+    fn opened(&self, name: &TableName) -> Result<(Arc<Table>, Arc<StoredTable>)> {
         // The entry is read while nothing is opened or forgotten: a table that is dropped meanwhile is not opened anew.
         let mut open = self.inner.open_tables.lock();
         let entry = self.table(name)?;
-        self.open_table(&mut open, name, &entry.id)
+        let table = self.open_table(&mut open, name, &entry.id)?;
+        Ok((entry, table))
+    }
+
+    /// As [`Catalog::stored_table`], with the entry and the right to change the table, after whoever has it. It keeps its
+    /// columns then, and may get another name.
+    pub(super) async fn locked_table(
+        &self,
+        name: &TableName,
+    ) -> Result<(Arc<StoredTable>, Arc<Table>, OwnedMutexGuard<()>)> {
+        loop {
+            let table = self.stored_table(name)?;
+            let lock = table.write_lock().await;
+            let entry = self.table(name)?;
+            // Another table may have got the name meanwhile.
+            if entry.id == table.id() {
+                return Ok((table, entry, lock));
+            }
+        }
+    }
+
+    /// Tells the opened table of this id its name.
+    pub(super) fn set_label(&self, id: &str, name: &TableName) {
+        let open = self.inner.open_tables.lock().get(id).cloned();
+        open.into_iter().for_each(|table| table.set_label(name.to_string()));
     }
 
     fn open_table(&self, open: &mut OpenTables, name: &TableName, id: &str) -> Result<Arc<StoredTable>> {

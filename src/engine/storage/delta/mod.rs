@@ -26,7 +26,7 @@ pub use dml::{ReturnedRows, RowChange, matching_rows};
 pub use exec::{Change, ChangeExec};
 #[cfg(any(test, fuzzing))]
 pub use fuzz::log as fuzz_log;
-pub use held::{HeldVersion, HeldVersions, TableLock};
+pub use held::{HeldVersions, TableLock};
 pub use layout::Layout;
 pub use maintain::{OptimizeSummary, VacuumSummary, optimize, vacuum};
 pub use provider::{StoredTableProvider, unqualified};

@@ -143,10 +143,7 @@ impl StoredTable {
 
     /// Its files, for as long as the result is held; fails once the table has been dropped.
     pub fn directory(&self) -> Result<Arc<TableDirectory>> {
-        self.directory
-            .lock()
-            .clone()
-            .ok_or_else(|| Error::not_found(Subject::Table, format!("table {} was dropped", self.label())))
+        self.directory.lock().clone().ok_or_else(|| self.dropped())
     }
 
     /// The address under which plans find [`StoredTable::object_store`].
@@ -271,6 +268,12 @@ impl StoredTable {
     pub async fn held(&self) -> Result<HeldVersion> {
         let directory = self.directory()?;
         Ok(HeldVersion { snapshot: self.latest().await?, directory })
+    }
+
+    /// As [`StoredTable::snapshot`], with its files.
+    pub async fn held_at(&self, version: TableVersion) -> Result<HeldVersion> {
+        let directory = self.directory()?;
+        Ok(HeldVersion { snapshot: self.snapshot(version).await?, directory })
     }
 
     /// True when the log ends with this version: its entry is there and the next one is not. Entries that are too
@@ -434,6 +437,11 @@ impl StoredTable {
     /// A Delta error about this table.
     pub fn error(&self, error: DeltaTableError) -> Error {
         from_delta(&self.label(), error)
+    }
+
+    /// The error of a statement whose table is gone.
+    pub fn dropped(&self) -> Error {
+        Error::not_found(Subject::Table, format!("table {} was dropped", self.label()))
     }
 
     /// The error of a statement whose plan is older than the table's columns or constraints.

@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
-use super::super::{ColumnDefinition, TableName};
+use super::super::{ColumnDefinition, StoredTableProvider, TableLock, TableName, TableVersion};
 use super::{Database, column, name, required};
 use crate::error::{ErrorKind, Subject};
 
@@ -103,4 +105,24 @@ async fn default_can_be_changed_for_rows_to_come() {
     assert_eq!(database.rows("SELECT k, note FROM sales ORDER BY k").await, ["a|later", "b|NULL"]);
     let wrong = database.catalog.set_default(&sales, "y", Some("[1]".into())).await.unwrap_err();
     assert!(wrong.message().starts_with("default of column y is"), "{wrong}");
+}
+
+#[tokio::test]
+async fn names_that_are_exchanged_while_an_alter_waits_leave_both_tables_whole() {
+    let database = Database::new();
+    database.create_as("t", "SELECT 1 AS a, 2 AS v", &[]).await.unwrap();
+    database.create_as("u", "SELECT 3 AS b, 4 AS w, 5 AS a", &[]).await.unwrap();
+    let provider = database.catalog.provider(&name("t"), TableVersion::Latest).await.unwrap();
+    let stored = provider.downcast_ref::<StoredTableProvider>().unwrap();
+    let lock = TableLock::new(stored.latest_table().unwrap()).await;
+    let catalog = database.catalog.clone();
+    let altering = tokio::spawn(async move { catalog.drop_column(&name("t"), "a", false).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    database.catalog.rename_table(&name("t"), &name("old")).await.unwrap();
+    database.catalog.rename_table(&name("u"), &name("t")).await.unwrap();
+    drop(lock);
+    assert!(altering.await.unwrap().unwrap());
+    let database = database.reopen();
+    assert_eq!(database.rows("SELECT * FROM old").await, ["1|2"]);
+    assert_eq!(database.rows("SELECT * FROM t").await, ["3|4"]);
 }
