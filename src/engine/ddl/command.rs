@@ -209,9 +209,8 @@ pub async fn run(
             table::create_index(engine, &table, key, if_not_exists, query).await?;
         }
         Command::DropIndexes { names, if_exists } => {
-            for name in &names {
-                let dropped = catalog.drop_index(name, if_exists).await?;
-                table::notice_skipped(dropped, query, || format!("index {name} does not exist, skipping"));
+            for name in catalog.drop_indexes(names, if_exists).await? {
+                query.notice(format!("index {name} does not exist, skipping"));
             }
         }
         Command::CreateExtension { name, if_not_exists } => extension(&name, if_not_exists, query)?,
@@ -285,7 +284,7 @@ pub async fn run(
         Command::AlterRole { name, change } => role::alter(engine, &name, change).await?,
         Command::DropRoles { names, if_exists } => role::remove(engine, &names, if_exists, query).await?,
         Command::ChangeMembers { groups, members, revoke } => {
-            role::change_members(engine, &groups, &members, revoke).await?;
+            catalog.change_members(&groups, &members, revoke).await?;
         }
         Command::ChangeGrants { on, privileges, roles, revoke } => {
             role::change_grants(engine, &on, &privileges, &roles, revoke).await?;

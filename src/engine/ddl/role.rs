@@ -200,6 +200,7 @@ fn entries(engine: &Engine, schema: &str, wanted: impl Fn(&Entry) -> bool) -> Re
 pub async fn create(engine: &Engine, name: &str, change: RoleChange) -> Result<()> {
     let mut role = Role::default();
     change.apply(&mut role);
+    engine.catalog.contents()?.ensure_new_role(name)?;
     // What a dropped role of this name was granted on models may be left when the process died meanwhile.
     forget_on_models(engine, name)?;
     engine.catalog.create_role(name, role).await
@@ -212,14 +213,19 @@ pub async fn alter(engine: &Engine, name: &str, change: RoleChange) -> Result<()
 
 /// DROP ROLE.
 pub async fn remove(engine: &Engine, names: &[String], if_exists: bool, query: &QueryContext) -> Result<()> {
+    let models = engine.registry.list()?;
+    let owned_by = |role: &str| -> Vec<String> {
+        let owned = models.iter().filter(|model| model.acl.owner.as_deref() == Some(role));
+        owned.map(|model| model.name.clone()).collect()
+    };
+    let roles = names.iter().map(|name| (name.clone(), owned_by(name))).collect();
+    let missing = engine.catalog.drop_roles(roles, if_exists).await?;
     for name in names {
-        let models = engine.registry.list()?.into_iter();
-        let owned = models.filter(|model| model.acl.owner.as_deref() == Some(name.as_str()));
-        let owned = owned.map(|model| model.name).collect();
-        if engine.catalog.drop_role(name, if_exists, owned).await? {
-            forget_on_models(engine, name)?;
-        } else {
+        if missing.contains(name) {
             query.notice(format!("role \"{name}\" does not exist, skipping"));
+        } else {
+            // The role is gone; what is left goes when one of its name is created.
+            let _ = forget_on_models(engine, name);
         }
     }
     Ok(())
@@ -228,28 +234,13 @@ pub async fn remove(engine: &Engine, names: &[String], if_exists: bool, query: &
 fn forget_on_models(engine: &Engine, role: &str) -> Result<()> {
     for model in engine.registry.list()? {
         if model.acl.grants.contains_key(role) {
-            engine.registry.change_acl(&model.name, |acl| acl.forget(role))?;
+            engine.registry.change_acls(&[model.name], |acl| acl.forget(role))?;
         }
     }
     Ok(())
 }
 
-/// GRANT role TO role, and REVOKE.
-pub async fn change_members(
-    engine: &Engine,
-    groups: &[String],
-    members: &[String],
-    revoke: bool,
-) -> Result<()> {
-    for group in groups {
-        for member in members {
-            engine.catalog.change_member(group, member, revoke).await?;
-        }
-    }
-    Ok(())
-}
-
-/// GRANT and REVOKE of rights.
+/// GRANT and REVOKE of rights: on all of the things, or on none.
 pub async fn change_grants(
     engine: &Engine,
     on: &Objects,
@@ -259,14 +250,12 @@ pub async fn change_grants(
 ) -> Result<()> {
     let contents = engine.catalog.contents()?;
     roles.iter().try_for_each(|role| contents.ensure_grantee(role))?;
-    for role in roles {
-        engine.catalog.change_grants(on.stored.clone(), privileges.to_vec(), role, revoke).await?;
-    }
-    for model in &on.models {
+    on.stored.iter().try_for_each(|target| contents.acl(target).map(|_| ()))?;
+    if !on.models.is_empty() {
         let change = |acl: &mut Acl| roles.iter().for_each(|role| acl.change(role, privileges, revoke));
-        engine.registry.change_acl(model, change)?;
+        engine.registry.change_acls(&on.models, change)?;
     }
-    Ok(())
+    engine.catalog.change_grants(on.stored.clone(), privileges.to_vec(), roles.to_vec(), revoke).await
 }
 
 /// ALTER … OWNER TO.
@@ -276,9 +265,7 @@ pub async fn change_owner(engine: &Engine, of: &Objects, owner: &str) -> Result<
     }
     if !of.models.is_empty() {
         engine.catalog.contents()?.ensure_grantee(owner)?;
-    }
-    for model in &of.models {
-        engine.registry.change_acl(model, |acl| acl.give_to(owner))?;
+        engine.registry.change_acls(&of.models, |acl| acl.give_to(owner))?;
     }
     Ok(())
 }

@@ -320,12 +320,15 @@ impl ModelRegistry {
         self.write(name, &entry, Publish::Replace)
     }
 
-    /// Changes who may do what with a model.
-    pub fn change_acl(&self, name: &str, change: impl FnOnce(&mut Acl)) -> Result<()> {
+    /// Changes who may do what with models; with none of them where one is not there.
+    pub fn change_acls(&self, names: &[String], change: impl Fn(&mut Acl)) -> Result<()> {
         let _change = self.begin()?;
-        let mut entry = self.entry(name)?;
-        change(&mut entry.acl);
-        self.write(name, &entry, Publish::Replace)
+        let entries = names.iter().map(|name| Ok((name, self.entry(name)?))).collect::<Result<Vec<_>>>()?;
+        for (name, mut entry) in entries {
+            change(&mut entry.acl);
+            self.write(name, &entry, Publish::Replace)?;
+        }
+        Ok(())
     }
 
     /// Who may do what with a model; `None` when there is none of that name.

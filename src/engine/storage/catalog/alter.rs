@@ -59,17 +59,21 @@ impl Catalog {
         .await
     }
 
-    /// Forgets an index; false when there was none.
-    pub async fn drop_index(&self, index: &TableName, if_exists: bool) -> Result<bool> {
-        let index = index.clone();
-        self.update(move |contents| match contents.index(&index) {
-            Some(table) => {
-                let keys = &mut contents.table_mut(&table)?.keys;
-                keys.retain(|key| !(key.kind.is_index() && key.name == index.table));
-                Ok(true)
+    /// Forgets all of these indexes, or none; tells which were not there.
+    pub async fn drop_indexes(&self, indexes: Vec<TableName>, if_exists: bool) -> Result<Vec<TableName>> {
+        self.update(move |contents| {
+            let mut missing = vec![];
+            for index in indexes {
+                match contents.index(&index) {
+                    Some(table) => {
+                        let keys = &mut contents.table_mut(&table)?.keys;
+                        keys.retain(|key| !(key.kind.is_index() && key.name == index.table));
+                    }
+                    None if if_exists => missing.push(index),
+                    None => return Err(Error::not_found(Subject::Index, format!("no index {index}"))),
+                }
             }
-            None if if_exists => Ok(false),
-            None => Err(Error::not_found(Subject::Index, format!("no index {index}"))),
+            Ok(missing)
         })
         .await
     }

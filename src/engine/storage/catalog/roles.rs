@@ -31,11 +31,7 @@ impl Catalog {
     pub async fn create_role(&self, name: &str, role: Role) -> Result<()> {
         let name = name.to_owned();
         self.update(move |contents| {
-            check_role_name(&name)?;
-            if contents.roles.contains_key(&name) {
-                let message = format!("role \"{name}\" already exists");
-                return Err(Error::new(ErrorKind::Exists, Subject::Role, message));
-            }
+            contents.ensure_new_role(&name)?;
             role.member_of.iter().try_for_each(|group| contents.ensure_group(group))?;
             contents.roles.insert(name, role);
             Ok(())
@@ -58,65 +54,52 @@ impl Catalog {
         .await
     }
 
-    /// Drops the role `name` and takes all that was granted to it; `models` are those it owns. False when there
-    /// was none.
-    pub async fn drop_role(&self, name: &str, if_exists: bool, models: Vec<String>) -> Result<bool> {
-        let name = name.to_owned();
+    /// Drops all of these roles, each with the models that it owns, or none, and takes all that was granted to them; tells
+    /// which were not there.
+    pub async fn drop_roles(
+        &self,
+        roles: Vec<(String, Vec<String>)>,
+        if_exists: bool,
+    ) -> Result<Vec<String>> {
         self.update(move |contents| {
-            if if_exists && !contents.roles.contains_key(&name) {
-                return Ok(false);
+            let (had, mut missing) = (contents.has_superuser(), vec![]);
+            for (name, models) in roles {
+                if if_exists && !contents.roles.contains_key(&name) {
+                    missing.push(name);
+                } else {
+                    contents.drop_role(&name, &models)?;
+                }
             }
-            contents.role_mut(&name)?;
-            let mut owned = contents.owned_by(&name);
-            owned.extend(models.iter().map(|model| format!("model {model}")));
-            if let Some(first) = owned.first() {
-                let message =
-                    format!("role \"{name}\" cannot be dropped because it owns {}", owned.join(", "));
-                let hint = format!("give it to another role first: ALTER {} OWNER TO …", sql_kind(first));
-                return Err(Error::input(Subject::Role, message).with_hint(hint));
-            }
-            let had = contents.has_superuser();
-            contents.roles.remove(&name);
-            contents.roles.values_mut().for_each(|role| role.member_of.retain(|group| *group != name));
-            contents.acls_mut().for_each(|acl| acl.forget(&name));
             contents.ensure_superuser(had)?;
-            Ok(true)
+            Ok(missing)
         })
         .await
     }
 
-    /// Makes `member` a member of the role `group`, or with `remove` no longer one.
-    pub async fn change_member(&self, group: &str, member: &str, remove: bool) -> Result<()> {
-        let (group, member) = (group.to_owned(), member.to_owned());
+    /// Makes all of `members` members of all of the roles `groups`, or with `remove` no longer, or none of them.
+    pub async fn change_members(&self, groups: &[String], members: &[String], remove: bool) -> Result<()> {
+        let (groups, members) = (groups.to_vec(), members.to_vec());
         self.update(move |contents| {
-            contents.ensure_group(&group)?;
-            if !remove && contents.roles_of(&group).contains(member.as_str()) {
-                let message =
-                    format!("role \"{member}\" is a member of role \"{group}\" already, or is itself");
-                return Err(Error::input(Subject::Role, message).with_hint(format!(
-                    "\"{group}\" has the rights of \"{member}\": turn the grant around"
-                )));
-            }
-            let role = contents.role_mut(&member)?;
-            let _ = if remove { role.member_of.remove(&group) } else { role.member_of.insert(group) };
-            Ok(())
+            let mut pairs = groups.iter().flat_map(|group| members.iter().map(move |member| (group, member)));
+            pairs.try_for_each(|(group, member)| contents.change_member(group, member, remove))
         })
         .await
     }
 
-    /// Grants rights on things to a role, or takes them with `revoke`.
+    /// Grants rights on things to roles, or takes them with `revoke`.
     pub async fn change_grants(
         &self,
         targets: Vec<AclTarget>,
         privileges: Vec<Privilege>,
-        role: &str,
+        roles: Vec<String>,
         revoke: bool,
     ) -> Result<()> {
-        let role = role.to_owned();
         self.update(move |contents| {
-            contents.ensure_grantee(&role)?;
-            for target in &targets {
-                contents.acl_mut(target)?.change(&role, &privileges, revoke);
+            for role in &roles {
+                contents.ensure_grantee(role)?;
+                for target in &targets {
+                    contents.acl_mut(target)?.change(role, &privileges, revoke);
+                }
             }
             Ok(())
         })
@@ -144,6 +127,16 @@ impl Contents {
             next.extend(role.member_of.iter().map(String::as_str).filter(|group| found.insert(group)));
         }
         found
+    }
+
+    /// Fails for a name that a role has, or may not have.
+    pub fn ensure_new_role(&self, name: &str) -> Result<()> {
+        check_role_name(name)?;
+        if self.roles.contains_key(name) {
+            let message = format!("role \"{name}\" already exists");
+            return Err(Error::new(ErrorKind::Exists, Subject::Role, message));
+        }
+        Ok(())
     }
 
     /// Fails when there is no such role to grant to.
@@ -201,6 +194,33 @@ impl Contents {
             );
         }
         owned
+    }
+
+    fn drop_role(&mut self, name: &str, models: &[String]) -> Result<()> {
+        self.role_mut(name)?;
+        let mut owned = self.owned_by(name);
+        owned.extend(models.iter().map(|model| format!("model {model}")));
+        if let Some(first) = owned.first() {
+            let message = format!("role \"{name}\" cannot be dropped because it owns {}", owned.join(", "));
+            let hint = format!("give it to another role first: ALTER {} OWNER TO …", sql_kind(first));
+            return Err(Error::input(Subject::Role, message).with_hint(hint));
+        }
+        self.roles.remove(name);
+        self.roles.values_mut().for_each(|role| role.member_of.retain(|group| group != name));
+        self.acls_mut().for_each(|acl| acl.forget(name));
+        Ok(())
+    }
+
+    fn change_member(&mut self, group: &str, member: &str, remove: bool) -> Result<()> {
+        self.ensure_group(group)?;
+        if !remove && self.roles_of(group).contains(member) {
+            let message = format!("role \"{member}\" is a member of role \"{group}\" already, or is itself");
+            return Err(Error::input(Subject::Role, message)
+                .with_hint(format!("\"{group}\" has the rights of \"{member}\": turn the grant around")));
+        }
+        let groups = &mut self.role_mut(member)?.member_of;
+        let _ = if remove { groups.remove(group) } else { groups.insert(group.to_owned()) };
+        Ok(())
     }
 
     fn role_mut(&mut self, name: &str) -> Result<&mut Role> {
