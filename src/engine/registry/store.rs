@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use crate::engine::controlled::current_control;
 use crate::engine::registry::artifact::{self, Artifact, Contents, Model, read_if_there};
 use crate::engine::registry::entry::{self, Entry, VersionEntry};
 use crate::engine::registry::manifest::{Manifest, ModelKind};
@@ -345,12 +346,15 @@ impl ModelRegistry {
         now.map_or(0, |time| time.as_secs())
     }
 
+    /// Begins a change, after whoever makes one, of a statement that is not stopped any more.
     fn begin(&self) -> Result<Change<'_>> {
         if !self.writable {
             let message = "the database is open read-only: its models cannot be changed";
             return Err(Error::new(ErrorKind::Denied, Subject::Database, message));
         }
-        Ok(Change { generation: &self.generation, _alone: self.changes.lock() })
+        let alone = self.changes.lock();
+        current_control().commit_begins()?;
+        Ok(Change { generation: &self.generation, _alone: alone })
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {

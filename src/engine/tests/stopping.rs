@@ -269,6 +269,39 @@ fn a_training_that_stores_its_model_is_not_cancelled() {
 }
 
 #[test]
+fn a_change_of_a_model_that_is_stopped_while_it_waits_for_its_turn_is_not_made() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (database, session) = begun(directory.path(), &gate);
+    let rows_of_sales =
+        "SELECT DATE '2026-01-01' + n::int AS day, n % 7 AS units FROM generate_series(0, 60) AS d(n)";
+    session.run(&format!("CREATE TABLE sales AS {rows_of_sales}")).unwrap();
+    let train = |model: &str, rest: &str| {
+        let roles = "ON sales TARGET units ORDER BY day HORIZON 7 USING seasonal_naive";
+        session.run(&format!("TRAIN FORECAST MODEL {model} {roles} {rest}")).unwrap();
+    };
+    train("m", "");
+    gate.close("/models/");
+    train("n", "WITH (background = true)");
+    gate.wait();
+    let hasty = database.session();
+    hasty.run("SET statement_timeout = '100ms'").unwrap();
+    for sql in ["COMMENT ON MODEL m IS 'x'", "ALTER MODEL m RENAME TO k", "DROP MODEL m"] {
+        assert_eq!(hasty.run(sql).unwrap_err().kind(), ErrorKind::Cancelled, "{sql}");
+    }
+    gate.open();
+    let started = Instant::now();
+    let models = || rows(&session, "SELECT name FROM ml.models ORDER BY name");
+    while !models().contains(&"n".to_owned()) {
+        assert!(started.elapsed() < PATIENCE, "{:?}", models());
+        thread::sleep(Duration::from_millis(5));
+    }
+    // By then they have had their turns.
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(models(), ["m", "n"]);
+    assert_eq!(rows(&session, "SELECT count(*) FROM forecast(m)"), ["7"]);
+}
+
+#[test]
 fn a_database_that_is_closed_in_a_commit_is_opened_after_it() {
     let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
     let path = directory.path().to_path_buf();
