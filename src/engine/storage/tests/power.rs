@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arrow::datatypes::DataType;
 use chrono::TimeDelta;
+use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
 
 use super::super::{Access, Catalog, DurableFs, IfExists, TableDefinition};
@@ -39,6 +40,11 @@ enum Step {
     Drop(&'static str),
     Optimize(&'static str),
     Vacuum(&'static str),
+    /// With a column `w`, which is 7 in every row.
+    Widen(&'static str),
+    /// Without it.
+    Narrow(&'static str),
+    Rename(&'static str, &'static str),
 }
 
 /// Almost as many versions as are summarised.
@@ -48,10 +54,12 @@ const TWENTY: [Step; 20] = {
     steps
 };
 
-use Step::{Create, CreateAs, Delete, Drop, Insert, Optimize, Overwrite, Update, Vacuum};
+use Step::{
+    Create, CreateAs, Delete, Drop, Insert, Narrow, Optimize, Overwrite, Rename, Update, Vacuum, Widen,
+};
 
 /// What is done beforehand, and what is done while it fails.
-const SCENARIOS: [(&[Step], &[Step]); 12] = [
+const SCENARIOS: [(&[Step], &[Step]); 14] = [
     (&[], &[Create("a"), Insert("a", 1, 3)]),
     (&[Create("a")], &[Insert("a", 1, 3), Insert("a", 4, 5), Insert("a", 6, 9)]),
     (&[CreateAs("a", 1, 9)], &[Update("a"), Update("a")]),
@@ -65,7 +73,12 @@ const SCENARIOS: [(&[Step], &[Step]); 12] = [
     (&[CreateAs("a", 1, 9), CreateAs("b", 1, 9)], &[Insert("a", 10, 11), Drop("b"), Update("a")]),
     // The log is summarised with the twentieth version.
     (&TWENTY, &[Insert("a", 1, 1); 3]),
+    (&[CreateAs("a", 1, 9)], &[Widen("a"), Narrow("a"), Insert("a", 10, 11)]),
+    (&[CreateAs("a", 1, 9), Widen("a")], &[Rename("a", "b"), Narrow("b")]),
 ];
+
+/// The rows of a table that has the column `w` are under its name with this.
+const WIDE: &str = "+w";
 
 impl Step {
     fn apply(self, rows: &Rows) -> Rows {
@@ -83,6 +96,11 @@ impl Step {
             Delete(table) => rows.entry(table.into()).or_default().retain(|(i, _)| i % 3 != 0),
             Drop(table) => drop(rows.remove(table)),
             Optimize(_) | Vacuum(_) => {}
+            Widen(table) => move_rows(&mut rows, table, &format!("{table}{WIDE}")),
+            Narrow(table) => move_rows(&mut rows, &format!("{table}{WIDE}"), table),
+            Rename(from, to) => ["", WIDE]
+                .iter()
+                .for_each(|w| move_rows(&mut rows, &format!("{from}{w}"), &format!("{to}{w}"))),
         }
         rows.values_mut().for_each(|rows| rows.sort_unstable());
         rows
@@ -107,8 +125,21 @@ impl Step {
                 return catalog.optimize(&name(table), None, &context).await.map(drop);
             }
             Vacuum(table) => return catalog.vacuum(&name(table), TimeDelta::zero()).await.map(drop),
+            Widen(table) => {
+                let context = session(catalog).await.task_ctx();
+                let (w, fill) = (column("w", DataType::Int64), Some(ScalarValue::Int64(Some(7))));
+                return catalog.add_column(&name(table), w, fill, false, &context).await.map(drop);
+            }
+            Narrow(table) => return catalog.drop_column(&name(table), "w", false).await.map(drop),
+            Rename(from, to) => return catalog.rename_table(&name(from), &name(to)).await,
         };
         run(catalog, &sql).await.map(drop)
+    }
+}
+
+fn move_rows(rows: &mut Rows, from: &str, to: &str) {
+    if let Some(moved) = rows.remove(from) {
+        rows.insert(to.into(), moved);
     }
 }
 
@@ -145,12 +176,14 @@ async fn open(directory: &Path, fs: &SimFs) -> Result<Catalog> {
 async fn rows_of(catalog: &Catalog) -> Result<Rows> {
     let mut found = Rows::new();
     for table in catalog.entries("public")?.into_keys() {
-        let rows = run(catalog, &format!("SELECT i, v FROM {table} ORDER BY i, v")).await?;
+        let is_wide = catalog.table(&name(&table))?.live_columns().any(|column| column.name == "w");
+        let (wide, filled) = if is_wide { (WIDE, "WHERE w = 7") } else { ("", "") };
+        let rows = run(catalog, &format!("SELECT i, v FROM {table} {filled} ORDER BY i, v")).await?;
         let pair = |line: String| {
             let (i, v) = line.split_once('|').unwrap();
             (i.parse().unwrap(), v.parse().unwrap())
         };
-        found.insert(table, lines(&rows).into_iter().map(pair).collect());
+        found.insert(format!("{table}{wide}"), lines(&rows).into_iter().map(pair).collect());
     }
     Ok(found)
 }
