@@ -66,6 +66,8 @@ impl Counters {
     /// Makes `next` the number that comes next.
     fn set(&self, sequence: &Sequence, next: i128) -> Result<()> {
         let mut open = self.open.lock();
+        // Where it cannot be written, the file tells where the sequence stands.
+        open.remove(&sequence.id);
         self.write(sequence, next)?;
         open.insert(sequence.id.clone(), Counter { next, promised: next });
         Ok(())
@@ -352,7 +354,11 @@ impl ScalarUDFImpl for NextValue {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+    use crate::engine::storage::tests::hooked::{Hooked, Operation};
 
     fn counters(dir: &Path) -> Counters {
         Counters::new(dir.to_path_buf(), DurableFs::default())
@@ -368,6 +374,23 @@ mod tests {
         assert_eq!(first.take(&name, &sequence, 1).unwrap(), [31]);
         let after = counters(dir.path()).take(&name, &sequence, 1).unwrap();
         assert!(after[0] > 31 && after[0] % 10 == 1, "{after:?}");
+    }
+
+    #[test]
+    fn no_number_that_may_come_again_is_given_after_a_setval_of_which_nobody_knows() {
+        let (dir, broken) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
+        let (name, sequence) = (TableName::public("s"), Sequence::of_type(&DataType::Int64));
+        let armed = Arc::clone(&broken);
+        let fs = Hooked::before(move |operation, _| {
+            let fails = operation == Operation::SyncDirectory && armed.load(Ordering::SeqCst);
+            if fails { Err(io::Error::other("broken")) } else { Ok(()) }
+        });
+        let before = Counters::new(dir.path().to_path_buf(), DurableFs::new(Arc::new(fs)));
+        assert_eq!(before.take(&name, &sequence, 2).unwrap(), [1, 2]);
+        broken.store(true, Ordering::SeqCst);
+        before.set(&sequence, 1).unwrap_err();
+        before.take(&name, &sequence, 1).unwrap_err();
+        assert_eq!(counters(dir.path()).take(&name, &sequence, 1).unwrap(), [1]);
     }
 
     #[test]
