@@ -455,6 +455,10 @@ impl ModelRegistry {
     /// Removes staging files and artifacts that no entry names.
     fn sweep(&self) -> Result<()> {
         self.fs.sweep(&self.root).map_err(|e| Error::io(&self.root, &e))?;
+        if self.fs.lock().is_some_and(|lock| lock.was_left_open()) {
+            // What the entries are found to say stays so, before anything is removed by it.
+            self.fs.sync_dir(&self.root).map_err(|e| Error::io(&self.root, &e))?;
+        }
         match self.sweep_checkpoints() {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&self.checkpoints(), &e)),
             _ => {}

@@ -24,6 +24,7 @@ const CLOSING: &str = "closing";
 #[derive(Debug)]
 pub struct DatabaseLock {
     file: File,
+    left_open: bool,
     unfinished_since: Option<i64>,
     /// Somebody left files that nobody knows of.
     unfinished: AtomicBool,
@@ -57,9 +58,15 @@ impl DatabaseLock {
         }
         let before = content(&file);
         let unfinished_since = before.split_whitespace().nth(1).map(|time| time.parse().unwrap_or(0));
-        let lock = Self { file, unfinished_since, unfinished: AtomicBool::new(false) };
+        let left_open = unfinished_since.is_some();
+        let lock = Self { file, left_open, unfinished_since, unfinished: AtomicBool::new(false) };
         lock.record(unfinished_since.unwrap_or_else(now), "");
         Ok(lock)
+    }
+
+    /// The process before did not close the database: names that it gave and did not live to sync may still go.
+    pub fn was_left_open(&self) -> bool {
+        self.left_open
     }
 
     /// Since when, in microseconds since 1970, processes that did not close the database may have left files; `None`
@@ -187,7 +194,11 @@ mod tests {
             let lock = DatabaseLock::acquire(dir.path()).unwrap();
             assert_eq!(lock.unfinished_since(), Some(1_700_000_000_000_000));
         }
-        DatabaseLock::acquire(dir.path()).unwrap().settle();
-        assert_eq!(DatabaseLock::acquire(dir.path()).unwrap().unfinished_since(), None);
+        let mut lock = DatabaseLock::acquire(dir.path()).unwrap();
+        lock.settle();
+        assert!(lock.was_left_open());
+        drop(lock);
+        let lock = DatabaseLock::acquire(dir.path()).unwrap();
+        assert_eq!((lock.was_left_open(), lock.unfinished_since()), (false, None));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::storage::DurableFs;
-use crate::engine::storage::tests::simulated::{Failure, SimFs};
+use crate::engine::storage::tests::simulated::{Failure, SimFs, leave_open};
 use crate::engine::tests::workload::{digest, lines};
 use crate::engine::{Database, Session, Settings};
 use crate::error::{Error, ErrorKind, Result, Subject};
@@ -274,6 +274,32 @@ fn a_power_loss_loses_no_acknowledged_model_or_number() {
     let crashes: usize = crashes.sum();
     println!("{crashes} power losses");
     assert!(crashes > 100, "{crashes}");
+}
+
+#[test]
+fn models_that_are_seen_after_a_kill_outlive_a_power_loss() {
+    for number in 0..SCENARIOS.len() {
+        let prepared = Prepared::new(number);
+        for at in prepared.points(stride(3)) {
+            let told = format!("scenario {number}, killed at operation {at}");
+            let fs = prepared.disk.copy();
+            fs.fail_at(at, Failure::PowerLoss);
+            let outcome = prepared.run(&fs);
+            leave_open(prepared.directory.path());
+            fs.mend();
+            let verify = |fs: &SimFs| {
+                prepared.verify(fs, &outcome, true).unwrap_or_else(|lost| panic!("{told}: {lost}"))
+            };
+            let database = verify(&fs);
+            let seen = models(&database.session()).unwrap();
+            let seeds = (0..DAMAGES).map(|damage| ((number as u64) << 32) + ((at as u64) << 8) + damage);
+            let after: Vec<SimFs> = seeds.map(|seed| fs.after_power_loss(&mut Rng::new(seed))).collect();
+            drop(database);
+            for after in after {
+                assert_eq!(models(&verify(&after).session()).unwrap(), seen, "{told}");
+            }
+        }
+    }
 }
 
 #[test]

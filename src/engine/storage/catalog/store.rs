@@ -527,6 +527,11 @@ fn prepare(directory: &Path, rooms: [&PathBuf; 3], fs: &DurableFs) -> Result<Dat
         fs.sweep(room).map_err(|e| Error::io(room, &e))?;
     }
     fs.sweep_flat(directory).map_err(|e| Error::io(directory, &e))?;
+    if lock.was_left_open() {
+        // What the catalog is found to say stays so, before anything is done by it.
+        let [catalog, ..] = rooms;
+        fs.sync_dir(catalog).map_err(|e| Error::io(catalog, &e))?;
+    }
     Ok(lock)
 }
 

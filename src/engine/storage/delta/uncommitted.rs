@@ -16,7 +16,7 @@ use crate::engine::storage::durable_fs::DurableFs;
 const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// Removes the data files in the directory of a table that were written at `since`, in microseconds since 1970, or later
-/// and that no version ever had. Nobody else may be writing the table.
+/// and that no version ever had; versions that were written since then stay. Nobody else may be writing the table.
 pub fn remove_uncommitted(directory: &Path, since: i64, fs: &DurableFs) -> io::Result<()> {
     let since = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(since).unwrap_or(0));
     let since = since.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -25,8 +25,13 @@ pub fn remove_uncommitted(directory: &Path, since: i64, fs: &DurableFs) -> io::R
     found.retain(|file| !file.is_dir && written_at(&file.name).is_some() && file.modified >= since);
     let mut unknown: HashSet<String> = found.into_iter().map(|file| file.name).collect();
     let log = directory.join("_delta_log");
+    let logged = fs.fs().list(&log)?;
+    if logged.iter().any(|file| file.modified >= since) {
+        // Whoever wrote the last one may not have lived to sync its name.
+        fs.sync_dir(&log)?;
+    }
     let mut entries: Vec<(u64, String)> =
-        fs.fs().list(&log)?.into_iter().filter_map(|file| Some((version(&file.name)?, file.name))).collect();
+        logged.into_iter().filter_map(|file| Some((version(&file.name)?, file.name))).collect();
     entries.sort_unstable();
     // Times decide only what is looked at: clocks go back, and copies are younger than what they are copies of.
     for (_, name) in entries.iter().rev() {

@@ -11,7 +11,7 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
 
 use super::super::{Access, Catalog, DurableFs, IfExists, TableDefinition};
-use super::simulated::{Failure, SimFs};
+use super::simulated::{Failure, SimFs, leave_open};
 use super::{column, definition, functions, lines, name, run, session};
 use crate::error::{ErrorKind, Result, Subject};
 use crate::ml::rng::Rng;
@@ -326,6 +326,35 @@ async fn a_power_loss_at_any_operation_loses_nothing_acknowledged_and_leaves_not
         crashes += power_losses(number, false).await.unwrap();
     }
     assert!(crashes > 2_000, "{crashes}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_seen_after_a_kill_outlives_a_power_loss() {
+    for number in 0..SCENARIOS.len() {
+        let Prepared { directory, disk, rows, steps, operations } = scenario(number).await;
+        let directory = directory.path();
+        for at in 0..=operations {
+            let told = format!("scenario {number}, killed at operation {at}");
+            let fs = disk.copy();
+            fs.fail_at(at, Failure::PowerLoss);
+            let possible = match open(directory, &fs).await {
+                Ok(catalog) => until_it_fails(&catalog, steps, rows.clone()).await,
+                Err(_) => BTreeSet::from([rows.clone()]),
+            };
+            leave_open(directory);
+            fs.mend();
+            let catalog = open(directory, &fs).await.unwrap_or_else(|e| panic!("{told}: {e}"));
+            let seen = rows_of(&catalog).await.unwrap();
+            assert!(possible.contains(&seen), "{told}: {seen:?}, and not one of {possible:?}");
+            let seeds = (0..DAMAGES / 2).map(|damage| ((number as u64) << 32) + ((at as u64) << 8) + damage);
+            let after: Vec<SimFs> = seeds.map(|seed| fs.after_power_loss(&mut Rng::new(seed))).collect();
+            drop(catalog);
+            for after in after {
+                let catalog = open(directory, &after).await.unwrap_or_else(|e| panic!("{told}: {e}"));
+                assert_eq!(rows_of(&catalog).await.unwrap(), seen, "{told}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,11 +9,11 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::super::{FileInfo, Fs, FsFile};
+use super::super::{DatabaseLock, FileInfo, Fs, FsFile};
 use crate::ml::rng::Rng;
 
 /// What becomes of an operation that is told to fail.
@@ -158,6 +158,18 @@ impl SimFs {
         let nodes = before.nodes.into_iter().map(|node| node.after_power_loss(share, rng)).collect();
         Self { disk: Arc::new(Mutex::new(Disk { nodes, ..Disk::default() })) }
     }
+}
+
+/// Leaves a database as a process does that is killed, once all that ran in it has ended.
+pub(crate) fn leave_open(directory: &Path) {
+    let lock = loop {
+        match DatabaseLock::acquire(directory) {
+            Ok(lock) => break lock,
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    std::fs::write(directory.join("LOCK"), "1 0\n").unwrap();
+    lock.leave_unfinished();
 }
 
 impl Node {
