@@ -16,13 +16,13 @@ use datafusion::sql::sqlparser::ast::FunctionArg;
 
 use crate::engine::access::Guard;
 use crate::engine::plan::arguments::{Arguments, model_argument, scalar};
-use crate::engine::plan::new_model::NewModel;
+use crate::engine::plan::new_model::{NewModel, publish};
 use crate::engine::plan::predict_sequence::PredictSequenceNode;
 use crate::engine::plan::refresh::Change;
 use crate::engine::plan::scope::Scope;
 use crate::engine::plan::task::{ModelTask, TaskCall};
 use crate::engine::plan::training::{compressed_row, refreshed_schema};
-use crate::engine::registry::{Contents, Manifest, Model, ModelKind};
+use crate::engine::registry::{Contents, Manifest, Model, ModelKind, PublishMode};
 use crate::engine::shared::Engine;
 use crate::engine::storage::Privilege;
 use crate::error::{Error, Result, Subject, did_you_mean};
@@ -182,7 +182,8 @@ impl ModelTask for Compress {
         let bytes = [weights_of(self.model.manifest()), weights.len()];
         ensure_smaller(self.model(), bytes)?;
         let contents = Contents { weights, ..Contents::default() };
-        let version = self.new_model().publish(&call.engine, manifest, contents, call.owner).await?;
+        let mode = PublishMode::Refresh(self.model.id().to_owned());
+        let version = publish(&call.engine, self.model(), (manifest, contents), mode, call.owner).await?;
         let row = compressed_row(self.model(), version, (bytes, seconds), ("similarity", [1.0, alike]));
         RecordBatch::try_new(Arc::new(self.schema()), row).map_err(|e| Error::internal(e.to_string()))
     }

@@ -51,7 +51,7 @@ impl NewModel {
         }
     }
 
-    /// Publishes what was made, on a thread that may wait for the disk.
+    /// Publishes what was made.
     pub async fn publish(
         &self,
         engine: &Arc<Engine>,
@@ -60,11 +60,22 @@ impl NewModel {
         owner: Option<String>,
     ) -> Result<u64> {
         let mode = if self.or_replace { PublishMode::Replace } else { PublishMode::New };
-        let (engine, name) = (Arc::clone(engine), self.name.clone());
-        let publish = move || engine.registry.publish(&name, manifest, contents, mode, owner);
-        current_control().commit_begins()?;
-        tokio::task::spawn_blocking(publish)
-            .await
-            .map_err(|e| Error::internal(format!("publishing stopped: {e}")))?
+        publish(engine, &self.name, (manifest, contents), mode, owner).await
     }
+}
+
+/// Publishes a version on a thread that may wait for the disk, of a statement that is not stopped any more.
+pub async fn publish(
+    engine: &Arc<Engine>,
+    name: &str,
+    (manifest, contents): (Manifest, Contents),
+    mode: PublishMode,
+    owner: Option<String>,
+) -> Result<u64> {
+    let (engine, name) = (Arc::clone(engine), name.to_owned());
+    let work = move || engine.registry.publish(&name, manifest, contents, mode, owner);
+    current_control().commit_begins()?;
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::internal(format!("publishing stopped: {e}")))?
 }

@@ -19,11 +19,11 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
-use crate::engine::controlled::{controlled, current_control};
+use crate::engine::controlled::controlled;
 use crate::engine::options::TrainOptions;
 use crate::engine::plan::hierarchy::{hierarchy, keys_of_rows};
 use crate::engine::plan::input::{InputColumn, Role, table_name};
-use crate::engine::plan::new_model::NewModel;
+use crate::engine::plan::new_model::{NewModel, publish};
 use crate::engine::plan::panels::{SeriesRows, read_series};
 use crate::engine::plan::refresh::{Change, Refresh};
 use crate::engine::plan::scores::{self, Named, static_columns};
@@ -435,13 +435,12 @@ fn existing_row(job: &Job, name: &str, version: u64) -> Result<Vec<ArrayRef>> {
 }
 
 async fn store(job: &Arc<Job>, name: &str, manifest: Manifest, contents: Contents) -> Result<u64> {
-    let (engine, name, owner) = (Arc::clone(&job.engine), name.to_owned(), job.owner.clone());
-    let mode = if job.statement.or_replace { PublishMode::Replace } else { PublishMode::New };
-    let work = move || engine.registry.publish(&name, manifest, contents, mode, owner);
-    current_control().commit_begins()?;
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::internal(format!("publishing stopped: {e}")))?
+    let mode = match &job.refresh {
+        Some(refresh) => PublishMode::Refresh(refresh.model.id().to_owned()),
+        None if job.statement.or_replace => PublishMode::Replace,
+        None => PublishMode::New,
+    };
+    publish(&job.engine, name, (manifest, contents), mode, job.owner.clone()).await
 }
 
 /// Reads the rows into a panel and settles every role and option.

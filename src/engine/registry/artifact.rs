@@ -174,6 +174,11 @@ impl Model {
         Self { manifest, acl: entry.acl.clone(), artifact }
     }
 
+    /// What its versions share, whatever their name is.
+    pub fn id(&self) -> &str {
+        &self.artifact.id
+    }
+
     /// Its owner and what was granted on it.
     pub fn acl(&self) -> &Acl {
         &self.acl

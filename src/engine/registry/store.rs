@@ -27,12 +27,14 @@ const CHECKPOINT_BYTES_MAX: u64 = 8 << 30;
 const CHECKPOINT_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What publishing does about a name that exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublishMode {
     /// It is an error.
     New,
     /// The model gets one more version, which becomes active.
     Replace,
+    /// As [`PublishMode::Replace`], of the model of this id; it is an error where that has not the name any more.
+    Refresh(String),
 }
 
 /// One model in a listing.
@@ -174,6 +176,13 @@ impl ModelRegistry {
         let found = self.read(name)?;
         if found.is_some() && mode == PublishMode::New {
             return Err(exists(name));
+        }
+        if let PublishMode::Refresh(id) = &mode
+            && found.as_ref().is_none_or(|entry| entry.id != *id)
+        {
+            let message = format!("model {name} was dropped or renamed while its next version was made");
+            return Err(Error::new(ErrorKind::Unavailable, Subject::Model, message)
+                .with_hint("run the statement again with the name that the model has now"));
         }
         let publish = if found.is_some() { Publish::Replace } else { Publish::Create };
         let mut entry = found.unwrap_or_else(|| Entry::new(owner, manifest.kind));
@@ -579,6 +588,27 @@ mod tests {
         assert_eq!(publish(&registry, "m", b"w"), 4);
         assert_eq!(registry.get("m", None).unwrap().manifest().parent_version, Some(1));
         registry.get("m", Some(3)).unwrap_err();
+    }
+
+    #[test]
+    fn a_next_version_is_of_the_model_that_it_was_made_from_or_of_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = open(dir.path());
+        publish(&registry, "m", b"w");
+        let id = registry.get("m", None).unwrap().id().to_owned();
+        let refresh = || {
+            let (manifest, mode) = (Manifest::new("m", Utc::now()), PublishMode::Refresh(id.clone()));
+            registry.publish("m", manifest, Contents::default(), mode, None)
+        };
+        assert_eq!(refresh().unwrap(), 2);
+        registry.rename("m", "n").unwrap();
+        let error = refresh().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.message(), "model m was dropped or renamed while its next version was made");
+        assert_eq!(registry.find("m").unwrap(), None);
+        publish(&registry, "m", b"w");
+        refresh().unwrap_err();
+        assert_eq!((registry.find("m").unwrap(), registry.find("n").unwrap()), (Some(1), Some(2)));
     }
 
     #[test]
