@@ -102,8 +102,11 @@ impl Catalog {
         let (number, contents) = generations.load()?;
         let counters = Counters::new(sequences, fs.clone());
         if let Some(lock) = &mut lock {
-            remove_orphans(&tables, &contents, &fs)?;
-            counters.sweep(&contents)?;
+            // Without a catalog, nobody knows whose the rows and numbers are that there may be.
+            if number > 0 {
+                remove_orphans(&tables, &contents, &fs)?;
+                counters.sweep(&contents)?;
+            }
             generations.keep_reserve(number);
             remove_uncommitted(lock, &tables, &contents, &fs);
         }

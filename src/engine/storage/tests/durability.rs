@@ -32,6 +32,21 @@ async fn leftovers_of_a_killed_process_are_removed_at_open() {
 }
 
 #[tokio::test]
+async fn a_catalog_that_is_missing_takes_no_rows_with_it() {
+    let Database { directory, catalog } = Database::with_sales().await;
+    super::run(&catalog, "INSERT INTO sales VALUES ('a', 1, 'x')").await.unwrap();
+    drop(catalog);
+    let [room, aside] = ["catalog", "aside"].map(|name| directory.path().join(name));
+    std::fs::rename(&room, &aside).unwrap();
+    let open = || Catalog::open(directory.path(), Access::ReadWrite, functions()).unwrap();
+    assert!(open().entries("public").unwrap().is_empty());
+    std::fs::remove_dir_all(&room).unwrap();
+    std::fs::rename(&aside, &room).unwrap();
+    let rows = super::run(&open(), "SELECT k FROM sales").await.unwrap();
+    assert_eq!(super::lines(&rows), ["a"]);
+}
+
+#[tokio::test]
 async fn data_file_that_no_version_names_is_ignored_and_vacuumed() {
     let database = Database::with_sales().await;
     database.run("INSERT INTO sales VALUES ('a', 1, 'x')").await.unwrap();
