@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
@@ -77,10 +77,11 @@ pub fn assign(
     let fields = source.schema().fields();
     let mut exprs = vec![];
     for field in schema.fields() {
-        let found = wanted
-            .contains(field.name())
-            .then(|| fields.iter().find(|f| f.name().eq_ignore_ascii_case(field.name())))
-            .flatten();
+        // Names that differ in capitals only may both be there.
+        let exact = || fields.iter().find(|f| f.name() == field.name());
+        let alike = |f: &&FieldRef| f.name().eq_ignore_ascii_case(field.name()) && !wanted.contains(f.name());
+        let found =
+            wanted.contains(field.name()).then(|| exact().or_else(|| fields.iter().find(alike))).flatten();
         let expr = match found {
             Some(f) => {
                 let value = ident(f.name());
@@ -270,7 +271,8 @@ impl FileOptions {
                 .with_hint("name them in the order of the file: COPY table (a, b) FROM …"));
         }
         let typed = in_file.fields().iter().enumerate().map(|(i, field)| {
-            let by_name = schema.fields().iter().find(|f| f.name().eq_ignore_ascii_case(field.name()));
+            let alike = || schema.fields().iter().find(|f| f.name().eq_ignore_ascii_case(field.name()));
+            let by_name = schema.fields().iter().find(|f| f.name() == field.name()).or_else(alike);
             let column = if self.format == "CSV" && !self.header {
                 schema.field_with_name(&wanted[i]).ok().cloned()
             } else {
