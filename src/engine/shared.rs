@@ -16,12 +16,12 @@ use crate::engine::storage::Catalog;
 /// The parts of an open database.
 #[derive(Debug)]
 pub struct Engine {
+    /// Threads; they go before the catalog gives the lock of the database back, so that no work begins after that.
+    pub runtimes: Runtimes,
     /// Tables and views.
     pub catalog: Catalog,
     /// Models.
     pub registry: Arc<ModelRegistry>,
-    /// Threads.
-    pub runtimes: Runtimes,
     /// Trainings that run, and how the last ones ended.
     pub trainings: Arc<Trainings>,
     /// Sessions of a server.
