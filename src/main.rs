@@ -1,6 +1,6 @@
 //! The command `foretell`: reads its arguments and opens one of the doors.
 
-use std::ffi::OsString;
+use std::ffi::{OsString, c_int, c_long};
 use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,6 +16,13 @@ use mimalloc::MiMalloc;
 /// Training allocates and frees large tensors all the time; this allocator halves that cost.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// `mi_option_purge_delay` of mimalloc 3: for how many milliseconds it keeps what was freed.
+const PURGE_DELAY: c_int = 15;
+
+unsafe extern "C" {
+    fn mi_option_set(option: c_int, value: c_long);
+}
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -108,6 +115,9 @@ fn main() -> ExitCode {
         // SAFETY: no other thread has started that could read the environment.
         unsafe { std::env::set_var(foretell::CANDLE_THREADS, "1") };
     }
+    // With its own delay of a second, statements that spill take up to 170 MiB more than they are counted for.
+    // SAFETY: the option and its values are those of the library that is linked.
+    unsafe { mi_option_set(PURGE_DELAY, 10) };
     match open_door(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
