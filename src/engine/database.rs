@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::DiskManager;
 use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -17,6 +19,7 @@ use crate::engine::registry::ModelRegistry;
 use crate::engine::runtime::Runtimes;
 use crate::engine::session::{self, Session};
 use crate::engine::shared::Engine;
+use crate::engine::spill_files::SpillFiles;
 use crate::engine::statement_pool::StatementPool;
 use crate::engine::states::States;
 use crate::engine::storage::{Access, Catalog, DurableFs, Publish, Role};
@@ -206,13 +209,17 @@ fn cores() -> usize {
 fn environment(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
     let consumers = std::num::NonZeroUsize::new(5).expect("5 is not 0");
     let pool = TrackConsumersPool::new(StatementPool::new(memory_limit), consumers);
-    RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(|e| {
-        Error::new(
-            ErrorKind::Unavailable,
-            Subject::Memory,
-            format!("cannot set up memory: {}", e.strip_backtrace()),
-        )
-    })
+    let failed = |e: DataFusionError| {
+        let message = format!("cannot set up memory: {}", e.strip_backtrace());
+        Error::new(ErrorKind::Unavailable, Subject::Memory, message)
+    };
+    let files = DiskManager::builder().build().map_err(failed)?;
+    let spilled = DiskManager::builder().with_temp_file_factory(Arc::new(SpillFiles::new(files)));
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(spilled)
+        .build_arc()
+        .map_err(failed)
 }
 
 /// 60 % of the memory of the machine or of its control group, whichever is less.

@@ -26,6 +26,7 @@ mod schemas;
 mod session;
 mod settings;
 mod shared;
+mod spill_files;
 mod sql;
 mod statement_pool;
 mod states;

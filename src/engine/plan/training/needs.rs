@@ -30,6 +30,9 @@ pub fn reading_bytes(schema: &Schema, builder: &PanelBuilder, pool: &dyn MemoryP
     sorted + builder.bytes()
 }
 
+/// Bytes that a process may hold beside a quarter more than the memory limit: the binary, and what its allocator keeps.
+const UNCOUNTED_BYTES: usize = 200 << 20;
+
 /// Bytes of the two parts of a training, which follow each other.
 #[derive(Debug, Clone, Copy)]
 pub struct Needs {
@@ -55,9 +58,10 @@ impl Needs {
         self.reading.max(self.fit) + self.kept()
     }
 
-    /// What the fit is to set aside; the reading, which is over, had set aside its own.
+    /// What the fit is to set aside, of which a process may hold a quarter more, and what is not counted; the reading, which
+    /// is over, had set aside its own.
     pub fn of_fit(self) -> usize {
-        self.fit + self.kept()
+        self.fit.max((self.fit + self.kept()).saturating_sub(UNCOUNTED_BYTES)) / 5 * 4
     }
 
     /// What one part leaves to the other: about half of its memory is in pages that the allocator cannot give back at once.
@@ -83,9 +87,15 @@ mod tests {
 
     #[test]
     fn the_larger_part_counts_and_half_of_the_other() {
-        let needs = Needs { reading: 100, fit: 30 };
-        assert_eq!((needs.peak(), needs.of_fit()), (115, 45));
-        let needs = Needs { reading: 30, fit: 100 };
-        assert_eq!((needs.peak(), needs.of_fit()), (115, 115));
+        assert_eq!(Needs { reading: 100, fit: 30 }.peak(), 115);
+        assert_eq!(Needs { reading: 30, fit: 100 }.peak(), 115);
+    }
+
+    #[test]
+    fn a_fit_sets_aside_what_keeps_the_process_to_its_limit() {
+        assert_eq!(Needs { reading: 100, fit: 50 }.of_fit(), 40);
+        let mib = |needs: Needs| needs.of_fit() >> 20;
+        assert_eq!(mib(Needs { reading: 400 << 20, fit: 600 << 20 }), 480);
+        assert_eq!(mib(Needs { reading: 900 << 20, fit: 800 << 20 }), 800);
     }
 }
