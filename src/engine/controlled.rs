@@ -1,4 +1,5 @@
-//! The control of the statement that a task is at work for, where nobody hands it on: in rules of planning, and at commits.
+//! The control of the statement that a task is at work for, where nobody hands it on: in rules of planning, at locks, and
+//! at commits.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
@@ -42,6 +42,7 @@ pub struct Control {
     /// `RUNNING`, `CANCELLED` or `COMMITTING`; only the first is ever left.
     stage: AtomicU8,
     deadline: Mutex<Option<Instant>>,
+    lock_timeout: Option<Duration>,
     progress: Mutex<Progress>,
     /// The work that this is a part of, and how large a share of it.
     whole: Option<(Arc<Control>, f64)>,
@@ -82,6 +83,16 @@ impl Control {
     /// Stops the computation at this instant.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         *lock(&self.deadline) = deadline;
+    }
+
+    /// The control of a computation that waits this long, at most, for locks that others hold.
+    pub fn with_lock_timeout(self, lock_timeout: Option<Duration>) -> Self {
+        Self { lock_timeout, ..self }
+    }
+
+    /// How long it waits for a lock; `None` for as long as it takes, as once its commit has begun.
+    pub fn lock_timeout(&self) -> Option<Duration> {
+        self.lock_timeout.filter(|_| self.stage.load(Ordering::Acquire) != COMMITTING)
     }
 
     /// True once the computation must stop.

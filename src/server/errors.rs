@@ -61,6 +61,7 @@ pub fn sqlstate(kind: ErrorKind, subject: Subject) -> &'static str {
         (K::Cancelled, S::Database) => "57P01",
         (K::Cancelled, S::Connection) => "57P05",
         (K::Cancelled, S::Transaction) => "25P03",
+        (K::Cancelled, S::Table) => "55P03",
         (K::Cancelled, _) => "57014",
         (K::Denied, S::Transaction) => "25006",
         (K::Denied, S::Role) => "28P01",
@@ -183,6 +184,12 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ends_a_wait_for_a_lock_is_told_apart() {
+        assert_eq!(sqlstate(ErrorKind::Cancelled, Subject::Table), "55P03");
+        assert_eq!(sqlstate(ErrorKind::Cancelled, Subject::Statement), "57014");
+    }
 
     #[test]
     fn places_count_characters() {

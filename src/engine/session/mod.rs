@@ -273,10 +273,11 @@ impl Session {
         self.in_time(&control, planned).await
     }
 
-    /// What stops the planning of a statement that begins now.
+    /// What stops a statement that begins now.
     fn control(&self) -> Arc<Control> {
-        let control = Control::default();
-        control.set_deadline(self.inner.variables.read().deadline());
+        let variables = self.inner.variables.read();
+        let control = Control::default().with_lock_timeout(variables.time("lock_timeout"));
+        control.set_deadline(variables.deadline());
         Arc::new(control)
     }
 

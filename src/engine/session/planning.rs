@@ -77,7 +77,7 @@ impl Inner {
             match changed_by_subqueries(&planned.plan)? {
                 Some(table) if lock.as_ref().is_none_or(|lock| !lock.is_of(&table)) => {
                     drop(lock.take());
-                    lock = Some(Arc::new(TableLock::new(&table).await));
+                    lock = Some(Arc::new(TableLock::new(&table).await?));
                 }
                 _ => {
                     lock.into_iter().for_each(|lock| state.config_mut().set_extension(lock));

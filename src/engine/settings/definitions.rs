@@ -138,7 +138,7 @@ pub const DEFINITIONS: &[Definition] = &[
     setting("lc_monetary", "C.UTF-8", Text, "Accepted, without effect."),
     setting("lc_numeric", "C.UTF-8", Text, "Accepted, without effect."),
     setting("lc_time", "C.UTF-8", Text, "Accepted, without effect."),
-    setting("lock_timeout", "0", Time, "Accepted, without effect: statements do not wait for locks."),
+    setting("lock_timeout", "0", Time, "Longest wait of a change for one of another session."),
     setting("log_statement", "none", Text, "Accepted, without effect."),
     setting("max_connections", "256", Fixed, "Most connections at once."),
     setting("max_identifier_length", "63", Fixed, "Longest name in bytes."),

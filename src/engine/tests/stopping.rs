@@ -222,6 +222,41 @@ fn a_change_that_is_stopped_while_others_change_its_table_leaves_the_table_to_th
 }
 
 #[test]
+fn a_change_waits_for_those_of_others_as_long_as_its_lock_timeout_says() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (database, session) = begun(directory.path(), &gate);
+    let hasty = database.session();
+    hasty.run("SET lock_timeout = '100ms'").unwrap();
+    gate.close("_delta_log");
+    let insert = database.block_on(session.sql("INSERT INTO t VALUES (2)")).unwrap();
+    gate.wait();
+    for sql in [
+        "INSERT INTO t VALUES (3)",
+        "INSERT INTO t SELECT 9 FROM generate_series(1, 3000)",
+        "INSERT INTO t VALUES (4) RETURNING x",
+        "UPDATE t SET x = 5",
+        "DELETE FROM t WHERE x = 1 RETURNING x",
+        "DELETE FROM t WHERE x IN (SELECT max(x) FROM t)",
+        "EXPLAIN ANALYZE DELETE FROM t",
+        "TRUNCATE TABLE t",
+        "ALTER TABLE t RENAME COLUMN x TO y",
+    ] {
+        let error = hasty.run(sql).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{sql}");
+        assert_eq!(error.message(), "canceling statement due to lock timeout", "{sql}");
+        assert_eq!(error.detail(), Some("Another statement is changing table t."), "{sql}");
+    }
+    assert_eq!(rows(&hasty, "SELECT x FROM t"), ["1"]);
+    // The shorter of the two ends it.
+    hasty.run("SET statement_timeout = '50ms'").unwrap();
+    let error = hasty.run("UPDATE t SET x = 5").unwrap_err();
+    assert_eq!(error.message(), "canceling statement due to statement timeout");
+    gate.open();
+    database.block_on(insert.collect()).unwrap();
+    assert_eq!(rows(&session, "SELECT x FROM t ORDER BY x"), ["1", "2"]);
+}
+
+#[test]
 fn a_change_that_is_stopped_before_its_commit_leaves_nothing() {
     let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::default());
     let (database, session) = begun(directory.path(), &gate);

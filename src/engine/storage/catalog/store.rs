@@ -287,7 +287,7 @@ impl Catalog {
         };
         let summary = delta::optimize(&table, &stored_names, context).await?;
         if stored_names != entry.cluster_by {
-            let lock = table.write_lock().await;
+            let lock = table.write_lock().await?;
             self.alter_table(table, lock, |entry| {
                 entry.cluster_by = stored_names;
                 Ok(())
@@ -422,7 +422,7 @@ impl Catalog {
     ) -> Result<(Arc<StoredTable>, Arc<Table>, OwnedMutexGuard<()>)> {
         loop {
             let table = self.stored_table(name)?;
-            let lock = table.write_lock().await;
+            let lock = table.write_lock().await?;
             let entry = self.table(name)?;
             // Another table may have got the name meanwhile.
             if entry.id == table.id() {

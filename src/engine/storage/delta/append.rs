@@ -57,6 +57,14 @@ impl Waiting {
         group.push((rows, done));
     }
 
+    /// Takes the rows of one statement back; false where a commit has taken them already.
+    fn withdraw(&self, control: &Arc<Control>) -> bool {
+        let mut group = self.0.lock();
+        let before = group.len();
+        group.retain(|(rows, _)| !Arc::ptr_eq(&rows.control, control));
+        group.len() < before
+    }
+
     /// All that wait, of statements that from now on are not stopped.
     fn take(&self) -> Group {
         let waiting = std::mem::take(&mut *self.0.lock()).into_iter();
@@ -80,17 +88,23 @@ impl Waiting {
 /// Adds the rows to the table, durably; where the future is dropped before their commit has begun, nothing is added.
 pub async fn append(table: &Arc<StoredTable>, rows: Append) -> Result<()> {
     let (done, mut told) = oneshot::channel();
+    let control = Arc::clone(&rows.control);
     table.waiting().push(rows, done);
     tokio::select! {
         biased;
         // Somebody has committed them with others.
         result = &mut told => return heard(table, result),
-        lock = table.write_lock() => {
-            let group = table.waiting().take();
-            if !group.is_empty() {
-                // It has the rows of others: it goes on when this statement is cancelled.
-                tokio::spawn(commit_group(Arc::clone(table), group, lock));
+        lock = table.write_lock() => match lock {
+            Ok(lock) => {
+                let group = table.waiting().take();
+                if !group.is_empty() {
+                    // It has the rows of others: it goes on when this statement is cancelled.
+                    tokio::spawn(commit_group(Arc::clone(table), group, lock));
+                }
             }
+            Err(late) if table.waiting().withdraw(&control) => return Err(late),
+            // Somebody is committing them with others.
+            Err(_) => {}
         }
     }
     heard(table, told.await)

@@ -152,7 +152,7 @@ impl RowsChange {
 
     async fn run(&self, context: &Arc<TaskContext>) -> Result<u64> {
         let held = TableLock::is_held(context, &self.table);
-        let _lock = if held { None } else { Some(self.table.write_lock().await) };
+        let _lock = if held { None } else { Some(self.table.write_lock().await?) };
         if self.table.layout_changes() != self.layout_changes {
             return Err(self.table.altered());
         }

@@ -73,8 +73,8 @@ pub struct TableLock {
 
 impl TableLock {
     /// The right to change `table`, after whoever has it.
-    pub async fn new(table: &StoredTable) -> Self {
-        Self { id: table.id().to_owned(), _guard: table.write_lock().await }
+    pub async fn new(table: &StoredTable) -> Result<Self> {
+        Ok(Self { id: table.id().to_owned(), _guard: table.write_lock().await? })
     }
 
     /// True for the right to change `table`.

@@ -106,7 +106,7 @@ impl InsertSink {
         if count == 0 && !self.overwrite {
             return Ok(0);
         }
-        let _lock = self.table.write_lock().await;
+        let _lock = self.table.write_lock().await?;
         if self.table.layout_changes() != self.layout_changes {
             return Err(self.table.altered().into());
         }

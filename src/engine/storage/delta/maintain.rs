@@ -63,7 +63,7 @@ pub async fn optimize(
     cluster_by: &[String],
     context: &Arc<TaskContext>,
 ) -> Result<OptimizeSummary> {
-    let _turn = table.wait_for_compaction().await;
+    let _turn = table.wait_for_compaction().await?;
     let base = table.held().await?;
     let columns = ScanColumns::stored(&base.snapshot);
     let scan = Scan {
@@ -182,7 +182,7 @@ fn sort_order(schema: &Schema, cluster_by: &[String]) -> Result<Option<LexOrderi
 
 /// Swaps `merged` for `files` on top of whatever was committed meanwhile.
 async fn commit(table: &Arc<StoredTable>, merged: &[Arc<DataFile>], files: NewFiles) -> Result<u64> {
-    let _lock = table.write_lock().await;
+    let _lock = table.write_lock().await?;
     let base = table.latest().await?;
     if !merged.iter().all(|file| contains(&base, file)) {
         let message = format!("rows of table {} were changed while it was optimized", table.label());
@@ -214,7 +214,7 @@ pub async fn vacuum(table: &Arc<StoredTable>, retention: TimeDelta) -> Result<Va
     if retention < TimeDelta::zero() {
         return Err(Error::input(Subject::Option, "the retention of VACUUM must not be negative"));
     }
-    let _lock = table.write_lock().await;
+    let _lock = table.write_lock().await?;
     let directory = table.directory()?;
     let vacuum = table.delta_table().await?.vacuum();
     let vacuum = vacuum

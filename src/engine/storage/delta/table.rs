@@ -201,9 +201,9 @@ impl StoredTable {
         }
     }
 
-    /// The right to change the table; others wait.
-    pub async fn write_lock(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.writer).lock_owned().await
+    /// The right to change the table; others wait, each as long as its lock_timeout says.
+    pub async fn write_lock(&self) -> Result<OwnedMutexGuard<()>> {
+        self.in_time(&self.writer).await
     }
 
     /// Rows that wait for the next commit.
@@ -217,8 +217,22 @@ impl StoredTable {
     }
 
     /// As [`StoredTable::begin_compaction`], after whoever has it.
-    pub async fn wait_for_compaction(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.compaction).lock_owned().await
+    pub async fn wait_for_compaction(&self) -> Result<OwnedMutexGuard<()>> {
+        self.in_time(&self.compaction).await
+    }
+
+    /// A lock of the table, unless the wait for it is longer than the statement's lock_timeout.
+    async fn in_time(&self, lock: &Arc<tokio::sync::Mutex<()>>) -> Result<OwnedMutexGuard<()>> {
+        let taken = Arc::clone(lock).lock_owned();
+        let Some(longest) = current_control().lock_timeout() else { return Ok(taken.await) };
+        tokio::time::timeout(longest, taken).await.map_err(|_| self.locked())
+    }
+
+    fn locked(&self) -> Error {
+        let message = "canceling statement due to lock timeout";
+        Error::new(ErrorKind::Cancelled, Subject::Table, message)
+            .with_detail(format!("Another statement is changing table {}.", self.label()))
+            .with_hint("run it again, or SET lock_timeout = 0 to wait as long as it takes")
     }
 
     /// Names of the files of all versions that somebody may read now, the newest included.
