@@ -40,6 +40,7 @@ impl Inner {
         state: &SessionState,
         statement: Statement,
     ) -> Result<Planned, PlanError> {
+        let statement = self.without_explained_returning(statement).await?;
         let held = HeldVersions::of(state.config());
         let planned = held.planning(self.plan_unchecked(state, statement)).await?;
         let origins = if planned.tag == Tag::Rows { origins(&planned.plan) } else { vec![] };

@@ -11,7 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::dml::DmlStatement;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{self, FromTable, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
 use futures::TryStreamExt;
 
@@ -66,6 +66,14 @@ pub fn without_returning(statement: Statement) -> Statement {
         Some(parts) => parts.statement,
         None => statement,
     }
+}
+
+/// An EXPLAIN of a change with RETURNING, and that change.
+fn explained(statement: &Statement) -> Option<(&ExplainStatement, Statement)> {
+    let Body::Sql(body) = &statement.body else { return None };
+    let DfStatement::Explain(explain) = body.as_ref() else { return None };
+    let change = Statement { body: Body::Sql(explain.statement.clone()), ..statement.clone() };
+    is_returning(&change).then_some((explain, change))
 }
 
 /// The parts of a change with RETURNING.
@@ -207,6 +215,17 @@ impl Inner {
         }
         self.transaction.changed(parts.verb);
         Ok(Changed { rows: count, schema, answer })
+    }
+
+    /// The statement, without RETURNING where it explains a change: that shows nothing of it, but it must be right.
+    pub(super) async fn without_explained_returning(&self, statement: Statement) -> Result<Statement> {
+        let Some((explain, change)) = explained(&statement) else { return Ok(statement) };
+        Box::pin(self.returning_columns(&change)).await?;
+        let Body::Sql(change) = without_returning(change).body else {
+            return Err(Error::internal("a change has an unexpected form"));
+        };
+        let body = DfStatement::Explain(ExplainStatement { statement: change, ..explain.clone() });
+        Ok(Statement { body: Body::Sql(Box::new(body)), ..statement })
     }
 
     /// The columns that RETURNING gives.
