@@ -1,5 +1,5 @@
-//! NATURAL JOIN as JOIN … USING the columns that both sides have, and tables before the columns of USING that subqueries
-//! name, where tables and texts tell which columns there are.
+//! NATURAL JOIN as JOIN … USING the columns that both sides have, and tables before the columns of USING behind other joins
+//! and those that subqueries name, where tables and texts tell which columns there are.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     TableAliasColumnDef, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
-use crate::engine::sql::compatible::{Merged, labels, merged_column, merged_in, named};
+use crate::engine::sql::compatible::{Merged, label, labels, merged_column, merged_in, named};
 use crate::engine::sql::naming::{name_columns, output_name};
 use crate::engine::sql::session::SessionStatement;
 use crate::engine::sql::statement::{Body, Statement};
@@ -75,6 +75,15 @@ struct Natural<'a> {
     withs: Vec<Vec<(String, Option<Vec<String>>)>>,
     /// The SELECTs around, innermost last.
     scopes: Vec<Scope>,
+}
+
+/// A column of a part of FROM.
+struct Column {
+    name: String,
+    /// What it may be written after, when that is known.
+    table: Option<Ident>,
+    /// USING has merged it with others.
+    merged: bool,
 }
 
 /// What names in a SELECT may stand for.
@@ -236,33 +245,52 @@ impl<'a> Natural<'a> {
         for table in from {
             let columns = self.write_out(table);
             is_known &= columns.is_some();
-            all.extend(columns.into_iter().flatten());
+            all.extend(columns.into_iter().flatten().map(|column| column.name));
         }
         is_known.then_some(all)
     }
 
     /// Writes the joins of a part of FROM out; gives the columns of them all, those of USING once.
-    fn write_out(&self, table: &mut TableWithJoins) -> Option<Vec<String>> {
+    fn write_out(&self, table: &mut TableWithJoins) -> Option<Vec<Column>> {
+        let mut several = is_nested(&table.relation);
         let mut left = self.of_factor(&mut table.relation);
         for join in &mut table.joins {
+            let nested = is_nested(&join.relation);
             let right = self.of_factor(&mut join.relation);
             let mut shared = vec![];
             if let Some(constraint) = constraint_mut(&mut join.join_operator) {
-                write_out_constraint(constraint, left.as_deref(), right.as_deref());
+                if let (Some(left), Some(right)) = (&left, &right) {
+                    write_out_constraint(constraint, left, right);
+                    name_owners(constraint, (left, several), (right, nested));
+                }
                 shared = shared_columns(constraint);
             }
+            several = true;
             left = left.zip(right).map(|(mut all, right)| {
-                all.extend(right.into_iter().filter(|column| !shared.contains(column)));
+                all.iter_mut().for_each(|column| column.merged |= shared.contains(&column.name));
+                all.extend(right.into_iter().filter(|column| !shared.contains(&column.name)));
                 all
             });
         }
         left
     }
 
-    fn of_factor(&self, factor: &mut TableFactor) -> Option<Vec<String>> {
+    fn of_factor(&self, factor: &mut TableFactor) -> Option<Vec<Column>> {
+        let table = label(factor);
+        let names = match factor {
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                return self.write_out(table_with_joins);
+            }
+            factor => self.names_of_factor(factor),
+        };
+        let column = |name| Column { name, table: table.clone(), merged: false };
+        Some(names?.into_iter().map(column).collect())
+    }
+
+    fn names_of_factor(&self, factor: &mut TableFactor) -> Option<Vec<String>> {
         match factor {
             TableFactor::NestedJoin { table_with_joins, alias } => {
-                renamed(self.write_out(table_with_joins), alias.as_ref())
+                renamed(self.write_out(table_with_joins).map(names), alias.as_ref())
             }
             TableFactor::Table { name, alias, args: None, .. } => {
                 renamed(self.of_table(name), alias.as_ref())
@@ -306,7 +334,7 @@ impl<'a> Natural<'a> {
             && *options == WildcardAdditionalOptions::default()
         {
             for table in &mut select.from {
-                all.extend(self.write_out(table)?);
+                all.extend(names(self.write_out(table)?));
             }
             return Some(all);
         }
@@ -325,16 +353,47 @@ fn renamed(columns: Option<Vec<String>>, alias: Option<&TableAlias>) -> Option<V
     Some(names.chain(columns?.into_iter().skip(given.len())).collect())
 }
 
+fn names(columns: Vec<Column>) -> Vec<String> {
+    columns.into_iter().map(|column| column.name).collect()
+}
+
+/// True for joins in parentheses, whose tables have names outside.
+fn is_nested(factor: &TableFactor) -> bool {
+    matches!(factor, TableFactor::NestedJoin { alias: None, .. })
+}
+
+/// The column of this name, unless there are none or several.
+fn only<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
+    let mut found = columns.iter().filter(|column| column.name == name);
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// Writes the tables of both sides before the columns of USING that one of several tables has.
+fn name_owners(
+    constraint: &mut JoinConstraint,
+    (left, several): (&[Column], bool),
+    (right, nested): (&[Column], bool),
+) {
+    let JoinConstraint::Using(columns) = constraint else { return };
+    for column in columns {
+        let [name] = column.0.as_slice() else { continue };
+        let Some(name) = name.as_ident().cloned() else { continue };
+        let sides = only(left, &fold(&name)).zip(only(right, &fold(&name)));
+        let unclear = sides.filter(|(l, r)| (several && !l.merged) || (nested && !r.merged));
+        if let Some((Some(left), Some(right))) = unclear.map(|(l, r)| (l.table.clone(), r.table.clone())) {
+            *column = ObjectName::from(vec![left, right, name]);
+        }
+    }
+}
+
 /// USING instead of NATURAL: the columns that both sides have, in the order of the left one; all rows match where there
 /// are none. What one side has twice stays for the planner to refuse.
-fn write_out_constraint(constraint: &mut JoinConstraint, left: Option<&[String]>, right: Option<&[String]>) {
-    let (JoinConstraint::Natural, Some(left), Some(right)) = (&*constraint, left, right) else { return };
-    let shared: Vec<&String> = left.iter().filter(|column| right.contains(column)).collect();
-    let is_once = |column: &&String| {
-        let count = |side: &[String]| side.iter().filter(|other| other == column).count();
-        count(left) == 1 && count(right) == 1
-    };
-    if !shared.iter().all(is_once) {
+fn write_out_constraint(constraint: &mut JoinConstraint, left: &[Column], right: &[Column]) {
+    let JoinConstraint::Natural = constraint else { return };
+    let has = |side: &[Column], name: &str| side.iter().any(|column| column.name == name);
+    let shared: Vec<&String> =
+        left.iter().map(|column| &column.name).filter(|name| has(right, name)).collect();
+    if !shared.iter().all(|name| only(left, name).is_some() && only(right, name).is_some()) {
         return;
     }
     let name = |column: &&String| ObjectName::from(vec![Ident::with_quote('"', column.as_str())]);
@@ -368,8 +427,13 @@ mod tests {
             ("a NATURAL LEFT JOIN (SELECT y AS z FROM b) c", "a LEFT JOIN (SELECT y AS z FROM b) c ON true"),
             (
                 "a NATURAL JOIN b NATURAL JOIN (VALUES (1)) v (y)",
-                "a JOIN b USING(\"k\") JOIN (VALUES (1)) v (y) USING(\"y\")",
+                "a JOIN b USING(\"k\") JOIN (VALUES (1)) v (y) USING(b.v.\"y\")",
             ),
+            ("a JOIN b ON true FULL JOIN a c USING (x)", "a JOIN b ON true FULL JOIN a c USING(a.c.x)"),
+            ("a JOIN b ON true FULL JOIN a c USING (k)", "a JOIN b ON true FULL JOIN a c USING(k)"),
+            ("a JOIN b USING (k) FULL JOIN a c USING (k)", "a JOIN b USING(k) FULL JOIN a c USING(k)"),
+            ("b JOIN (a JOIN b c ON true) USING (x)", "b JOIN (a JOIN b c ON true) USING(x)"),
+            ("a c JOIN (a JOIN b ON true) USING (x)", "a c JOIN (a JOIN b ON true) USING(c.a.x)"),
             ("a JOIN a b ON true NATURAL JOIN b c", "a JOIN a b ON true NATURAL JOIN b c"),
             ("a NATURAL JOIN other", "a NATURAL JOIN other"),
             ("a JOIN b USING (k) WHERE k > (SELECT k)", "a JOIN b USING(k) WHERE k > (SELECT a.k)"),

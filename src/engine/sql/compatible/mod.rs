@@ -49,7 +49,7 @@ use crate::engine::sql::compatible::windows::{write_out_windows, write_out_windo
 use crate::engine::sql::words::fold;
 use crate::error::{Error, Result};
 
-pub use using::{Merged, labels, merged_column, merged_in, named};
+pub use using::{Merged, label, labels, merged_column, merged_in, named};
 
 /// Rewrites the statement, or the query, and everything in it.
 pub fn make_compatible(node: &mut impl VisitMut) -> Result<()> {

@@ -128,11 +128,37 @@ fn kind_of(operator: &JoinOperator) -> Option<(Kind, &JoinConstraint)> {
     }
 }
 
+/// A column of USING, with the tables of both sides that have it where they are written before it.
+struct UsingColumn {
+    name: Ident,
+    left: Option<Ident>,
+    right: Option<Ident>,
+}
+
+impl UsingColumn {
+    fn of(written: &ObjectName) -> Option<Self> {
+        let words: Vec<&Ident> = written.0.iter().map(|part| part.as_ident()).collect::<Option<_>>()?;
+        let (left, right, name) = match words.as_slice() {
+            [name] => (None, None, *name),
+            [left, right, name] => (Some((*left).clone()), Some((*right).clone()), *name),
+            _ => return None,
+        };
+        Some(Self { name: name.clone(), left, right })
+    }
+}
+
 /// The columns of USING of a join.
-fn using(operator: &JoinOperator) -> Option<(Kind, Vec<Ident>)> {
+fn using(operator: &JoinOperator) -> Option<(Kind, Vec<UsingColumn>)> {
     let (kind, JoinConstraint::Using(columns)) = kind_of(operator)? else { return None };
-    let names = columns.iter().map(|column| column.0.last()?.as_ident().cloned());
-    Some((kind, names.collect::<Option<_>>()?))
+    Some((kind, columns.iter().map(UsingColumn::of).collect::<Option<_>>()?))
+}
+
+/// Columns of `*`, in its order.
+enum Part {
+    /// One that USING merges.
+    Column(Merged),
+    /// What else a table has; without its label where that is not known.
+    Rest(Option<Ident>),
 }
 
 /// The columns that the joins of a SELECT merge.
@@ -141,32 +167,63 @@ pub fn merged_in(from: &[TableWithJoins]) -> Vec<Merged> {
 }
 
 fn merged_of(table: &TableWithJoins) -> Vec<Merged> {
-    merged_by(table, table.joins.len())
+    merged_parts(parts_of(table))
 }
 
-/// The columns that the first joins merge, in the order of `*`.
-fn merged_by(table: &TableWithJoins, joins: usize) -> Vec<Merged> {
-    let mut merged = match &table.relation {
-        TableFactor::NestedJoin { table_with_joins, alias: None } => merged_of(table_with_joins),
-        _ => vec![],
-    };
-    for (n, join) in table.joins.iter().take(joins).enumerate() {
-        let Some((kind, columns)) = using(&join.join_operator) else { continue };
-        let mut before = std::mem::take(&mut merged);
-        for name in columns.iter().map(fold) {
-            let left = match before.iter().position(|column| column.name == name) {
-                Some(place) => before.remove(place),
-                None => Merged::of(name.clone(), if n == 0 { label(&table.relation) } else { None }),
-            };
-            merged.push(left.joined(kind, Merged::of(name, label(&join.relation))));
+fn merged_parts(parts: Vec<Part>) -> Vec<Merged> {
+    let merged = parts.into_iter().filter_map(|part| match part {
+        Part::Column(column) => Some(column),
+        Part::Rest(_) => None,
+    });
+    merged.collect()
+}
+
+fn parts_of(table: &TableWithJoins) -> Vec<Part> {
+    parts_by(table, table.joins.len())
+}
+
+/// What the first joins make.
+fn parts_by(table: &TableWithJoins, joins: usize) -> Vec<Part> {
+    let mut parts = parts_of_factor(&table.relation);
+    for join in table.joins.iter().take(joins) {
+        let (mut left, mut right) = (std::mem::take(&mut parts), parts_of_factor(&join.relation));
+        if let Some((kind, columns)) = using(&join.join_operator) {
+            for column in columns {
+                let before = take_column(&mut left, &column.name, column.left);
+                let joined = take_column(&mut right, &column.name, column.right);
+                parts.push(Part::Column(before.joined(kind, joined)));
+            }
         }
-        merged.extend(before);
+        parts.extend(left);
+        parts.extend(right);
     }
-    merged
+    parts
+}
+
+fn parts_of_factor(factor: &TableFactor) -> Vec<Part> {
+    match factor {
+        TableFactor::NestedJoin { table_with_joins, alias: None } => parts_of(table_with_joins),
+        factor => vec![Part::Rest(label(factor))],
+    }
+}
+
+/// Takes the column of this name out of one side of a join: one that was merged there, or that of the only table, or of
+/// `table`.
+fn take_column(parts: &mut Vec<Part>, name: &Ident, table: Option<Ident>) -> Merged {
+    let name = fold(name);
+    let place = parts.iter().position(|part| matches!(part, Part::Column(column) if column.name == name));
+    if let Some(Part::Column(column)) = place.map(|place| parts.remove(place)) {
+        return column;
+    }
+    let table = match parts.as_slice() {
+        [Part::Rest(label)] => label.clone(),
+        _ => table,
+    };
+    Merged::of(name, table)
 }
 
 /// What the columns of a relation can be called after.
-fn label(relation: &TableFactor) -> Option<Ident> {
+pub fn label(relation: &TableFactor) -> Option<Ident> {
     match relation {
         TableFactor::Table { alias: Some(alias), .. }
         | TableFactor::Derived { alias: Some(alias), .. }
@@ -183,36 +240,41 @@ fn label(relation: &TableFactor) -> Option<Ident> {
 fn merge_in_joins(table: &mut TableWithJoins) {
     // From the last on: what a join merges is known from the USING of those before it.
     for n in (0..table.joins.len()).rev() {
-        let merged = merged_by(table, n);
+        let left = parts_by(table, n);
         let join = &mut table.joins[n];
-        let right = label(&join.relation);
+        let right = parts_of_factor(&join.relation);
+        let columns = using(&join.join_operator).map(|(_, columns)| columns);
         let Some(constraint) = constraint_mut(&mut join.join_operator) else { continue };
-        match constraint {
-            JoinConstraint::On(condition) => name_tables(condition, &merged),
-            JoinConstraint::Using(columns) => {
-                if let Some(condition) = right.and_then(|right| equal(columns, &merged, &right)) {
-                    *constraint = JoinConstraint::On(condition);
-                }
-            }
-            _ => {}
+        if let JoinConstraint::On(condition) = constraint {
+            let merged = [merged_parts(left), merged_parts(right)].concat();
+            name_tables(condition, &merged);
+        } else if let Some(condition) = columns.and_then(|columns| equal(&columns, left, right)) {
+            *constraint = JoinConstraint::On(condition);
         }
     }
-    if let TableFactor::NestedJoin { table_with_joins, .. } = &mut table.relation {
-        merge_in_joins(table_with_joins);
+    let joined = table.joins.iter_mut().map(|join| &mut join.relation);
+    for factor in std::iter::once(&mut table.relation).chain(joined) {
+        if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
+            merge_in_joins(table_with_joins);
+        }
     }
 }
 
-/// The condition that USING stands for, where the planner would read another one.
-fn equal(columns: &[ObjectName], merged: &[Merged], right: &Ident) -> Option<Expr> {
-    let names: Vec<Ident> =
-        columns.iter().map(|column| column.0.last()?.as_ident().cloned()).collect::<Option<_>>()?;
-    let found = |name: &Ident| merged.iter().find(|column| column.name == fold(name));
-    if !names.iter().filter_map(found).any(Merged::is_other) {
+/// The condition that USING stands for, where the planner would read another one or none.
+fn equal(columns: &[UsingColumn], mut left: Vec<Part>, mut right: Vec<Part>) -> Option<Expr> {
+    let mut pairs = vec![];
+    let mut is_other = false;
+    for column in columns {
+        let before = take_column(&mut left, &column.name, column.left.clone());
+        let joined = take_column(&mut right, &column.name, column.right.clone());
+        is_other |= column.left.is_some() || before.is_other() || joined.is_other();
+        pairs.push((&column.name, before, joined));
+    }
+    if !is_other {
         return None;
     }
-    let pairs = names.iter().map(|name| {
-        let left = Box::new(found(name)?.value(name)?);
-        let right = Box::new(Expr::CompoundIdentifier(vec![right.clone(), name.clone()]));
+    let pairs = pairs.iter().map(|(name, before, joined)| {
+        let (left, right) = (Box::new(before.value(name)?), Box::new(joined.value(name)?));
         Some(Expr::BinaryOp { left, op: BinaryOperator::Eq, right })
     });
     Some(balanced(pairs.collect::<Option<Vec<_>>>()?, &BinaryOperator::And))
@@ -243,39 +305,40 @@ fn write_out_star(select: &mut Select) {
 /// The columns of a part of FROM, when all its tables have labels.
 fn star_of(table: &TableWithJoins) -> Option<Vec<SelectItem>> {
     let merged = merged_of(table);
-    let mut items = vec![];
-    for column in &merged {
-        let name = Ident::with_quote('"', &column.name);
-        let expr = column.owners.as_ref().and(column.value(&name))?;
-        items.push(SelectItem::ExprWithAlias { expr, alias: name });
-    }
-    for label in labels(table)? {
-        let owns = |column: &&Merged| column.owners.iter().flatten().any(|owner| fold(owner) == fold(&label));
-        let names: Vec<ObjectName> = merged
-            .iter()
-            .filter(owns)
-            .map(|column| ObjectName::from(vec![Ident::with_quote('"', &column.name)]))
-            .collect();
-        let options = WildcardAdditionalOptions {
-            opt_exclude: (!names.is_empty()).then_some(ExcludeSelectItem::Multiple(names)),
-            ..WildcardAdditionalOptions::default()
-        };
-        let kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![label]));
-        items.push(SelectItem::QualifiedWildcard(kind, options));
-    }
-    Some(items)
+    let items = parts_of(table).into_iter().map(|part| match part {
+        Part::Column(column) => {
+            let alias = Ident::with_quote('"', &column.name);
+            let expr = column.owners.as_ref().and(column.value(&alias))?;
+            Some(SelectItem::ExprWithAlias { expr, alias })
+        }
+        Part::Rest(label) => Some(rest_of(label?, &merged)),
+    });
+    items.collect()
+}
+
+/// The columns of a table that are not merged.
+fn rest_of(label: Ident, merged: &[Merged]) -> SelectItem {
+    let owns = |column: &&Merged| column.owners.iter().flatten().any(|owner| fold(owner) == fold(&label));
+    let names: Vec<ObjectName> = merged
+        .iter()
+        .filter(owns)
+        .map(|column| ObjectName::from(vec![Ident::with_quote('"', &column.name)]))
+        .collect();
+    let options = WildcardAdditionalOptions {
+        opt_exclude: (!names.is_empty()).then_some(ExcludeSelectItem::Multiple(names)),
+        ..WildcardAdditionalOptions::default()
+    };
+    let kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![label]));
+    SelectItem::QualifiedWildcard(kind, options)
 }
 
 /// The labels of all tables of a part of FROM.
 pub fn labels(table: &TableWithJoins) -> Option<Vec<Ident>> {
-    let mut labels = match &table.relation {
-        TableFactor::NestedJoin { table_with_joins, alias: None } => labels(table_with_joins)?,
-        relation => vec![label(relation)?],
-    };
-    for join in &table.joins {
-        labels.push(label(&join.relation)?);
-    }
-    Some(labels)
+    let rests = parts_of(table).into_iter().filter_map(|part| match part {
+        Part::Rest(label) => Some(label),
+        Part::Column(_) => None,
+    });
+    rests.collect()
 }
 
 /// A column of the output that has the name of the merged one.
@@ -342,6 +405,15 @@ mod tests {
             ("SELECT 1 FROM a RIGHT JOIN b USING (k) JOIN c ON k = z", "JOIN c ON b.k = z"),
             ("SELECT 1 FROM a JOIN b USING (k) LEFT JOIN c USING (k)", "LEFT JOIN c USING(k)"),
             ("SELECT 1 FROM a RIGHT JOIN b USING (k) LEFT JOIN c USING (k)", "LEFT JOIN c ON b.k = c.k"),
+            (
+                "SELECT k FROM a JOIN b ON true FULL JOIN c USING (a.c.k)",
+                "SELECT coalesce(a.k, c.k) AS k FROM a JOIN b ON true FULL JOIN c ON a.k = c.k",
+            ),
+            (
+                "SELECT 1 FROM a JOIN (b RIGHT JOIN c USING (k)) USING (k) WHERE k > 1",
+                "FROM a JOIN (b RIGHT JOIN c USING(k)) ON a.k = c.k WHERE a.k > 1",
+            ),
+            ("SELECT 1 FROM a JOIN b USING (c.k) WHERE k > 1", "b USING(c.k) WHERE k > 1"),
         ] {
             let text = compatible(sql);
             assert!(text.contains(expected), "{text}");
@@ -363,6 +435,11 @@ mod tests {
             (
                 "SELECT * FROM a JOIN b ON true JOIN c USING (k)",
                 "SELECT * FROM a JOIN b ON true JOIN c USING(k)",
+            ),
+            (
+                "SELECT * FROM a JOIN (b JOIN c USING (k)) ON true",
+                "SELECT a.*, b.\"k\" AS \"k\", b.* EXCLUDE (\"k\"), c.* EXCLUDE (\"k\") \
+                 FROM a JOIN (b JOIN c USING(k)) ON true",
             ),
         ] {
             assert_eq!(compatible(sql), expected);
