@@ -10,7 +10,7 @@ mod table;
 /// The sections of the documentation that functions of ours are in, those of PostgreSQL apart.
 pub const SECTIONS: [&str; 4] = ["Calendar", "Demand statistics", "Forecast metrics", "Prices"];
 
-pub use aggregate::{interval_extreme, is_aggregate};
+pub use aggregate::{interval_distinct, interval_extreme, is_aggregate};
 pub use register::register_all;
 pub use scalar::{
     Operation, Scaling, WHOLE_DIGITS, arithmetic, at_all_characters, days_between, first_number, from_text,

@@ -81,9 +81,11 @@ pub fn measure_keys(order: &mut [SortExpr], schema: &DFSchema) -> bool {
 fn in_aggregate(mut aggregate: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
     let AggregateFunction { func, params } = &mut aggregate;
     let mut changed = measure_keys(&mut params.order_by, schema);
-    match extreme(func.name(), &mut params.args, schema) {
-        Some(extreme) => {
-            *func = extreme;
+    let of_intervals = extreme(func.name(), &mut params.args, schema)
+        .or_else(|| params.distinct.then(|| of_distinct(func.name(), &mut params.args, schema)).flatten());
+    match of_intervals {
+        Some(of_intervals) => {
+            *func = of_intervals;
             params.order_by.clear();
             params.distinct = false;
             changed = true;
@@ -99,12 +101,27 @@ fn in_aggregate(mut aggregate: AggregateFunction, schema: &DFSchema) -> Transfor
 /// What finds the least or greatest interval, and has its argument.
 fn extreme(function: &str, args: &mut [Expr], schema: &DFSchema) -> Option<Arc<AggregateUDF>> {
     let least = is_least(function)?;
-    let [interval] = args else { return None };
-    if !is_interval(interval, schema) {
-        return None;
+    only_interval(args, schema).then(|| Arc::new(functions::interval_extreme(least)))
+}
+
+/// What adds up intervals of different lengths, and has its argument.
+fn of_distinct(function: &str, args: &mut [Expr], schema: &DFSchema) -> Option<Arc<AggregateUDF>> {
+    let averages = match function {
+        "sum" => false,
+        "avg" => true,
+        _ => return None,
+    };
+    only_interval(args, schema).then(|| Arc::new(functions::interval_distinct(averages)))
+}
+
+/// True where the only argument is an interval, which is one of DataFusion's widest form then.
+fn only_interval(args: &mut [Expr], schema: &DFSchema) -> bool {
+    let [interval] = args else { return false };
+    let is_interval = is_interval(interval, schema);
+    if is_interval {
+        *interval = cast(std::mem::take(interval), DataType::Interval(IntervalUnit::MonthDayNano));
     }
-    *interval = cast(std::mem::take(interval), DataType::Interval(IntervalUnit::MonthDayNano));
-    Some(Arc::new(functions::interval_extreme(least)))
+    is_interval
 }
 
 /// True when an expression was an interval.

@@ -16,6 +16,7 @@ mod demand_class;
 mod f1;
 mod frame_texts;
 mod hit_rate;
+mod interval_distinct;
 mod interval_extreme;
 mod log_loss;
 mod mae;
@@ -69,6 +70,11 @@ pub fn is_aggregate(name: &str) -> bool {
 /// The function behind `min` and `max` of intervals.
 pub fn interval_extreme(least: bool) -> AggregateUDF {
     AggregateUDF::new_from_impl(interval_extreme::IntervalExtreme::new(least))
+}
+
+/// The function behind `sum` and `avg` of distinct intervals.
+pub fn interval_distinct(averages: bool) -> AggregateUDF {
+    AggregateUDF::new_from_impl(interval_distinct::IntervalDistinct::new(averages))
 }
 
 /// Every aggregate, one line each.
