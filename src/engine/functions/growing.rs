@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
     Signature,
 };
 
-use crate::engine::functions::scalar::formatted_bytes;
+use crate::engine::functions::scalar::{formatted_bytes, textcat};
 use crate::engine::functions::sizes::{self, Size};
 use crate::engine::methods::delegate;
 
@@ -65,16 +65,16 @@ const GROWING: [(&str, Size, Told); 18] = [
 /// Puts the functions that grow behind a look at the memory that is left.
 pub fn watch_growing(state: &mut SessionState) -> Result<()> {
     let pool = Arc::clone(&state.runtime_env().memory_pool);
-    let unasked = match pool.memory_limit() {
-        MemoryLimit::Finite(limit) => (limit as u64 / UNASKED_SHARE).min(UNASKED_MAX),
-        _ => UNASKED_MAX,
-    };
     for (name, size, told) in GROWING {
-        let (function, pool) = (state.udf(name)?, Arc::clone(&pool));
-        let growing = Growing { function, size, told, unasked, pool };
+        let growing = Growing::new(state.udf(name)?, size, told, &pool);
         state.register_udf(Arc::new(ScalarUDF::new_from_impl(growing)))?;
     }
     Ok(())
+}
+
+/// The function behind `a || b` of texts, whose results take their memory from this pool.
+pub fn counted_textcat(pool: &Arc<dyn MemoryPool>) -> ScalarUDF {
+    ScalarUDF::new_from_impl(Growing::new(Arc::new(textcat()), sizes::joined, Told::Exactly, pool))
 }
 
 /// A function of DataFusion that fails before it takes more memory than there is.
@@ -89,6 +89,14 @@ struct Growing {
 }
 
 impl Growing {
+    fn new(function: Arc<ScalarUDF>, size: Size, told: Told, pool: &Arc<dyn MemoryPool>) -> Self {
+        let unasked = match pool.memory_limit() {
+            MemoryLimit::Finite(limit) => (limit as u64 / UNASKED_SHARE).min(UNASKED_MAX),
+            _ => UNASKED_MAX,
+        };
+        Self { function, size, told, unasked, pool: Arc::clone(pool) }
+    }
+
     /// Takes the memory of a result, or of a part of it; it is for as long as the result is being made.
     fn take(&self, memory: &MemoryReservation, bytes: u64) -> Result<()> {
         let all = bytes.saturating_add(memory.size() as u64);

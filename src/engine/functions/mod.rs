@@ -11,6 +11,7 @@ mod table;
 pub const SECTIONS: [&str; 4] = ["Calendar", "Demand statistics", "Forecast metrics", "Prices"];
 
 pub use aggregate::{interval_distinct, interval_extreme, is_aggregate};
+pub use growing::counted_textcat;
 pub use register::register_all;
 pub use scalar::{
     Operation, Scaling, WHOLE_DIGITS, arithmetic, at_all_characters, days_between, first_number, from_text,

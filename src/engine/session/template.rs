@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
@@ -17,7 +18,7 @@ use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
     AboveTotals, CheckedNumbers, ComputedKeys, DistinctKeys, FloatsInUnions, ForetellPlanner, InLists,
-    IntervalKeys, Orders, Relations, Semantics, TextCasts, ToldTypes, physical_rules,
+    IntervalKeys, JoinedTexts, Orders, Relations, Semantics, TextCasts, ToldTypes, physical_rules,
 };
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
@@ -53,12 +54,12 @@ pub(super) fn read_as_postgresql(options: &mut ConfigOptions) {
 }
 
 /// DataFusion's rules, of which one adds casts, between those that it must find done and those that change its casts.
-pub(super) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+pub(super) fn analyzer_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
         vec![Arc::new(FloatsInUnions), Arc::new(Orders), Arc::new(IntervalKeys)];
     rules.extend(Analyzer::new().rules);
-    let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 2] =
-        [Arc::new(CheckedNumbers), Arc::new(TextCasts)];
+    let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 3] =
+        [Arc::new(CheckedNumbers), Arc::new(TextCasts), Arc::new(JoinedTexts::new(pool))];
     rules.push(Arc::new(ApplyFunctionRewrites::new(rewrites.to_vec())));
     rules
 }
@@ -84,7 +85,7 @@ pub fn template(environment: &Arc<RuntimeEnv>) -> SessionState {
         .with_config(config)
         .with_runtime_env(Arc::clone(environment))
         .with_default_features()
-        .with_analyzer_rules(asking_analyzer(analyzer_rules()))
+        .with_analyzer_rules(asking_analyzer(analyzer_rules(&environment.memory_pool)))
         .with_optimizer_rules(asking_optimizer(optimizer_rules()))
         .with_physical_optimizer_rules(physical_rules(&environment.memory_pool))
         .with_type_planner(Arc::new(Semantics))

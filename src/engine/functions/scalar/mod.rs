@@ -45,6 +45,7 @@ mod rint;
 mod scale;
 mod similar_to_escape;
 mod text;
+mod textcat;
 mod timezone;
 mod to_hex;
 mod told_apart;
@@ -104,6 +105,11 @@ pub fn from_text(target: DataType) -> ScalarUDF {
 /// The function behind a cast to this type of text.
 pub fn text(target: DataType) -> ScalarUDF {
     ScalarUDF::new_from_impl(text::Text::to(target))
+}
+
+/// The function behind `a || b` of texts.
+pub fn textcat() -> ScalarUDF {
+    ScalarUDF::new_from_impl(textcat::Textcat::default())
 }
 
 /// Every scalar function, one line each.
