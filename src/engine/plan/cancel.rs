@@ -34,11 +34,14 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt};
 
-use crate::engine::plan::physical::replaced;
+use crate::engine::plan::physical::{constant_bytes, replaced};
 use crate::ml::Control;
 
 /// Lists that are made to be unnested are made of so many rows at a time: those of a whole batch may be very long.
 const UNNESTED_ROWS: usize = 256;
+
+/// A list that is the same in all rows takes about so much, however many of them it is made in at a time.
+const UNNESTED_BYTES: usize = 8 << 20;
 
 /// The plan, whose work stops once `control` says so.
 pub fn cancellable(plan: Arc<dyn ExecutionPlan>, control: &Arc<Control>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -71,7 +74,10 @@ fn over_few_rows(unnest: Arc<dyn ExecutionPlan>, control: &Arc<Control>) -> Resu
     if lists.expr().iter().all(|made| made.expr.downcast_ref::<Column>().is_some()) {
         return Ok(unnest);
     }
-    let few = StoppableExec { rows: UNNESTED_ROWS, ..StoppableExec::new(Arc::clone(lists.input()), control) };
+    let constants = lists.expr().iter().filter_map(|made| constant_bytes(&made.expr));
+    let rows =
+        constants.max().map_or(UNNESTED_ROWS, |bytes| (UNNESTED_BYTES / bytes).clamp(1, UNNESTED_ROWS));
+    let few = StoppableExec { rows, ..StoppableExec::new(Arc::clone(lists.input()), control) };
     let lists = replace_children_if_necessary(Arc::clone(&input), vec![Arc::new(few)])?;
     replace_children_if_necessary(unnest, vec![lists])
 }

@@ -5,6 +5,7 @@ mod filters;
 mod first_rows;
 mod frame_answers;
 mod large_aggregates;
+mod large_constants;
 mod large_joins;
 mod replaced;
 mod rules;
@@ -14,5 +15,6 @@ mod top_keys;
 mod window_rows;
 mod windows;
 
+pub use large_constants::constant_bytes;
 pub use replaced::replaced;
 pub use rules::physical_rules;

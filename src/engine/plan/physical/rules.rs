@@ -10,6 +10,7 @@ use super::far_rows::FarRows;
 use super::filters::FiltersByPlace;
 use super::first_rows::FirstRows;
 use super::large_aggregates::LargeAggregates;
+use super::large_constants::LargeConstants;
 use super::large_joins::LargeJoins;
 use super::skips::HeldSkips;
 use super::sorted_again::SortedAgain;
@@ -24,7 +25,7 @@ pub fn physical_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Rule> {
         MemoryLimit::Finite(limit) => limit,
         _ => usize::MAX,
     };
-    let mut rules: Vec<Rule> = vec![];
+    let mut rules: Vec<Rule> = vec![Arc::new(LargeConstants(Arc::clone(pool)))];
     for rule in PhysicalOptimizer::new().rules {
         match rule.name() {
             "join_selection" => {
@@ -64,7 +65,7 @@ mod tests {
     fn finds_the_rules_that_it_mends() {
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let rules = physical_rules(&pool);
-        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 6);
+        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 7);
         let shown = format!("{rules:?}");
         assert_eq!(shown.matches("FiltersByPlace").count(), 2);
         for ours in [
@@ -73,6 +74,7 @@ mod tests {
             "FarRows",
             "LargeJoins",
             "LargeAggregates",
+            "LargeConstants",
             "SortedAgain",
             "FirstRows",
             "CountedWindows",
