@@ -22,6 +22,7 @@ use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarFunctionArgs};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -397,6 +398,11 @@ impl Inner {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The memory that statements share.
+    fn pool(&self) -> &Arc<dyn MemoryPool> {
+        &self.engine.states.template().runtime_env().memory_pool
+    }
+
     /// One parsed statement, its names with schemas where the session's search path says so.
     fn parse(&self, piece: &Piece) -> Result<Statement> {
         self.apply_time_zone();
@@ -422,6 +428,7 @@ impl Inner {
         prepared: &Prepared,
         texts: &[Option<String>],
     ) -> Result<Started> {
+        let _memory = prepared.memory_of(texts, self.pool()).map_err(|e| self.failed(e))?;
         if let Some(started) =
             Box::pin(self.start_generic(prepared, texts)).await.map_err(|e| self.failed(e))?
         {

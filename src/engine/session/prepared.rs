@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -13,6 +14,15 @@ use crate::engine::query::Started;
 use crate::engine::sql::{Statement, literal, with_values};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::postgres;
+
+/// A value stands in the statement and in its plans as often as this while they are made.
+const COPIES: usize = 22;
+
+/// An element of an array is an expression of its own, of about so many bytes.
+const ELEMENT_BYTES: usize = 1_300;
+
+/// What the values of a statement take without being asked for.
+const UNASKED_BYTES: usize = 64 << 20;
 
 /// A statement whose parameters and columns are known.
 #[derive(Debug, Clone)]
@@ -95,6 +105,20 @@ impl Prepared {
         Error::new(ErrorKind::Input, Subject::Parameter, message)
     }
 
+    /// The memory that these values take while the statement is planned with them; fails where there is not as much.
+    pub(super) fn memory_of(
+        &self,
+        texts: &[Option<String>],
+        pool: &Arc<dyn MemoryPool>,
+    ) -> Result<MemoryReservation> {
+        let memory = MemoryConsumer::new("parameters").register(pool);
+        let typed = texts.iter().zip(&self.types);
+        let bytes =
+            typed.map(|(text, data_type)| text.as_deref().map_or(0, |text| bytes_of(text, data_type)));
+        memory.try_grow(bytes.fold(0, usize::saturating_add).saturating_sub(UNASKED_BYTES))?;
+        Ok(memory)
+    }
+
     /// Values in PostgreSQL's text form as expressions of the parameters' types.
     pub(super) fn values(&self, texts: &[Option<String>]) -> Result<Vec<ast::Expr>> {
         if texts.len() != self.types.len() {
@@ -106,6 +130,15 @@ impl Prepared {
         };
         numbered.map(value).collect()
     }
+}
+
+/// What a value takes while a statement is planned with it.
+fn bytes_of(text: &str, data_type: &ast::DataType) -> usize {
+    let elements = match data_type {
+        ast::DataType::Array(_) => text.bytes().filter(|byte| *byte == b',').count(),
+        _ => 0,
+    };
+    elements.saturating_mul(ELEMENT_BYTES).saturating_add(text.len().saturating_mul(COPIES))
 }
 
 /// True where a number has become a float, as one of very many digits does.
@@ -186,4 +219,27 @@ fn missing(name: &str) -> Error {
         format!("prepared statement \"{name}\"")
     };
     Error::not_found(Subject::Prepared, format!("{label} does not exist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
+
+    use super::*;
+
+    #[test]
+    fn large_values_take_memory_while_a_statement_is_planned() {
+        let prepared = Prepared { types: vec![parse_type("BIGINT[]").unwrap()], ..Prepared::empty() };
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(48 << 20));
+        let planned = |elements: usize| {
+            let text = format!("{{{}}}", vec!["1"; elements].join(","));
+            prepared.memory_of(&[Some(text)], &pool).map(|memory| memory.size())
+        };
+        assert_eq!(planned(40_000).unwrap(), 0);
+        assert!(planned(80_000).unwrap() > 0);
+        assert_eq!(pool.reserved(), 0);
+        let error = planned(400_000).unwrap_err();
+        assert_eq!((error.kind(), error.subject()), (ErrorKind::Unavailable, Subject::Memory));
+        assert!(error.to_string().contains("parameters"), "{error}");
+    }
 }

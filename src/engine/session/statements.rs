@@ -229,8 +229,7 @@ impl Inner {
             let count = cursor.skip(distance).await?;
             return Ok(Query::ready(schema, vec![], query, Tag::Told("MOVE", count as u64, false)));
         }
-        let pool = &self.engine.states.template().runtime_env().memory_pool;
-        let mut memory = RowMemory::new("rows of FETCH", pool);
+        let mut memory = RowMemory::new("rows of FETCH", self.pool());
         let rows = cursor.fetch(distance, &mut memory).await?;
         let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
         let tag = Tag::Told("FETCH", count as u64, true);
