@@ -109,6 +109,21 @@ fn what_needs_more_memory_than_the_limit_is_refused() {
 }
 
 #[test]
+fn prepared_statements_are_kept_while_there_is_memory() {
+    let words = vec!["'a word of the list'"; 10_000].join(",");
+    let prepare = |n| {
+        format!(
+            "PREPARE p{n} AS SELECT count(*) FROM generate_series(1, 3) g(n) WHERE n::text IN ({words});\n"
+        )
+    };
+    let statements: String = (0..8).map(prepare).collect();
+    let output = run(&["run", "--memory-limit", "16MB", "-"], &statements);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains("ERROR: out of memory: ") && error.contains("prepared statements"), "{error}");
+}
+
+#[test]
 fn a_missing_file_and_wrong_arguments_are_refused() {
     let missing = run(&["run", "no_such_file.sql"], "");
     assert_eq!(missing.status.code(), Some(1));

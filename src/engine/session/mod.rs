@@ -209,7 +209,7 @@ impl Session {
 
     /// Keeps a prepared statement under a name, for EXECUTE and for later executions.
     pub fn keep_prepared(&self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
-        self.inner.kept().prepared.insert(name, prepared)
+        self.inner.kept().prepared.insert(name, prepared, self.inner.pool())
     }
 
     /// The prepared statement of this name.

@@ -169,14 +169,26 @@ pub fn parse_type(name: &str) -> Result<ast::DataType> {
 
 /// The prepared statements of a session, by name.
 #[derive(Debug, Default)]
-pub struct PreparedStatements(BTreeMap<String, Arc<Prepared>>);
+pub struct PreparedStatements(BTreeMap<String, Named>);
+
+#[derive(Debug)]
+struct Named {
+    prepared: Arc<Prepared>,
+    _memory: MemoryReservation,
+}
 
 /// Most prepared statements of one session.
 const PREPARED_MAX: usize = 1_000;
 
+/// What a prepared statement takes for every byte of its text.
+const STATEMENT_COPIES: usize = 20;
+
+/// What a prepared statement takes without being asked for.
+const STATEMENT_UNASKED: usize = 64 << 10;
+
 impl PreparedStatements {
-    /// Keeps a statement; the one without a name replaces the last.
-    pub fn insert(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
+    /// Keeps a statement, one with a name in memory of this pool; the one without a name replaces the last.
+    pub fn insert(&mut self, name: &str, prepared: Arc<Prepared>, pool: &Arc<dyn MemoryPool>) -> Result<()> {
         if !name.is_empty() && self.0.contains_key(name) {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Error::new(ErrorKind::Exists, Subject::Prepared, message));
@@ -186,13 +198,18 @@ impl PreparedStatements {
             return Err(Error::new(ErrorKind::Unavailable, Subject::Prepared, message)
                 .with_hint("DEALLOCATE name, or DEALLOCATE ALL"));
         }
-        self.0.insert(name.to_owned(), prepared);
+        let memory = MemoryConsumer::new("prepared statements").register(pool);
+        if !name.is_empty() {
+            let bytes = prepared.text().len().saturating_mul(STATEMENT_COPIES);
+            memory.try_grow(bytes.saturating_sub(STATEMENT_UNASKED))?;
+        }
+        self.0.insert(name.to_owned(), Named { prepared, _memory: memory });
         Ok(())
     }
 
     /// The statement of this name.
     pub fn get(&self, name: &str) -> Result<Arc<Prepared>> {
-        self.0.get(name).cloned().ok_or_else(|| missing(name))
+        self.0.get(name).map(|named| Arc::clone(&named.prepared)).ok_or_else(|| missing(name))
     }
 
     /// Forgets one; an error when there is none of that name.
@@ -208,7 +225,7 @@ impl PreparedStatements {
     /// All with a name.
     pub fn list(&self) -> Vec<(String, Arc<Prepared>)> {
         let named = self.0.iter().filter(|(name, _)| !name.is_empty());
-        named.map(|(name, prepared)| (name.clone(), Arc::clone(prepared))).collect()
+        named.map(|(name, known)| (name.clone(), Arc::clone(&known.prepared))).collect()
     }
 }
 

@@ -378,7 +378,7 @@ impl Inner {
         let types: Vec<_> = types.into_iter().map(Some).collect();
         let inner = Statement { body: *body, trains: statement.trains, source: statement.source };
         let prepared = Box::pin(self.prepare_statement(inner, &types)).await?;
-        self.kept().prepared.insert(&name, Arc::new(prepared))?;
+        self.kept().prepared.insert(&name, Arc::new(prepared), self.pool())?;
         Ok(Query::ready(empty(), vec![], query, Tag::Words("PREPARE")))
     }
 
