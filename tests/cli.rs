@@ -124,6 +124,21 @@ fn prepared_statements_are_kept_while_there_is_memory() {
 }
 
 #[test]
+fn cursors_wait_while_there_is_memory() {
+    let declare = |n| {
+        let rows = "SELECT n, md5(n::text) AS text FROM generate_series(1, 1000000) g(n)";
+        format!("DECLARE c{n} CURSOR FOR {rows};\nFETCH 1 FROM c{n};\n")
+    };
+    let one = format!("BEGIN;\n{}COMMIT;\n", declare(0));
+    assert_eq!(run(&["run", "--memory-limit", "16MB", "-"], &one).status.code(), Some(0));
+    let many: String = (0..12).map(declare).collect();
+    let output = run(&["run", "--memory-limit", "16MB", "-"], &format!("BEGIN;\n{many}"));
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains("ERROR: out of memory: ") && error.contains("cursor"), "{error}");
+}
+
+#[test]
 fn a_missing_file_and_wrong_arguments_are_refused() {
     let missing = run(&["run", "no_such_file.sql"], "");
     assert_eq!(missing.status.code(), Some(1));

@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{Schema, SchemaRef, UInt64Type};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use futures::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
+use crate::engine::array_bytes::array_bytes;
 use crate::engine::constants::Constant;
 use crate::engine::controlled::{controlled, current_control};
 use crate::engine::session::Transaction;
@@ -16,6 +18,18 @@ use crate::engine::settings::carried;
 use crate::engine::storage::RowMemory;
 use crate::error::{Error, Result};
 use crate::ml::{Control, Progress};
+
+/// Batches that are made while nobody reads.
+const BATCHES_WAITING: usize = 4;
+
+/// Where a batch has so many rows, others are likely to come.
+const MANY_ROWS: usize = 4_096;
+
+/// What a scan of many rows holds besides its batches, at most.
+const SCAN_BYTES: usize = 16 << 20;
+
+/// One of so many parts of the pool is for the scan of a statement that waits.
+const SCAN_SHARE: usize = 8;
 
 /// The running statement, where functions find it.
 #[derive(Debug, Clone)]
@@ -267,6 +281,10 @@ pub struct Query {
     copy: Option<ClientCopy>,
     /// What its rows take that are there already.
     memory: Option<RowMemory>,
+    /// Rows and bytes of its first batch.
+    first: Option<(usize, usize)>,
+    /// What it takes while its reader is away.
+    waiting: Option<MemoryReservation>,
 }
 
 impl Query {
@@ -277,7 +295,7 @@ impl Query {
         tag: Tag,
     ) -> Self {
         let schema = if tag.has_rows() { schema } else { Arc::new(Schema::empty()) };
-        let (abort, transaction, change, copy, memory) = <_>::default();
+        let (abort, transaction, change, copy, memory, first, waiting) = <_>::default();
         Self {
             schema,
             receiver,
@@ -290,6 +308,8 @@ impl Query {
             change,
             copy,
             memory,
+            first,
+            waiting,
         }
     }
 
@@ -312,6 +332,22 @@ impl Query {
     pub(super) fn holding(mut self, memory: RowMemory) -> Self {
         self.memory = Some(memory);
         self
+    }
+
+    /// Takes the memory of what it keeps while its reader is away; fails where there is not as much.
+    pub(super) fn suspend(&mut self, pool: &Arc<dyn MemoryPool>) -> Result<()> {
+        let Some((rows, bytes)) = self.first.filter(|_| !self.done && self.waiting.is_none()) else {
+            return Ok(());
+        };
+        let share = match pool.memory_limit() {
+            MemoryLimit::Finite(limit) => limit / SCAN_SHARE,
+            _ => SCAN_BYTES,
+        };
+        let scan = if rows < MANY_ROWS { 0 } else { share.min(SCAN_BYTES) };
+        let memory = MemoryConsumer::new("cursor").register(pool);
+        memory.try_grow(bytes.saturating_mul(BATCHES_WAITING).saturating_add(scan))?;
+        self.waiting = Some(memory);
+        Ok(())
     }
 
     /// The statement with these columns, which tell other types of PostgreSQL for the same values.
@@ -407,12 +443,13 @@ impl Query {
             match received {
                 Some(Ok(Some(batch))) if self.tag.has_rows() => {
                     self.count += batch.num_rows() as u64;
+                    self.first.get_or_insert_with(|| (batch.num_rows(), bytes(&batch)));
                     return Ok(Some(batch));
                 }
                 Some(Ok(Some(batch))) => self.count += counted(&batch),
                 Some(Ok(None)) => {
                     self.done = true;
-                    self.memory = None;
+                    (self.memory, self.waiting) = (None, None);
                 }
                 Some(Err(error)) => {
                     self.stop();
@@ -470,6 +507,7 @@ impl Query {
     /// Ends it before its end; what was to change with its end has not.
     fn stop(&mut self) {
         self.done = true;
+        self.waiting = None;
         if self.transaction.is_some() {
             self.change = None;
         }
@@ -483,6 +521,10 @@ impl Drop for Query {
             self.stop();
         }
     }
+}
+
+fn bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| array_bytes(column)).fold(0, usize::saturating_add)
 }
 
 fn counted(batch: &RecordBatch) -> u64 {

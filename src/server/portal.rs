@@ -220,6 +220,7 @@ impl Connection {
             self.wire.put(complete(running.query.tag()));
             self.note_change(&running);
         } else {
+            self.session.suspend(&mut running.query)?;
             portal.state = State::Running(running);
             self.wire.put(Answer::PortalSuspended(PortalSuspended::new()));
         }

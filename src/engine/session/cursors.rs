@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::MemoryPool;
 use tokio::sync::Mutex;
 
 use crate::engine::query::Query;
@@ -42,26 +43,31 @@ impl Cursor {
         Self { schema, text, hold, fresh, state: Mutex::new(State { query, rest: None, failed: None }) }
     }
 
-    /// The next rows, fewer than asked for at the end, held by `memory`.
-    pub async fn fetch(&self, distance: Distance, memory: &mut RowMemory) -> Result<Vec<RecordBatch>> {
+    /// The next rows, fewer than asked for at the end, held by `memory`; what comes behind them takes its own of `pool`.
+    pub async fn fetch(
+        &self,
+        distance: Distance,
+        memory: &mut RowMemory,
+        pool: &Arc<dyn MemoryPool>,
+    ) -> Result<Vec<RecordBatch>> {
         let mut found = vec![];
         let keep = |batch: RecordBatch| -> Result<()> {
             memory.hold(&batch)?;
             found.push(batch);
             Ok(())
         };
-        self.advance(distance, keep).await?;
+        self.advance(distance, keep, pool).await?;
         Ok(found)
     }
 
     /// Leaves the next rows out, and says how many there were.
-    pub async fn skip(&self, distance: Distance) -> Result<usize> {
+    pub async fn skip(&self, distance: Distance, pool: &Arc<dyn MemoryPool>) -> Result<usize> {
         let mut skipped = 0;
         let count = |batch: RecordBatch| -> Result<()> {
             skipped += batch.num_rows();
             Ok(())
         };
-        self.advance(distance, count).await?;
+        self.advance(distance, count, pool).await?;
         Ok(skipped)
     }
 
@@ -69,6 +75,7 @@ impl Cursor {
         &self,
         distance: Distance,
         mut each: impl FnMut(RecordBatch) -> Result<()>,
+        pool: &Arc<dyn MemoryPool>,
     ) -> Result<()> {
         let mut state = self.state.lock().await;
         if let Some(error) = &state.failed {
@@ -96,7 +103,12 @@ impl Cursor {
                 return Err(error);
             }
         }
-        Ok(())
+        let suspended = state.query.suspend(pool);
+        if let Err(error) = &suspended {
+            state.query.cancel_handle().cancel();
+            state.failed = Some(error.clone());
+        }
+        suspended
     }
 }
 

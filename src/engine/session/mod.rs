@@ -222,6 +222,11 @@ impl Session {
         let _ = self.inner.kept().prepared.remove(name);
     }
 
+    /// Takes the memory of what a statement keeps until its reader comes back; fails where there is not as much.
+    pub fn suspend(&self, query: &mut Query) -> Result<()> {
+        query.suspend(self.inner.pool())
+    }
+
     /// The columns of the cursor of this name, when there is one.
     pub fn cursor_columns(&self, name: &str) -> Option<SchemaRef> {
         self.inner.kept().cursors.get(name).ok().map(|cursor| Arc::clone(&cursor.schema))

@@ -226,11 +226,11 @@ impl Inner {
         let cursor = self.kept().cursors.get(name)?;
         let schema = Arc::clone(&cursor.schema);
         if !show {
-            let count = cursor.skip(distance).await?;
+            let count = cursor.skip(distance, self.pool()).await?;
             return Ok(Query::ready(schema, vec![], query, Tag::Told("MOVE", count as u64, false)));
         }
         let mut memory = RowMemory::new("rows of FETCH", self.pool());
-        let rows = cursor.fetch(distance, &mut memory).await?;
+        let rows = cursor.fetch(distance, &mut memory, self.pool()).await?;
         let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
         let tag = Tag::Told("FETCH", count as u64, true);
         Ok(Query::ready(schema, rows, query, tag).holding(memory))
