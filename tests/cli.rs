@@ -139,6 +139,23 @@ fn cursors_wait_while_there_is_memory() {
 }
 
 #[test]
+fn a_join_without_keys_whose_side_does_not_fit_is_refused() {
+    let insert = |from: usize| {
+        let numbers = format!("generate_series({from}, {}) g(n)", from + 19_999);
+        format!("INSERT INTO t SELECT n, repeat(md5(n::text), 10) FROM {numbers};\n")
+    };
+    let inserts: String = (0..4).map(|part| insert(1 + part * 20_000)).collect();
+    let join = "SELECT count(*), max(a.w || b.w) FROM t a LEFT JOIN t b ON a.n > b.n + 79990;";
+    let statements = format!("CREATE TABLE t (n BIGINT, w TEXT);\n{inserts}{join}");
+    let output = run(&["run", "--memory-limit", "24MB", "--threads", "1", "-"], &statements);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let error = text(&output.stderr);
+    let told =
+        "out of memory: the rows on one side of a join without equal keys do not fit into what is left";
+    assert!(error.contains(told), "{error}");
+}
+
+#[test]
 fn a_missing_file_and_wrong_arguments_are_refused() {
     let missing = run(&["run", "no_such_file.sql"], "");
     assert_eq!(missing.status.code(), Some(1));

@@ -34,7 +34,7 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt};
 
-use crate::engine::plan::physical::{constant_bytes, replaced};
+use crate::engine::plan::physical::{constant_bytes, once, replaced};
 use crate::ml::Control;
 
 /// Lists that are made to be unnested are made of so many rows at a time: those of a whole batch may be very long.
@@ -91,7 +91,9 @@ fn checked(node: &Arc<dyn ExecutionPlan>, control: &Arc<Control>) -> Result<Opti
     };
     if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
         let filter = join.filter().map(check);
-        return Ok(Some(Arc::new(NestedLoopJoinExecBuilder::from(join).with_filter(filter).build()?)));
+        let sides = vec![once(Arc::clone(join.left())), Arc::clone(join.right())];
+        let join = NestedLoopJoinExecBuilder::from(join).with_filter(filter).build()?;
+        return Ok(Some(replace_children_if_necessary(Arc::new(join), sides)?));
     }
     if let Some(join) = node.downcast_ref::<HashJoinExec>() {
         return Ok(Some(match join.filter().map(check) {

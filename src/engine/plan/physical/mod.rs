@@ -7,6 +7,7 @@ mod frame_answers;
 mod large_aggregates;
 mod large_constants;
 mod large_joins;
+mod once;
 mod replaced;
 mod rules;
 mod skips;
@@ -16,5 +17,6 @@ mod window_rows;
 mod windows;
 
 pub use large_constants::constant_bytes;
+pub use once::once;
 pub use replaced::replaced;
 pub use rules::physical_rules;
