@@ -223,8 +223,8 @@ async fn fit(
     let families = job.options.families.clone();
     let family = if let [family] = families[..] { family } else { Family::Auto };
     let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
-    let needed = Needs::new(job, (&panel, &fit), &estimate, reading).of_fit();
-    memory.try_resize(needed).map_err(|_| too_little_memory(needed))?;
+    let needs = Needs::new(job, (&panel, &fit), &estimate, reading);
+    memory.try_resize(needs.of_fit()).map_err(|_| too_little_memory(needs.peak()))?;
     let (season, frequency, origin) = (panel.season_length, panel.frequency, panel.origin);
     let longest = panel.history.iter().copied().max().unwrap_or(0);
     let (options, tuning, own, rows) = (fit.clone(), job.tuning.clone(), Arc::clone(job), report.clone());

@@ -38,8 +38,8 @@ pub async fn forecast(
     let version = job.base.as_ref().map_or(VERSION, |base| base.manifest().version);
     let families = job.options.families.clone();
     let estimate = models::estimate(&families, &panel, &fit, &query.control)?;
-    let needed = Needs::new(job, (&panel, &fit), &estimate, reading).of_fit();
-    memory.try_resize(needed).map_err(|_| too_little_memory(needed))?;
+    let needs = Needs::new(job, (&panel, &fit), &estimate, reading);
+    memory.try_resize(needs.of_fit()).map_err(|_| too_little_memory(needs.peak()))?;
     let options = PredictOptions {
         horizon: fit.horizon,
         quantile_levels: shape.quantiles.clone(),
