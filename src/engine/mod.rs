@@ -2,6 +2,7 @@
 
 mod access;
 mod activity;
+mod analysis;
 mod array_bytes;
 mod constants;
 mod controlled;

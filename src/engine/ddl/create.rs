@@ -15,11 +15,12 @@ use datafusion::sql::sqlparser::ast::{self, ColumnOption, Ident, TableConstraint
 use futures::StreamExt;
 
 use crate::engine::access::{Actor, FileAccess};
+use crate::engine::analysis::{analyzed, with_outer_types};
 use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::keys::take_keys;
 use crate::engine::ddl::names::{object_name, table_name};
 use crate::engine::ddl::sequence::take_serials;
-use crate::engine::ddl::stored::{analyzed, stored};
+use crate::engine::ddl::stored::stored;
 use crate::engine::external;
 use crate::engine::sql::{fold, select_from, shown};
 use crate::engine::storage::{
@@ -87,8 +88,8 @@ pub async fn create_view(state: &SessionState, view: ast::CreateView) -> Result<
     let plan = state.statement_to_plan(query).await?;
     check_column_names(plan.schema().fields().iter().map(|f| f.name().as_str()))?;
     let name = object_name(&view.name)?;
-    let columns =
-        analyzed(state, &plan).schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    let plan = analyzed(state, &with_outer_types(state, plan)?);
+    let columns = plan.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     let replace = view.or_replace;
     let acl = Acl::of_owner(Actor::of(state).role());
     Ok(Command::CreateView { name, view: View { sql, columns, comment: None, acl }, replace }.into())

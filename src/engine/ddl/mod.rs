@@ -21,4 +21,4 @@ pub use drop::{drop_all, is_dropped};
 pub use keys::create_index;
 pub use lower::{lower, lower_command};
 pub use names::{object_name, table_name};
-pub use stored::{analyzed, with_meant_types};
+pub use stored::{meant_types, with_meant_types};

@@ -2,34 +2,28 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::Column;
-use datafusion::common::tree_node::TreeNode;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{Column, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Alias;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp, cast};
 
-/// The plan with the types that its branches have together; as it is where the analyzer cannot tell: subqueries that
-/// only run as functions are not analyzed.
-pub fn analyzed(state: &SessionState, plan: &LogicalPlan) -> LogicalPlan {
-    let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
-    analyzed.unwrap_or_else(|_| plan.clone())
-}
+use crate::engine::analysis::{analyzed, with_outer_types};
 
 /// The rows of a query as a table keeps them: the types of all branches, and no more or fewer digits than were meant.
 ///
 /// A decimal that is computed, and not a column or a cast, has the digits of the numbers that were written; a table
 /// with such a column would round the next ones to them. It is kept as a float.
 pub fn stored(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan> {
-    let meant = plan;
-    let plan = analyzed(state, plan);
+    let meant = with_outer_types(state, plan.clone())?;
+    let plan = analyzed(state, &meant);
     let computed: Vec<bool> = plan
         .schema()
         .fields()
         .iter()
         .enumerate()
-        .map(|(n, field)| field.data_type().is_decimal() && is_computed(meant, n))
+        .map(|(n, field)| field.data_type().is_decimal() && is_computed(&meant, n))
         .collect();
     if !computed.contains(&true) {
         return Ok(plan);
@@ -96,17 +90,43 @@ fn without_names(expr: &Expr) -> &Expr {
     }
 }
 
-/// The plan, the rows of an INSERT in the types that they were planned in: those of the table. A UNION is planned in the
-/// types of its first branch, and has others once all branches count.
-pub fn with_meant_types(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
-    let LogicalPlan::Dml(mut insert) = plan else { return Ok(plan) };
-    let is_insert = matches!(insert.op, WriteOp::Insert(_));
-    if !is_insert || !insert.input.exists(|node| Ok(matches!(node, LogicalPlan::Union(_))))? {
+/// The types that the rows of an INSERT are planned in: those of the table. `None` for other plans, and for rows that are
+/// written out.
+pub fn meant_types(plan: &LogicalPlan) -> Option<DFSchemaRef> {
+    match plan {
+        LogicalPlan::Dml(insert)
+            if matches!(insert.op, WriteOp::Insert(_)) && !is_written_out(&insert.input) =>
+        {
+            Some(Arc::clone(insert.input.schema()))
+        }
+        _ => None,
+    }
+}
+
+fn is_written_out(rows: &LogicalPlan) -> bool {
+    match rows {
+        LogicalPlan::Projection(projection) => is_written_out(&projection.input),
+        rows => matches!(rows, LogicalPlan::Values(_)),
+    }
+}
+
+/// The plan, the rows of an INSERT in these types. A UNION, or CASE, is planned in the types of its first branch, and has
+/// others once all branches count.
+pub fn with_meant_types(
+    state: &SessionState,
+    plan: LogicalPlan,
+    meant: Option<DFSchemaRef>,
+) -> Result<LogicalPlan> {
+    let (mut insert, meant) = match (plan, meant) {
+        (LogicalPlan::Dml(insert), Some(meant)) => (insert, meant),
+        (plan, _) => return Ok(plan),
+    };
+    let analyzed = analyzed(state, &insert.input);
+    let is_meant = |(field, meant): (&FieldRef, &FieldRef)| field.data_type() == meant.data_type();
+    if analyzed.schema().fields().iter().zip(meant.fields()).all(is_meant) {
         return Ok(LogicalPlan::Dml(insert));
     }
-    let analyzed = analyzed(state, &insert.input);
-    let meant = insert.input.schema().fields();
-    let exprs = analyzed.schema().iter().zip(meant).map(|((table, field), meant)| {
+    let exprs = analyzed.schema().iter().zip(meant.fields()).map(|((table, field), meant)| {
         let column = Expr::Column(Column::from((table, field)));
         match field.data_type() == meant.data_type() {
             true => column,

@@ -16,7 +16,7 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_em
 use datafusion::arrow::compute::{concat, concat_batches, take};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, JoinType, UnnestOptions};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, UnnestOptions};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions::core::expr_fn::get_field;
@@ -30,7 +30,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 
 use self::crossed::most_rows;
-use crate::engine::ddl;
+use crate::engine::analysis::analyzed;
 use crate::engine::plan::cancel::cancellable;
 use crate::engine::plan::domains::Domains;
 use crate::engine::plan::subqueries::node_has_subquery;
@@ -80,8 +80,8 @@ pub fn with_applied_subqueries(
         if !node_has_subquery(&node)? {
             return Ok(Transformed::no(node));
         }
-        let schema = |input: &&LogicalPlan| ddl::analyzed(state, input).schema().as_ref().clone();
-        let schemas: Vec<DFSchema> = node.inputs().iter().map(schema).collect();
+        let schemas: Vec<DFSchemaRef> =
+            node.inputs().iter().map(|input| Arc::clone(input.schema())).collect();
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
@@ -123,8 +123,7 @@ impl Apply<'_> {
             Some(filter) if *join_type == JoinType::Left && !on_true => meeting(right, filter, left_schema)?,
             _ => Arc::clone(right),
         };
-        let left_types = ddl::analyzed(self.state, left).schema().as_ref().clone();
-        let (call, _) = self.applied(&right, Kind::Rows, None, &[left_types])?;
+        let (call, _) = self.applied(&right, Kind::Rows, None, &[Arc::clone(left_schema)])?;
         let left_columns: Vec<Expr> = left_schema.columns().into_iter().map(Expr::Column).collect();
         let rows = Column::from_name(ROWS);
         let listed = left_columns.iter().cloned().chain([call.alias(ROWS)]);
@@ -144,7 +143,7 @@ impl Apply<'_> {
     }
 
     /// The expression without its subqueries that refer to the outer query.
-    fn replace(&self, expr: Expr, schemas: &[DFSchema]) -> Result<Transformed<Expr>> {
+    fn replace(&self, expr: Expr, schemas: &[DFSchemaRef]) -> Result<Transformed<Expr>> {
         let call = match &expr {
             Expr::ScalarSubquery(subquery) => self.call(subquery, Kind::Scalar, None, schemas)?,
             Expr::Exists(Exists { subquery, .. }) => self.call(subquery, Kind::Exists, None, schemas)?,
@@ -168,7 +167,7 @@ impl Apply<'_> {
         subquery: &Subquery,
         kind: Kind,
         value: Option<Expr>,
-        schemas: &[DFSchema],
+        schemas: &[DFSchemaRef],
     ) -> Result<Option<Expr>> {
         let (call, refers) = self.applied(&subquery.subquery, kind, value, schemas)?;
         Ok(refers.then_some(call))
@@ -179,10 +178,10 @@ impl Apply<'_> {
         plan: &LogicalPlan,
         kind: Kind,
         value: Option<Expr>,
-        schemas: &[DFSchema],
+        schemas: &[DFSchemaRef],
     ) -> Result<(Expr, bool)> {
         // Its columns have the types that those of all branches of a UNION come to.
-        let plan = ddl::analyzed(self.state, &typed(plan, schemas)?);
+        let plan = analyzed(self.state, plan);
         let outer = outer_columns(&plan)?;
         let refers = !outer.is_empty();
         // A column that is not here is one of a query further out.
@@ -231,29 +230,6 @@ fn meeting(rows: &Arc<LogicalPlan>, condition: &Expr, left: &DFSchema) -> Result
         _ => Ok(Transformed::no(part)),
     });
     Ok(Arc::new(LogicalPlan::Filter(Filter::try_new(condition.data()?, Arc::clone(rows))?)))
-}
-
-/// The subquery with its outer columns as these schemas have them: in branches of a UNION or of CASE, say, their types
-/// were not known when it was written down.
-fn typed(plan: &LogicalPlan, schemas: &[DFSchema]) -> Result<LogicalPlan> {
-    let field_in = |schema: &DFSchema, column: &Column| {
-        schema.maybe_index_of_column(column).map(|place| Arc::clone(schema.field(place)))
-    };
-    let typed = plan.clone().transform_up(|node| {
-        node.map_expressions(|expr| {
-            expr.transform_up(|part| match &part {
-                Expr::OuterReferenceColumn(field, column) => {
-                    let found = schemas.iter().find_map(|schema| field_in(schema, column));
-                    Ok(match found.filter(|found| found.data_type() != field.data_type()) {
-                        Some(found) => Transformed::yes(Expr::OuterReferenceColumn(found, column.clone())),
-                        None => Transformed::no(part),
-                    })
-                }
-                _ => Ok(Transformed::no(part)),
-            })
-        })
-    });
-    typed.data()
 }
 
 /// The column of an answer, which is true or false.

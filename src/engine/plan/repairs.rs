@@ -1,10 +1,12 @@
 //! What DataFusion 55 would answer wrongly, written so that it answers it right.
 
 use datafusion::error::Result;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::{OptimizerContext, OptimizerRule};
 
+use crate::engine::analysis::with_outer_types;
 use crate::engine::plan::apply::has_subqueries;
 use crate::engine::plan::counted_sets::with_counted_sets;
 use crate::engine::plan::grouped::with_keys_in_columns;
@@ -19,7 +21,7 @@ use crate::engine::plan::subqueries_below::with_subqueries_below;
 use crate::engine::plan::unjoined::with_unjoined;
 
 /// The plan of a statement as it is meant.
-pub fn with_repairs(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub fn with_repairs(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let plan = with_keys_in_columns(plan)?;
     if !has_subqueries(&plan)? {
         return with_counted_sets(plan);
@@ -31,5 +33,6 @@ pub fn with_repairs(plan: LogicalPlan) -> Result<LogicalPlan> {
         false => plan,
     };
     let plan = with_counted_sets(with_distinct_outer_keys(with_exists(plan)?)?)?;
-    with_nullable_values(with_own_values(with_unjoined(plan)?)?)
+    let plan = with_nullable_values(with_own_values(with_unjoined(plan)?)?)?;
+    with_outer_types(state, plan)
 }

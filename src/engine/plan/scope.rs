@@ -149,9 +149,10 @@ impl Scope {
         repair(&mut query)?;
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         let state = self.state();
-        with_repairs(tokio::task::block_in_place(|| {
+        let plan = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async { state.statement_to_plan(statement).await })
-        })?)
+        })?;
+        with_repairs(plan, &state)
     }
 }
 

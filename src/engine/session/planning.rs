@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast;
 use super::Inner;
 use super::defaults::with_defaults;
 use super::explained::Explained;
+use crate::engine::analysis::analyzed;
 use crate::engine::ddl::{self, Lowered};
 use crate::engine::fault;
 use crate::engine::plan::{
@@ -46,7 +47,8 @@ impl Inner {
         let origins = if planned.tag == Tag::Rows { origins(&planned.plan) } else { vec![] };
         // Rights are of what was written: a table that no answer depends on may be gone after the repairs.
         let plan = authorized(&self.engine, &self.actor, planned.plan)?;
-        let plan = ddl::with_meant_types(state, with_repairs(plan)?)?;
+        let meant = ddl::meant_types(&plan);
+        let plan = ddl::with_meant_types(state, with_repairs(plan, state)?, meant)?;
         Ok(Planned { plan, origins, ..planned })
     }
 
@@ -262,7 +264,7 @@ pub(super) fn plan_schema(plan: &LogicalPlan, rows: &SchemaRef) -> SchemaRef {
 
 /// The columns of a plan's rows, whose types the analyzer may change: those of its branches are made one.
 pub(super) fn analyzed_columns(state: &SessionState, plan: &LogicalPlan) -> SchemaRef {
-    plan_schema(plan, ddl::analyzed(state, plan).schema().inner())
+    plan_schema(plan, analyzed(state, plan).schema().inner())
 }
 
 /// The plan as it is handed on to the physical planner.

@@ -271,7 +271,7 @@ impl Inner {
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         let planned = HeldVersions::of(state.config()).planning(state.statement_to_plan(statement)).await;
         tables.drop_table(&name)?;
-        Ok(with_repairs(authorized(&self.engine, &self.actor, planned?)?)?)
+        Ok(with_repairs(authorized(&self.engine, &self.actor, planned?)?, state)?)
     }
 
     /// The change of a plan without RETURNING, which needs the right to read as well.
