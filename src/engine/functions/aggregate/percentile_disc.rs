@@ -48,11 +48,16 @@ fn at_fraction(sorted: &ArrayRef, fraction: &ScalarValue) -> Result<ScalarValue>
 
 /// The place of the value at a fraction of so many.
 fn place(fraction: f64, values: usize) -> Result<u64> {
+    Ok(((checked(fraction)? * values as f64).ceil() as u64).max(1) - 1)
+}
+
+/// A fraction, which is none unless it is between 0 and 1.
+pub fn checked(fraction: f64) -> Result<f64> {
     if !(0.0..=1.0).contains(&fraction) {
         let message = format!("percentile value {fraction} is not between 0 and 1");
         return Err(Error::data(message).into());
     }
-    Ok(((fraction * values as f64).ceil() as u64).max(1) - 1)
+    Ok(fraction)
 }
 
 #[cfg(test)]
