@@ -97,6 +97,7 @@ fn what_needs_more_memory_than_the_limit_is_refused() {
         "SELECT sum(length(lpad(n::text, 50000))) AS n FROM generate_series(1, 8000) g(n)",
         "SELECT sum(cardinality(array_repeat(n, 20000))) AS n FROM generate_series(1, 8000) g(n)",
         "SELECT n, repeat('x', 100000) AS t FROM generate_series(1, 8000) g(n)",
+        "CREATE TABLE t AS SELECT n FROM generate_series(1, 8000) g(n); SELECT count(*) FROM t WHERE lpad(n::text, 50000) > '0'",
         "SELECT max(length(c || c || c || c || c || c || c || c)) AS n FROM (SELECT b || b || b || b || b || b || b || b AS c
            FROM (SELECT t || t || t || t || t || t || t || t AS b
              FROM (SELECT md5(n::text) AS t FROM generate_series(1, 8000) g(n)) AS x) AS y) AS z",

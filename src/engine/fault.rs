@@ -162,6 +162,10 @@ fn out_of_range(message: &str) -> Option<Error> {
 /// What arrow tells, in its own notation, of a condition that is evaluated while a file is read.
 fn in_filter(message: &str) -> Option<Error> {
     let cause = message.split_once("Error evaluating filter predicate: ")?.1;
+    if let Some((_, told)) = cause.split_once("ResourcesExhausted(\"") {
+        let told = told.split("\")").next().unwrap_or(told);
+        return Some(out_of_memory(&told.replace("\\n", "\n")));
+    }
     Some(match cause.contains("DivideByZero") {
         true => Error::data("division by zero"),
         false => Error::data(plain(cause.split('"').nth(1).unwrap_or(cause))),
