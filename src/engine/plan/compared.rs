@@ -1,5 +1,5 @@
 //! Comparisons with PostgreSQL's meaning: texts beside times are times of the session's zone, and intervals are as
-//! long as their months of 30 days, days of 24 hours and hours together. So are texts among values of one type.
+//! long as their months of 30 days, days of 24 hours and hours together.
 
 use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use datafusion::common::DFSchema;
@@ -42,28 +42,6 @@ pub fn rewrite_comparison(expr: &mut Expr, schema: &DFSchema, zone: &str) -> Res
     }
 }
 
-/// Functions whose arguments are of one type.
-const CHOICES: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
-
-/// Makes texts among values of one type such values; true when there were some.
-pub fn type_choice(expr: &mut Expr, schema: &DFSchema, zone: &str) -> bool {
-    let mut values: Vec<&mut Expr> = match expr {
-        Expr::Case(case) => {
-            let thens = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
-            thens.chain(case.else_expr.as_deref_mut()).collect()
-        }
-        Expr::ScalarFunction(call) if CHOICES.contains(&call.func.name()) => call.args.iter_mut().collect(),
-        _ => return false,
-    };
-    let kind = |value: &Expr| match value.get_type(schema).ok()? {
-        DataType::Boolean => Some(DataType::Boolean),
-        DataType::Interval(_) | DataType::Duration(_) => Some(DataType::Interval(IntervalUnit::MonthDayNano)),
-        other => moment(&other, zone),
-    };
-    let Some(target) = values.iter().find_map(|value| kind(value)) else { return false };
-    values.iter_mut().fold(false, |changed, value| changed | read_as(value, &target, zone))
-}
-
 /// True for an operator that says whether two values are alike or which comes first.
 pub fn is_comparison(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
@@ -77,30 +55,17 @@ pub fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
 
 /// Makes a text that stands beside a time one itself.
 fn type_text(text: &mut Expr, other: &Expr, schema: &DFSchema, zone: &str) -> bool {
-    let target = other.get_type(schema).ok().and_then(|other| moment(&other, zone));
-    target.is_some_and(|target| read_as(text, &target, zone))
-}
-
-/// The type that a text beside one of moments has.
-fn moment(other: &DataType, zone: &str) -> Option<DataType> {
-    match other {
-        DataType::Timestamp(_, None) => Some(DataType::Timestamp(TimeUnit::Microsecond, None)),
-        DataType::Timestamp(..) => Some(DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into()))),
-        _ => None,
-    }
-}
-
-/// Makes a text that is written out a value of this type.
-fn read_as(text: &mut Expr, target: &DataType, zone: &str) -> bool {
     let Expr::Literal(value, _) = &*text else { return false };
     let Some(Some(written)) = value.try_as_str() else { return false };
-    let plain = match target {
-        DataType::Timestamp(_, None) => plain_time(written),
-        DataType::Timestamp(..) => functions::instant_text(written, zone).or_else(|| plain_time(written)),
-        _ => None,
+    let target = match other.get_type(schema) {
+        Ok(DataType::Timestamp(_, None)) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Ok(DataType::Timestamp(_, Some(_))) => DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())),
+        _ => return false,
     };
-    let written = plain.unwrap_or_else(|| written.to_owned());
-    *text = cast(Expr::Literal(ScalarValue::from(written), None), target.clone());
+    let instant =
+        functions::instant_text(written, zone).filter(|_| matches!(target, DataType::Timestamp(_, Some(_))));
+    let written = instant.or_else(|| plain_time(written)).unwrap_or_else(|| written.to_owned());
+    *text = cast(Expr::Literal(ScalarValue::from(written), None), target);
     true
 }
 

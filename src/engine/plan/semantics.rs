@@ -24,7 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::functions::{self, Scaling};
-use crate::engine::plan::compared::{is_interval, rewrite_comparison, type_choice};
+use crate::engine::plan::compared::{is_interval, rewrite_comparison};
 use crate::engine::plan::distinct_keys::firsts;
 use crate::engine::plan::moments::{self, is_date};
 use crate::engine::plan::numbers;
@@ -158,27 +158,21 @@ fn list(element: &Field) -> DataType {
     DataType::List(Arc::new(Field::new("item", element.data_type().clone(), true)))
 }
 
-/// A text beside a truth value, an array, an interval or a time has the type that the operator takes there:
-/// `relhasrules = 't'`, `conkey = '{1}'`, `ended - begun > '2 days'`, `ended - '2026-01-01'`.
+/// A text that is compared with a truth value or an array is one itself: `relhasrules = 't'`, `conkey = '{1}'`.
 fn typed_literals(expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
-    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, Minus, NotEq, Plus};
-    let RawBinaryExpr { op, left, right } = expr;
-    let compares = matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq);
-    if !compares && !matches!(op, Plus | Minus) {
-        return RawBinaryExpr { op, left, right };
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    if !matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
+        return expr;
     }
     let as_other = |text: &Expr, other: &Expr| {
         let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = text else { return None };
-        let interval = DataType::Interval(IntervalUnit::MonthDayNano);
         match other.get_type(schema).ok()? {
-            DataType::Interval(_) | DataType::Duration(_) => Some(cast(lit(text), interval)),
-            DataType::Timestamp(..) if op == Plus => Some(cast(lit(text), interval)),
-            time @ (DataType::Date32 | DataType::Timestamp(..)) if op == Minus => Some(cast(lit(text), time)),
-            DataType::Boolean if compares => cast_single_string_to_boolean_default(text).map(lit),
-            list @ DataType::List(_) if compares => array_of(text, &list),
+            DataType::Boolean => cast_single_string_to_boolean_default(text).map(lit),
+            list @ DataType::List(_) => array_of(text, &list),
             _ => None,
         }
     };
+    let RawBinaryExpr { op, left, right } = expr;
     if let Some(left) = as_other(&left, &right) {
         return RawBinaryExpr { op, left, right };
     }
@@ -256,7 +250,6 @@ impl FunctionRewrite for Semantics {
         if is_now(&expr) {
             return Ok(Transformed::yes(cast(expr, micros(Some("UTC")))));
         }
-        let typed = type_choice(&mut expr, schema, zone);
         let changed = rewrite_comparison(&mut expr, schema, zone)?
             || numbers::rewrite_number(&mut expr, schema)
             || moments::bin_in_micros(&mut expr, schema)
@@ -280,12 +273,11 @@ impl FunctionRewrite for Semantics {
                 }
                 _ => false,
             };
-        Ok(if typed || changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+        Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
     }
 }
 
-/// Casts to text, and from text to times, bytes and arrays, those that DataFusion adds, too, write and read values as
-/// PostgreSQL does.
+/// Casts to text, and from text to bytes and arrays, those that DataFusion adds, too, write and read values as PostgreSQL does.
 #[derive(Debug)]
 pub struct TextCasts;
 
@@ -294,20 +286,11 @@ impl FunctionRewrite for TextCasts {
         "postgresql_text"
     }
 
-    fn rewrite(
-        &self,
-        mut expr: Expr,
-        schema: &DFSchema,
-        _config: &ConfigOptions,
-    ) -> Result<Transformed<Expr>> {
-        let (Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field })) =
-            &mut expr
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let (Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field })) = &expr
         else {
             return Ok(Transformed::no(expr));
         };
-        if matches!(field.data_type(), DataType::Timestamp(..)) && write_in_full(value) {
-            return Ok(Transformed::yes(expr));
-        }
         let (target, given) = (field.data_type(), value.get_type(schema)?);
         if given.is_string() && functions::is_read_otherwise(target) {
             return Ok(Transformed::yes(

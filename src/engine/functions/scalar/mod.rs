@@ -33,7 +33,6 @@ mod justify;
 mod make_interval;
 mod make_timestamp;
 mod num_nulls;
-mod one_type;
 mod pg_sleep;
 mod pg_typeof;
 mod quoted;
@@ -115,7 +114,6 @@ pub fn textcat() -> ScalarUDF {
 /// Every scalar function, one line each.
 pub fn all() -> Vec<ScalarUDF> {
     let mut functions = format::all();
-    functions.extend(one_type::all());
     functions.extend(regexp_search::all());
     functions.extend([
         is_weekend::IS_WEEKEND.into_udf(),
@@ -143,6 +141,7 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(make_timestamp::MakeTimestamp::default()),
         ScalarUDF::new_from_impl(num_nulls::NumNulls::new()),
         ScalarUDF::new_from_impl(num_nulls::NumNulls::of_others()),
+        ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
         pg_sleep::udf(),
         ScalarUDF::new_from_impl(pg_typeof::PgTypeof::default()),
         ScalarUDF::new_from_impl(regexp_pieces::RegexpPieces::groups()),
