@@ -106,6 +106,7 @@ fn recognised(message: &str) -> Option<Error> {
         unreadable_cell,
         in_filter,
         many_rows,
+        many_columns,
     ];
     readers.iter().find_map(|read| read(message))
 }
@@ -176,6 +177,19 @@ fn in_filter(message: &str) -> Option<Error> {
 fn many_rows(message: &str) -> Option<Error> {
     let found = message.contains("Scalar subquery returned more than one row");
     found.then(|| Error::data("more than one row returned by a subquery used as an expression"))
+}
+
+/// A subquery that is a value, or that values are looked for in, and has another number of columns than one.
+fn many_columns(message: &str) -> Option<Error> {
+    if let Some(columns) =
+        message.strip_prefix("Too many columns! The subquery should only return one column: ")
+    {
+        let error = Error::input(Subject::Syntax, "subquery must return only one column");
+        return Some(error.with_detail(format!("it returns {columns}")));
+    }
+    let count = message.split_once("should only return one column, but found ")?.1.split(':').next()?;
+    let amount = if count == "0" { "few" } else { "many" };
+    Some(Error::input(Subject::Syntax, format!("subquery has too {amount} columns")))
 }
 
 /// A value of a CSV file that is none of its column's type.

@@ -15,6 +15,7 @@ mod subqueries;
 mod ties;
 mod twins;
 mod using;
+mod widths;
 mod windows;
 
 use std::ops::ControlFlow;
@@ -45,6 +46,7 @@ use crate::engine::sql::compatible::subqueries::{
 use crate::engine::sql::compatible::ties::keep_ties;
 use crate::engine::sql::compatible::twins::{tell_casts_apart, tell_casts_apart_in_query};
 use crate::engine::sql::compatible::using::{merge_columns, merge_in_query};
+use crate::engine::sql::compatible::widths::Widths;
 use crate::engine::sql::compatible::windows::{write_out_windows, write_out_windows_in_query};
 use crate::engine::sql::words::fold;
 use crate::error::{Error, Result};
@@ -53,6 +55,7 @@ pub use using::{Merged, label, labels, merged_column, merged_in, named};
 
 /// Rewrites the statement, or the query, and everything in it.
 pub fn make_compatible(node: &mut impl VisitMut) -> Result<()> {
+    node.visit(&mut Widths::default()).break_value().map_or(Ok(()), Err)?;
     node.visit(&mut Rewrites::default()).break_value().map_or(Ok(()), Err)
 }
 
