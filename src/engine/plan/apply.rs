@@ -28,6 +28,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
 
 use self::crossed::most_rows;
 use crate::engine::analysis::analyzed;
@@ -40,6 +41,9 @@ use crate::ml::Control;
 
 /// So many combinations of outer values are asked for at once: what is joined with them is kept in memory.
 const DOMAIN_ROWS: usize = 500;
+
+/// So many answers of a subquery are kept, and those of one batch more.
+const KNOWN_MAX: usize = 10_000;
 
 /// So many rows are numbered for outer values, to take the first ones of each.
 const CROSSED_ROWS_MAX: usize = 10_000_000;
@@ -197,11 +201,14 @@ impl Apply<'_> {
             // A query without columns has rows as well.
             Kind::Exists | Kind::In => Field::new(ANSWER, DataType::Boolean, true),
         };
+        let is_volatile = refers && is_volatile(&plan)?;
+        let is_kept = !is_volatile && kind != Kind::Rows && has_calls(&plan)?;
         let applied = AppliedSubquery {
-            is_volatile: refers && is_volatile(&plan)?,
             plan,
             kind,
             outer,
+            is_volatile,
+            known: is_kept.then(Mutex::default),
             field: Arc::new(field),
             signature: Signature::one_of(
                 vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
@@ -276,11 +283,23 @@ pub fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 found |= match applied_subquery(part) {
-                    Some(applied) => is_volatile(&applied.plan)?,
+                    Some(applied) => applied.is_volatile,
                     None => part.is_volatile_node(),
                 };
                 Ok(TreeNodeRecursion::Continue)
             })
+        })
+    })?;
+    Ok(found)
+}
+
+/// True for a plan with calls of other subqueries in it.
+fn has_calls(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|part| Ok(applied_subquery(part).is_some()))?;
+            Ok(TreeNodeRecursion::Continue)
         })
     })?;
     Ok(found)
@@ -307,6 +326,9 @@ pub enum Kind {
     Rows,
 }
 
+/// Answers for outer values.
+type Known = HashMap<Vec<ScalarValue>, ScalarValue>;
+
 /// A subquery as a function of the outer columns.
 struct AppliedSubquery {
     plan: LogicalPlan,
@@ -314,6 +336,9 @@ struct AppliedSubquery {
     outer: Vec<(FieldRef, Column)>,
     /// True where it says something else for each outer row, also for those that are alike.
     is_volatile: bool,
+    /// Its answers, where there are subqueries in it: whoever asks again, and those who ask at once, would have all of
+    /// them run as many times more with every level.
+    known: Option<Mutex<Known>>,
     field: FieldRef,
     signature: Signature,
     state: Arc<SessionState>,
@@ -332,7 +357,7 @@ impl fmt::Debug for AppliedSubquery {
 
 impl PartialEq for AppliedSubquery {
     fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.plan == other.plan
+        std::ptr::eq(self, other) || self.kind == other.kind && self.plan == other.plan
     }
 }
 
@@ -340,7 +365,7 @@ impl Eq for AppliedSubquery {}
 
 impl Hash for AppliedSubquery {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.plan.hash(state);
+        self.outer.hash(state);
     }
 }
 
@@ -371,20 +396,9 @@ impl ScalarUDFImpl for AppliedSubquery {
         if tuples.is_empty() {
             return Ok(ColumnarValue::Array(new_empty_array(args.return_field.data_type())));
         }
-        let mut answers = Vec::with_capacity(tuples.len().div_ceil(DOMAIN_ROWS));
-        for rows in tuples.chunks(DOMAIN_ROWS) {
-            self.control.check().map_err(DataFusionError::from)?;
-            let rows = UInt32Array::from(rows.to_vec());
-            let values: Vec<ArrayRef> =
-                arrays.iter().map(|array| Ok(take(array, &rows, None)?)).collect::<Result<_>>()?;
-            answers.push(self.answers(values, rows.len())?);
-        }
-        let answers = match answers.as_slice() {
-            [all] => Arc::clone(all),
-            parts => {
-                let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-                concat(&parts)?
-            }
+        let answers = match &self.known {
+            Some(known) => self.kept(&mut tokio::task::block_in_place(|| known.lock()), &arrays, &tuples)?,
+            None => self.asked(&arrays, &tuples)?,
         };
         let all_differ = tuples.len() == args.number_rows;
         Ok(ColumnarValue::Array(if all_differ { answers } else { take(&answers, &places, None)? }))
@@ -416,6 +430,43 @@ fn values_at(arrays: &[ArrayRef], row: usize) -> Result<Vec<ScalarValue>> {
 }
 
 impl AppliedSubquery {
+    /// What the subquery says for these rows of its arguments, asked where it is not known.
+    fn kept(&self, known: &mut Known, arrays: &[ArrayRef], rows: &[u32]) -> Result<ArrayRef> {
+        if known.len() > KNOWN_MAX {
+            known.clear();
+        }
+        let tuples: Vec<Vec<ScalarValue>> =
+            rows.iter().map(|row| values_at(arrays, *row as usize)).collect::<Result<_>>()?;
+        let unknown = |(row, tuple): (&u32, &Vec<ScalarValue>)| (!known.contains_key(tuple)).then_some(*row);
+        let asked: Vec<u32> = rows.iter().zip(&tuples).filter_map(unknown).collect();
+        if !asked.is_empty() {
+            let answers = self.asked(arrays, &asked)?;
+            for (n, row) in asked.iter().enumerate() {
+                known.insert(values_at(arrays, *row as usize)?, ScalarValue::try_from_array(&answers, n)?);
+            }
+        }
+        ScalarValue::iter_to_array(tuples.iter().filter_map(|tuple| known.get(tuple).cloned()))
+    }
+
+    /// What the subquery says for these rows of its arguments.
+    fn asked(&self, arrays: &[ArrayRef], rows: &[u32]) -> Result<ArrayRef> {
+        let mut answers = Vec::with_capacity(rows.len().div_ceil(DOMAIN_ROWS));
+        for rows in rows.chunks(DOMAIN_ROWS) {
+            self.control.check().map_err(DataFusionError::from)?;
+            let rows = UInt32Array::from(rows.to_vec());
+            let values: Vec<ArrayRef> =
+                arrays.iter().map(|array| Ok(take(array, &rows, None)?)).collect::<Result<_>>()?;
+            answers.push(self.answers(values, rows.len())?);
+        }
+        match answers.as_slice() {
+            [all] => Ok(Arc::clone(all)),
+            parts => {
+                let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+                Ok(concat(&parts)?)
+            }
+        }
+    }
+
     /// What the subquery says for each row of these arguments, of which there are so many.
     fn answers(&self, values: Vec<ArrayRef>, count: usize) -> Result<ArrayRef> {
         let domains = if count > 1 { self.domains(&values) } else { None };

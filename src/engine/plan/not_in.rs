@@ -8,11 +8,18 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue, Spans};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{BinaryExpr, Exists, InSubquery};
-use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, not};
+use datafusion::functions_aggregate::expr_fn::bool_or;
+use datafusion::logical_expr::expr::{BinaryExpr, Exists, InSubquery, SetQuantifier};
+use datafusion::logical_expr::{
+    Expr, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, binary_expr, lit, not, when,
+};
+
+use crate::engine::plan::subqueries::is_nested;
 
 /// The value of a row of the subquery.
 const VALUE: &str = "value of the row";
+/// Whether a row decides a comparison, and whether one is not known.
+const FOUND: [&str; 2] = ["is decided", "is unsure"];
 
 /// The plan with such conditions written as EXISTS.
 pub fn with_exists(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -82,6 +89,10 @@ fn answered(contained: InSubquery, schema: &DFSchema, place: Place) -> Result<Ex
             };
             Ok(not(exists(&contained, schema, may_be)?))
         }
+        (Place::Value, negated) if is_nested(&contained.subquery)? => {
+            let answer = compared(&contained, schema, Operator::Eq, SetQuantifier::Any)?;
+            Ok(if negated { not(answer) } else { answer })
+        }
         (Place::Value, negated) => {
             let unknown = exists(&contained, schema, is_unknown)?.and(lit(ScalarValue::Boolean(None)));
             let answer = exists(&contained, schema, is_equal)?.or(unknown);
@@ -96,25 +107,66 @@ pub fn exists(
     schema: &DFSchema,
     condition: impl FnOnce(Expr, Expr) -> Expr,
 ) -> Result<Expr> {
-    let plan = contained.subquery.subquery.as_ref().clone();
-    let mut outer = contained.subquery.outer_ref_columns.clone();
-    let value = contained.expr.as_ref().clone().transform_up(|expr| match expr {
-        Expr::Column(column) => {
-            let field = schema.field_from_column(&column)?;
-            let reference = Expr::OuterReferenceColumn(Arc::clone(field), column);
-            if !outer.contains(&reference) {
-                outer.push(reference.clone());
-            }
-            Ok(Transformed::yes(reference))
-        }
-        expr => Ok(Transformed::no(expr)),
-    });
-    let value = value.data()?;
-    let first = Expr::Column(plan.schema().columns()[0].clone());
-    let plan = LogicalPlanBuilder::from(plan)
-        .project([first.alias(VALUE)])?
-        .filter(condition(Expr::Column(Column::from_name(VALUE)), value))?
-        .build()?;
+    let Compared { rows, inner, value, outer } = Compared::of(contained, schema)?;
+    let plan = rows.filter(condition(inner, value))?.build()?;
     let subquery = Subquery { subquery: plan.into(), outer_ref_columns: outer, spans: Spans::new() };
     Ok(Expr::Exists(Exists { subquery, negated: false }))
+}
+
+/// Whether any or all rows of the subquery meet a comparison, as one value, which is NULL where that is not known.
+pub fn compared(
+    contained: &InSubquery,
+    schema: &DFSchema,
+    op: Operator,
+    quantifier: SetQuantifier,
+) -> Result<Expr> {
+    let Compared { rows, inner, value, outer } = Compared::of(contained, schema)?;
+    let is_met = binary_expr(value, op, inner);
+    let (decides, answer) = match quantifier {
+        SetQuantifier::Any => (is_met.clone(), true),
+        SetQuantifier::All => (not(is_met.clone()), false),
+    };
+    let [decided, unsure] = FOUND.map(|name| Expr::Column(Column::from_name(name)));
+    let any = [bool_or(decides).alias(FOUND[0]), bool_or(is_met.is_null()).alias(FOUND[1])];
+    let said =
+        when(decided, lit(answer)).when(unsure, lit(ScalarValue::Boolean(None))).otherwise(lit(!answer))?;
+    let plan = rows.aggregate(Vec::<Expr>::new(), any)?.project([said.alias(VALUE)])?.build()?;
+    Ok(Expr::ScalarSubquery(Subquery {
+        subquery: plan.into(),
+        outer_ref_columns: outer,
+        spans: Spans::new(),
+    }))
+}
+
+/// The rows of a subquery beside a value of the outer query.
+struct Compared {
+    /// With one column.
+    rows: LogicalPlanBuilder,
+    /// That column.
+    inner: Expr,
+    value: Expr,
+    /// The columns of the outer query in the rows and in the value.
+    outer: Vec<Expr>,
+}
+
+impl Compared {
+    fn of(contained: &InSubquery, schema: &DFSchema) -> Result<Self> {
+        let rows = contained.subquery.subquery.as_ref().clone();
+        let mut outer = contained.subquery.outer_ref_columns.clone();
+        let value = contained.expr.as_ref().clone().transform_up(|expr| match expr {
+            Expr::Column(column) => {
+                let field = schema.field_from_column(&column)?;
+                let reference = Expr::OuterReferenceColumn(Arc::clone(field), column);
+                if !outer.contains(&reference) {
+                    outer.push(reference.clone());
+                }
+                Ok(Transformed::yes(reference))
+            }
+            expr => Ok(Transformed::no(expr)),
+        });
+        let value = value.data()?;
+        let first = Expr::Column(rows.schema().columns()[0].clone());
+        let rows = LogicalPlanBuilder::from(rows).project([first.alias(VALUE)])?;
+        Ok(Self { rows, inner: Expr::Column(Column::from_name(VALUE)), value, outer })
+    }
 }

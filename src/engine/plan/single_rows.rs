@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::engine::plan::above_totals::gives_a_total;
-use crate::engine::plan::subqueries::with_subqueries;
+use crate::engine::plan::subqueries::{is_nested, with_subqueries};
 
 /// What a subquery is asked for.
 const ASKED: &str = "asked";
@@ -43,10 +43,10 @@ fn said(expr: &Expr) -> Result<Option<Expr>> {
         }
         Expr::InSubquery(InSubquery { expr, subquery, negated }) if correlated(subquery) => {
             let is_any = |row: SingleRow| row.compared(expr, Operator::Eq, SetQuantifier::Any);
-            single_row(&subquery.subquery)?.map(|row| negated_if(*negated, is_any(row)))
+            compared_row(subquery)?.map(|row| negated_if(*negated, is_any(row)))
         }
         Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) if correlated(subquery) => {
-            single_row(&subquery.subquery)?.map(|row| row.compared(expr, *op, *quantifier))
+            compared_row(subquery)?.map(|row| row.compared(expr, *op, *quantifier))
         }
         Expr::ScalarSubquery(subquery) if correlated(subquery) => {
             single_row(&subquery.subquery)?.map(|row| row.value).filter(|value| value != expr)
@@ -136,6 +136,14 @@ impl SingleRow {
             (Some(is_there), SetQuantifier::Any) => is_there.and(compared),
             (Some(is_there), SetQuantifier::All) => not(is_there).or(compared),
         }
+    }
+}
+
+/// The row of a query that a value is compared with, where asking for it asks nothing twice that is nested itself.
+fn compared_row(subquery: &Subquery) -> Result<Option<SingleRow>> {
+    match single_row(&subquery.subquery)? {
+        Some(row) if row.is_there.is_some() && is_nested(subquery)? => Ok(None),
+        row => Ok(row),
     }
 }
 

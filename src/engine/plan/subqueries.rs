@@ -3,7 +3,7 @@
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 
 /// The plan with its subqueries rewritten, the inner ones first; its columns keep their names.
 pub fn with_subqueries(
@@ -33,14 +33,24 @@ pub fn node_has_subquery(node: &LogicalPlan) -> Result<bool> {
     node_has_part(node, is_subquery)
 }
 
+/// True for a query with subqueries in it: asked twice, they would be planned twice as often with every level.
+pub fn is_nested(query: &Subquery) -> Result<bool> {
+    query.subquery.exists(node_has_subquery)
+}
+
 /// True for a plan with comparisons with ANY or ALL rows of a subquery.
 pub fn has_set_comparisons(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        found |= node_has_part(node, |expr| matches!(expr, Expr::SetComparison(_)))?;
+        found |= node_has_set_comparison(node)?;
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
+}
+
+/// True for a node with such comparisons in its expressions.
+pub fn node_has_set_comparison(node: &LogicalPlan) -> Result<bool> {
+    node_has_part(node, |expr| matches!(expr, Expr::SetComparison(_)))
 }
 
 fn is_subquery(expr: &Expr) -> bool {
