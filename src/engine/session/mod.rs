@@ -30,6 +30,7 @@ use tokio::task::AbortHandle;
 use crate::engine::access::{Actor, FileAccess};
 use crate::engine::activity::SessionActivity;
 use crate::engine::controlled::controlled;
+use crate::engine::functions::SeededNumbers;
 use crate::engine::pg_catalog::Surroundings;
 use crate::engine::plan::Scope;
 use crate::engine::query::{Query, QueryContext, Started};
@@ -111,6 +112,7 @@ impl Session {
                 client: client.map(|(client, _)| Arc::clone(client)),
             };
             let mut config = new_config(&engine, &around);
+            config.options_mut().extensions.insert(SeededNumbers::default());
             config.set_extension(temporary);
             config.set_extension(Arc::clone(&actor));
             if let Some((_, files)) = client {

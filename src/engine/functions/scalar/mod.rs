@@ -36,6 +36,7 @@ mod num_nulls;
 mod pg_sleep;
 mod pg_typeof;
 mod quoted;
+mod random;
 mod regexp_flags;
 mod regexp_pieces;
 mod regexp_replace;
@@ -63,6 +64,7 @@ pub use from_text::is_read_otherwise;
 pub use interval::Scaling;
 pub use interval_length::micros_of_interval;
 pub use quoted::{quoted_name, quoted_text};
+pub use random::SeededNumbers;
 pub use regexp_flags::at_all_characters;
 pub use text::is_written_otherwise;
 
@@ -144,6 +146,8 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
         pg_sleep::udf(),
         ScalarUDF::new_from_impl(pg_typeof::PgTypeof::default()),
+        ScalarUDF::new_from_impl(random::Random::default()),
+        ScalarUDF::new_from_impl(random::SetSeed::default()),
         ScalarUDF::new_from_impl(regexp_pieces::RegexpPieces::groups()),
         ScalarUDF::new_from_impl(regexp_pieces::RegexpPieces::split()),
         ScalarUDF::new_from_impl(regexp_replace::RegexpReplace::default()),
