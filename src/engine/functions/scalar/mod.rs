@@ -144,7 +144,7 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(num_nulls::NumNulls::new()),
         ScalarUDF::new_from_impl(num_nulls::NumNulls::of_others()),
         ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
-        pg_sleep::udf(),
+        ScalarUDF::new_from_impl(pg_sleep::Sleep::default()),
         ScalarUDF::new_from_impl(pg_typeof::PgTypeof::default()),
         ScalarUDF::new_from_impl(random::Random::default()),
         ScalarUDF::new_from_impl(random::SetSeed::default()),

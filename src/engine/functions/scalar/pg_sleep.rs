@@ -1,26 +1,29 @@
 //! `pg_sleep(seconds)`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{AsArray, StringArray};
-use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::error::Result;
-use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use tokio::task::block_in_place;
 
-/// Waits for so many seconds in every row, without keeping a thread from other work.
+use crate::engine::query::CurrentQuery;
+use crate::ml::Control;
+
+/// How often it looks whether its statement is to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits for so many seconds in every row, wherever it stands; other work of its thread goes on in another one.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Sleep(Signature);
+pub struct Sleep(Signature);
 
-/// The function.
-pub fn udf() -> ScalarUDF {
-    let signature = Signature::exact(vec![DataType::Float64], Volatility::Volatile);
-    AsyncScalarUDF::new(Arc::new(Sleep(signature))).into_scalar_udf()
+impl Default for Sleep {
+    fn default() -> Self {
+        Self(Signature::exact(vec![DataType::Float64], Volatility::Volatile))
+    }
 }
 
 impl ScalarUDFImpl for Sleep {
@@ -36,22 +39,29 @@ impl ScalarUDFImpl for Sleep {
         Ok(DataType::Utf8)
     }
 
-    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Err(crate::error::Error::internal("pg_sleep waits").into())
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let query = args.config_options.extensions.get::<CurrentQuery>();
+        let control = query.map(|query| Arc::clone(&query.0.control)).unwrap_or_default();
+        let seconds = args.args[0].to_array(args.number_rows)?;
+        let slept = seconds.as_primitive::<Float64Type>().iter().map(|seconds| {
+            let time = seconds.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)));
+            time.map(|time| sleep(time.unwrap_or(Duration::MAX), &control).map(|()| "")).transpose()
+        });
+        let slept: StringArray = slept.collect::<Result<_>>()?;
+        Ok(ColumnarValue::Array(Arc::new(slept)))
     }
 }
 
-#[async_trait]
-impl AsyncScalarUDFImpl for Sleep {
-    async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let seconds = args.args[0].clone().into_array(args.number_rows)?;
-        let seconds = cast(&seconds, &DataType::Float64)?;
-        for seconds in seconds.as_primitive::<Float64Type>().iter().flatten() {
-            if let Ok(time) = Duration::try_from_secs_f64(seconds.max(0.0)) {
-                tokio::time::sleep(time).await;
+fn sleep(time: Duration, control: &Control) -> Result<()> {
+    let begun = Instant::now();
+    block_in_place(|| -> Result<()> {
+        loop {
+            control.check()?;
+            let left = time.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Ok(());
             }
+            thread::sleep(left.min(LOOK_EVERY));
         }
-        let slept: StringArray = (0..args.number_rows).map(|_| Some("")).collect();
-        Ok(ColumnarValue::Array(Arc::new(slept)))
-    }
+    })
 }
