@@ -33,6 +33,15 @@ use crate::engine::storage::types;
 /// With more files than this, opening each as a partition of its own costs more than a sort saves.
 const ORDERED_FILES_MAX: usize = 64;
 
+/// Rows that are read at once, unless they are wide.
+const ROWS_AT_ONCE: u64 = 8_192;
+
+/// Wide rows are read by as many as have about so many bytes.
+const BYTES_AT_ONCE: u64 = 8 << 20;
+
+/// Rows of texts have about so many times as many bytes as in the files.
+const INFLATED: u64 = 4;
+
 /// Columns to read from the files of one version.
 #[derive(Debug, Clone)]
 pub struct ScanColumns {
@@ -59,6 +68,19 @@ impl ScanColumns {
             fields.map(|(f, stored)| f.as_ref().clone().with_name(stored)).collect::<Vec<_>>(),
         ))
     }
+}
+
+/// How many rows of these files are read at once where they are wide.
+fn rows_at_once(files: &[Arc<DataFile>]) -> Option<usize> {
+    let rows: Option<u64> = files.iter().map(|file| file.rows).sum();
+    let bytes = files.iter().map(|file| file.size).fold(0, u64::saturating_add);
+    wide_rows(bytes, rows?)
+}
+
+fn wide_rows(bytes: u64, rows: u64) -> Option<usize> {
+    let each = bytes.saturating_mul(INFLATED).checked_div(rows)?;
+    let rows = BYTES_AT_ONCE.checked_div(each)?;
+    (rows < ROWS_AT_ONCE).then_some(rows.max(1) as usize)
 }
 
 /// The files of one version about to be read.
@@ -109,6 +131,7 @@ impl Scan<'_> {
             .with_output_partitioning(order.as_ref().and_then(|order| self.ranges(order, &files)))
             .with_output_ordering(order.into_iter().collect())
             .with_limit(limit)
+            .with_batch_size(rows_at_once(&files))
             .with_projection_indices(projection.cloned())?;
         self.rename(DataSourceExec::from_data_source(builder.build()), projection)
     }
@@ -309,5 +332,18 @@ impl PruningStatistics for FileBounds<'_> {
 
     fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_rows_are_read_by_few() {
+        assert_eq!(wide_rows(10_000_000, 1_000_000), None);
+        assert_eq!(wide_rows(65_000_000, 4_000), Some(129));
+        assert_eq!(wide_rows(u64::MAX, 1), Some(1));
+        assert_eq!((wide_rows(10_000, 0), wide_rows(0, 10)), (None, None));
     }
 }
