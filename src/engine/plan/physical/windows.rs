@@ -13,12 +13,15 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{OrderingRequirements, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
     ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan,
-    InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
+    InputDistributionRequirements, Partitioning, PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
 };
 
+use super::frame_answers::FrameAnswers;
 use super::replaced::replaced;
 use super::window_rows::{Window, held, whole_partitions};
 use crate::engine::methods::delegate;
@@ -34,6 +37,12 @@ impl PhysicalOptimizerRule for CountedWindows {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         replaced(plan, |node| {
+            if let Some(dealt) = node.downcast_ref::<RepartitionExec>()
+                && matches!(dealt.partitioning(), Partitioning::RoundRobinBatch(_))
+                && gathers(dealt.input())
+            {
+                return Ok(Some(Arc::clone(dealt.input())));
+            }
             let is_window = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
             Ok(is_window.then(|| Arc::new(CountedWindowExec::new(Arc::clone(node))) as _))
         })
@@ -46,6 +55,16 @@ impl PhysicalOptimizerRule for CountedWindows {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// True for answers that hold all values of their frames: what deals their rows out to threads would put those of many
+/// batches together before.
+fn gathers(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        return gathers(projection.input());
+    }
+    let counted = plan.downcast_ref::<CountedWindowExec>();
+    counted.is_some_and(|counted| !FrameAnswers::of(counted.window.as_ref(), 0).is_empty())
 }
 
 /// A node for window functions that takes the memory of the rows that it keeps from the pool.
@@ -215,6 +234,18 @@ mod tests {
         let error = answer(&session, &lengths("")).await.unwrap_err();
         assert!(matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)), "{error}");
         assert!(error.to_string().contains("WindowAggExec[0]"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn answers_of_whole_frames_are_not_dealt_out_to_threads() {
+        let session = session(true, 1 << 30);
+        for (value, window, dealt) in [("cardinality(w)", "array_agg(v)", false), ("w", "max(v)", true)] {
+            let sql =
+                format!("SELECT sum({value}) FROM (SELECT {window} OVER (ORDER BY word) AS w FROM t) AS x");
+            let plan = answer(&session, &format!("EXPLAIN {sql}")).await.unwrap();
+            let above = plan.split("BoundedWindowAggExec").next().unwrap();
+            assert_eq!(above.contains("RoundRobinBatch"), dealt, "{plan}");
+        }
     }
 
     #[tokio::test]
