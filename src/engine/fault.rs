@@ -107,6 +107,7 @@ fn recognised(message: &str) -> Option<Error> {
         in_filter,
         many_rows,
         many_columns,
+        misplaced_aggregate,
     ];
     readers.iter().find_map(|read| read(message))
 }
@@ -190,6 +191,13 @@ fn many_columns(message: &str) -> Option<Error> {
     let count = message.split_once("should only return one column, but found ")?.1.split(':').next()?;
     let amount = if count == "0" { "few" } else { "many" };
     Some(Error::input(Subject::Syntax, format!("subquery has too {amount} columns")))
+}
+
+/// An aggregate where there are no groups yet.
+fn misplaced_aggregate(message: &str) -> Option<Error> {
+    message.strip_prefix("Aggregate functions are not allowed in the WHERE clause")?;
+    let error = Error::input(Subject::Statement, "aggregate functions are not allowed in WHERE");
+    Some(error.with_hint("write the condition into HAVING, or compute the aggregate in a subquery in FROM"))
 }
 
 /// A value of a CSV file that is none of its column's type.

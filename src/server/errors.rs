@@ -121,7 +121,11 @@ fn code(error: &Error) -> &'static str {
         (ErrorKind::Data, message) if message.contains("NOT NULL") || message.contains("not-null") => "23502",
         (ErrorKind::Input, message) if message.contains("cannot be dropped because") => "2BP01",
         (ErrorKind::Input, message) if message.ends_with("is ambiguous") => "42702",
-        (ErrorKind::Input, message) if message.contains("GROUP BY clause") => "42803",
+        (ErrorKind::Input, message)
+            if message.contains("GROUP BY clause") || message.starts_with("aggregate functions are not") =>
+        {
+            "42803"
+        }
         (kind, _) => sqlstate(kind, error.subject()),
     }
 }

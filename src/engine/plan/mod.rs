@@ -41,6 +41,7 @@ mod not_in;
 mod numbers;
 mod orders;
 mod origins;
+mod outer_aggregates;
 mod outer_keys;
 mod own_values;
 mod panels;

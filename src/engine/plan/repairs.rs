@@ -12,6 +12,7 @@ use crate::engine::plan::counted_sets::with_counted_sets;
 use crate::engine::plan::grouped::with_keys_in_columns;
 use crate::engine::plan::may_be_null::with_nullable_values;
 use crate::engine::plan::not_in::with_exists;
+use crate::engine::plan::outer_aggregates::refuse_outer_aggregates;
 use crate::engine::plan::outer_keys::with_distinct_outer_keys;
 use crate::engine::plan::own_values::with_own_values;
 use crate::engine::plan::set_conditions::with_set_conditions;
@@ -26,6 +27,7 @@ pub fn with_repairs(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPl
     if !has_subqueries(&plan)? {
         return with_counted_sets(plan);
     }
+    refuse_outer_aggregates(&plan)?;
     let plan = with_set_conditions(with_single_rows(with_subqueries_below(plan)?)?)?;
     // As EXISTS, comparisons with ANY and ALL may be run for the values of each outer row.
     let plan = match has_set_comparisons(&plan)? {

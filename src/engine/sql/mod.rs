@@ -28,6 +28,7 @@ mod whole_row;
 mod words;
 
 pub use command::{CommandStatement, Commented, ModelChange, TableChange};
+pub use compatible::outer_aggregate;
 pub use copy::{Copy, End};
 pub use literal::literal;
 pub use naming::shown;

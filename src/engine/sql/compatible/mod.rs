@@ -9,6 +9,7 @@ mod defaults;
 mod from;
 mod groups;
 mod hidden;
+mod outer_aggregates;
 mod row_members;
 mod rows;
 mod subqueries;
@@ -38,6 +39,7 @@ use crate::engine::sql::compatible::from::{
 };
 use crate::engine::sql::compatible::groups::drop_empty_groups;
 use crate::engine::sql::compatible::hidden::replace_hidden;
+use crate::engine::sql::compatible::outer_aggregates::OuterAggregates;
 use crate::engine::sql::compatible::row_members::{search_rows, search_rows_in_condition};
 use crate::engine::sql::compatible::rows::rewrite_rows;
 use crate::engine::sql::compatible::subqueries::{
@@ -51,11 +53,13 @@ use crate::engine::sql::compatible::windows::{write_out_windows, write_out_windo
 use crate::engine::sql::words::fold;
 use crate::error::{Error, Result};
 
+pub use outer_aggregates::outer_aggregate;
 pub use using::{Merged, label, labels, merged_column, merged_in, named};
 
 /// Rewrites the statement, or the query, and everything in it.
 pub fn make_compatible(node: &mut impl VisitMut) -> Result<()> {
     node.visit(&mut Widths::default()).break_value().map_or(Ok(()), Err)?;
+    node.visit(&mut OuterAggregates::default()).break_value().map_or(Ok(()), Err)?;
     node.visit(&mut Rewrites::default()).break_value().map_or(Ok(()), Err)
 }
 

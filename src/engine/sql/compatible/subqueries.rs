@@ -110,7 +110,8 @@ pub(super) fn is_of_rows(expr: &Expr) -> bool {
     has_part(expr, |call| is_aggregate(call) || sees_rows(call))
 }
 
-fn is_aggregate(call: &Expr) -> bool {
+/// True for a call of an aggregate.
+pub(super) fn is_aggregate(call: &Expr) -> bool {
     let Expr::Function(function) = call else { return false };
     last_word(&function.name).is_some_and(|name| functions::is_aggregate(&name))
 }
@@ -243,7 +244,7 @@ fn joined(conditions: Vec<Expr>) -> Option<Expr> {
 }
 
 /// The tables that the columns of an expression are written after.
-fn tables_of(expr: &Expr) -> Vec<String> {
+pub(super) fn tables_of(expr: &Expr) -> Vec<String> {
     let mut tables = vec![];
     let _ = ast::visit_expressions(expr, |expr| {
         if let Expr::CompoundIdentifier(parts) = expr
@@ -257,7 +258,7 @@ fn tables_of(expr: &Expr) -> Vec<String> {
 }
 
 /// True for an expression without a subquery and without a column whose table is not told.
-fn is_plain(expr: &Expr) -> bool {
+pub(super) fn is_plain(expr: &Expr) -> bool {
     let mut plain = true;
     let _ = ast::visit_expressions(expr, |expr| {
         plain &= !matches!(
@@ -294,7 +295,7 @@ fn looks_outside(select: &Select) -> bool {
 }
 
 /// What the columns of the tables of FROM may be written after.
-fn labels(select: &Select) -> Vec<String> {
+pub(super) fn labels(select: &Select) -> Vec<String> {
     select.from.iter().flat_map(labels_of).collect()
 }
 
