@@ -49,6 +49,8 @@ impl Scope {
         let extensions = &mut state.config_mut().options_mut().extensions;
         extensions.insert(CurrentQuery(Arc::clone(&self.query)));
         extensions.insert(self.clone());
+        // Expressions that a table makes for its changes get the settings as they are at this moment.
+        state.mark_start_execution();
         state
     }
 
