@@ -9,6 +9,11 @@ use datafusion::arrow::buffer::{Buffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{ByteViewType, DataType};
 use datafusion::error::Result;
 
+/// What the rows of a batch take by themselves, whatever else its buffers hold.
+pub fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| array_bytes(column)).fold(0, usize::saturating_add)
+}
+
 /// What the values of an array take by themselves, whatever else its buffers hold.
 pub fn array_bytes(array: &dyn Array) -> usize {
     let nulls = array.nulls().map_or(0, |nulls| nulls.len().div_ceil(8));

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::engine::array_bytes::array_bytes;
+use crate::engine::array_bytes::batch_bytes;
 use crate::engine::constants::Constant;
 use crate::engine::controlled::{controlled, current_control};
 use crate::engine::session::Transaction;
@@ -443,7 +443,7 @@ impl Query {
             match received {
                 Some(Ok(Some(batch))) if self.tag.has_rows() => {
                     self.count += batch.num_rows() as u64;
-                    self.first.get_or_insert_with(|| (batch.num_rows(), bytes(&batch)));
+                    self.first.get_or_insert_with(|| (batch.num_rows(), batch_bytes(&batch)));
                     return Ok(Some(batch));
                 }
                 Some(Ok(Some(batch))) => self.count += counted(&batch),
@@ -521,10 +521,6 @@ impl Drop for Query {
             self.stop();
         }
     }
-}
-
-fn bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| array_bytes(column)).fold(0, usize::saturating_add)
 }
 
 fn counted(batch: &RecordBatch) -> u64 {

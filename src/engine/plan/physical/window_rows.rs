@@ -25,7 +25,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
 use super::frame_answers::{BYTES_AT_ONCE, FrameAnswers};
-use crate::engine::array_bytes::{array_bytes, compacted};
+use crate::engine::array_bytes::{batch_bytes, compacted};
 
 /// Memory that is told to the pool, but not refused by it: a few batches always go through.
 const UNASKED_BYTES: usize = 4 << 20;
@@ -225,7 +225,7 @@ impl Waiting {
     fn keep(&mut self, batch: RecordBatch) -> Result<()> {
         let batch = compacted(batch)?;
         let results = batch.num_rows().saturating_mul(self.result_bytes);
-        take(&self.memory, bytes(&batch).saturating_mul(2).saturating_add(results))?;
+        take(&self.memory, batch_bytes(&batch).saturating_mul(2).saturating_add(results))?;
         self.rows += batch.num_rows();
         self.batches.push(batch);
         Ok(())
@@ -248,7 +248,7 @@ struct Made {
 
 impl Made {
     fn put(&mut self, batches: Vec<RecordBatch>, memory: MemoryReservation) -> Result<()> {
-        let kept = batches.iter().map(bytes).fold(0, usize::saturating_add);
+        let kept = batches.iter().map(batch_bytes).fold(0, usize::saturating_add);
         resize(&memory, kept)?;
         self.batches = batches.into();
         self.memory = memory;
@@ -373,7 +373,7 @@ impl Held {
     }
 
     fn take_up(&mut self, batch: &RecordBatch) -> Result<()> {
-        let bytes = bytes(batch).saturating_mul(COPIES_WAITING);
+        let bytes = batch_bytes(batch).saturating_mul(COPIES_WAITING);
         take(&self.memory, bytes)?;
         let values = self.answers.values(batch)?;
         self.batches.push_back(HeldRows { rows: batch.num_rows(), bytes, values });
@@ -417,11 +417,6 @@ fn take(memory: &MemoryReservation, bytes: usize) -> Result<()> {
         return Ok(());
     }
     memory.try_grow(bytes)
-}
-
-/// What the rows of a batch take by themselves, whatever else its buffers hold.
-fn bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| array_bytes(column)).fold(0, usize::saturating_add)
 }
 
 /// Rows in the place of the node that they come from.
@@ -553,7 +548,7 @@ mod tests {
         let texts = StringViewArray::from_iter_values(std::iter::repeat_n(text, 1_000));
         let column: ArrayRef = Arc::new(texts);
         let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
-        assert_eq!(bytes(&batch.slice(5, 10)), 10 * (16 + text.len()));
+        assert_eq!(batch_bytes(&batch.slice(5, 10)), 10 * (16 + text.len()));
         let few = compacted(batch.slice(5, 10)).unwrap();
         assert_eq!(few, batch.slice(5, 10));
         assert!(few.get_array_memory_size() < 20_000, "{}", few.get_array_memory_size());
