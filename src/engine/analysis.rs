@@ -13,6 +13,8 @@ use datafusion::logical_expr::{Expr, Join, LogicalPlan, Subquery};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::optimizer::analyzer::function_rewrite::ApplyFunctionRewrites;
 
+use crate::engine::branches::with_branch_types;
+
 /// The plan with the types that its branches have together; as it is where the analyzer cannot tell. Whether it can be run
 /// is not asked: some subqueries only run as functions.
 pub fn analyzed(state: &SessionState, plan: &LogicalPlan) -> LogicalPlan {
@@ -26,8 +28,14 @@ fn analyze(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
     analyzer.rules.iter().try_fold(plan, |plan, rule| rule.analyze(plan, config))
 }
 
+/// The plan with the types that it comes to where types decide what is planned: those of branches, and of the outer columns
+/// of subqueries.
+pub fn with_types(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    with_branch_types(with_outer_types(state, plan)?)
+}
+
 /// The plan with the outer columns of its subqueries in the types that they have once it is analyzed.
-pub fn with_outer_types(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+fn with_outer_types(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
     match looks_outside(&plan)? {
         true => OuterTypes { state, around: vec![] }.plan(plan).data(),
         false => Ok(plan),

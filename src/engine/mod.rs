@@ -4,6 +4,7 @@ mod access;
 mod activity;
 mod analysis;
 mod array_bytes;
+mod branches;
 mod constants;
 mod controlled;
 mod database;

@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{self, ColumnOption, Ident, TableConstraint
 use futures::StreamExt;
 
 use crate::engine::access::{Actor, FileAccess};
-use crate::engine::analysis::{analyzed, with_outer_types};
+use crate::engine::analysis::{analyzed, with_types};
 use crate::engine::ddl::command::{Command, Lowered};
 use crate::engine::ddl::keys::take_keys;
 use crate::engine::ddl::names::{object_name, table_name};
@@ -88,7 +88,7 @@ pub async fn create_view(state: &SessionState, view: ast::CreateView) -> Result<
     let plan = state.statement_to_plan(query).await?;
     check_column_names(plan.schema().fields().iter().map(|f| f.name().as_str()))?;
     let name = object_name(&view.name)?;
-    let plan = analyzed(state, &with_outer_types(state, plan)?);
+    let plan = analyzed(state, &with_types(state, plan)?);
     let columns = plan.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     let replace = view.or_replace;
     let acl = Acl::of_owner(Actor::of(state).role());

@@ -9,14 +9,14 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Alias;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp, cast};
 
-use crate::engine::analysis::{analyzed, with_outer_types};
+use crate::engine::analysis::{analyzed, with_types};
 
 /// The rows of a query as a table keeps them: the types of all branches, and no more or fewer digits than were meant.
 ///
 /// A decimal that is computed, and not a column or a cast, has the digits of the numbers that were written; a table
 /// with such a column would round the next ones to them. It is kept as a float.
 pub fn stored(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan> {
-    let meant = with_outer_types(state, plan.clone())?;
+    let meant = with_types(state, plan.clone())?;
     let plan = analyzed(state, &meant);
     let computed: Vec<bool> = plan
         .schema()

@@ -14,8 +14,8 @@ pub use aggregate::{interval_distinct, interval_extreme, is_aggregate};
 pub use growing::counted_textcat;
 pub use register::register_all;
 pub use scalar::{
-    Operation, Scaling, SeededNumbers, WHOLE_DIGITS, arithmetic, at_all_characters, days_between,
-    first_number, from_text, instant_text, interval_length, is_long_product, is_read_otherwise,
-    is_written_otherwise, joined, quoted_name, quoted_text, rint, scaled_interval, text, timezone,
+    Operation, Scaling, SeededNumbers, arithmetic, at_all_characters, days_between, first_number, from_text,
+    instant_text, interval_length, is_read_otherwise, is_written_otherwise, joined, operator, quoted_name,
+    quoted_text, rint, scaled_interval, text, timezone,
 };
 pub use table::{SyntheticSales, SyntheticSalesTable, holidays};

@@ -93,7 +93,7 @@ pub use in_lists::InLists;
 pub use inner_subqueries::{changed_by_subqueries, inner_subqueries, with_values};
 pub use interval_keys::IntervalKeys;
 pub use joined_texts::JoinedTexts;
-pub use numbers::{CheckedNumbers, FloatsInUnions};
+pub use numbers::CheckedNumbers;
 pub use orders::Orders;
 pub use origins::{Origin, origins, with_origins};
 pub use past::Kept;

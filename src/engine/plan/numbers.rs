@@ -5,73 +5,22 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, IntervalUnit,
 };
+use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
     AggregateFunction, BinaryExpr, Case, Cast, ScalarFunction, WindowFunction,
 };
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::planner::RawBinaryExpr;
-use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union, cast, lit, when,
-};
-use datafusion::optimizer::analyzer::AnalyzerRule;
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast, lit, when};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use crate::engine::functions::{self, Operation, WHOLE_DIGITS};
+use crate::engine::functions::{self, Operation};
 use crate::engine::plan::compared::{is_comparison, is_interval};
 
 /// Digits behind the point of what is averaged; DataFusion gives the average four more.
 const AVERAGED_SCALE: i8 = 12;
-
-/// Quotients of numbers that are not both whole, and products that would have too many digits behind the point; their
-/// types are not those that DataFusion gives them, which is why they are made before it looks at types.
-pub fn operator(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
-    let operation = match expr.op {
-        BinaryOperator::Divide => Operation::Over,
-        BinaryOperator::Multiply => Operation::Times,
-        _ => return None,
-    };
-    let (left, right) = (expr.left.get_type(schema).ok()?, expr.right.get_type(schema).ok()?);
-    let is_float = is_part(&expr.left) || is_part(&expr.right);
-    let [a, b] = match (exact(&left), exact(&right)) {
-        _ if left.is_integer() && right.is_integer() && !is_float => return None,
-        (Some(a), Some(b)) if !is_float => {
-            if operation == Operation::Times && !functions::is_long_product(&a, &b) {
-                return None;
-            }
-            [a, b]
-        }
-        _ if operation == Operation::Over && left.is_numeric() && right.is_numeric() => {
-            let both = if left == right && left.is_floating() { left.clone() } else { DataType::Float64 };
-            [both.clone(), both]
-        }
-        _ => return None,
-    };
-    let of_type = |number: &Expr, given: DataType, wanted: DataType| match given == wanted {
-        true => number.clone(),
-        false => cast(number.clone(), wanted),
-    };
-    let numbers = vec![of_type(&expr.left, left, a), of_type(&expr.right, right, b)];
-    Some(functions::arithmetic(operation).call(numbers))
-}
-
-/// A part of a date or a time, which is a float in PostgreSQL.
-fn is_part(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "date_part")
-}
-
-/// The type of decimals that holds the numbers of a type exactly.
-fn exact(data_type: &DataType) -> Option<DataType> {
-    match data_type {
-        DataType::Decimal128(..) => Some(data_type.clone()),
-        whole if whole.is_integer() => Some(DataType::Decimal128(WHOLE_DIGITS, 0)),
-        _ => None,
-    }
-}
 
 /// Numbers that DataFusion gives other types or fewer digits than PostgreSQL.
 pub fn rewrite_number(expr: &mut Expr, schema: &DFSchema) -> bool {
@@ -97,15 +46,11 @@ pub fn rewrite_number(expr: &mut Expr, schema: &DFSchema) -> bool {
             float_beside(std::iter::once(list.expr.as_mut()).chain(&mut list.list).collect(), schema)
         }
         Expr::Case(case) => {
-            let Case { expr, when_then_expr, else_expr } = case;
-            let (whens, thens): (Vec<_>, Vec<_>) =
-                when_then_expr.iter_mut().map(|(when, then)| (when.as_mut(), then.as_mut())).unzip();
-            let compared = match expr {
-                Some(expr) => float_beside(std::iter::once(expr.as_mut()).chain(whens).collect(), schema),
-                None => false,
-            };
-            let values = thens.into_iter().chain(else_expr.as_deref_mut()).collect();
-            float_beside(values, schema) || compared
+            let Case { expr, when_then_expr, .. } = case;
+            let whens = when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
+            expr.as_mut().is_some_and(|expr| {
+                float_beside(std::iter::once(expr.as_mut()).chain(whens).collect(), schema)
+            })
         }
         Expr::ScalarFunction(call) => match call.func.name() {
             name if CHOICES.contains(&name) => float_beside(call.args.iter_mut().collect(), schema),
@@ -266,51 +211,6 @@ fn whole_digits(expr: &mut Expr, schema: &DFSchema) -> bool {
         }
         _ => false,
     }
-}
-
-/// The branches of a UNION of which some give floats and others decimals in a column all give floats there.
-#[derive(Debug)]
-pub struct FloatsInUnions;
-
-impl AnalyzerRule for FloatsInUnions {
-    fn name(&self) -> &str {
-        "floats_in_unions"
-    }
-
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let analyzed = plan.transform_up_with_subqueries(|plan| match plan {
-            LogicalPlan::Union(union) => {
-                let mixed: Vec<usize> = (0..union.schema.fields().len())
-                    .filter(|n| {
-                        let is = |test: fn(&DataType) -> bool| {
-                            union.inputs.iter().any(|input| test(input.schema().field(*n).data_type()))
-                        };
-                        is(DataType::is_floating) && is(DataType::is_decimal)
-                    })
-                    .collect();
-                if mixed.is_empty() {
-                    return Ok(Transformed::no(LogicalPlan::Union(union)));
-                }
-                let inputs = union.inputs.iter().map(|input| with_floats(input, &mixed));
-                let union = Union::try_new_with_loose_types(inputs.collect::<Result<_>>()?)?;
-                Ok(Transformed::yes(LogicalPlan::Union(union)))
-            }
-            plan => Ok(Transformed::no(plan)),
-        })?;
-        if analyzed.transformed { analyzed.data.recompute_schema() } else { Ok(analyzed.data) }
-    }
-}
-
-fn with_floats(input: &Arc<LogicalPlan>, columns: &[usize]) -> Result<Arc<LogicalPlan>> {
-    let exprs = input.schema().iter().enumerate().map(|(n, (table, field))| {
-        let column = Expr::Column(Column::from((table, field)));
-        if columns.contains(&n) && field.data_type().is_decimal() {
-            cast(column, DataType::Float64).alias_qualified(table.cloned(), field.name())
-        } else {
-            column
-        }
-    });
-    Ok(Arc::new(LogicalPlanBuilder::from(Arc::clone(input)).project(exprs)?.build()?))
 }
 
 /// Whole numbers that do not fit are an error, and a number that is written out becomes the float next to it.

@@ -6,7 +6,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::{OptimizerContext, OptimizerRule};
 
-use crate::engine::analysis::with_outer_types;
+use crate::engine::analysis::with_types;
 use crate::engine::plan::apply::has_subqueries;
 use crate::engine::plan::counted_sets::with_counted_sets;
 use crate::engine::plan::grouped::with_keys_in_columns;
@@ -25,7 +25,7 @@ use crate::engine::plan::unjoined::with_unjoined;
 pub fn with_repairs(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let plan = with_keys_in_columns(plan)?;
     if !has_subqueries(&plan)? {
-        return with_counted_sets(plan);
+        return with_types(state, with_counted_sets(plan)?);
     }
     refuse_outer_aggregates(&plan)?;
     let plan = with_set_conditions(with_single_rows(with_subqueries_below(plan)?)?)?;
@@ -36,5 +36,5 @@ pub fn with_repairs(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPl
     };
     let plan = with_counted_sets(with_distinct_outer_keys(with_exists(plan)?)?)?;
     let plan = with_nullable_values(with_own_values(with_unjoined(plan)?)?)?;
-    with_outer_types(state, plan)
+    with_types(state, plan)
 }

@@ -40,7 +40,13 @@ pub struct Semantics;
 impl ExprPlanner for Semantics {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let expr = typed_literals(expr, schema);
-        let planned = numbers::operator(&expr, schema).or_else(|| moments::reckoned(&expr, schema));
+        let op = match expr.op {
+            BinaryOperator::Multiply => Some(Operator::Multiply),
+            BinaryOperator::Divide => Some(Operator::Divide),
+            _ => None,
+        };
+        let number = op.and_then(|op| functions::operator(op, &expr.left, &expr.right, schema));
+        let planned = number.or_else(|| moments::reckoned(&expr, schema));
         if let Some(planned) = planned {
             return Ok(PlannerResult::Planned(planned));
         }

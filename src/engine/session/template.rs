@@ -14,11 +14,12 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
 use super::stoppable::{asking_analyzer, asking_optimizer};
+use crate::engine::branches::BranchTypes;
 use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
-    AboveTotals, CheckedNumbers, ComputedKeys, DistinctKeys, FloatsInUnions, ForetellPlanner, InLists,
-    IntervalKeys, JoinedTexts, Orders, Relations, Semantics, TextCasts, ToldTypes, physical_rules,
+    AboveTotals, CheckedNumbers, ComputedKeys, DistinctKeys, ForetellPlanner, InLists, IntervalKeys,
+    JoinedTexts, Orders, Relations, Semantics, TextCasts, ToldTypes, physical_rules,
 };
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
@@ -56,7 +57,7 @@ pub(super) fn read_as_postgresql(options: &mut ConfigOptions) {
 /// DataFusion's rules, of which one adds casts, between those that it must find done and those that change its casts.
 pub(super) fn analyzer_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(FloatsInUnions), Arc::new(Orders), Arc::new(IntervalKeys)];
+        vec![Arc::new(BranchTypes), Arc::new(Orders), Arc::new(IntervalKeys)];
     rules.extend(Analyzer::new().rules);
     let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 3] =
         [Arc::new(CheckedNumbers), Arc::new(TextCasts), Arc::new(JoinedTexts::new(pool))];

@@ -33,6 +33,7 @@ mod justify;
 mod make_interval;
 mod make_timestamp;
 mod num_nulls;
+mod operator;
 mod pg_sleep;
 mod pg_typeof;
 mod quoted;
@@ -56,13 +57,14 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::engine::functions::scalar::justify::Parts;
 
-pub use arithmetic::{Operation, WHOLE_DIGITS, is_long_product};
+pub use arithmetic::Operation;
 pub use format::instant_text;
 pub use formatted::formatted_bytes;
 pub use formula::{first_number, joined};
 pub use from_text::is_read_otherwise;
 pub use interval::Scaling;
 pub use interval_length::micros_of_interval;
+pub use operator::operator;
 pub use quoted::{quoted_name, quoted_text};
 pub use random::SeededNumbers;
 pub use regexp_flags::at_all_characters;

@@ -1,0 +1,166 @@
+//! The types of branches: `SELECT 1 UNION SELECT 2.5`, `CASE WHEN … THEN 1 ELSE 2.5 END`.
+//!
+//! DataFusion 55 plans what is made of them in the type of the first branch, and gives all branches one type only when it
+//! analyzes the plan: until then casts to whole numbers do not round, and quotients are those of whole numbers.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{BinaryExpr, Case};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::type_coercion::other::get_coerce_type_for_case_expression;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, cast};
+use datafusion::optimizer::analyzer::AnalyzerRule;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
+
+use crate::engine::functions;
+
+/// The plan with one type for branches that give numbers of several, and what is made of them as that type wants it.
+pub fn with_branch_types(plan: LogicalPlan) -> Result<LogicalPlan> {
+    if !has_branches(&plan)? {
+        return Ok(plan);
+    }
+    let mut changed = false;
+    let typed = plan.transform_up_with_subqueries(|node| {
+        let node = in_one_type(node)?.transform_data(expressions)?;
+        changed |= node.transformed;
+        // The columns of a node above a change are of other types, too.
+        if changed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
+    });
+    typed.data()
+}
+
+/// True for a plan with branches, or columns of outer queries, whose types are known by now.
+fn has_branches(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::Union(_));
+        node.apply_expressions(|expr| {
+            found |=
+                expr.exists(|part| Ok(matches!(part, Expr::Case(_) | Expr::OuterReferenceColumn(..))))?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(found)
+}
+
+/// A UNION whose branches give numbers of one type in each column.
+fn in_one_type(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Union(union) = node else { return Ok(Transformed::no(node)) };
+    let types = |n: usize| union.inputs.iter().map(move |input| input.schema().field(n).data_type());
+    let is_mixed = |n: usize| {
+        let Some(first) = types(n).next() else { return false };
+        types(n).all(DataType::is_numeric) && types(n).any(|other| other != first)
+    };
+    if !(0..union.schema.fields().len()).any(is_mixed) {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let union = with_floats(union)?;
+    // Columns without a type for all branches are for the analyzer to refuse.
+    Ok(match TypeCoercionRewriter::coerce_union(union.clone()) {
+        Ok(typed) => Transformed::yes(typed),
+        Err(_) => Transformed::no(LogicalPlan::Union(union)),
+    })
+}
+
+/// The expressions of a node whose inputs have their types.
+fn expressions(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = merge_schema(&node.inputs());
+    let names = NamePreserver::new(&node);
+    node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let typed = expr.transform_up(|part| expression(part, &schema))?;
+        Ok(typed.update_data(|expr| name.restore(expr)))
+    })
+}
+
+fn expression(part: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    Ok(match part {
+        Expr::Case(case) => choice(case, schema),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            match functions::operator(op, &left, &right, schema) {
+                Some(call) => Transformed::yes(call),
+                None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            }
+        }
+        part => Transformed::no(part),
+    })
+}
+
+/// A CASE whose values are numbers of one type.
+fn choice(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
+    let values = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+    let types: Option<Vec<DataType>> = values().map(|value| value.get_type(schema).ok()).collect();
+    let Some(common) = types.as_deref().and_then(number_type) else {
+        return Transformed::no(Expr::Case(case));
+    };
+    let thens = case.when_then_expr.iter_mut().map(|(_, then)| then);
+    for (value, given) in thens.chain(&mut case.else_expr).zip(types.unwrap_or_default()) {
+        if given != common && !given.is_null() {
+            **value = cast(std::mem::take(value.as_mut()), common.clone());
+        }
+    }
+    Transformed::yes(Expr::Case(case))
+}
+
+/// The type for numbers of several types; `None` for other values, and those of one type.
+fn number_type(types: &[DataType]) -> Option<DataType> {
+    let numbers: Vec<&DataType> = types.iter().filter(|given| !given.is_null()).collect();
+    let (first, others) = numbers.split_first()?;
+    if others.iter().all(|other| other == first) || !numbers.iter().all(|given| given.is_numeric()) {
+        return None;
+    }
+    // Beside a float, decimals are floats; DataFusion makes decimals of the floats, which may not fit.
+    let has_floats = numbers.iter().any(|given| given.is_floating());
+    let beside = |given: &DataType| match given {
+        decimal if has_floats && decimal.is_decimal() => DataType::Float64,
+        given => given.clone(),
+    };
+    let others: Vec<DataType> = others.iter().map(|given| beside(given)).collect();
+    get_coerce_type_for_case_expression(&others, Some(&beside(first)))
+}
+
+/// The branches of a UNION of which some give floats and others decimals in a column all give floats there.
+fn with_floats(union: Union) -> Result<Union> {
+    let is = |n: usize, test: fn(&DataType) -> bool| {
+        union.inputs.iter().any(|input| test(input.schema().field(n).data_type()))
+    };
+    let columns = 0..union.schema.fields().len();
+    let mixed: Vec<usize> =
+        columns.filter(|n| is(*n, DataType::is_floating) && is(*n, DataType::is_decimal)).collect();
+    if mixed.is_empty() {
+        return Ok(union);
+    }
+    let inputs = union.inputs.iter().map(|input| decimals_as_floats(input, &mixed));
+    Union::try_new_with_loose_types(inputs.collect::<Result<_>>()?)
+}
+
+fn decimals_as_floats(input: &Arc<LogicalPlan>, columns: &[usize]) -> Result<Arc<LogicalPlan>> {
+    let exprs = input.schema().iter().enumerate().map(|(n, (table, field))| {
+        let column = Expr::Column(Column::from((table, field)));
+        match columns.contains(&n) && field.data_type().is_decimal() {
+            true => cast(column, DataType::Float64).alias_qualified(table.cloned(), field.name()),
+            false => column,
+        }
+    });
+    Ok(Arc::new(LogicalPlanBuilder::from(Arc::clone(input)).project(exprs)?.build()?))
+}
+
+/// Branches have one type before the analyzer gives them one, also those whose types only parameters told.
+#[derive(Debug)]
+pub struct BranchTypes;
+
+impl AnalyzerRule for BranchTypes {
+    fn name(&self) -> &str {
+        "branch_types"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        with_branch_types(plan)
+    }
+}
