@@ -10,7 +10,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::common::{Column, DFSchema};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{BinaryExpr, Case};
+use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::other::get_coerce_type_for_case_expression;
 use datafusion::logical_expr::utils::merge_schema;
@@ -22,18 +22,25 @@ use crate::engine::functions;
 
 /// The plan with one type for branches that give numbers of several, and what is made of them as that type wants it.
 pub fn with_branch_types(plan: LogicalPlan) -> Result<LogicalPlan> {
+    typed(plan, expression)
+}
+
+fn typed(plan: LogicalPlan, expression: Typing) -> Result<LogicalPlan> {
     if !has_branches(&plan)? {
         return Ok(plan);
     }
     let mut changed = false;
     let typed = plan.transform_up_with_subqueries(|node| {
-        let node = in_one_type(node)?.transform_data(expressions)?;
+        let node = in_one_type(node)?.transform_data(|node| expressions(node, expression))?;
         changed |= node.transformed;
         // The columns of a node above a change are of other types, too.
         if changed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
     });
     typed.data()
 }
+
+/// Makes a part of an expression over these columns what the types of branches want.
+type Typing = fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
 
 /// True for a plan with branches, or columns of outer queries, whose types are known by now.
 fn has_branches(plan: &LogicalPlan) -> Result<bool> {
@@ -69,7 +76,7 @@ fn in_one_type(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 /// The expressions of a node whose inputs have their types.
-fn expressions(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+fn expressions(node: LogicalPlan, expression: Typing) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&node.inputs());
     let names = NamePreserver::new(&node);
     node.map_expressions(|expr| {
@@ -81,7 +88,7 @@ fn expressions(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 
 fn expression(part: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(match part {
-        Expr::Case(case) => choice(case, schema),
+        Expr::Case(_) => return choice(part, schema),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             match functions::operator(op, &left, &right, schema) {
                 Some(call) => Transformed::yes(call),
@@ -93,11 +100,12 @@ fn expression(part: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 }
 
 /// A CASE whose values are numbers of one type.
-fn choice(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
+fn choice(part: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::Case(mut case) = part else { return Ok(Transformed::no(part)) };
     let values = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
     let types: Option<Vec<DataType>> = values().map(|value| value.get_type(schema).ok()).collect();
     let Some(common) = types.as_deref().and_then(number_type) else {
-        return Transformed::no(Expr::Case(case));
+        return Ok(Transformed::no(Expr::Case(case)));
     };
     let thens = case.when_then_expr.iter_mut().map(|(_, then)| then);
     for (value, given) in thens.chain(&mut case.else_expr).zip(types.unwrap_or_default()) {
@@ -105,7 +113,7 @@ fn choice(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
             **value = cast(std::mem::take(value.as_mut()), common.clone());
         }
     }
-    Transformed::yes(Expr::Case(case))
+    Ok(Transformed::yes(Expr::Case(case)))
 }
 
 /// The type for numbers of several types; `None` for other values, and those of one type.
@@ -151,7 +159,8 @@ fn decimals_as_floats(input: &Arc<LogicalPlan>, columns: &[usize]) -> Result<Arc
     Ok(Arc::new(LogicalPlanBuilder::from(Arc::clone(input)).project(exprs)?.build()?))
 }
 
-/// Branches have one type before the analyzer gives them one, also those whose types only parameters told.
+/// Branches whose types only parameters told have one type before the analyzer gives them another one. Operators have been
+/// planned by then, and casts written.
 #[derive(Debug)]
 pub struct BranchTypes;
 
@@ -161,6 +170,6 @@ impl AnalyzerRule for BranchTypes {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        with_branch_types(plan)
+        typed(plan, choice)
     }
 }

@@ -27,7 +27,7 @@ use tokio::sync::Mutex;
 
 use crate::engine::controlled::control_of;
 use crate::engine::storage::{
-    Change, ChangeExec, NextValue, RowChange, RowMemory, matching_rows, unqualified,
+    Change, ChangeExec, NextValue, RowChange, RowMemory, matching_rows, physical_expr, unqualified,
 };
 use crate::error::{Error, ErrorKind, Result, Subject};
 
@@ -206,7 +206,7 @@ impl TableProvider for TemporaryTable {
 impl TemporaryTable {
     fn physical(&self, state: &dyn Session, expr: Expr) -> DfResult<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from(self.rows.schema())?;
-        state.create_physical_expr(unqualified(expr)?, &schema)
+        physical_expr(state, &unqualified(expr)?, &schema)
     }
 
     fn change(

@@ -14,14 +14,13 @@ use datafusion::datasource::TableType;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
-use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr, create_physical_expr};
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::engine::storage::unqualified;
+use crate::engine::storage::{physical_expr, unqualified};
 
 /// Rows sorted by key columns, which come first, and the column after them.
 #[derive(Debug)]
@@ -81,10 +80,7 @@ impl KeptRows {
         let filters = filters.iter().cloned().map(unqualified).collect::<Result<Vec<_>>>()?;
         let Some(filter) = conjunction(filters) else { return Ok(self.batches.clone()) };
         let schema = DFSchema::try_from(self.keys.schema())?;
-        // The types of a filter that is pushed down are right already.
-        let context = PhysicalPlanningContext::default();
-        let passes = create_physical_expr(&filter, &schema, session.execution_props(), &context)?;
-        let passes = passes.evaluate(&self.keys)?;
+        let passes = physical_expr(session, &filter, &schema)?.evaluate(&self.keys)?;
         let passes = passes.into_array(self.keys.num_rows())?;
         Ok(self.slices(passes.as_boolean()))
     }

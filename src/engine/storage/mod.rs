@@ -21,7 +21,8 @@ pub use catalog::{
 pub use delta::fuzz_log;
 pub use delta::{
     Change, ChangeExec, HeldVersions, OptimizeSummary, ReturnedRows, RowChange, StoredTable,
-    StoredTableProvider, TableLock, TableVersion, VacuumSummary, VersionInfo, matching_rows, unqualified,
+    StoredTableProvider, TableLock, TableVersion, VacuumSummary, VersionInfo, matching_rows, physical_expr,
+    unqualified,
 };
 pub use durable_fs::{DurableFs, FileInfo, Fs, FsFile, OsFs, Publish, StagedFile};
 pub use lock::DatabaseLock;

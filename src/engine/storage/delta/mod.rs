@@ -30,5 +30,6 @@ pub use held::{HeldVersions, TableLock};
 pub use layout::Layout;
 pub use maintain::{OptimizeSummary, VacuumSummary, optimize, vacuum};
 pub use provider::{StoredTableProvider, unqualified};
+pub use scan::physical_expr;
 pub use table::{StoredTable, TableVersion, VersionInfo};
 pub use uncommitted::remove_uncommitted;

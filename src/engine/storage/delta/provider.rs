@@ -22,7 +22,7 @@ use crate::engine::storage::delta::exec::ChangeExec;
 use crate::engine::storage::delta::held::{HeldVersion, HeldVersions};
 use crate::engine::storage::delta::insert::InsertSink;
 use crate::engine::storage::delta::layout::Layout;
-use crate::engine::storage::delta::scan::{Scan, ScanColumns, pruning_predicate};
+use crate::engine::storage::delta::scan::{Scan, ScanColumns, physical_expr, pruning_predicate};
 use crate::engine::storage::delta::table::StoredTable;
 use crate::error::{Error, ErrorKind, Result as OurResult, Subject};
 
@@ -93,7 +93,7 @@ impl StoredTableProvider {
 
     fn physical(&self, session: &dyn Session, expr: Expr) -> Result<Arc<dyn PhysicalExpr>> {
         let schema = self.layout.qualified_schema()?;
-        session.create_physical_expr(unqualified(expr)?, &schema)
+        physical_expr(session, &unqualified(expr)?, &schema)
     }
 
     fn change_rows(

@@ -15,9 +15,12 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, Pa
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
-use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr, RangePartitioning, SplitPoint};
+use datafusion::physical_expr::{
+    LexOrdering, PhysicalExpr, PhysicalSortExpr, RangePartitioning, SplitPoint, create_physical_expr,
+};
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -271,6 +274,15 @@ impl Scan<'_> {
     }
 }
 
+/// An expression of an analyzed plan, to be run; analyzed again, it would have casts twice, and compare other types.
+pub fn physical_expr(
+    session: &dyn Session,
+    expr: &Expr,
+    columns: &DFSchema,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    create_physical_expr(expr, columns, session.execution_props(), &PhysicalPlanningContext::default())
+}
+
 /// What the bounds of files must meet for all of `filters` to be true in a row; `None` when they say nothing.
 pub fn pruning_predicate(
     session: &dyn Session,
@@ -279,7 +291,7 @@ pub fn pruning_predicate(
 ) -> Option<PruningPredicate> {
     let filter = conjunction(filters.iter().cloned())?;
     let schema = DFSchema::try_from(Arc::clone(visible)).ok()?;
-    let physical = session.create_physical_expr(filter, &schema).ok()?;
+    let physical = physical_expr(session, &filter, &schema).ok()?;
     PruningPredicateBuilder::new().with_file_schema(Arc::clone(visible)).try_build(physical).ok()
 }
 
