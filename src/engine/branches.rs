@@ -1,20 +1,21 @@
-//! The types of branches: `SELECT 1 UNION SELECT 2.5`, `CASE WHEN … THEN 1 ELSE 2.5 END`.
+//! The types of branches: `SELECT 1 UNION SELECT 2.5`, `SELECT 1 EXCEPT SELECT 2.5`, `CASE WHEN … THEN 1 ELSE 2.5 END`.
 //!
 //! DataFusion 55 plans what is made of them in the type of the first branch, and gives all branches one type only when it
 //! analyzes the plan: until then casts to whole numbers do not round, and quotients are those of whole numbers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::other::get_coerce_type_for_case_expression;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Union, cast};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
@@ -46,7 +47,11 @@ type Typing = fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
 fn has_branches(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        found |= matches!(node, LogicalPlan::Union(_));
+        found |= match node {
+            LogicalPlan::Union(_) => true,
+            LogicalPlan::Join(join) => is_set_operation(join),
+            _ => false,
+        };
         node.apply_expressions(|expr| {
             found |=
                 expr.exists(|part| Ok(matches!(part, Expr::Case(_) | Expr::OuterReferenceColumn(..))))?;
@@ -56,9 +61,41 @@ fn has_branches(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// A UNION whose branches give numbers of one type in each column.
+/// A set operation whose branches give numbers of one type in each column.
 fn in_one_type(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let LogicalPlan::Union(union) = node else { return Ok(Transformed::no(node)) };
+    match node {
+        LogicalPlan::Union(union) => union_in_one_type(union),
+        LogicalPlan::Join(join) if is_set_operation(&join) => sides_in_one_type(join),
+        node => Ok(Transformed::no(node)),
+    }
+}
+
+/// True for INTERSECT and EXCEPT, which are planned as joins.
+pub fn is_set_operation(join: &Join) -> bool {
+    matches!(join.join_type, JoinType::LeftAnti | JoinType::LeftSemi)
+        && join.null_equality == NullEquality::NullEqualsNull
+        && join.filter.is_none()
+}
+
+fn sides_in_one_type(mut join: Join) -> Result<Transformed<LogicalPlan>> {
+    let (mut lefts, mut rights) = (HashMap::new(), HashMap::new());
+    for (left, right) in &join.on {
+        let (Expr::Column(left), Expr::Column(right)) = (left, right) else { continue };
+        let (n, m) = (join.left.schema().index_of_column(left)?, join.right.schema().index_of_column(right)?);
+        let types = [join.left.schema().field(n), join.right.schema().field(m)];
+        if let Some(common) = number_type(&types.map(|field| field.data_type().clone())) {
+            lefts.insert(n, common.clone());
+            rights.insert(m, common);
+        }
+    }
+    if lefts.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    }
+    (join.left, join.right) = (cast_columns(&join.left, &lefts)?, cast_columns(&join.right, &rights)?);
+    Ok(Transformed::yes(LogicalPlan::Join(join)))
+}
+
+fn union_in_one_type(union: Union) -> Result<Transformed<LogicalPlan>> {
     let types = |n: usize| union.inputs.iter().map(move |input| input.schema().field(n).data_type());
     let is_mixed = |n: usize| {
         let Some(first) = types(n).next() else { return false };
@@ -139,21 +176,26 @@ fn with_floats(union: Union) -> Result<Union> {
         union.inputs.iter().any(|input| test(input.schema().field(n).data_type()))
     };
     let columns = 0..union.schema.fields().len();
-    let mixed: Vec<usize> =
-        columns.filter(|n| is(*n, DataType::is_floating) && is(*n, DataType::is_decimal)).collect();
-    if mixed.is_empty() {
+    let mixed = columns.filter(|n| is(*n, DataType::is_floating) && is(*n, DataType::is_decimal));
+    let floats: HashMap<usize, DataType> = mixed.map(|n| (n, DataType::Float64)).collect();
+    if floats.is_empty() {
         return Ok(union);
     }
-    let inputs = union.inputs.iter().map(|input| decimals_as_floats(input, &mixed));
+    let inputs = union.inputs.iter().map(|input| {
+        let mut casts = floats.clone();
+        casts.retain(|n, _| input.schema().field(*n).data_type().is_decimal());
+        cast_columns(input, &casts)
+    });
     Union::try_new_with_loose_types(inputs.collect::<Result<_>>()?)
 }
 
-fn decimals_as_floats(input: &Arc<LogicalPlan>, columns: &[usize]) -> Result<Arc<LogicalPlan>> {
+/// The rows with some columns, by their places, in other types.
+fn cast_columns(input: &Arc<LogicalPlan>, types: &HashMap<usize, DataType>) -> Result<Arc<LogicalPlan>> {
     let exprs = input.schema().iter().enumerate().map(|(n, (table, field))| {
         let column = Expr::Column(Column::from((table, field)));
-        match columns.contains(&n) && field.data_type().is_decimal() {
-            true => cast(column, DataType::Float64).alias_qualified(table.cloned(), field.name()),
-            false => column,
+        match types.get(&n).filter(|wanted| *wanted != field.data_type()) {
+            Some(wanted) => cast(column, wanted.clone()).alias_qualified(table.cloned(), field.name()),
+            None => column,
         }
     });
     Ok(Arc::new(LogicalPlanBuilder::from(Arc::clone(input)).project(exprs)?.build()?))

@@ -16,7 +16,8 @@ VALUES = {
         "div({int}, {positive})::integer", "CAST({floatcol} AS integer)",
     ],
     "big": FOR_ALL + LEAST + ["({big} + {int})", "({big} - {big})", "({big} % {positive})", "CAST({int} AS bigint)", "({big} / {positive})",
-                              "({big} * {few})", "abs({big})", "CAST(round({num}) AS bigint)"],
+                              "({big} * {few})", "abs({big})", "CAST(round({num}) AS bigint)",
+                              "CASE WHEN {bool} THEN {int} ELSE {big} END", "coalesce({int}, {big})"],
     "num": FOR_ALL + [
         "({num} + {num})", "({num} - {num})", "({num} * {numcol})", "({num} / NULLIF({num}, 0))", "({num} + {int})", "({int} * {num})",
         "round({num}, {few})", "round({num})", "round({num}, -1)", "trunc({num}, 1)", "trunc({num})", "ceil({num})", "floor({num})",
@@ -25,7 +26,8 @@ VALUES = {
         "extract(second FROM {ts})", "extract(hour FROM {ts})", "CAST({floatcol} AS numeric(14,3))", "CAST({numeral} AS numeric)",
         "extract(day FROM ({ts} - {ts}))", "({num} * {tenth})",
         "extract(epoch FROM ({ts} - {ts}))", "greatest({T}, {T})",
-        "least({T}, {T}, {T})",
+        "least({T}, {T}, {T})", "CASE WHEN {bool} THEN {int} ELSE {num} END", "CASE WHEN {bool} THEN {num} ELSE {big} END",
+        "CASE {int} WHEN {few} THEN {int} ELSE {tenth} END", "coalesce({int}, {num})", "greatest({int}, {num})",
     ],
     "float": FOR_ALL + LEAST + [
         "({float} + {float})", "({float} - {float})", "({float} * {floatcol})", "({float} / NULLIF({float}, 0))", "({float} * {num})",
@@ -34,7 +36,8 @@ VALUES = {
         "CAST({num} AS double precision)", "sign({float})", "date_part({partname}, {date})", "({float} + {num})", "power(2, {few})::double precision",
         "log(abs({floatcol}) + 1)", "cbrt({floatcol})", "CAST({numeral} AS double precision)", "({float} / {positive})", "degrees({floatcol})",
         "sin({floatcol})", "atan2({floatcol}, {floatcol})", "CAST({floatcol} AS real)",
-        "round({floatcol})",
+        "round({floatcol})", "CASE WHEN {bool} THEN {num} ELSE {float} END", "CASE WHEN {bool} THEN {int} ELSE {float} END",
+        "coalesce({num}, {float})",
     ],
     "text": FOR_ALL + LEAST + [
         "upper({text})", "lower({text})", "({text} || {text})", "({text} || {word})", "({text} || {int})", "concat({text}, {text})",

@@ -15,6 +15,8 @@ PAIRS = 300_000
 Table = collections.namedtuple("Table", "alias columns rows order")
 Made = collections.namedtuple("Made", "tree types rows")
 # The aggregates that correlated subqueries can have.
+# Types whose numbers become those of a type in a branch beside it.
+NARROWER = {"big": ["int"], "num": ["int", "big"], "float": ["int", "num"]}
 PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -514,9 +516,11 @@ class Generator:
         """UNION, INTERSECT or EXCEPT."""
         self.features.add("set operation")
         types = want or [self.draw.choice(COMMON) for _ in range(self.draw.randrange(1, 4))]
-        left, right = self.select(depth, types, most=most), self.select(depth, types, most=most)
+        sides = [types, [self.narrower(type) for type in types]]
+        self.draw.shuffle(sides)
+        left, right = (self.select(depth, side, most=most) for side in sides)
         if not left or not right:
-            return left or right
+            return self.select(depth, types, most=most)
         word = self.draw.choice(["UNION", "UNION ALL", "UNION ALL", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"])
         left, right = (self.bounded(made) if self.chance(0.15) else made for made in (left, right))
         made = Made(Both(left.tree, word, right.tree), types, left.rows + right.rows)
@@ -525,6 +529,9 @@ class Generator:
             if third:
                 made = Made(Both(made.tree, self.draw.choice(["UNION", "EXCEPT", "INTERSECT"]), third.tree), types, made.rows + third.rows)
         return made
+
+    def narrower(self, type):
+        return self.draw.choice(NARROWER[type]) if type in NARROWER and self.chance(0.3) else type
 
     def bounded(self, made, hidden=()):
         """In a total order with LIMIT and OFFSET."""

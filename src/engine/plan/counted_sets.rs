@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, JoinType, NullEquality};
+use datafusion::common::{Column, NullEquality};
 use datafusion::error::Result;
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, Join, LogicalPlan, LogicalPlanBuilder};
+
+use crate::engine::branches::is_set_operation;
 
 /// Numbers of rows that are alike.
 const NUMBER: &str = "number among its like";
@@ -29,11 +31,8 @@ pub fn with_counted_sets(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// The columns of both sides, where the join is a set operation of all rows.
 fn keys(join: &Join) -> Option<(Vec<Column>, Vec<Column>)> {
-    let is_set = matches!(join.join_type, JoinType::LeftAnti | JoinType::LeftSemi)
-        && join.null_equality == NullEquality::NullEqualsNull
-        && join.filter.is_none();
     // Of distinct rows there are no second ones.
-    if !is_set || matches!(join.left.as_ref(), LogicalPlan::Distinct(_)) {
+    if !is_set_operation(join) || matches!(join.left.as_ref(), LogicalPlan::Distinct(_)) {
         return None;
     }
     let column = |expr: &Expr| expr.try_as_col().cloned();
