@@ -99,7 +99,7 @@ fn union_in_one_type(union: Union) -> Result<Transformed<LogicalPlan>> {
     let types = |n: usize| union.inputs.iter().map(move |input| input.schema().field(n).data_type());
     let is_mixed = |n: usize| {
         let Some(first) = types(n).next() else { return false };
-        types(n).all(DataType::is_numeric) && types(n).any(|other| other != first)
+        types(n).all(|given| given.is_numeric() || given.is_null()) && types(n).any(|other| other != first)
     };
     if !(0..union.schema.fields().len()).any(is_mixed) {
         return Ok(Transformed::no(LogicalPlan::Union(union)));
