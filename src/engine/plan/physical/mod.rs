@@ -10,6 +10,7 @@ mod large_joins;
 mod once;
 mod replaced;
 mod rules;
+mod set_keys;
 mod skips;
 mod sorted_again;
 mod top_keys;

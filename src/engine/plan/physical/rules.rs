@@ -12,6 +12,7 @@ use super::first_rows::FirstRows;
 use super::large_aggregates::LargeAggregates;
 use super::large_constants::LargeConstants;
 use super::large_joins::LargeJoins;
+use super::set_keys::SetKeys;
 use super::skips::HeldSkips;
 use super::sorted_again::SortedAgain;
 use super::top_keys::WholeKeys;
@@ -25,7 +26,7 @@ pub fn physical_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Rule> {
         MemoryLimit::Finite(limit) => limit,
         _ => usize::MAX,
     };
-    let mut rules: Vec<Rule> = vec![Arc::new(LargeConstants(Arc::clone(pool)))];
+    let mut rules: Vec<Rule> = vec![Arc::new(LargeConstants(Arc::clone(pool))), Arc::new(SetKeys)];
     for rule in PhysicalOptimizer::new().rules {
         match rule.name() {
             "join_selection" => {
@@ -65,7 +66,7 @@ mod tests {
     fn finds_the_rules_that_it_mends() {
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let rules = physical_rules(&pool);
-        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 7);
+        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 8);
         let shown = format!("{rules:?}");
         assert_eq!(shown.matches("FiltersByPlace").count(), 2);
         for ours in [
@@ -75,6 +76,7 @@ mod tests {
             "LargeJoins",
             "LargeAggregates",
             "LargeConstants",
+            "SetKeys",
             "SortedAgain",
             "FirstRows",
             "CountedWindows",
