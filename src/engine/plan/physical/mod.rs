@@ -8,6 +8,7 @@ mod large_aggregates;
 mod large_constants;
 mod large_joins;
 mod once;
+mod own_texts;
 mod replaced;
 mod rules;
 mod set_keys;

@@ -12,6 +12,7 @@ use super::first_rows::FirstRows;
 use super::large_aggregates::LargeAggregates;
 use super::large_constants::LargeConstants;
 use super::large_joins::LargeJoins;
+use super::own_texts::OwnTexts;
 use super::set_keys::SetKeys;
 use super::skips::HeldSkips;
 use super::sorted_again::SortedAgain;
@@ -53,6 +54,7 @@ pub fn physical_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Rule> {
     }
     rules.push(Arc::new(FirstRows));
     rules.push(Arc::new(CountedWindows));
+    rules.push(Arc::new(OwnTexts));
     rules
 }
 
@@ -66,7 +68,7 @@ mod tests {
     fn finds_the_rules_that_it_mends() {
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let rules = physical_rules(&pool);
-        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 8);
+        assert_eq!(rules.len(), PhysicalOptimizer::new().rules.len() + 9);
         let shown = format!("{rules:?}");
         assert_eq!(shown.matches("FiltersByPlace").count(), 2);
         for ours in [
@@ -77,6 +79,7 @@ mod tests {
             "LargeAggregates",
             "LargeConstants",
             "SetKeys",
+            "OwnTexts",
             "SortedAgain",
             "FirstRows",
             "CountedWindows",
