@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result, Subject};
 pub struct Settings {
     /// Open without the writer's lock; statements that change anything fail.
     pub read_only: bool,
-    /// Bytes for queries and training together; default 60 % of the machine's memory.
+    /// Bytes for queries and training together; default 60 % of the machine's memory, less of less than a gigabyte.
     pub memory_limit: Option<usize>,
     /// Threads for queries; default one per core.
     pub threads: Option<usize>,
@@ -222,17 +222,36 @@ fn environment(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
         .map_err(failed)
 }
 
-/// 60 % of the memory of the machine or of its control group, whichever is less.
+/// A share of the memory of the machine or of its control group, whichever is less.
 fn default_memory() -> usize {
     let total = machine_memory().unwrap_or(4 << 30);
     let limit = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
         .iter()
         .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok());
-    limit.map_or(total, |l| l.min(total)) / 10 * 6
+    share_of(limit.map_or(total, |l| l.min(total)))
+}
+
+/// 60 %; less of little memory, so that the process, which takes a quarter more and so many bytes beside, fits into it.
+fn share_of(total: usize) -> usize {
+    const BESIDE: usize = 200 << 20;
+    let fitting = total.saturating_sub(BESIDE) / 5 * 4;
+    (total / 10 * 6).min(fitting.max(total / 10))
 }
 
 fn machine_memory() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kib: usize = text.lines().next()?.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_fits_into_little_memory() {
+        for (total, expected) in [(4096, 2457), (1024, 614), (512, 249), (256, 44), (128, 12)] {
+            assert_eq!(share_of(total << 20) >> 20, expected, "{total} MiB");
+        }
+    }
 }
