@@ -16,6 +16,6 @@ pub use register::register_all;
 pub use scalar::{
     Operation, Scaling, SeededNumbers, arithmetic, at_all_characters, days_between, first_number, from_text,
     instant_text, interval_length, is_read_otherwise, is_written_otherwise, joined, operator, quoted_name,
-    quoted_text, rint, scaled_interval, text, timezone,
+    quoted_text, rint, row_key, scaled_interval, text, timezone,
 };
 pub use table::{SyntheticSales, SyntheticSalesTable, holidays};

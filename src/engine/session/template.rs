@@ -19,7 +19,7 @@ use crate::engine::functions;
 use crate::engine::pg_catalog::{self, Surroundings};
 use crate::engine::plan::{
     AboveTotals, CheckedNumbers, ComputedKeys, DistinctKeys, ForetellPlanner, InLists, IntervalKeys,
-    JoinedTexts, Orders, Relations, Semantics, TextCasts, ToldTypes, physical_rules,
+    JoinedTexts, Orders, Relations, RowKeys, Semantics, TextCasts, ToldTypes, physical_rules,
 };
 use crate::engine::schemas::CATALOG;
 use crate::engine::shared::Engine;
@@ -59,8 +59,8 @@ pub(super) fn analyzer_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Arc<dyn Analyzer
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
         vec![Arc::new(BranchTypes), Arc::new(Orders), Arc::new(IntervalKeys)];
     rules.extend(Analyzer::new().rules);
-    let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 3] =
-        [Arc::new(CheckedNumbers), Arc::new(TextCasts), Arc::new(JoinedTexts::new(pool))];
+    let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 4] =
+        [Arc::new(CheckedNumbers), Arc::new(TextCasts), Arc::new(JoinedTexts::new(pool)), Arc::new(RowKeys)];
     rules.push(Arc::new(ApplyFunctionRewrites::new(rewrites.to_vec())));
     rules
 }

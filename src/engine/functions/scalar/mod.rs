@@ -43,6 +43,7 @@ mod regexp_pieces;
 mod regexp_replace;
 mod regexp_search;
 mod rint;
+mod row_key;
 mod scale;
 mod similar_to_escape;
 mod text;
@@ -83,6 +84,11 @@ pub fn arithmetic(operation: Operation) -> ScalarUDF {
 /// An instant as the clocks of a zone show it, and back.
 pub fn timezone() -> ScalarUDF {
     ScalarUDF::new_from_impl(timezone::Timezone::new())
+}
+
+/// The bytes by which rows are told apart.
+pub fn row_key() -> ScalarUDF {
+    ScalarUDF::new_from_impl(row_key::RowKey::default())
 }
 
 /// The function behind `round(x)` of a float.
