@@ -77,10 +77,16 @@ fn guarded(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 /// The columns of a node's output whose names lead filters to another column below it.
 fn astray(node: &Arc<dyn ExecutionPlan>) -> HashSet<usize> {
     let schema = node.schema();
-    if node.is::<ProjectionExec>() {
-        // Filters look for the column in the output itself, before they get its expression.
-        let places = first_places(&schema);
-        return columns_where(&schema, |name, index| places.get(name) != Some(&index));
+    if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
+        // Filters look for the column in the output itself, before they get its expression, whose columns they look for
+        // in the input.
+        let (places, input) = (first_places(&schema), projection.input().schema());
+        let below = first_places(&input);
+        let is_found = |column: &Column| below.get(column.name()) == Some(&column.index());
+        return columns_where(&schema, |name, index| {
+            let expr = projection.expr().get(index).map(|projected| &projected.expr);
+            places.get(name) != Some(&index) || !expr.is_some_and(|e| collect_columns(e).iter().all(is_found))
+        });
     }
     if let Some(join) = node.downcast_ref::<HashJoinExec>() {
         return astray_in_join(join);
