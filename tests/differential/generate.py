@@ -14,7 +14,6 @@ PAIRS = 300_000
 # `columns` by name, an estimate of the rows, and the columns that tell rows apart.
 Table = collections.namedtuple("Table", "alias columns rows order")
 Made = collections.namedtuple("Made", "tree types rows")
-# The aggregates that correlated subqueries can have.
 # Types whose numbers become those of a type in a branch beside it.
 NARROWER = {"big": ["int"], "num": ["int", "big"], "float": ["int", "num"]}
 PLACE = re.compile(r"\{(\w+)\}")

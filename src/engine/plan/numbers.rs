@@ -1,4 +1,4 @@
-//! Operators and averages of numbers as PostgreSQL has them.
+//! Averages, parts of times, and sums and comparisons of numbers as PostgreSQL has them.
 
 use std::sync::Arc;
 
