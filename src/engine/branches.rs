@@ -17,7 +17,6 @@ use datafusion::logical_expr::type_coercion::other::get_coerce_type_for_case_exp
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Union, cast};
 use datafusion::optimizer::analyzer::AnalyzerRule;
-use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use crate::engine::functions;
 
@@ -96,20 +95,17 @@ fn sides_in_one_type(mut join: Join) -> Result<Transformed<LogicalPlan>> {
 }
 
 fn union_in_one_type(union: Union) -> Result<Transformed<LogicalPlan>> {
-    let types = |n: usize| union.inputs.iter().map(move |input| input.schema().field(n).data_type());
-    let is_mixed = |n: usize| {
-        let Some(first) = types(n).next() else { return false };
-        types(n).all(|given| given.is_numeric() || given.is_null()) && types(n).any(|other| other != first)
+    let common = |n: usize| {
+        let types = union.inputs.iter().map(|input| input.schema().field(n).data_type().clone());
+        let types: Vec<DataType> = types.collect();
+        number_type(&types).or_else(|| beside_null(&types)).map(|common| (n, common))
     };
-    if !(0..union.schema.fields().len()).any(is_mixed) {
+    let types: HashMap<usize, DataType> = (0..union.schema.fields().len()).filter_map(common).collect();
+    if types.is_empty() {
         return Ok(Transformed::no(LogicalPlan::Union(union)));
     }
-    let union = with_floats(union)?;
-    // Columns without a type for all branches are for the analyzer to refuse.
-    Ok(match TypeCoercionRewriter::coerce_union(union.clone()) {
-        Ok(typed) => Transformed::yes(typed),
-        Err(_) => Transformed::no(LogicalPlan::Union(union)),
-    })
+    let inputs = union.inputs.iter().map(|input| cast_columns(input, &types)).collect::<Result<_>>()?;
+    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
 }
 
 /// The expressions of a node whose inputs have their types.
@@ -153,6 +149,13 @@ fn choice(part: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(Expr::Case(case)))
 }
 
+/// The type of numbers that a NULL without a type is beside.
+fn beside_null(types: &[DataType]) -> Option<DataType> {
+    let (nulls, numbers): (Vec<&DataType>, Vec<&DataType>) = types.iter().partition(|given| given.is_null());
+    let is_one = !nulls.is_empty() && numbers.iter().all(|given| given.is_numeric() && *given == numbers[0]);
+    numbers.first().filter(|_| is_one).map(|first| (*first).clone())
+}
+
 /// The type for numbers of several types; `None` for other values, and those of one type.
 fn number_type(types: &[DataType]) -> Option<DataType> {
     let numbers: Vec<&DataType> = types.iter().filter(|given| !given.is_null()).collect();
@@ -168,25 +171,6 @@ fn number_type(types: &[DataType]) -> Option<DataType> {
     };
     let others: Vec<DataType> = others.iter().map(|given| beside(given)).collect();
     get_coerce_type_for_case_expression(&others, Some(&beside(first)))
-}
-
-/// The branches of a UNION of which some give floats and others decimals in a column all give floats there.
-fn with_floats(union: Union) -> Result<Union> {
-    let is = |n: usize, test: fn(&DataType) -> bool| {
-        union.inputs.iter().any(|input| test(input.schema().field(n).data_type()))
-    };
-    let columns = 0..union.schema.fields().len();
-    let mixed = columns.filter(|n| is(*n, DataType::is_floating) && is(*n, DataType::is_decimal));
-    let floats: HashMap<usize, DataType> = mixed.map(|n| (n, DataType::Float64)).collect();
-    if floats.is_empty() {
-        return Ok(union);
-    }
-    let inputs = union.inputs.iter().map(|input| {
-        let mut casts = floats.clone();
-        casts.retain(|n, _| input.schema().field(*n).data_type().is_decimal());
-        cast_columns(input, &casts)
-    });
-    Union::try_new_with_loose_types(inputs.collect::<Result<_>>()?)
 }
 
 /// The rows with some columns, by their places, in other types.

@@ -50,4 +50,17 @@ macro_rules! rows_of_input {
     };
 }
 
-pub(super) use {delegate, rows_of_input};
+/// Methods of a rule for physical plans of this name, that leaves their schema as it was.
+macro_rules! rule_named {
+    ($name:literal) => {
+        fn name(&self) -> &str {
+            $name
+        }
+
+        fn schema_check(&self) -> bool {
+            true
+        }
+    };
+}
+
+pub(super) use {delegate, rows_of_input, rule_named};

@@ -9,6 +9,7 @@ mod constants;
 mod controlled;
 mod database;
 mod ddl;
+mod dialect;
 mod external;
 mod fault;
 mod functions;

@@ -590,7 +590,8 @@ mod tests {
         // A page of this type, whose own header is this field and has the encoding in the field after so many.
         let page = |kind: i64, field: u8, before: u8, encoding: i64| {
             let header = [vec![0x15], integer(kind), vec![0x15], integer(9), vec![0x15], integer(3)].concat();
-            let own = [vec![(field - 3) << 4 | 12, 0x15], integer(4), vec![(before << 4) | 5], integer(encoding)];
+            let own =
+                [vec![(field - 3) << 4 | 12, 0x15], integer(4), vec![(before << 4) | 5], integer(encoding)];
             [header, own.concat(), vec![0, 0], vec![7; 3]].concat()
         };
         let (plain, dictionary) = (page(0, 5, 1, 0), page(2, 7, 1, 2));

@@ -122,7 +122,7 @@ fn code(error: &Error) -> &'static str {
         (ErrorKind::Input, message) if message.contains("cannot be dropped because") => "2BP01",
         (ErrorKind::Input, message) if message.ends_with("is ambiguous") => "42702",
         (ErrorKind::Input, message)
-            if message.contains("GROUP BY clause") || message.starts_with("aggregate functions are not") =>
+            if message.contains("GROUP BY clause") || message.starts_with("aggregate function") =>
         {
             "42803"
         }

@@ -53,7 +53,7 @@ class Asker:
             return kind, "same", None
         if not self.determined(sql, theirs, ordered):
             return kind, "not determined", None
-        name = compare.known(sql, found, ours, theirs)
+        name = compare.known(sql, found, ours, theirs, third)
         if name:
             return kind, "known: " + name, None
         if found in ("types", "names"):
@@ -81,7 +81,8 @@ class Asker:
             return False
         if shape and shape != (compare.shape(ours.error[1]) if ours.error else compare.described(found, ours, theirs)):
             return False
-        return not compare.known(sql, found, ours, theirs) and self.determined(sql, theirs, ordered)
+        is_known = compare.known(sql, found, ours, theirs, self.duck.ask(sql))
+        return not is_known and self.determined(sql, theirs, ordered)
 
     def answers(self, sql):
         """A query with the answers of all three."""

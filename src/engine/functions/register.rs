@@ -23,5 +23,6 @@ pub fn register_all(state: &mut SessionState) -> Result<()> {
     state.register_udf(Arc::new(sign))?;
     let variance = var_samp_udaf().as_ref().clone().with_aliases(["variance"]);
     state.register_udaf(Arc::new(variance))?;
+    scalar::round_to_one_zero(state)?;
     watch_growing(state)
 }

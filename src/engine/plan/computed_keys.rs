@@ -30,10 +30,12 @@ impl OptimizerRule for ComputedKeys {
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         match plan {
             LogicalPlan::Sort(sort) if sort.expr.iter().any(|key| is_opaque(&key.expr)) => sorted(sort),
-            LogicalPlan::Window(window) if window.window_expr.iter().any(has_opaque_keys) => {
-                Beside::windowed(window, is_opaque, Part::Keys)
+            LogicalPlan::Window(window) if window.window_expr.iter().any(|w| has_keys(w, is_computed)) => {
+                Beside::windowed(window, is_computed, Part::Keys)
             }
-            LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.iter().any(has_opaque_keys) => {
+            LogicalPlan::Aggregate(aggregate)
+                if aggregate.aggr_expr.iter().any(|a| has_keys(a, is_opaque)) =>
+            {
                 Beside::aggregated(aggregate, is_opaque, Part::Keys)
             }
             plan => Ok(Transformed::no(plan)),
@@ -63,15 +65,21 @@ fn is_plain(expr: &Expr) -> bool {
     is_operator(expr) || matches!(expr, Expr::Column(_) | Expr::Literal(..) | Expr::Cast(_) | Expr::Alias(_))
 }
 
-fn has_opaque_keys(function: &Expr) -> bool {
+/// True for an expression that is no column, but made of some.
+pub fn is_computed(key: &Expr) -> bool {
+    !matches!(key, Expr::Column(_)) && key.any_column_refs()
+}
+
+/// True for a function over a window, or an aggregate, with such keys.
+fn has_keys(function: &Expr, is_wanted: fn(&Expr) -> bool) -> bool {
     match function {
-        Expr::Alias(alias) => has_opaque_keys(&alias.expr),
+        Expr::Alias(alias) => has_keys(&alias.expr, is_wanted),
         Expr::WindowFunction(window) => {
             let order = window.params.order_by.iter().map(|key| &key.expr);
-            window.params.partition_by.iter().chain(order).any(is_opaque)
+            window.params.partition_by.iter().chain(order).any(is_wanted)
         }
         Expr::AggregateFunction(aggregate) => {
-            aggregate.params.order_by.iter().any(|key| is_opaque(&key.expr))
+            aggregate.params.order_by.iter().any(|key| is_wanted(&key.expr))
         }
         _ => false,
     }

@@ -1,7 +1,8 @@
-//! A repair of two conditions `x IN (…)` that are made one.
+//! A repair of `x IN (…)` whose items are not all values.
 //!
-//! DataFusion 55 compares the items of both lists as they are written, which says nothing of columns, and loses a NULL:
-//! where lists with such items meet, they are spelled out as comparisons.
+//! DataFusion 55 makes one list of two, and compares their items as they are written, which says nothing of columns, and
+//! loses a NULL. An item it takes for the same in all rows if it is without rows, as CASE is, whatever is behind WHEN.
+//! Such lists are spelled out as comparisons.
 
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::engine::methods::delegate;
+use crate::engine::plan::computed_keys::is_computed;
 
-/// The rule that simplifies expressions, but makes one list of lists of values alone.
+/// The rule that simplifies expressions, in which such lists are spelled out.
 #[derive(Debug)]
 pub struct InLists(pub Arc<dyn OptimizerRule + Send + Sync>);
 
@@ -32,9 +34,9 @@ impl OptimizerRule for InLists {
     }
 }
 
-/// The node with its lists spelled out where they would be made one wrongly.
+/// The node with its lists spelled out where one of them would be taken for another.
 fn with_comparisons(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    if !has_meeting_lists(&plan)? {
+    if !has_mistaken_lists(&plan)? {
         return Ok(Transformed::no(plan));
     }
     let names = NamePreserver::new(&plan);
@@ -49,10 +51,11 @@ fn with_comparisons(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })
 }
 
-fn has_meeting_lists(plan: &LogicalPlan) -> Result<bool> {
+fn has_mistaken_lists(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_expressions(|expr| {
-        found = meet(&lists_of(expr)?);
+        let lists = lists_of(expr)?;
+        found = meet(&lists) || lists.iter().any(|list| list.list.iter().any(is_computed));
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
@@ -82,10 +85,15 @@ fn is_value(item: &Expr) -> bool {
     matches!(item, Expr::Literal(value, _) if !value.is_null())
 }
 
+/// True for what may be written once for each item: what is a list itself would be doubled by each around it.
+fn is_plain(expr: &Expr) -> Result<bool> {
+    Ok(!expr.is_volatile() && !expr.exists(|part| Ok(matches!(part, Expr::InList(_))))?)
+}
+
 /// `x IN (1, 2, y)` as `x IN (1, 2) OR x = y`.
 fn as_comparisons(expr: Expr) -> Result<Transformed<Expr>> {
     let InList { expr, list, negated } = match expr {
-        Expr::InList(list) if !list.list.iter().all(is_value) && !list.expr.is_volatile() => list,
+        Expr::InList(list) if !list.list.iter().all(is_value) && is_plain(&list.expr)? => list,
         expr => return Ok(Transformed::no(expr)),
     };
     let (values, others): (Vec<Expr>, Vec<Expr>) = list.into_iter().partition(is_value);

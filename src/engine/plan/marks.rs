@@ -17,7 +17,7 @@ use crate::postgres::PG_TYPE;
 type Mark = Option<String>;
 
 /// Functions whose values are those of their first argument.
-const FIRST_ARGUMENT: [&str; 14] = [
+const FIRST_ARGUMENT: [&str; 13] = [
     "any_value",
     "coalesce",
     "first_value",
@@ -30,7 +30,6 @@ const FIRST_ARGUMENT: [&str; 14] = [
     "min",
     "nullif",
     "nvl",
-    "single_value",
     "distinct",
 ];
 
@@ -99,6 +98,14 @@ fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Mark> {
     exprs.iter().map(|expr| scope.mark(expr)).collect()
 }
 
+/// The mark of the value in the row that a subquery selects, beside the number of rows.
+fn of_single_value(rows: &Expr) -> Mark {
+    let Expr::ScalarSubquery(subquery) = rows else { return None };
+    let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return None };
+    let Expr::ScalarFunction(row) = projection.expr.first()?.clone().unalias() else { return None };
+    of_exprs(row.args.get(..1)?, &projection.input).pop().flatten()
+}
+
 /// The columns that expressions are over.
 struct Scope<'a> {
     schema: &'a DFSchema,
@@ -139,6 +146,9 @@ impl Scope<'_> {
             Expr::WindowFunction(window) => {
                 let WindowFunction { fun, params } = window.as_ref();
                 self.call(fun.name(), &params.args).or_else(|| self.told(expr))
+            }
+            Expr::ScalarFunction(call) if call.func.name() == "single_value" => {
+                of_single_value(call.args.first()?)
             }
             Expr::ScalarFunction(call) => self.call(call.func.name(), &call.args).or_else(|| self.told(expr)),
             Expr::BinaryExpr(_) if small(expr).is_some() => Some("int4".to_owned()),

@@ -43,6 +43,7 @@ mod orders;
 mod origins;
 mod outer_aggregates;
 mod outer_keys;
+mod own_laterals;
 mod own_values;
 mod panels;
 mod past;

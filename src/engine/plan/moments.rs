@@ -26,6 +26,12 @@ pub fn reckoned(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
             let day = |expr: &Expr| expr.clone().cast_to(&DataType::Date32, schema).ok();
             Some(functions::days_between().call(vec![day(left)?, day(right)?]))
         }
+        BinaryOperator::Minus if is_moment(left, schema) && is_date(right, schema) => {
+            Some(binary_expr(left.clone(), Operator::Minus, moment(right, schema)?))
+        }
+        BinaryOperator::Minus if is_date(left, schema) && is_moment(right, schema) => {
+            Some(binary_expr(moment(left, schema)?, Operator::Minus, right.clone()))
+        }
         BinaryOperator::Minus if is_time(right, schema) => {
             Some(binary_expr(moment(left, schema)?, Operator::Minus, since_midnight(right)))
         }
@@ -36,6 +42,11 @@ pub fn reckoned(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
 /// True for a day.
 pub fn is_date(expr: &Expr, schema: &DFSchema) -> bool {
     matches!(expr.get_type(schema), Ok(DataType::Date32 | DataType::Date64))
+}
+
+/// True for a moment that no zone belongs to.
+fn is_moment(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Timestamp(_, None)))
 }
 
 /// Makes microseconds of a bin; true where there was one in nanoseconds.

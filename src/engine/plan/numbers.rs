@@ -213,7 +213,8 @@ fn whole_digits(expr: &mut Expr, schema: &DFSchema) -> bool {
     }
 }
 
-/// Whole numbers that do not fit are an error, and a number that is written out becomes the float next to it.
+/// Whole numbers that do not fit are an error, products of floats have one zero, and a number that is written out becomes
+/// the float next to it.
 #[derive(Debug)]
 pub struct CheckedNumbers;
 
@@ -226,7 +227,14 @@ impl FunctionRewrite for CheckedNumbers {
         Ok(match expr {
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => match checked(op, &left, &right, schema)? {
                 Some(operation) => Transformed::yes(functions::joined(operation, *left, *right)),
+                None if is_product_of_floats(op, &left, &right, schema)? => {
+                    Transformed::yes(functions::arithmetic(Operation::Times).call(vec![*left, *right]))
+                }
                 None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            },
+            Expr::Negative(number) => match float_zero(&number, schema)? {
+                Some(zero) => Transformed::yes(lit(zero) - *number),
+                None => Transformed::no(Expr::Negative(number)),
             },
             Expr::Cast(Cast { expr: number, field }) => match nearest(&number, field.data_type()) {
                 Some(float) => Transformed::yes(float),
@@ -247,6 +255,20 @@ fn checked(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result
     let type_of = |number| functions::first_number(number).get_type(schema);
     let (left, right) = (type_of(left)?, type_of(right)?);
     Ok((left.is_signed_integer() && left == right).then_some(operation))
+}
+
+fn is_product_of_floats(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<bool> {
+    if op != Operator::Multiply {
+        return Ok(false);
+    }
+    let (left, right) = (left.get_type(schema)?, right.get_type(schema)?);
+    Ok(matches!(left, DataType::Float32 | DataType::Float64) && left == right)
+}
+
+/// Zero of the type of a float, which a number is taken from to have its sign turned.
+fn float_zero(number: &Expr, schema: &DFSchema) -> Result<Option<ScalarValue>> {
+    let given = number.get_type(schema)?;
+    given.is_floating().then(|| ScalarValue::new_zero(&given)).transpose()
 }
 
 /// Arrow divides by a power of ten, which may miss the nearest float.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, IntervalUnit};
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, IntervalUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -10,7 +10,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, ExprSchemable, LogicalPlan, SortExpr, WindowFrame, WindowFrameBound,
+    AggregateUDF, Expr, ExprSchemable, LogicalPlan, Sort, SortExpr, WindowFrame, WindowFrameBound,
     WindowFrameUnits, WindowFunctionDefinition, cast,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
@@ -28,6 +28,11 @@ impl AnalyzerRule for Orders {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let analyzed = plan.transform_up_with_subqueries(|plan| match plan {
+            LogicalPlan::Sort(sort)
+                if sort.expr.iter().any(|key| is_list_turned(key, sort.input.schema())) =>
+            {
+                Ok(Transformed::yes(ordered(LogicalPlan::Sort(nulls_apart(sort)))?.data))
+            }
             LogicalPlan::Sort(_) | LogicalPlan::Window(_) | LogicalPlan::Aggregate(_) => ordered(plan),
             plan => Ok(Transformed::no(plan)),
         })?;
@@ -53,6 +58,24 @@ fn ordered(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         })?;
         Ok(if changed.transformed { changed.update_data(|expr| name.restore(expr)) } else { changed })
     })
+}
+
+/// True for a list that is sorted with NULL where the NULLs in lists are not, which are larger than any value.
+fn is_list_turned(key: &SortExpr, schema: &DFSchema) -> bool {
+    key.asc == key.nulls_first && matches!(key.expr.get_type(schema), Ok(DataType::List(_)))
+}
+
+/// Sorts by what is NULL first, where DataFusion would put the NULLs in lists there, too.
+fn nulls_apart(sort: Sort) -> Sort {
+    let Sort { expr, input, fetch } = sort;
+    let keys = expr.into_iter().flat_map(|key| match is_list_turned(&key, input.schema()) {
+        true => vec![
+            SortExpr::new(key.expr.clone().is_null(), !key.nulls_first, false),
+            SortExpr::new(key.expr, key.asc, !key.asc),
+        ],
+        false => vec![key],
+    });
+    Sort { expr: keys.collect(), input, fetch }
 }
 
 /// True for an interval, but not for a difference of timestamps, which has one form alone.
@@ -163,6 +186,7 @@ fn in_window(mut window: WindowFunction, schema: &DFSchema) -> Transformed<Expr>
         changed = true;
     }
     changed |= by_peers(&mut params.window_frame, &params.order_by, schema);
+    changed |= widen_key(&params.window_frame, &mut params.order_by, schema);
     Transformed::new_transformed(Expr::from(window), changed)
 }
 
@@ -182,4 +206,31 @@ fn by_peers(frame: &mut WindowFrame, order: &[SortExpr], schema: &DFSchema) -> b
         frame.units = WindowFrameUnits::Groups;
     }
     ends_at_peers
+}
+
+/// Gives a key of decimals the digits of the bounds of RANGE, which DataFusion rounds to those of the key, or refuses.
+fn widen_key(frame: &WindowFrame, order: &mut [SortExpr], schema: &DFSchema) -> bool {
+    let [key] = order else { return false };
+    let Ok(DataType::Decimal128(precision, scale)) = key.expr.get_type(schema) else { return false };
+    let bounds = [&frame.start_bound, &frame.end_bound];
+    let scales = bounds.into_iter().filter_map(digits_behind_the_point);
+    let Some(most) = scales.max().filter(|_| frame.units == WindowFrameUnits::Range) else { return false };
+    let wide = DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale.max(most));
+    if wide == DataType::Decimal128(precision, scale) {
+        return false;
+    }
+    key.expr = cast(std::mem::take(&mut key.expr), wide);
+    true
+}
+
+fn digits_behind_the_point(bound: &WindowFrameBound) -> Option<i8> {
+    let (WindowFrameBound::Preceding(distance) | WindowFrameBound::Following(distance)) = bound else {
+        return None;
+    };
+    let written =
+        distance.try_as_str().map_or_else(|| Some(distance.to_string()), |text| text.map(str::to_owned))?;
+    let (mantissa, exponent) = written.split_once(['e', 'E']).unwrap_or((&written, "0"));
+    let digits = mantissa.split_once('.').map_or(0, |(_, digits)| digits.len());
+    let digits = (digits as i64 - exponent.parse::<i64>().ok()?).clamp(0, DECIMAL128_MAX_PRECISION.into());
+    (!distance.is_null()).then(|| i8::try_from(digits).ok()).flatten()
 }

@@ -9,7 +9,7 @@ use crate::engine::plan::subqueries::has_subquery;
 use crate::engine::sql::outer_aggregate;
 
 /// Aggregates that subqueries are written with: of what a subquery selects, and what it is an array of.
-const WRITTEN: [&str; 3] = ["array_agg", "first_value", "single_value"];
+const WRITTEN: [&str; 2] = ["array_agg", "first_value"];
 
 /// Fails for a plan with such an aggregate.
 pub fn refuse_outer_aggregates(plan: &LogicalPlan) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::engine::plan::may_be_null::with_nullable_values;
 use crate::engine::plan::not_in::with_exists;
 use crate::engine::plan::outer_aggregates::refuse_outer_aggregates;
 use crate::engine::plan::outer_keys::with_distinct_outer_keys;
+use crate::engine::plan::own_laterals::with_own_laterals;
 use crate::engine::plan::own_values::with_own_values;
 use crate::engine::plan::set_conditions::with_set_conditions;
 use crate::engine::plan::single_rows::with_single_rows;
@@ -28,7 +29,8 @@ pub fn with_repairs(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPl
         return with_types(state, with_counted_sets(plan)?);
     }
     refuse_outer_aggregates(&plan)?;
-    let plan = with_set_conditions(with_single_rows(with_subqueries_below(plan)?)?)?;
+    let plan = with_subqueries_below(with_own_laterals(plan)?)?;
+    let plan = with_set_conditions(with_single_rows(plan)?)?;
     // As EXISTS, comparisons with ANY and ALL may be run for the values of each outer row.
     let plan = match has_set_comparisons(&plan)? {
         true => RewriteSetComparison::new().rewrite(plan, &OptimizerContext::new())?.data,

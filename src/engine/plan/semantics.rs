@@ -9,6 +9,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::functions::{math, unicode};
+use datafusion::functions_aggregate::regr::{regr_r2_udaf, regr_sxx_udaf, regr_syy_udaf};
 use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::expr::{
     AggregateFunction, Cast, Placeholder, ScalarFunction, TryCast, WindowFunction, WindowFunctionParams,
@@ -17,7 +18,9 @@ use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr, TypePlanner,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, binary_expr, cast, lit};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, ExprSchemable, Operator, WindowFunctionDefinition, binary_expr, cast, lit, when,
+};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     self, ArrayElemTypeDef, BinaryOperator, CharacterLength, ExactNumberInfo, TimezoneInfo,
@@ -80,28 +83,52 @@ impl ExprPlanner for Semantics {
     fn plan_aggregate(&self, mut expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
         // A key that came before decides nothing, and DataFusion takes no key twice.
         expr.order_by = firsts(expr.order_by, |one, other| one.expr == other.expr);
-        let Some(counted) = counted_type(expr.func.name()) else { return Ok(PlannerResult::Original(expr)) };
-        let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = expr;
-        let aggregate = AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
-        Ok(PlannerResult::Planned(cast(Expr::AggregateFunction(aggregate), counted)))
+        let aggregate = |expr: RawAggregateExpr| {
+            let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = expr;
+            let call = AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
+            Expr::AggregateFunction(call)
+        };
+        match (counted_type(expr.func.name()), expr.func.name()) {
+            (Some(counted), _) => Ok(PlannerResult::Planned(cast(aggregate(expr), counted))),
+            (None, "regr_r2") => {
+                let of = |func| aggregate(RawAggregateExpr { func, ..expr.clone() });
+                Ok(PlannerResult::Planned(fit(of)?))
+            }
+            _ => Ok(PlannerResult::Original(expr)),
+        }
     }
 
     fn plan_window(&self, expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
-        let Some(counted) = counted_type(expr.func_def.name()) else {
-            return Ok(PlannerResult::Original(expr));
+        let window = |expr: RawWindowExpr| {
+            let params = WindowFunctionParams {
+                args: expr.args,
+                partition_by: expr.partition_by,
+                order_by: expr.order_by,
+                window_frame: expr.window_frame,
+                filter: expr.filter,
+                null_treatment: expr.null_treatment,
+                distinct: expr.distinct,
+            };
+            Expr::from(WindowFunction { fun: expr.func_def, params })
         };
-        let params = WindowFunctionParams {
-            args: expr.args,
-            partition_by: expr.partition_by,
-            order_by: expr.order_by,
-            window_frame: expr.window_frame,
-            filter: expr.filter,
-            null_treatment: expr.null_treatment,
-            distinct: expr.distinct,
-        };
-        let window = Expr::from(WindowFunction { fun: expr.func_def, params });
-        Ok(PlannerResult::Planned(cast(window, counted)))
+        match (counted_type(expr.func_def.name()), expr.func_def.name()) {
+            (Some(counted), _) => Ok(PlannerResult::Planned(cast(window(expr), counted))),
+            (None, "regr_r2") => {
+                let of = |func| {
+                    let func_def = WindowFunctionDefinition::AggregateUDF(func);
+                    window(RawWindowExpr { func_def, ..expr.clone() })
+                };
+                Ok(PlannerResult::Planned(fit(of)?))
+            }
+            _ => Ok(PlannerResult::Original(expr)),
+        }
     }
+}
+
+/// `regr_r2`: a constant is explained in full, where DataFusion has NULL.
+fn fit(of: impl Fn(Arc<AggregateUDF>) -> Expr) -> Result<Expr> {
+    let is_constant = of(regr_syy_udaf()).eq(lit(0.0)).and(of(regr_sxx_udaf()).gt(lit(0.0)));
+    when(is_constant, lit(1.0)).otherwise(of(regr_r2_udaf()))
 }
 
 /// The type of what counts rows, where DataFusion has a number without a sign; a cast keeps the name of what is cast.

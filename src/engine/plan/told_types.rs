@@ -29,8 +29,11 @@ impl OptimizerRule for ToldTypes {
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Aggregate(aggregate) = &plan else { return Ok(Transformed::no(plan)) };
-        let (told, bare) = (Arc::clone(&aggregate.schema), without_names(aggregate));
-        let rewritten = self.0.rewrite(bare.unwrap_or_else(|_| plan.clone()), config)?;
+        let told = Arc::clone(&aggregate.schema);
+        // Without its name an aggregate may be the twin of another one.
+        let is_named = aggregate.aggr_expr.iter().any(|expr| matches!(expr, Expr::Alias(_)));
+        let bare = is_named.then(|| without_names(aggregate).ok()).flatten().unwrap_or_else(|| plan.clone());
+        let rewritten = self.0.rewrite(bare, config)?;
         if !rewritten.transformed {
             return Ok(Transformed::no(plan));
         }

@@ -4,10 +4,10 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     self, AssignmentTarget, Expr, Ident, ObjectName, SelectItem, SetExpr, TableFactor, TableObject,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::engine::ddl::object_name;
+use crate::engine::dialect::PlainDialect;
 use crate::engine::shared::Engine;
 use crate::engine::sql::{self, fold};
 use crate::engine::storage::{Column, DEFAULT_SCHEMA, Entry};
@@ -111,9 +111,9 @@ fn default_values(columns: &[Column], insert: &mut ast::Insert) -> Result<()> {
     let Some(first) = columns.first() else { return Ok(()) };
     insert.columns = vec![ObjectName::from(vec![Ident::with_quote('"', &first.name)])];
     let value = default_of(Some(first))?;
-    let query = Parser::new(&PostgreSqlDialect {})
-        .try_with_sql(&format!("VALUES ({value})"))
-        .and_then(|mut parser| parser.parse_query());
+    let row = format!("VALUES ({value})");
+    let query =
+        Parser::new(&PlainDialect::of(&row)).try_with_sql(&row).and_then(|mut parser| parser.parse_query());
     insert.source = Some(query.map_err(|e| Error::internal(format!("a default has no row: {e}")))?);
     Ok(())
 }
@@ -129,7 +129,7 @@ fn columns_of(engine: &Engine, name: &ObjectName) -> Result<Vec<Column>> {
 /// The value of a column that is not given.
 fn default_of(column: Option<&Column>) -> Result<Expr> {
     let text = column.and_then(|column| column.default_sql.as_deref()).unwrap_or("NULL");
-    let mut value = Parser::new(&PostgreSqlDialect {})
+    let mut value = Parser::new(&PlainDialect::of(text))
         .try_with_sql(text)
         .and_then(|mut parser| parser.parse_expr())
         .map_err(|e| Error::internal(format!("default {text}: {e}")))?;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::generic::Plans;
+use crate::engine::dialect::PlainDialect;
 use crate::engine::query::Started;
 use crate::engine::sql::{Statement, literal, with_values};
 use crate::error::{Error, ErrorKind, Result, Subject};
@@ -163,7 +163,8 @@ fn as_told(told: &FieldRef, now: &FieldRef) -> Option<FieldRef> {
 
 /// A type from its name in SQL.
 pub fn parse_type(name: &str) -> Result<ast::DataType> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).and_then(|mut p| p.parse_data_type());
+    let parsed =
+        Parser::new(&PlainDialect::of(name)).try_with_sql(name).and_then(|mut p| p.parse_data_type());
     parsed.map_err(|_| Error::input(Subject::Type, format!("no type {name}")))
 }
 

@@ -8,10 +8,11 @@ use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
+use crate::engine::dialect::{PlainDialect, reads_as};
 use crate::engine::methods::delegate;
 use crate::engine::sql::source::Source;
 use crate::engine::sql::words::{accept, starts_with};
-use crate::engine::sql::{form, sugar, train};
+use crate::engine::sql::{form, grouping, sugar, train};
 use crate::error::Error;
 
 type Parsed = Result<ast::Statement, ParserError>;
@@ -19,7 +20,7 @@ type Parsed = Result<ast::Statement, ParserError>;
 /// The dialect of one text; collects the TRAIN statements that it met.
 #[derive(Debug)]
 pub struct ForetellDialect {
-    postgres: PostgreSqlDialect,
+    plain: PlainDialect,
     source: Arc<Source>,
     state: Mutex<State>,
 }
@@ -33,7 +34,12 @@ struct State {
 impl ForetellDialect {
     /// A dialect for one text.
     pub fn new(source: Arc<Source>) -> Self {
-        Self { postgres: PostgreSqlDialect {}, source, state: Mutex::default() }
+        Self { plain: PlainDialect::of(source.text()), source, state: Mutex::default() }
+    }
+
+    /// A dialect for a text in a text.
+    pub fn of(text: &str) -> Self {
+        Self::new(Arc::new(Source::new(text)))
     }
 
     /// The TRAIN statements met so far, in the order of the numbers in their markers.
@@ -44,6 +50,11 @@ impl ForetellDialect {
     /// The error behind a parser error of ours, with its hint and place.
     pub fn take_error(&self) -> Option<Error> {
         self.state().error.take()
+    }
+
+    /// True where the text was given up.
+    pub fn is_exhausted(&self) -> bool {
+        self.plain.is_exhausted()
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -73,47 +84,7 @@ impl Dialect for ForetellDialect {
         TypeId::of::<PostgreSqlDialect>()
     }
 
-    delegate! {
-        to postgres:
-        identifier_quote_style(identifier: &str) -> Option<char>;
-        is_delimited_identifier_start(ch: char) -> bool;
-        is_identifier_start(ch: char) -> bool;
-        is_identifier_part(ch: char) -> bool;
-        supports_unicode_string_literal() -> bool;
-        is_reserved_for_identifier(keyword: Keyword) -> bool;
-        is_custom_operator_part(ch: char) -> bool;
-        get_next_precedence(parser: &Parser<'_>) -> Option<Result<u8, ParserError>>;
-        supports_filter_during_aggregation() -> bool;
-        supports_group_by_expr() -> bool;
-        prec_value(precedence: Precedence) -> u8;
-        allow_extract_custom() -> bool;
-        allow_extract_single_quotes() -> bool;
-        supports_create_index_with_clause() -> bool;
-        supports_explain_with_utility_options() -> bool;
-        supports_listen_notify() -> bool;
-        supports_factorial_operator() -> bool;
-        supports_bitwise_shift_operators() -> bool;
-        supports_comment_on() -> bool;
-        supports_load_extension() -> bool;
-        supports_named_fn_args_with_colon_operator() -> bool;
-        supports_named_fn_args_with_expr_name() -> bool;
-        supports_empty_projections() -> bool;
-        supports_nested_comments() -> bool;
-        supports_string_escape_constant() -> bool;
-        supports_numeric_literal_underscores() -> bool;
-        supports_array_typedef_with_brackets() -> bool;
-        supports_geometric_types() -> bool;
-        supports_set_names() -> bool;
-        supports_alter_column_type_using() -> bool;
-        supports_notnull_operator() -> bool;
-        supports_interval_options() -> bool;
-        supports_insert_table_alias() -> bool;
-        supports_create_table_like_parenthesized() -> bool;
-        supports_select_wildcard_with_alias() -> bool;
-        supports_comma_separated_trim() -> bool;
-        supports_xml_expressions() -> bool;
-        supports_comment_optimizer_hint() -> bool;
-    }
+    reads_as!(plain);
 
     fn supports_table_versioning(&self) -> bool {
         true
@@ -126,7 +97,20 @@ impl Dialect for ForetellDialect {
 
     // `SELECT 1 FOR UPDATE` has no column that is called "for".
     fn is_column_alias(&self, word: &Keyword, parser: &mut Parser<'_>) -> bool {
-        *word != Keyword::FOR && self.postgres.is_column_alias(word, parser)
+        *word != Keyword::FOR && self.plain.is_column_alias(word, parser)
+    }
+
+    fn supports_named_fn_args_with_expr_name(&self) -> bool {
+        self.plain.supports_named_fn_args_with_expr_name()
+    }
+
+    // The parser takes a parenthesis that begins an element of ROLLUP for the whole of it: `ROLLUP ((a)::date)`.
+    fn supports_group_by_expr(&self) -> bool {
+        false
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<ast::Expr, ParserError>> {
+        self.plain.parse_prefix(parser).or_else(|| grouping::parse(parser))
     }
 
     fn parse_infix(
@@ -199,7 +183,7 @@ mod tests {
     /// Statements that both dialects must read alike, so that a new method of PostgreSQL's is noticed.
     const CORPUS: &[&str] = &[
         "SELECT a ->> 'x', b::int, c ~ 'y', @ d, 5! FROM t WHERE e NOTNULL",
-        "SELECT f(a => 1, b := 2), array[1, 2][1], E'\\n', U&'\\0041' FROM t",
+        "SELECT f(a, b := 2), array[1, 2][1], E'\\n', U&'\\0041' FROM t",
         "INSERT INTO t AS x (a, b) VALUES (1, 2) ON CONFLICT (a) DO UPDATE SET b = excluded.b RETURNING a",
         "SELECT count(*) FILTER (WHERE a > 0) FROM t GROUP BY (a), b",
         "SELECT EXTRACT(epoch FROM a), EXTRACT('year' FROM a), 1_000 & 3 | 4 << 2 FROM t",

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use crate::engine::options::{
     OptionSpec, PRETRAIN_OPTIONS, REFRESH_OPTIONS, ROWS_OPTIONS, SEQUENCE_OPTIONS, TEXT_OPTIONS,
 };
+use crate::engine::sql::dialect::ForetellDialect;
 use crate::engine::sql::words::{accept, at_end, is_word_at, starts_with};
 use crate::error::did_you_mean;
 
@@ -238,7 +239,8 @@ impl Form {
         let arguments: String = arguments.iter().map(|argument| format!(", {argument}")).collect();
         let sql = format!("SELECT * FROM {}({name}{arguments})", self.function);
         let tokens = Tokenizer::new(&PostgreSqlDialect {}, &sql).tokenize()?;
-        let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens(tokens);
+        let dialect = ForetellDialect::of(&sql);
+        let mut parser = Parser::new(&dialect).with_tokens(tokens);
         Ok(ast::Statement::Query(parser.parse_query()?))
     }
 

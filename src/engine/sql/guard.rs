@@ -16,7 +16,8 @@ const CHAIN_MAX: usize = 2_000;
 /// Most statements of one text.
 pub const STATEMENTS_MAX: usize = 10_000;
 
-fn too_complex(message: String) -> Error {
+/// What is told of such a text.
+pub fn too_complex(message: String) -> Error {
     Error::new(ErrorKind::Input, Subject::Statement, message)
         .with_hint("split the statement, or put long lists of values into a table")
 }

@@ -6,6 +6,7 @@ mod copy;
 mod dialect;
 mod explain;
 mod form;
+mod grouping;
 mod guard;
 mod literal;
 mod naming;

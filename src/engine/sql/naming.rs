@@ -210,6 +210,19 @@ fn type_name(data_type: &DataType) -> String {
 /// they stay wide.
 pub fn narrow_literals(query: &mut Query) {
     narrow(&mut query.body);
+    narrow_keys(query);
+}
+
+/// The keys of DISTINCT ON are those of ORDER BY, which may be columns of the result.
+fn narrow_keys(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let Some(ast::Distinct::On(keys)) = &mut select.distinct else { return };
+    let order = match query.order_by.as_mut().map(|order| &mut order.kind) {
+        Some(ast::OrderByKind::Expressions(order)) => order.as_mut_slice(),
+        _ => &mut [],
+    };
+    let keys = keys.iter_mut().chain(order.iter_mut().map(|key| &mut key.expr));
+    keys.filter(|key| matches!(key, Expr::Case { .. })).for_each(narrow_expr);
 }
 
 fn narrow(body: &mut SetExpr) {
@@ -246,7 +259,6 @@ pub fn narrow_expr(expr: &mut Expr) {
 
 /// True for numbers that fit four bytes, and for choices between such.
 fn is_narrow(expr: &Expr) -> bool {
-    let null = |expr: &Expr| matches!(expr, Expr::Value(value) if value.value == Value::Null);
     match expr {
         Expr::Value(value) => match &value.value {
             Value::Number(digits, false) => digits.parse::<i32>().is_ok(),
@@ -254,10 +266,10 @@ fn is_narrow(expr: &Expr) -> bool {
         },
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } | Expr::Nested(expr) => is_narrow(expr),
         Expr::Case { conditions, else_result, .. } => {
-            let fits = |expr: &Expr| is_narrow(expr) || null(expr);
-            conditions.iter().any(|when| is_narrow(&when.result))
-                && conditions.iter().all(|when| fits(&when.result))
-                && else_result.as_deref().is_none_or(fits)
+            let is_value = |expr: &&Expr| !matches!(expr, Expr::Value(value) if value.value == Value::Null);
+            let results = conditions.iter().map(|when| &when.result);
+            let mut values = results.clone().chain(else_result.as_deref()).filter(is_value);
+            results.clone().any(|result| is_value(&result)) && values.all(is_narrow)
         }
         _ => false,
     }

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use crate::engine::dialect::TOO_NESTED;
 use crate::engine::sql::command::{self, CommandStatement};
 use crate::engine::sql::dialect::ForetellDialect;
 use crate::engine::sql::explain::plain_options;
@@ -160,8 +161,12 @@ pub fn parse_one(
     tokens::quote_at(&mut tokens);
     tokens::expand_tables(&mut tokens);
     let dialect = ForetellDialect::new(Arc::clone(&source));
-    let body = parse_tokens(tokens, &dialect)
-        .map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
+    let body = parse_tokens(tokens, &dialect);
+    // What was read of such a text may be anything, an error or not.
+    if dialect.is_exhausted() {
+        return Err(guard::too_complex(TOO_NESTED.to_owned()));
+    }
+    let body = body.map_err(|e| dialect.take_error().unwrap_or_else(|| syntax_error(&e, &source)))?;
     let mut statement = Statement { body, trains: dialect.trains(), source };
     if let Body::Sql(body) = &mut statement.body
         && let DfStatement::Statement(inner) = body.as_mut()

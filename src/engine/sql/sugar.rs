@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+use crate::engine::sql::dialect::ForetellDialect;
 use crate::engine::sql::words::{accept, at_end, fold, is_word_at, starts_with};
 
 type Parsed = Result<ast::Statement, ParserError>;
@@ -38,7 +39,8 @@ pub fn parse(parser: &mut Parser<'_>) -> Option<Parsed> {
 /// Parses without places: those of this text are not those of the user's.
 fn select(sql: &str) -> Parsed {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize()?;
-    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens(tokens);
+    let dialect = ForetellDialect::of(sql);
+    let mut parser = Parser::new(&dialect).with_tokens(tokens);
     Ok(ast::Statement::Query(parser.parse_query()?))
 }
 

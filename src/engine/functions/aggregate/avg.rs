@@ -1,14 +1,13 @@
 //! `avg(x)`: DataFusion's of numbers, and PostgreSQL's of intervals, which it rounds.
 
-use std::cmp::Ordering;
 use std::mem::size_of_val;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, Int64Type, IntervalMonthDayNanoType,
-    IntervalUnit,
+    IntervalUnit, TimeUnit,
 };
 use datafusion::error::Result;
 use datafusion::functions_aggregate::average::Avg;
@@ -20,7 +19,6 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use crate::engine::functions::aggregate::sum::total;
 use crate::engine::functions::scalar::Scaling;
 
 /// The average of numbers, durations or intervals.
@@ -116,7 +114,7 @@ struct MeanLength {
     count: i128,
     months: i128,
     days: i128,
-    /// Nanoseconds of intervals, and what durations count.
+    /// Nanoseconds of intervals, and what durations count behind their days.
     rest: i128,
     data_type: DataType,
 }
@@ -139,20 +137,25 @@ impl MeanLength {
             return Ok(());
         }
         let lengths = cast(values, &DataType::Int64)?;
-        let lengths = lengths.as_primitive::<Int64Type>();
-        self.count += sign * (lengths.len() - lengths.null_count()) as i128;
-        self.rest += sign * total(lengths);
+        let day = NANOS_PER_DAY / nanos(&self.data_type);
+        for length in lengths.as_primitive::<Int64Type>().iter().flatten() {
+            self.count += sign;
+            self.days += sign * i128::from(length / day);
+            self.rest += sign * i128::from(length % day);
+        }
         Ok(())
     }
 }
 
-/// The whole number next to a quotient, half to even.
-fn quotient(sum: i128, count: i128) -> i128 {
-    let (whole, rest) = (sum.div_euclid(count), sum.rem_euclid(count));
-    match (rest * 2).cmp(&count) {
-        Ordering::Less => whole,
-        Ordering::Equal => whole + (whole & 1),
-        Ordering::Greater => whole + 1,
+const NANOS_PER_DAY: i64 = 86_400_000_000_000;
+
+/// Nanoseconds of what durations of a type count, and of what intervals do.
+fn nanos(data_type: &DataType) -> i64 {
+    match data_type {
+        DataType::Duration(TimeUnit::Second) => 1_000_000_000,
+        DataType::Duration(TimeUnit::Millisecond) => 1_000_000,
+        DataType::Duration(TimeUnit::Microsecond) => 1_000,
+        _ => 1,
     }
 }
 
@@ -187,29 +190,17 @@ impl Accumulator for MeanLength {
         if self.count == 0 {
             return ScalarValue::try_from(&self.data_type);
         }
+        let nanos = nanos(&self.data_type);
+        let micros = self.rest as f64 * (nanos as f64 / 1e3);
+        let mean = Scaling::Over.of_parts(self.months as f64, self.days as f64, micros, self.count as f64)?;
         if let DataType::Interval(_) = self.data_type {
-            let (months, days, micros) = (self.months as f64, self.days as f64, self.rest as f64 / 1e3);
-            let mean = Scaling::Over.of_parts(months, days, micros, self.count as f64)?;
             return Ok(ScalarValue::IntervalMonthDayNano(Some(mean)));
         }
-        let mean = i64::try_from(quotient(self.rest, self.count)).ok();
-        ScalarValue::Int64(mean).cast_to(&self.data_type)
+        let length = i128::from(mean.days) * i128::from(NANOS_PER_DAY) + i128::from(mean.nanoseconds);
+        ScalarValue::Int64(i64::try_from(length / i128::from(nanos)).ok()).cast_to(&self.data_type)
     }
 
     fn size(&self) -> usize {
         size_of_val(self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halves_go_to_even_numbers() {
-        let means = [(3, 2, 2), (5, 2, 2), (-3, 2, -2), (-5, 2, -2), (4, 3, 1), (5, 3, 2), (-5, 3, -2)];
-        for (sum, count, mean) in means {
-            assert_eq!(quotient(sum, count), mean, "{sum} / {count}");
-        }
     }
 }

@@ -9,10 +9,12 @@ mod avg;
 mod bias;
 mod bool_and_or;
 mod confusion;
+mod count;
 mod coverage;
 mod cv2;
 mod demand;
 mod demand_class;
+mod extreme;
 mod f1;
 mod frame_texts;
 mod hit_rate;
@@ -35,7 +37,6 @@ mod rmse;
 mod rmsse;
 mod rmsse_scale;
 mod seasonal_scale;
-mod single_value;
 mod smape;
 mod sorted_values;
 mod string_agg;
@@ -47,6 +48,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use datafusion::functions_aggregate::all_default_aggregate_functions;
+use datafusion::functions_aggregate::min_max::{Max, Min};
 use datafusion::logical_expr::AggregateUDF;
 
 /// The names of all aggregates, DataFusion's, too.
@@ -105,7 +107,9 @@ pub fn all() -> Vec<AggregateUDF> {
         demand_class::DEMAND_CLASS.into_udaf(),
         AggregateUDF::new_from_impl(array_agg::ArrayAgg::default()),
         AggregateUDF::new_from_impl(avg::Average::default()),
-        AggregateUDF::new_from_impl(single_value::SingleValue::new()),
+        AggregateUDF::new_from_impl(count::Count::default()),
+        AggregateUDF::new_from_impl(extreme::Extreme(Min::new())),
+        AggregateUDF::new_from_impl(extreme::Extreme(Max::new())),
         AggregateUDF::new_from_impl(string_agg::StringAgg::default()),
         AggregateUDF::new_from_impl(sum::Sum::default()),
         AggregateUDF::new_from_impl(bool_and_or::BoolAndOr::and()),

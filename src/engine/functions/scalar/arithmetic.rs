@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr_common::datum::apply;
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::functions::scalar::zero::with_one_zero;
 use crate::engine::storage::sql_name;
 use crate::error::{Error, Subject};
 
@@ -41,7 +42,7 @@ pub enum Operation {
     Plus,
     /// `a - b` of whole numbers.
     Minus,
-    /// `a * b` of whole numbers, and of decimals that have many digits behind the point.
+    /// `a * b` of whole numbers, of floats, and of decimals that have many digits behind the point.
     Times,
     /// `a / b` of numbers that are not both whole.
     Over,
@@ -71,9 +72,7 @@ impl Operation {
     fn of(self, left: &DataType, right: &DataType) -> Option<DataType> {
         use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64};
         match (self, left, right) {
-            (Self::Over, Float32, Float32) | (Self::Over | Self::Times, Float64, Float64) => {
-                Some(left.clone())
-            }
+            (Self::Over | Self::Times, Float32 | Float64, _) if left == right => Some(left.clone()),
             (Self::Over, Decimal128(_, a), Decimal128(_, b)) => {
                 Some(Decimal128(DIGITS, QUOTIENT_SCALE.max(*a).max(*b)))
             }
@@ -195,16 +194,16 @@ pub fn of_binary_numbers(
     match operation {
         Operation::Plus => apply(left, right, |a, b| checked(add(a, b))),
         Operation::Minus => apply(left, right, |a, b| checked(sub(a, b))),
-        Operation::Times => apply(left, right, |a, b| checked(mul(a, b))),
+        Operation::Times => apply(left, right, |a, b| checked(mul(a, b))).map(with_one_zero),
         Operation::Over if result == &DataType::Float32 => {
             of_each::<Float32Type>(left, right, result, |l, r| match r {
                 0.0 => Err(ArrowError::DivideByZero),
-                r => Ok(l / r),
+                r => Ok(l / r + 0.0),
             })
         }
         Operation::Over => of_each::<Float64Type>(left, right, result, |l, r| match r {
             0.0 => Err(ArrowError::DivideByZero),
-            r => Ok(l / r),
+            r => Ok(l / r + 0.0),
         }),
     }
 }

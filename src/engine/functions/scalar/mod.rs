@@ -46,12 +46,14 @@ mod rint;
 mod row_key;
 mod scale;
 mod similar_to_escape;
+mod single_value;
 mod text;
 mod textcat;
 mod timezone;
 mod to_hex;
 mod told_apart;
 mod width_bucket;
+mod zero;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
@@ -70,6 +72,7 @@ pub use quoted::{quoted_name, quoted_text};
 pub use random::SeededNumbers;
 pub use regexp_flags::at_all_characters;
 pub use text::is_written_otherwise;
+pub use zero::round_to_one_zero;
 
 /// The function behind `interval * number` or `interval / number`.
 pub fn scaled_interval(scaling: Scaling) -> ScalarUDF {
@@ -161,6 +164,7 @@ pub fn all() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(regexp_replace::RegexpReplace::default()),
         ScalarUDF::new_from_impl(scale::Scale::default()),
         ScalarUDF::new_from_impl(similar_to_escape::SimilarToEscape::default()),
+        ScalarUDF::new_from_impl(single_value::SingleValue::default()),
         ScalarUDF::new_from_impl(timezone::Timezone::new()),
         ScalarUDF::new_from_impl(to_hex::ToHex::default()),
         ScalarUDF::new_from_impl(told_apart::ToldApart::default()),

@@ -35,7 +35,7 @@ impl ScalarUDFImpl for Rint {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let values = cast(&args.args[0].to_array(rows(&args))?, &DataType::Float64)?;
-        let rounded: Float64Array = values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
+        let rounded: Float64Array = values.as_primitive::<Float64Type>().unary(|x| x.round_ties_even() + 0.0);
         answer(Arc::new(rounded), is_one(&args))
     }
 }

@@ -11,6 +11,7 @@ use datafusion::physical_plan::limit::LocalLimitExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 
 use super::replaced::replaced;
+use crate::engine::methods::rule_named;
 
 /// The most rows that are kept without a sort of all.
 const ROWS_MAX: usize = 100_000;
@@ -28,13 +29,7 @@ impl PhysicalOptimizerRule for FarRows {
         replaced(plan, |node| Ok(node.downcast_ref::<SortExec>().and_then(with_limit_above)))
     }
 
-    fn name(&self) -> &str {
-        "FarRows"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    rule_named!("FarRows");
 }
 
 /// A sort of all rows and a limit above it, for a sort that wants too many.

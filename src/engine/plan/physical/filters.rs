@@ -35,6 +35,7 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions, replace_children_if_necessary,
 };
 
+use super::nulled::is_nulled_input;
 use super::replaced::replaced;
 use crate::engine::methods::delegate;
 
@@ -79,13 +80,13 @@ fn astray(node: &Arc<dyn ExecutionPlan>) -> HashSet<usize> {
     let schema = node.schema();
     if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
         // Filters look for the column in the output itself, before they get its expression, whose columns they look for
-        // in the input.
-        let (places, input) = (first_places(&schema), projection.input().schema());
+        // in the input. Of several columns of one name the first is taken for the last.
+        let (names, input) = (counted_names(&schema), projection.input().schema());
         let below = first_places(&input);
         let is_found = |column: &Column| below.get(column.name()) == Some(&column.index());
         return columns_where(&schema, |name, index| {
             let expr = projection.expr().get(index).map(|projected| &projected.expr);
-            places.get(name) != Some(&index) || !expr.is_some_and(|e| collect_columns(e).iter().all(is_found))
+            names.get(name) != Some(&1) || !expr.is_some_and(|e| collect_columns(e).iter().all(is_found))
         });
     }
     if let Some(join) = node.downcast_ref::<HashJoinExec>() {
@@ -115,7 +116,8 @@ fn sources(node: &Arc<dyn ExecutionPlan>) -> Option<Vec<Option<usize>>> {
         || node.is::<SortExec>()
         || node.is::<UnionExec>()
         || node.is::<CooperativeExec>()
-        || node.is::<BufferExec>();
+        || node.is::<BufferExec>()
+        || is_nulled_input(node);
     is_same.then(same)
 }
 
@@ -160,6 +162,15 @@ fn first_places(schema: &Schema) -> HashMap<&str, usize> {
         places.entry(field.name().as_str()).or_insert(index);
     }
     places
+}
+
+/// How many columns of a schema have each name.
+fn counted_names(schema: &Schema) -> HashMap<&str, usize> {
+    let mut counted = HashMap::new();
+    for field in schema.fields() {
+        *counted.entry(field.name().as_str()).or_insert(0) += 1;
+    }
+    counted
 }
 
 /// The place of an expression that is a column.

@@ -22,7 +22,7 @@ use futures::StreamExt;
 
 use super::replaced::replaced;
 use crate::engine::array_bytes::compacted;
-use crate::engine::methods::delegate;
+use crate::engine::methods::{delegate, rule_named};
 
 /// Puts our node around every sort that wants some rows only; no rule may follow that looks for DataFusion's.
 #[derive(Debug)]
@@ -40,13 +40,7 @@ impl PhysicalOptimizerRule for FirstRows {
         })
     }
 
-    fn name(&self) -> &str {
-        "FirstRows"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    rule_named!("FirstRows");
 }
 
 /// A sort whose rows hold no texts but their own.

@@ -21,6 +21,7 @@ use datafusion::physical_plan::{
 
 use super::large_joins::{HASH_BYTES, width};
 use super::replaced::replaced;
+use crate::engine::methods::rule_named;
 
 /// Aggregates whose states are lists of little, however many rows there are.
 const OF_LITTLE: [&str; 3] = ["accuracy", "f1", "nth_value"];
@@ -44,13 +45,7 @@ impl PhysicalOptimizerRule for LargeAggregates {
         })
     }
 
-    fn name(&self) -> &str {
-        "LargeAggregates"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    rule_named!("LargeAggregates");
 }
 
 impl LargeAggregates {

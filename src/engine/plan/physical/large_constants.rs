@@ -20,6 +20,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::replaced::replaced;
 use crate::engine::array_bytes::array_bytes;
+use crate::engine::methods::rule_named;
 
 /// Constants of fewer bytes make small batches.
 const LARGE: usize = 1 << 10;
@@ -56,13 +57,7 @@ impl PhysicalOptimizerRule for LargeConstants {
         })
     }
 
-    fn name(&self) -> &str {
-        "LargeConstants"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    rule_named!("LargeConstants");
 }
 
 impl LargeConstants {

@@ -14,6 +14,7 @@ use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
 
 use super::replaced::replaced;
+use crate::engine::methods::rule_named;
 
 /// What a text or another value of no fixed width takes in memory, about.
 const VALUE_BYTES: usize = 24;
@@ -41,13 +42,7 @@ impl PhysicalOptimizerRule for LargeJoins {
         })
     }
 
-    fn name(&self) -> &str {
-        "LargeJoins"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    rule_named!("LargeJoins");
 }
 
 impl LargeJoins {

@@ -22,7 +22,7 @@ use futures::StreamExt;
 
 use super::replaced::replaced;
 use crate::engine::array_bytes::compacted;
-use crate::engine::methods::rows_of_input;
+use crate::engine::methods::{rows_of_input, rule_named};
 
 /// Lets merges and joins have such rows.
 #[derive(Debug)]
@@ -43,13 +43,7 @@ impl PhysicalOptimizerRule for OwnTexts {
         })
     }
 
-    fn name(&self) -> &str {
-        "OwnTexts"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    rule_named!("OwnTexts");
 }
 
 fn with_own_texts(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {

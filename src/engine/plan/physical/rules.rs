@@ -12,8 +12,8 @@ use super::first_rows::FirstRows;
 use super::large_aggregates::LargeAggregates;
 use super::large_constants::LargeConstants;
 use super::large_joins::LargeJoins;
+use super::nulled::NulledColumns;
 use super::own_texts::OwnTexts;
-use super::set_keys::SetKeys;
 use super::skips::HeldSkips;
 use super::sorted_again::SortedAgain;
 use super::top_keys::WholeKeys;
@@ -27,7 +27,7 @@ pub fn physical_rules(pool: &Arc<dyn MemoryPool>) -> Vec<Rule> {
         MemoryLimit::Finite(limit) => limit,
         _ => usize::MAX,
     };
-    let mut rules: Vec<Rule> = vec![Arc::new(LargeConstants(Arc::clone(pool))), Arc::new(SetKeys)];
+    let mut rules: Vec<Rule> = vec![Arc::new(LargeConstants(Arc::clone(pool))), Arc::new(NulledColumns)];
     for rule in PhysicalOptimizer::new().rules {
         match rule.name() {
             "join_selection" => {
@@ -78,7 +78,7 @@ mod tests {
             "LargeJoins",
             "LargeAggregates",
             "LargeConstants",
-            "SetKeys",
+            "NulledColumns",
             "OwnTexts",
             "SortedAgain",
             "FirstRows",

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::methods::rule_named;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_expr::expressions::Column;
@@ -27,13 +28,7 @@ impl PhysicalOptimizerRule for WholeKeys {
         mended(plan, None)
     }
 
-    fn name(&self) -> &str {
-        "WholeKeys"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    rule_named!("WholeKeys");
 }
 
 /// The plan, whose partitions are merged by `keys` if nothing but projections stands between.

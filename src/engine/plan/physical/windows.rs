@@ -24,7 +24,7 @@ use datafusion::physical_plan::{
 use super::frame_answers::FrameAnswers;
 use super::replaced::replaced;
 use super::window_rows::{Window, held, whole_partitions};
-use crate::engine::methods::delegate;
+use crate::engine::methods::{delegate, rule_named};
 
 /// Puts our node around every one for window functions; no rule may follow that looks for DataFusion's.
 #[derive(Debug)]
@@ -48,13 +48,7 @@ impl PhysicalOptimizerRule for CountedWindows {
         })
     }
 
-    fn name(&self) -> &str {
-        "CountedWindows"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    rule_named!("CountedWindows");
 }
 
 /// True for answers that hold all values of their frames: what deals their rows out to threads would put those of many

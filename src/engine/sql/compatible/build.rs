@@ -20,6 +20,11 @@ pub(super) fn taken(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, null())
 }
 
+/// A number that is written out.
+pub(super) fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.to_owned(), false).with_empty_span())
+}
+
 /// A call of a function by its bare name.
 pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     let args = arguments.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();

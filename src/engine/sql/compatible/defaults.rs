@@ -2,10 +2,10 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments,
-    Ident, Value,
+    Ident,
 };
 
-use crate::engine::sql::compatible::build::call;
+use crate::engine::sql::compatible::build::{call, number};
 use crate::engine::sql::words::{fold, last_word};
 
 /// What `make_interval` takes, each 0 where it is left out.
@@ -57,7 +57,7 @@ fn all_fields(given: &[FunctionArg]) -> Option<Vec<FunctionArg>> {
         let field = fields.get_mut(place).filter(|field| field.is_none())?;
         *field = Some(value.clone());
     }
-    let zero = || FunctionArgExpr::Expr(Expr::Value(Value::Number("0".to_owned(), false).with_empty_span()));
+    let zero = || FunctionArgExpr::Expr(number("0"));
     Some(fields.into_iter().map(|field| FunctionArg::Unnamed(field.unwrap_or_else(zero))).collect())
 }
 

@@ -1,8 +1,8 @@
 //! `GROUP BY ()`: one group of all rows.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, GroupByExpr, Select, Value};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, GroupByExpr, Select};
 
-use crate::engine::sql::compatible::build::call;
+use crate::engine::sql::compatible::build::{call, number};
 
 /// Takes `()` out of GROUP BY: beside other keys it changes nothing, and alone it makes one group, as a condition does
 /// that counts its rows and always holds.
@@ -11,7 +11,6 @@ pub(super) fn drop_empty_groups(select: &mut Select) {
     let written = groups.len();
     groups.retain(|group| !matches!(group, Expr::Tuple(fields) if fields.is_empty()));
     if groups.is_empty() && written > 0 && select.having.is_none() {
-        let number = |digits: &str| Expr::Value(Value::Number(digits.to_owned(), false).with_empty_span());
         let (left, right) = (Box::new(call("count", vec![number("1")])), Box::new(number("0")));
         select.having = Some(Expr::BinaryOp { left, op: BinaryOperator::GtEq, right });
     }

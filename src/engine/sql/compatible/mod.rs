@@ -6,6 +6,7 @@ mod calls;
 mod casts;
 mod comparisons;
 mod defaults;
+mod depths;
 mod from;
 mod groups;
 mod hidden;
@@ -26,7 +27,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::sql::compatible::arrays::call_array;
-use crate::engine::sql::compatible::build::{call, case, is_text, strip_schema, taken};
+use crate::engine::sql::compatible::build::{call, is_text, strip_schema, taken};
 use crate::engine::sql::compatible::calls::{function_of, part, rewrite_call, rewrite_function};
 use crate::engine::sql::compatible::casts::{rewrite_cast, rewrite_interval, wide_number};
 use crate::engine::sql::compatible::comparisons::{
@@ -34,6 +35,7 @@ use crate::engine::sql::compatible::comparisons::{
     search_cases,
 };
 use crate::engine::sql::compatible::defaults::fill_arguments;
+use crate::engine::sql::compatible::depths::Depths;
 use crate::engine::sql::compatible::from::{
     label_schemas, rewrite_lateral, rewrite_table_function, rewrite_unnest, select_from_scalar,
 };
@@ -43,7 +45,7 @@ use crate::engine::sql::compatible::outer_aggregates::OuterAggregates;
 use crate::engine::sql::compatible::row_members::{search_rows, search_rows_in_condition};
 use crate::engine::sql::compatible::rows::rewrite_rows;
 use crate::engine::sql::compatible::subqueries::{
-    make_scalar, only_expression, put_back, set_apart, take_array_query, unwrap_array_query,
+    as_value, only_expression, put_back, set_apart, take_array_query, unwrap_array_query,
 };
 use crate::engine::sql::compatible::ties::keep_ties;
 use crate::engine::sql::compatible::twins::{tell_casts_apart, tell_casts_apart_in_query};
@@ -51,7 +53,7 @@ use crate::engine::sql::compatible::using::{merge_columns, merge_in_query};
 use crate::engine::sql::compatible::widths::Widths;
 use crate::engine::sql::compatible::windows::{write_out_windows, write_out_windows_in_query};
 use crate::engine::sql::words::fold;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 
 pub use outer_aggregates::outer_aggregate;
 pub use using::{Merged, label, labels, merged_column, merged_in, named};
@@ -60,6 +62,7 @@ pub use using::{Merged, label, labels, merged_column, merged_in, named};
 pub fn make_compatible(node: &mut impl VisitMut) -> Result<()> {
     node.visit(&mut Widths::default()).break_value().map_or(Ok(()), Err)?;
     node.visit(&mut OuterAggregates::default()).break_value().map_or(Ok(()), Err)?;
+    node.visit(&mut Depths::default()).break_value().map_or(Ok(()), Err)?;
     node.visit(&mut Rewrites::default()).break_value().map_or(Ok(()), Err)
 }
 
@@ -99,10 +102,11 @@ impl VisitorMut for Rewrites {
         tell_casts_apart(select);
         label_schemas(select);
         drop_empty_groups(select);
-        for condition in [&mut select.selection, &mut select.having].into_iter().flatten() {
-            search_rows_in_condition(condition);
+        let mut conditions = [&mut select.selection, &mut select.having].into_iter().flatten();
+        match conditions.try_for_each(search_rows_in_condition) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
         }
-        ControlFlow::Continue(())
     }
 
     /// Subqueries first: a name is one of their tables before it is one of those around.
@@ -138,9 +142,16 @@ impl VisitorMut for Rewrites {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        // The one of GROUP BY is gone.
+        if matches!(expr, Expr::Tuple(fields) if fields.is_empty()) {
+            let message = "syntax error: expected: an expression, found: )";
+            return ControlFlow::Break(Error::input(Subject::Syntax, message));
+        }
         rewrite(expr);
         rewrite_rows(expr);
-        search_rows(expr);
+        if let Err(error) = search_rows(expr) {
+            return ControlFlow::Break(error);
+        }
         if self.functions == 0 {
             call_array(expr);
         }
@@ -199,10 +210,8 @@ fn rewrite(expr: &mut Expr) {
         Expr::Subquery(query) => {
             if let Some(inner) = only_expression(query) {
                 *expr = Expr::Nested(Box::new(inner));
-            } else if let Some(condition) = make_scalar(query) {
-                let query = Expr::Subquery(query.clone());
-                let when = ast::CaseWhen { condition, result: query };
-                *expr = case(vec![when]);
+            } else if let Some(value) = as_value(query) {
+                *expr = value;
             }
         }
         Expr::Case { .. } => search_cases(expr),
@@ -247,12 +256,12 @@ mod tests {
             ("SELECT a = ANY ('{1,2}'::oid[])", "SELECT a IN (CAST(1 AS BIGINT), CAST(2 AS BIGINT))"),
             (
                 "SELECT (SELECT d.x FROM d WHERE d.i = o.i) FROM o",
-                "SELECT (SELECT single_value(d.x) FROM d WHERE d.i = o.i) FROM o",
+                "SELECT single_value((SELECT struct(first_value(d.x), count(1)) FROM d WHERE d.i = o.i)) FROM o",
             ),
             (
                 "SELECT (SELECT d.x FROM d WHERE d.i = o.i AND d.x > o.i / 2 AND (d.y < o.i OR d.z = o.i)) FROM o",
-                "SELECT (SELECT single_value(d.x) FROM d \
-                 WHERE d.i = o.i AND d.x > o.i / 2 AND (d.y < d.i OR d.z = d.i)) FROM o",
+                "SELECT single_value((SELECT struct(first_value(d.x), count(1)) FROM d \
+                 WHERE d.i = o.i AND d.x > o.i / 2 AND (d.y < d.i OR d.z = d.i))) FROM o",
             ),
             (
                 "SELECT (SELECT count(*) FROM d WHERE d.i = o.i) FROM o",

@@ -9,7 +9,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::functions;
 use crate::engine::sql::compatible::arrays::place_keys;
-use crate::engine::sql::compatible::build::{call, each_outside_subqueries, plain_arguments, taken};
+use crate::engine::sql::compatible::build::{
+    call, case, each_outside_subqueries, number, plain_arguments, taken,
+};
 use crate::engine::sql::words::{fold, last_word};
 
 /// `(SELECT ARRAY (SELECT …))` is `ARRAY (SELECT …)`, which reaches the tables around it; so is
@@ -85,6 +87,11 @@ pub(super) fn only_expression(query: &Query) -> Option<Expr> {
     (plain && names_column(expr) && !own_aggregate && !has_part(expr, sees_rows)).then(|| expr.clone())
 }
 
+/// True for an expression that is made of columns, and is none itself.
+pub(super) fn is_computed(expr: &Expr) -> bool {
+    !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && names_column(expr)
+}
+
 /// True when an expression has a column in it.
 fn names_column(expr: &Expr) -> bool {
     has_part(expr, |part| matches!(part, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
@@ -110,6 +117,13 @@ pub(super) fn is_of_rows(expr: &Expr) -> bool {
     has_part(expr, |call| is_aggregate(call) || sees_rows(call))
 }
 
+/// True for an expression with an aggregate or a function of a window in it that is not one of a subquery.
+pub(super) fn is_of_own_rows(expr: &Expr) -> bool {
+    let mut found = false;
+    each_outside_subqueries(&mut expr.clone(), |part| found |= is_aggregate(part) || sees_rows(part));
+    found
+}
+
 /// True for a call of an aggregate.
 pub(super) fn is_aggregate(call: &Expr) -> bool {
     let Expr::Function(function) = call else { return false };
@@ -117,9 +131,9 @@ pub(super) fn is_aggregate(call: &Expr) -> bool {
 }
 
 /// DataFusion takes a subquery that refers to the outer query as one value only when it cannot have two rows: an
-/// aggregate says so, which fails for two rows, or takes the first where LIMIT 1 does. Conditions on the outer query
-/// alone are given back, to be asked before the subquery.
-pub(super) fn make_scalar(query: &mut Query) -> Option<Expr> {
+/// aggregate says so, which takes the first, where LIMIT 1 does, or counts the rows, too, for a function around the
+/// subquery that fails for two. Conditions on the outer query alone are asked before the subquery.
+pub(super) fn as_value(query: &mut Query) -> Option<Expr> {
     let first = match (&query.limit_clause, &query.order_by, &query.fetch) {
         (None, None, None) => false,
         (Some(limit), _, None) if is_one(limit) => true,
@@ -148,16 +162,24 @@ pub(super) fn make_scalar(query: &mut Query) -> Option<Expr> {
     let outer = split_conditions(select);
     let [item] = select.projection.as_mut_slice() else { return None };
     place_keys(&mut order, item);
+    // The place of a value that is written out would be taken for the number of a column.
+    order.retain(|key| !matches!(key.expr, Expr::Value(_)));
     let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return None };
-    *expr = call(if first { "first_value" } else { "single_value" }, vec![taken(expr)]);
-    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr
+    let mut value = call("first_value", vec![taken(expr)]);
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut value
         && !order.is_empty()
     {
         list.clauses.push(ast::FunctionArgumentClause::OrderBy(order));
     }
+    *expr = if first { value } else { call("struct", vec![value, call("count", vec![number("1")])]) };
     query.order_by = None;
     query.limit_clause = None;
-    outer
+    let rows = Expr::Subquery(Box::new(query.clone()));
+    let result = if first { rows } else { call("single_value", vec![rows]) };
+    Some(match outer {
+        Some(condition) => case(vec![ast::CaseWhen { condition, result }]),
+        None => result,
+    })
 }
 
 /// Takes the conditions on the outer query alone out of WHERE, and writes the inner side of an equality where other

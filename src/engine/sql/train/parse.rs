@@ -1,10 +1,10 @@
 //! Reading a statement, whether the user wrote it or we did.
 
 use datafusion::sql::sqlparser::ast::{self, Ident, Spanned};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+use crate::engine::sql::dialect::ForetellDialect;
 use crate::engine::sql::guard;
 use crate::engine::sql::source::Source;
 use crate::engine::sql::train::clauses::Clauses;
@@ -34,8 +34,8 @@ pub fn parse(parser: &mut Parser<'_>, source: &Source) -> Parsed<TrainStatement>
 pub fn parse_text(sql: &str) -> Result<TrainStatement> {
     let source = Source::new(sql);
     let corrupt = |m: String| Error::corrupt(Subject::Model, format!("stored TRAIN statement: {m}"));
-    let mut parser =
-        Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).map_err(|e| corrupt(e.to_string()))?;
+    let dialect = ForetellDialect::of(sql);
+    let mut parser = Parser::new(&dialect).try_with_sql(sql).map_err(|e| corrupt(e.to_string()))?;
     parse(&mut parser, &source).map_err(|e| match e {
         ParseError::Parser(e) => corrupt(e.to_string()),
         ParseError::Ours(e) => corrupt(e.message().to_owned()),
@@ -43,16 +43,17 @@ pub fn parse_text(sql: &str) -> Result<TrainStatement> {
 }
 
 /// A parser of a text in a text, which may be no deeper than a statement.
-fn inner_parser(sql: &str) -> Result<Parser<'static>> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize();
+fn inner_parser<'a>(dialect: &'a ForetellDialect, sql: &str) -> Result<Parser<'a>> {
+    let tokens = Tokenizer::new(dialect, sql).tokenize();
     let tokens = tokens.map_err(|e| Error::input(Subject::Syntax, format!("{e} in {sql}")))?;
     guard::check_inner(sql, &tokens)?;
-    Ok(Parser::new(&PostgreSqlDialect {}).with_tokens(tokens))
+    Ok(Parser::new(dialect).with_tokens(tokens))
 }
 
 /// Reads a text that is not the user's own; errors have no places.
 pub fn parse_written(sql: &str) -> Result<TrainStatement> {
-    let mut parser = inner_parser(sql)?;
+    let dialect = ForetellDialect::of(sql);
+    let mut parser = inner_parser(&dialect, sql)?;
     parse(&mut parser, &Source::default()).map_err(|e| match e {
         ParseError::Parser(ParserError::ParserError(m) | ParserError::TokenizerError(m)) => {
             Error::input(Subject::Syntax, format!("{m} in {sql}"))
@@ -65,7 +66,8 @@ pub fn parse_written(sql: &str) -> Result<TrainStatement> {
 /// Reads expressions with commas between them that are not the user's own text; errors have no places.
 pub fn items_written(text: &str) -> Result<Vec<Item>> {
     let broken = |e: String| Error::input(Subject::Syntax, format!("{e} in {text}"));
-    let mut parser = inner_parser(text)?;
+    let dialect = ForetellDialect::of(text);
+    let mut parser = inner_parser(&dialect, text)?;
     let source = Source::default();
     let items = parser.parse_comma_separated(|parser| item(parser, &source));
     let items = items.map_err(|e| match e {

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, visit_expressions_mut};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use crate::engine::dialect::PlainDialect;
 use crate::error::{Error, Result, Subject};
 
 /// True when the condition `sql` names the column `column`.
@@ -27,7 +27,7 @@ pub fn rename_column(sql: &str, from: &str, to: &str) -> Result<String> {
 }
 
 fn parse(sql: &str) -> Result<Expr> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).and_then(|mut p| p.parse_expr());
+    let parsed = Parser::new(&PlainDialect::of(sql)).try_with_sql(sql).and_then(|mut p| p.parse_expr());
     parsed.map_err(|e| Error::input(Subject::Syntax, format!("condition {sql}: {e}")))
 }
 

@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, make_comparator};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::Result as DfResult;
+use datafusion::common::utils::normalize_float_zero;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -136,7 +137,9 @@ impl DataWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let batch = RecordBatch::try_new(Arc::clone(&self.target.schema), batch.columns().to_vec())
+        // Readers, and the statistics of a file, tell a zero below zero from zero.
+        let columns = batch.columns().iter().map(normalize_float_zero).collect();
+        let batch = RecordBatch::try_new(Arc::clone(&self.target.schema), columns)
             .map_err(|e| Error::internal(format!("rows do not fit the table they are written to: {e}")))?;
         let mut start = 0;
         while let Some(end) = self.file_end(&batch, start) {
