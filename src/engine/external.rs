@@ -17,8 +17,8 @@ use datafusion::object_store::ObjectMeta;
 use futures::TryStreamExt;
 
 use crate::engine::access::FileAccess;
-use crate::engine::parquet_claims;
 use crate::engine::storage::ExternalTable;
+use crate::engine::{panics, parquet_claims};
 use crate::error::{Error, Subject};
 
 /// Rows that type inference of CSV and JSON reads.
@@ -55,7 +55,8 @@ pub async fn listing(
     let schema = match schema {
         Some(schema) => schema,
         None => {
-            let inferred = listing.infer_schema(state, &url).await.map_err(|e| placed(path, &e.into()))?;
+            let inferred = panics::read_async(listing.infer_schema(state, &url)).await?;
+            let inferred = inferred.map_err(|e| placed(path, &e.into()))?;
             Arc::new(storable(&inferred))
         }
     };

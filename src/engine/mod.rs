@@ -18,6 +18,7 @@ pub mod fuzz;
 mod histories;
 mod methods;
 mod options;
+mod panics;
 mod parquet_claims;
 mod pg_catalog;
 mod plan;

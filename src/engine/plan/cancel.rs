@@ -32,6 +32,7 @@ use datafusion::physical_plan::{
 use futures::{Stream, StreamExt};
 
 use crate::engine::methods::rows_of_input;
+use crate::engine::panics;
 use crate::engine::plan::physical::{constant_bytes, once, replaced};
 use crate::ml::Control;
 
@@ -204,7 +205,8 @@ impl ExecutionPlan for StoppableExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let (input, control) = (self.input.execute(partition, context)?, Arc::clone(&self.control));
-        let rows = Stoppable { input, control, rows: self.rows, rest: None, done: false };
+        let reads = self.input.children().is_empty();
+        let rows = Stoppable { input, control, reads, rows: self.rows, rest: None, done: false };
         Ok(make_cooperative(Box::pin(rows)))
     }
 }
@@ -213,10 +215,24 @@ impl ExecutionPlan for StoppableExec {
 struct Stoppable {
     input: SendableRecordBatchStream,
     control: Arc<Control>,
+    /// Whether they come from files or what is like them, whose readers may panic.
+    reads: bool,
     rows: usize,
     /// What is left of a larger batch.
     rest: Option<RecordBatch>,
     done: bool,
+}
+
+impl Stoppable {
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {
+        if !self.reads {
+            return self.input.poll_next_unpin(cx);
+        }
+        panics::read(|| self.input.poll_next_unpin(cx)).unwrap_or_else(|error| {
+            self.done = true;
+            Poll::Ready(Some(Err(error.into())))
+        })
+    }
 }
 
 impl Stream for Stoppable {
@@ -233,7 +249,7 @@ impl Stream for Stoppable {
         }
         let batch = match this.rest.take() {
             Some(batch) => batch,
-            None => match ready!(this.input.poll_next_unpin(cx)) {
+            None => match ready!(this.poll_input(cx)) {
                 Some(Ok(batch)) => batch,
                 end => return Poll::Ready(end),
             },

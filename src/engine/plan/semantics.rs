@@ -283,6 +283,9 @@ impl FunctionRewrite for Semantics {
         if is_now(&expr) {
             return Ok(Transformed::yes(cast(expr, micros(Some("UTC")))));
         }
+        if let Some(truth) = truth(&expr, schema)? {
+            return Ok(Transformed::yes(truth));
+        }
         let changed = rewrite_comparison(&mut expr, schema, zone)?
             || numbers::rewrite_number(&mut expr, schema)
             || moments::bin_in_micros(&mut expr, schema)
@@ -345,6 +348,18 @@ fn micros(zone: Option<&str>) -> DataType {
 /// `now()`, which DataFusion has in nanoseconds; a plan that is analyzed twice has its cast twice, which changes nothing.
 fn is_now(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "now")
+}
+
+/// A cast of a whole number to a truth value, as a comparison: of files whose numbers are from below to above zero, DataFusion
+/// takes the cast to be true throughout.
+fn truth(expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+    let Expr::Cast(Cast { expr: number, field }) = expr else { return Ok(None) };
+    let given = number.get_type(schema)?;
+    if field.data_type() != &DataType::Boolean || !given.is_integer() {
+        return Ok(None);
+    }
+    let zero = Expr::Literal(ScalarValue::new_zero(&given)?, None);
+    Ok(Some(number.as_ref().clone().not_eq(zero)))
 }
 
 /// A cast of a text, a date or a timestamp to an instant reads it in the session's zone.
